@@ -1,0 +1,235 @@
+"""Every error that wherry raises on purpose.
+
+    WherryError                      exit code
+     ├ UsageError                        2   the call makes no sense as it stands
+     ├ ConfigError                       3   configuration: file, key, problem, near miss
+     ├ PluginError                       4
+     │  ├ PluginNotFound                     no plugin of that kind and name
+     │  ├ PluginBroken                       it is installed and does not load
+     │  └ PluginContractError                it loads and breaks its contract
+     ├ DataError                         5   bytes or text that are not what they claim to be
+     │  ├ CIDError                           malformed or unsupported CID
+     │  ├ DecodeError                        malformed or non-canonical block
+     │  ├ IntegrityError                     bytes that do not match their CID, sizes that lie
+     │  ├ LimitExceeded                      more than a documented bound
+     │  └ UnsafeName                         a name or link that must not be written
+     ├ NotFound                          6   a path, CID or block that nobody here has
+     │  └ BlockNotFound
+     ├ PeerError                         7   another machine failed us
+     │  ├ PeerUnreachable
+     │  ├ PeerTimeout
+     │  ├ PeerProtocolError
+     │  ├ PeerDenied                         it asks for a token, or refuses ours
+     │  └ NoSource                           no source gave the data; lists each one's reason
+     ├ LocalError                        8   this machine's files
+     │  ├ SourceChanged                      a file changed while it was read or served
+     │  ├ NoSpace
+     │  └ Unwritable
+     ├ TargetError                       9   the destination of a get
+     │  ├ TargetExists
+     │  ├ TargetBusy                         another get writes the same target
+     │  └ TargetChanged
+     ├ StoreError                       10   wherry's home
+     │  ├ HomeBusy                           another process holds it; says who
+     │  └ HomeTooNew
+     └ VerifyFailed                     11   `verify` found differences
+
+Each message says what failed, on what, and what to do next (``hint``). An error of the operating system or of a library
+is re-raised as one of these, ``from`` the original, at the border where it is met. ``retry`` says where the same want may
+be tried again: ``"same"`` source, ``"other"`` source, or ``"never"``.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar, Literal
+
+Retry = Literal["same", "other", "never"]
+
+
+class WherryError(Exception):
+    """Any error that wherry raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    retry: ClassVar[Retry] = "never"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(WherryError):
+    """The call makes no sense as it stands."""
+
+    exit_code = 2
+
+
+class ConfigError(WherryError):
+    """One or more things are wrong in the configuration; the message lists them all."""
+
+    exit_code = 3
+
+
+class PluginError(WherryError):
+    """A plugin is absent, does not load, or breaks its contract."""
+
+    exit_code = 4
+
+
+class PluginNotFound(PluginError):
+    """No plugin of that kind and name is installed."""
+
+
+class PluginBroken(PluginError):
+    """The plugin is installed and does not load."""
+
+
+class PluginContractError(PluginError):
+    """The plugin loads and breaks its contract."""
+
+
+class DataError(WherryError):
+    """Bytes or text are not what they claim to be."""
+
+    exit_code = 5
+    retry = "other"
+
+
+class CIDError(DataError):
+    """A CID is malformed, or of a form that wherry does not take."""
+
+
+class DecodeError(DataError):
+    """A block is malformed or not canonical."""
+
+
+class IntegrityError(DataError):
+    """Bytes do not match their CID, or a manifest lies about a size."""
+
+
+class LimitExceeded(DataError):
+    """Something is larger, deeper or longer than a bound in ``wherry.limits``."""
+
+
+class UnsafeName(DataError):
+    """A name or a link that must not be written to a file system."""
+
+
+class NotFound(WherryError):
+    """A path, CID or name that is not here."""
+
+    exit_code = 6
+
+
+class BlockNotFound(NotFound):
+    """A source does not have the block."""
+
+    retry = "other"
+
+
+class PeerError(WherryError):
+    """Another machine failed us; ``peer`` names it."""
+
+    exit_code = 7
+    retry = "same"
+
+    def __init__(self, message: str, *, peer: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.peer = peer
+
+
+class PeerUnreachable(PeerError):
+    """No connection could be made."""
+
+
+class PeerTimeout(PeerError):
+    """The peer was silent, or slower than the least rate."""
+
+
+class PeerProtocolError(PeerError):
+    """The peer broke the protocol: wrong status, framing, length, or a cut stream."""
+
+
+class PeerDenied(PeerError):
+    """The peer asks for a token, or refuses ours."""
+
+    retry = "never"
+
+
+class NoSource(PeerError):
+    """No source gave the data; the message lists each one's reason."""
+
+
+class LocalError(WherryError):
+    """A file of this machine cannot be read or written."""
+
+    exit_code = 8
+
+
+class SourceChanged(LocalError):
+    """A file changed while it was read or served."""
+
+
+class NoSpace(LocalError):
+    """The disk is full, or would be."""
+
+
+class Unwritable(LocalError):
+    """A place cannot be written: permission, read-only file system, I/O error."""
+
+
+class TargetError(WherryError):
+    """The destination of a get is not usable."""
+
+    exit_code = 9
+
+
+class TargetExists(TargetError):
+    """The destination exists and is not this transfer's own."""
+
+
+class TargetBusy(TargetError):
+    """Another get writes the same destination."""
+
+
+class TargetChanged(TargetError):
+    """A finished destination was changed since."""
+
+
+class StoreError(WherryError):
+    """wherry's home is damaged or unusable."""
+
+    exit_code = 10
+
+
+class HomeBusy(StoreError):
+    """Another process holds the home."""
+
+
+class HomeTooNew(StoreError):
+    """The home was written by a newer wherry."""
+
+
+class VerifyFailed(WherryError):
+    """``verify`` found differences."""
+
+    exit_code = 11
+
+
+_WRITE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+def local_error(problem: OSError, doing: str, path: str) -> WherryError:
+    """Gives the typed error for an operating-system error met while ``doing`` something to ``path``; raise it ``from`` it."""
+    what = f"{doing} {path!r}: {problem.strerror or problem}"
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NoSpace(what, hint="free some space (or raise the quota) and run the same command again; what is done is kept")
+    if problem.errno == errno.ENOENT:
+        return NotFound(what, hint="check the path")
+    if problem.errno in _WRITE_ERRNOS:
+        return Unwritable(what, hint="check the permissions and the mount of that place")
+    return LocalError(what)

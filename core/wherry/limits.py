@@ -1,0 +1,47 @@
+"""Every bound of wherry, in one place, each with its reason. Sizes in bytes, times in seconds.
+
+A bound that a foreign byte can reach raises ``LimitExceeded`` (or a more exact error) before memory is spent on it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wherry.units import KiB, MiB
+
+# Addressing
+CID_TEXT_CHARS_MAX: Final = 256  # refused before decoding: base decoders are quadratic on long text
+LEAF_BYTES_MAX: Final = 4 * MiB  # D2: the leaf limit; one pooled buffer holds one leaf
+NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entries of the longest names fit
+
+# DAG-CBOR (reliability E4: depth and item bombs in decoders without bounds)
+CBOR_DEPTH_MAX: Final = 64
+CBOR_ITEMS_MAX: Final = 65_536
+
+# Manifests
+FANOUT: Final = 1024  # links a node: 1 TiB of 1 MiB leaves is two levels, and a node stays near 50 KiB
+FILE_DEPTH_MAX: Final = 8  # 1024**8 leaves: beyond any file; stops a chain that nests without end
+SHARD_DEPTH_MAX: Final = 8
+TREE_DEPTH_MAX: Final = 128  # directories inside directories
+NAME_BYTES_MAX: Final = 255  # NAME_MAX of the usual file systems
+PATH_BYTES_MAX: Final = 4096  # PATH_MAX
+SYMLINK_BYTES_MAX: Final = 4096
+META_BYTES_MAX: Final = 64 * KiB  # dataset metadata is for people, not for data
+TREE_ENTRIES_MAX: Final = 100_000_000  # default for `get`; a manifest that claims more is refused unless allowed
+TREE_BYTES_MAX: Final = 1 << 60  # 1 EiB
+
+# Memory and work in flight
+BUFFER_BYTES: Final = LEAF_BYTES_MAX  # one lent buffer: four leaves of 1 MiB, or hundreds of small blocks
+BUDGET_BYTES: Final = 32 * MiB  # D6: buffers lent by a process at one time
+BATCH_WANTS_MAX: Final = 512  # wants a request: enough to hide a round trip, few enough to answer from one look-up
+
+# Peers
+CONNECT_S: Final = 10.0
+IDLE_S: Final = 30.0  # a peer that sends nothing for so long is given up
+RATE_BYTES_MIN: Final = 8 * KiB  # bytes a second over IDLE_S; slower is a drip
+FIRST_SOURCE_S: Final = 25.0  # no source ever reached: `get` ends within 30 s (issue), this and some slack
+WAIT_S: Final = 60.0  # a source lost midway is waited for
+REQUEST_BYTES_MAX: Final = 64 * KiB  # body of a request to a server
+TICKET_CHARS_MAX: Final = 4096
+TICKET_ADDRESSES_MAX: Final = 20
+ADDRESS_CHARS_MAX: Final = 2048

@@ -1,0 +1,70 @@
+"""Sizes and durations as people write them: ``4 MiB``, ``100GB``, ``30s``. Bytes and seconds inside."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+KiB: Final = 1024
+MiB: Final = 1024**2
+GiB: Final = 1024**3
+
+_SIZES: Final = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "kib": KiB,
+    "m": 10**6, "mb": 10**6, "mib": MiB,
+    "g": 10**9, "gb": 10**9, "gib": GiB,
+    "t": 10**12, "tb": 10**12, "tib": 1024**4,
+    "p": 10**15, "pb": 10**15, "pib": 1024**5,
+}  # fmt: skip
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER: Final = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Reads a size in bytes (``"4 MiB"``, ``"100GB"``, ``"512"``). Raises ValueError for anything else."""
+    number, unit = _split(text)
+    try:
+        return round(float(number) * _SIZES[unit.lower()]) if "." in number else int(number) * _SIZES[unit.lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is not a size: write a number and B, KiB, MiB, GiB, TiB, kB, MB, GB or TB") from None
+
+
+def parse_duration(text: str) -> float:
+    """Reads a duration in seconds (``"30s"``, ``"5min"``, ``"2h"``, ``"1.5"``). Raises ValueError for anything else."""
+    number, unit = _split(text)
+    try:
+        return float(number) * (_SECONDS[unit.lower()] if unit else 1.0)
+    except KeyError:
+        raise ValueError(f"{text!r} is not a duration: write a number and ms, s, min, h or d") from None
+
+
+def _split(text: str) -> tuple[str, str]:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number with a unit")
+    return match[1], match[2]
+
+
+def format_size(count: float) -> str:
+    """Writes a number of bytes for people: ``1.5 GiB``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} PiB"
+
+
+def format_duration(seconds: float) -> str:
+    """Writes a duration for people: ``1h02m``, ``3m05s``, ``4.2s``."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
