@@ -1,0 +1,1 @@
+"""The contracts that plugins implement, one module a kind. Nothing here does anything."""

@@ -1,0 +1,154 @@
+"""The contract of a transport: how blocks travel between two machines (specs/0006 §3).
+
+Written for implementers. A transport moves bytes and says where they lie; it never decides whether they are right. Core
+hashes every block before it counts, checks every name and size, and keeps the limits (D4).
+
+Colour: ``connect``, ``listen`` and ``fetch`` are async and live on one event loop. A transport may move its bulk bytes in
+threads of its own (D6). `BlockSource` and `Lender.settle` are synchronous and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from wherry.buffers import Buffer
+    from wherry.cid import CID
+    from wherry.errors import WherryError
+
+
+class Want(NamedTuple):
+    """One block that core asks a source for, and where its bytes lie in the dataset (D5)."""
+
+    cid: CID
+    size: int | None = None  # bytes; None: not known, at most LEAF_BYTES_MAX
+    path: str = ""  # the file inside the dataset, "/"-separated; "" for a manifest node or a bare file
+    offset: int = 0  # of the block in that file
+
+
+class Laid(NamedTuple):
+    """Where one wanted block lies in a lent buffer: ``buffer.view[start:stop]``."""
+
+    index: int  # into the wants of this fetch
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What came back for some of the wants: blocks laid in one lent buffer, and wants that the source does not have.
+
+    Blocks of one file that follow each other should lie back to back, beginning at a multiple of ``PAGE``: they are then
+    written in one piece.
+    """
+
+    buffer: Buffer | None = None
+    blocks: Sequence[Laid] = ()
+    missing: Sequence[int] = ()
+    # Filled by `Lender.settle`:
+    settled: bool = False
+    rejected: list[tuple[int, WherryError]] = field(default_factory=list)  # blocks that did not verify
+    failure: BaseException | None = None  # a fault of this machine, raised again by core
+
+
+class Lender(ABC):
+    """Given by core to `Channel.fetch`: lends buffers, and takes them back filled."""
+
+    @abstractmethod
+    async def lend(self) -> Buffer:
+        """Waits for a buffer within the process's budget. Take one for each Arrival, before its bytes exist."""
+
+    @abstractmethod
+    def settle(self, arrival: Arrival) -> None:
+        """Verifies and writes the blocks of ``arrival`` on the calling thread. Never raises; call at most once.
+
+        Optional: a transport that received in a thread of its own calls it there and saves a hop. Core settles what
+        arrives unsettled.
+        """
+
+
+class Channel(ABC):
+    """A way to one source. Safe for concurrent fetches from tasks of one loop."""
+
+    parallel: ClassVar[int] = 4  # fetches that core keeps under way at a time
+
+    @abstractmethod
+    def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+        """Yields the wanted blocks, in any order, each want at most once; a want that is absent is ``missing``.
+
+        Core asks for at most BATCH_WANTS_MAX wants and BUFFER_BYTES of known sizes at a time (one want of unknown size
+        counts as a whole buffer), so one buffer can take the whole answer. Once yielded, an Arrival's buffer belongs to
+        core; before, to the transport, which releases it when it fails.
+
+        Must not yield a block longer than its want's size, nor buffer more than that: a peer that sends more is a
+        PeerProtocolError. Ends within the transport's time-outs whatever the peer does.
+
+        Raises: PeerError and its kinds, naming the peer. Nothing else leaves it (no OSError, no library error).
+        On cancellation it stops, closes what it holds, waits for its threads, and raises CancelledError.
+        """
+
+
+class Transport(ABC):
+    """Makes channels to addresses of its schemes, and listens on them."""
+
+    schemes: ClassVar[frozenset[str]]  # such as {"http", "https"}
+
+    @abstractmethod
+    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
+        """Opens a channel; entering it proves that a source is there.
+
+        Raises on entry: PeerUnreachable, PeerTimeout, PeerDenied, PeerProtocolError, and UsageError for an address that
+        is malformed. What it opens is closed when the context is left.
+        """
+
+
+class SupportsListen(Protocol):
+    """A transport that can serve. Optional."""
+
+    def listen(self, address: str, source: BlockSource) -> AbstractAsyncContextManager[str]:
+        """Serves ``source``; yields an address that others can dial (port 0 replaced by the one found).
+
+        Raises on entry: UsageError for a malformed or refused address, LocalError if it cannot be bound.
+        Leaving the context stops accepting and ends what is under way within 10 s.
+        """
+
+
+class Span(NamedTuple):
+    """A stretch of an open regular file, checked to be unchanged when it was opened; close ``fd`` after use."""
+
+    fd: int
+    offset: int
+
+
+class Held(ABC):
+    """A block that this node holds, found and not yet read. Synchronous, for worker threads."""
+
+    size: int  # bytes
+
+    @abstractmethod
+    def read_into(self, view: memoryview) -> None:
+        """Fills ``view`` (``size`` bytes) with the block. Raises SourceChanged or LocalError if it is no longer there."""
+
+    def follows(self, other: Held) -> bool:
+        """Tells whether this block lies directly behind ``other`` in one file, so that both can be sent as one span."""
+        return False
+
+    def open_span(self) -> Span | None:
+        """Opens the file that the block lies in for sendfile; None where it has none, or must be hashed first.
+
+        Raises SourceChanged or LocalError if the file is gone or changed since it was recorded.
+        """
+        return None
+
+
+class BlockSource(ABC):
+    """Given by core to `SupportsListen.listen`: what this node serves. Synchronous, thread-safe."""
+
+    @abstractmethod
+    def find(self, cids: Sequence[CID]) -> list[Held | None]:
+        """Looks up a batch; None for a block that is not held. Reads indexes only, no file."""

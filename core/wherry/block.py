@@ -1,0 +1,43 @@
+"""Block: bytes that were checked against their CID (specs/0002 §4). Making one is verifying it (D4)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from wherry.cid import CID, RAW
+from wherry.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+else:  # collections.abc.Buffer is new in 3.12
+    Buffer = object
+
+EMPTY_LEAF: Final = CID.of(RAW, b"")
+
+
+class Block(NamedTuple):
+    """A CID and the bytes that it names. Build one with ``named`` (own bytes) or ``checked`` (foreign bytes)."""
+
+    cid: CID
+    data: bytes
+
+
+def named(codec: int, data: bytes) -> Block:
+    """Names bytes of our own."""
+    return Block(CID.of(codec, data), data)
+
+
+def checked(cid: CID, data: bytes, *, origin: str = "") -> Block:
+    """Takes foreign bytes as the block ``cid``. Raises IntegrityError naming ``origin`` if they are not."""
+    verify(cid, data, origin=origin)
+    return Block(cid, data)
+
+
+def verify(cid: CID, data: Buffer, *, origin: str = "") -> None:
+    """Checks that ``data`` (a whole block) hashes to ``cid``; raises IntegrityError naming ``origin`` if not.
+
+    Releases the interpreter lock while it hashes more than 2 KiB; safe in any thread.
+    """
+    if hashlib.sha256(data).digest() != cid.digest:
+        raise IntegrityError(f"block {cid}: the bytes{f' from {origin}' if origin else ''} do not match their CID")
