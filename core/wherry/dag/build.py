@@ -1,0 +1,152 @@
+"""Builds manifests from leaves and entries that come in order (specs/0003 §4-5). Holds a node a level, never a whole file.
+
+Files become balanced trees: FANOUT children a node, all leaves equally deep. Directories of more than FANOUT entries are
+cut behind the names whose hash begins with a zero byte, so where they are cut depends on the names around and on nothing
+else: a name that comes or goes changes one piece and the few nodes above it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from wherry import manifest
+from wherry.block import EMPTY_LEAF
+from wherry.cid import CID
+from wherry.limits import FANOUT
+from wherry.manifest import PLAIN, Attrs, Entry, Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.block import Block
+
+
+class FileBuilder:
+    """Takes the leaves of one file in order; gives the file's CID. ``emit`` gets each node when it is whole."""
+
+    def __init__(self, emit: Callable[[Block], None]) -> None:
+        self._emit = emit
+        self._levels: list[tuple[list[CID], list[int]]] = [([], [])]
+        self.size = 0  # bytes so far
+        self.leaves = 0
+
+    def add(self, leaf: CID, size: int) -> None:
+        """Takes the next leaf; ``size`` in bytes, not zero."""
+        self.size += size
+        self.leaves += 1
+        self._put(0, leaf, size)
+
+    def _put(self, level: int, cid: CID, size: int) -> None:
+        if level == len(self._levels):
+            self._levels.append(([], []))
+        links, sizes = self._levels[level]
+        if len(links) == FANOUT:
+            self._push_up(level)
+            links, sizes = self._levels[level]
+        links.append(cid)
+        sizes.append(size)
+
+    def finish(self, attrs: Attrs = PLAIN) -> CID:
+        """Gives the CID of the file: a leaf if it has one and no attributes, else the root node."""
+        level = 0
+        while level < len(self._levels) - 1:  # pushing up may add a level
+            if self._levels[level][0]:
+                self._push_up(level)
+            level += 1
+        links, sizes = self._levels[-1]
+        if attrs == PLAIN:
+            if not links:
+                return EMPTY_LEAF
+            if len(links) == 1:
+                return links[0]
+        block = manifest.file_block(links, sizes, attrs)
+        self._emit(block)
+        return block.cid
+
+    def _push_up(self, level: int) -> None:
+        links, sizes = self._levels[level]
+        block = manifest.file_block(links, sizes)
+        self._emit(block)
+        self._levels[level] = ([], [])
+        self._put(level + 1, block.cid, sum(sizes))
+
+
+class DirBuilder:
+    """Takes the entries of one directory, sorted by name; gives the directory's CID, size and count."""
+
+    def __init__(self, emit: Callable[[Block], None]) -> None:
+        self._emit = emit
+        self._entries: list[Entry] = []
+        self._cutting = False
+        self._levels: list[list[Shard]] = []
+        self.size = 0
+        self.count = 0
+
+    def add(self, entry: Entry) -> None:
+        """Takes the next entry."""
+        self.size += entry.size
+        self.count += entry.count
+        self._entries.append(entry)
+        if self._cutting:
+            self._cut_behind(entry)
+        elif len(self._entries) > FANOUT:
+            self._cutting = True
+            held, self._entries = self._entries, []
+            for earlier in held:
+                self._entries.append(earlier)
+                self._cut_behind(earlier)
+
+    def finish(self) -> CID:
+        """Gives the CID of the directory."""
+        if not self._cutting:
+            block = manifest.dir_block(self._entries)
+            self._emit(block)
+            return block.cid
+        if self._entries:
+            self._close_piece()
+        return self._close_levels()
+
+    def _cut_behind(self, entry: Entry) -> None:
+        if len(self._entries) == FANOUT or _cuts(entry.name, 0):
+            self._close_piece()
+
+    def _close_piece(self) -> None:
+        entries, self._entries = self._entries, []
+        block = manifest.dir_block(entries)
+        self._emit(block)
+        size, count = sum(entry.size for entry in entries), sum(entry.count for entry in entries)
+        self._put(0, Shard(entries[-1].name, block.cid, size, count))
+
+    def _put(self, level: int, shard: Shard) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        shards = self._levels[level]
+        shards.append(shard)
+        if len(shards) == FANOUT or (len(shards) > 1 and _cuts(shard.last, level + 1)):
+            self._close_index(level)
+
+    def _close_index(self, level: int) -> None:
+        shards, self._levels[level] = self._levels[level], []
+        if len(shards) == 1:  # an index over one piece says nothing: lift the piece
+            self._put(level + 1, shards[0])
+            return
+        block = manifest.shards_block(shards)
+        self._emit(block)
+        size, count = sum(shard.size for shard in shards), sum(shard.count for shard in shards)
+        self._put(level + 1, Shard(shards[-1].last, block.cid, size, count))
+
+    def _close_levels(self) -> CID:
+        level = 0
+        while True:
+            shards = self._levels[level]
+            if level == len(self._levels) - 1 and len(shards) == 1:
+                return shards[0].cid
+            if shards:
+                self._close_index(level)
+            level += 1
+
+
+def _cuts(name: str, level: int) -> bool:
+    """Whether a piece ends behind ``name``: one name in 256, each level by another byte of the hash."""
+    return hashlib.sha256(name.encode()).digest()[level] == 0

@@ -1,0 +1,318 @@
+"""Manifest nodes: files, directories, shards of large directories, datasets (specs/0003).
+
+A node is one DAG-CBOR block. Decoding is validating: what these functions return obeys every rule of the specification
+that can be seen in one node; what needs the parent (a child's listed size and count) `dag.walk` compares.
+
+    file/1     size, links, sizes[, attrs]      children are all leaves (raw) or all file nodes
+    dir/1      entries, sorted by name          a directory of at most FANOUT entries, or one piece of a larger one
+    shards/1   shards, sorted by last name      an index over dir or shards nodes
+    dataset/1  root, meta                       a tree or file with words about it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, NamedTuple, TypeAlias
+
+from wherry import dagcbor
+from wherry.block import EMPTY_LEAF, Block, named
+from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.errors import DecodeError, IntegrityError, LimitExceeded
+from wherry.limits import FANOUT, LEAF_BYTES_MAX, META_BYTES_MAX, TREE_BYTES_MAX
+from wherry.names import check_name, check_target
+
+FILE: Final = "f"
+DIR: Final = "d"
+LINK: Final = "l"
+_MTIME_ABS_MAX: Final = 1 << 40  # seconds; 34,000 years either way
+
+
+class Attrs(NamedTuple):
+    """What a file has besides its bytes. ``mtime`` is seconds and nanoseconds since 1970, or None: not recorded."""
+
+    executable: bool = False
+    mtime: tuple[int, int] | None = None
+
+
+PLAIN: Final = Attrs()
+
+
+class Entry(NamedTuple):
+    """One name in a directory. ``count`` is the entries it stands for: one, and for a directory all those below as well."""
+
+    name: str
+    kind: str  # FILE, DIR or LINK
+    cid: CID = EMPTY_LEAF  # of the file (a leaf or a file node) or directory; unused for a link
+    size: int = 0  # bytes of all files in it
+    count: int = 1
+    attrs: Attrs = PLAIN
+    target: str = ""  # of a link
+
+
+class Shard(NamedTuple):
+    """One piece of a large directory: the entries up to and including the name ``last``."""
+
+    last: str
+    cid: CID
+    size: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileNode:
+    """Part or whole of a file: children in order, each with its size in bytes."""
+
+    links: tuple[CID, ...]
+    ends: tuple[int, ...]  # where each child ends, counted from the node's start
+    attrs: Attrs = PLAIN
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that this node stands for."""
+        return self.ends[-1] if self.ends else 0
+
+    @property
+    def of_leaves(self) -> bool:
+        """Whether the children are leaves, not file nodes."""
+        return not self.links or self.links[0].codec == RAW
+
+
+@dataclass(frozen=True, slots=True)
+class DirNode:
+    """Entries of a directory, sorted by name."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files below."""
+        return sum(entry.size for entry in self.entries)
+
+    @property
+    def count(self) -> int:
+        """Entries here and below."""
+        return sum(entry.count for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsNode:
+    """An index over the pieces of a large directory, sorted by their last names."""
+
+    shards: tuple[Shard, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files below."""
+        return sum(shard.size for shard in self.shards)
+
+    @property
+    def count(self) -> int:
+        """Entries here and below."""
+        return sum(shard.count for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetNode:
+    """A root with metadata: ``meta`` maps words to text."""
+
+    root: Entry  # its name is empty
+    meta: dict[str, str]
+
+
+Node: TypeAlias = FileNode | DirNode | ShardsNode | DatasetNode
+
+
+# Encoding
+
+
+def file_block(links: list[CID], sizes: list[int], attrs: Attrs = PLAIN) -> Block:
+    """Writes a file node."""
+    value: dict[str, object] = {"wherry": "file/1", "size": sum(sizes), "links": links, "sizes": sizes}
+    if attrs != PLAIN:
+        value["attrs"] = _attrs_value(attrs)
+    return named(DAG_CBOR, dagcbor.encode(value))
+
+
+def dir_block(entries: list[Entry]) -> Block:
+    """Writes a directory node; ``entries`` are sorted by name."""
+    return named(DAG_CBOR, dagcbor.encode({"wherry": "dir/1", "entries": [_entry_value(entry) for entry in entries]}))
+
+
+def shards_block(shards: list[Shard]) -> Block:
+    """Writes an index over pieces of a directory; ``shards`` are sorted by last name."""
+    return named(DAG_CBOR, dagcbor.encode({"wherry": "shards/1", "shards": shards}))
+
+
+def dataset_block(root: Entry, meta: dict[str, str]) -> Block:
+    """Writes a root with metadata. Raises LimitExceeded if ``meta`` is too large."""
+    data = dagcbor.encode({"wherry": "dataset/1", "root": _entry_value(root._replace(name="")), "meta": meta})
+    if len(data) > META_BYTES_MAX:
+        raise LimitExceeded(f"dataset metadata takes {len(data)} bytes, at most {META_BYTES_MAX} are kept")
+    return named(DAG_CBOR, data)
+
+
+def _attrs_value(attrs: Attrs) -> dict[str, object]:
+    value: dict[str, object] = {}
+    if attrs.executable:
+        value["exec"] = True
+    if attrs.mtime is not None:
+        value["mtime"] = list(attrs.mtime)
+    return value
+
+
+def _entry_value(entry: Entry) -> list[object]:
+    if entry.kind == LINK:
+        return [entry.name, LINK, entry.target]
+    value: list[object] = [entry.name, entry.kind, entry.cid, entry.size]
+    if entry.kind == DIR:
+        value.append(entry.count)
+    if entry.attrs != PLAIN:
+        value.append(_attrs_value(entry.attrs))
+    return value
+
+
+# Decoding
+
+
+def decode(block: Block) -> Node:
+    """Reads a manifest node from a verified block. Raises DecodeError, IntegrityError, LimitExceeded or UnsafeName."""
+    if block.cid.codec != DAG_CBOR:
+        raise DecodeError(f"block {block.cid} is no wherry manifest: its codec is not dag-cbor")
+    value = dagcbor.decode(block.data)
+    if not isinstance(value, dict):
+        raise DecodeError(f"block {block.cid} is no wherry manifest")
+    kind = value.get("wherry")
+    if kind == "file/1":
+        return _file(value)
+    if kind == "dir/1":
+        return _dir(value)
+    if kind == "shards/1":
+        return _shards(value)
+    if kind == "dataset/1":
+        return _dataset(value, len(block.data))
+    hint = "a newer wherry may read it" if isinstance(kind, str) else None
+    raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({kind!r})", hint=hint)
+
+
+def _keys(value: dict[str, dagcbor.Value], needed: set[str], optional: set[str] = frozenset()) -> None:  # type: ignore[assignment]  # an empty frozenset stands for no optional keys
+    present = set(value)
+    if not needed <= present or not present <= needed | optional:
+        raise DecodeError(f"manifest node: has the keys {sorted(present)}, needs {sorted(needed)}")
+
+
+def _size(value: dagcbor.Value, low: int = 0) -> int:
+    if type(value) is not int or not low <= value <= TREE_BYTES_MAX:
+        raise DecodeError(f"manifest node: {value!r} is no size or count")
+    return value
+
+
+def _list(value: dagcbor.Value, what: str) -> list[dagcbor.Value]:
+    if type(value) is not list:
+        raise DecodeError(f"manifest node: {what} is no list")
+    if len(value) > FANOUT:
+        raise LimitExceeded(f"manifest node: {len(value)} {what}, at most {FANOUT}")
+    return value
+
+
+def _file(value: dict[str, dagcbor.Value]) -> FileNode:
+    _keys(value, {"wherry", "size", "links", "sizes"}, {"attrs"})
+    links, sizes = _list(value["links"], "links"), _list(value["sizes"], "sizes")
+    if len(links) != len(sizes):
+        raise DecodeError("file node: as many sizes as links are needed")
+    attrs = _attrs(value["attrs"]) if "attrs" in value else PLAIN
+    if not links and attrs == PLAIN:
+        raise DecodeError("file node: empty, and not for its attributes' sake")
+    codecs = set()
+    for link in links:
+        if type(link) is not CID:
+            raise DecodeError("file node: a child is no link")
+        codecs.add(link.codec)
+    if len(codecs) > 1 or not codecs <= {RAW, DAG_CBOR}:
+        raise DecodeError("file node: children must be all leaves or all file nodes")
+    largest = LEAF_BYTES_MAX if RAW in codecs else TREE_BYTES_MAX
+    for size in sizes:
+        if type(size) is not int or not 1 <= size <= largest:
+            raise DecodeError(f"file node: {size!r} is no size of a child")
+    ends = tuple(accumulate(sizes))  # type: ignore[arg-type]  # the loop above saw that all are int
+    if (ends[-1] if ends else 0) != value["size"] or type(value["size"]) is not int or value["size"] > TREE_BYTES_MAX:
+        raise IntegrityError("file node: its size is not the sum of its children's")
+    return FileNode(tuple(links), ends, attrs)  # type: ignore[arg-type]  # the loop above saw that all are CID
+
+
+def _attrs(value: dagcbor.Value) -> Attrs:
+    if type(value) is not dict or not value or not value.keys() <= {"exec", "mtime"} or value.get("exec", True) is not True:
+        raise DecodeError(f"manifest node: {value!r} are no attributes")
+    mtime = value.get("mtime")
+    if mtime is None and "mtime" not in value:
+        return Attrs(True)
+    if type(mtime) is not list or len(mtime) != 2:
+        raise DecodeError(f"manifest node: {mtime!r} is no time")
+    seconds, nanoseconds = mtime
+    if type(seconds) is not int or type(nanoseconds) is not int or abs(seconds) > _MTIME_ABS_MAX or not 0 <= nanoseconds < 10**9:
+        raise DecodeError(f"manifest node: {mtime!r} is no time")
+    return Attrs("exec" in value, (seconds, nanoseconds))
+
+
+def _dir(value: dict[str, dagcbor.Value]) -> DirNode:
+    _keys(value, {"wherry", "entries"})
+    entries = tuple([_entry(item) for item in _list(value["entries"], "entries")])
+    before = ""
+    for entry in entries:
+        check_name(entry.name)
+        if entry.name <= before:
+            raise DecodeError(f"directory node: the name {entry.name!r} is doubled or out of order")
+        before = entry.name
+    return DirNode(entries)
+
+
+def _entry(item: dagcbor.Value) -> Entry:
+    match item:
+        case [str(name), "f", CID() as cid, size, *rest] if len(rest) <= 1:
+            return _file_entry(name, cid, _size(size), _attrs(rest[0]) if rest else PLAIN)
+        case [str(name), "d", CID() as cid, size, count, *rest] if len(rest) <= 1 and cid.codec == DAG_CBOR:
+            return Entry(name, DIR, cid, _size(size), _size(count) + 0, _attrs(rest[0]) if rest else PLAIN)
+        case [str(name), "l", str(target)]:
+            check_target(target)
+            return Entry(name, LINK, target=target)
+    raise DecodeError(f"manifest node: {str(item)[:80]} is no entry")
+
+
+def _file_entry(name: str, cid: CID, size: int, attrs: Attrs) -> Entry:
+    if cid.codec == RAW:
+        if size > LEAF_BYTES_MAX or (size == 0) != (cid == EMPTY_LEAF):
+            raise IntegrityError(f"manifest node: the leaf {name!r} cannot have {size} bytes")
+    elif cid.codec != DAG_CBOR:
+        raise DecodeError(f"manifest node: the file {name!r} has a codec that wherry files do not use")
+    return Entry(name, FILE, cid, size, 1, attrs)
+
+
+def _shards(value: dict[str, dagcbor.Value]) -> ShardsNode:
+    _keys(value, {"wherry", "shards"})
+    shards = []
+    before = ""
+    for item in _list(value["shards"], "shards"):
+        match item:
+            case [str(last), CID() as cid, size, count] if cid.codec == DAG_CBOR:
+                check_name(last)
+                if last <= before:
+                    raise DecodeError(f"shards node: the name {last!r} is doubled or out of order")
+                before = last
+                shards.append(Shard(last, cid, _size(size), _size(count, 1)))
+            case _:
+                raise DecodeError(f"manifest node: {str(item)[:80]} is no shard")
+    if len(shards) < 2:
+        raise DecodeError("shards node: fewer than two shards")
+    return ShardsNode(tuple(shards))
+
+
+def _dataset(value: dict[str, dagcbor.Value], length: int) -> DatasetNode:
+    _keys(value, {"wherry", "root", "meta"})
+    if length > META_BYTES_MAX:
+        raise LimitExceeded(f"dataset node of {length} bytes, at most {META_BYTES_MAX}")
+    root, meta = _entry(value["root"]), value["meta"]
+    if root.name or root.kind == LINK:
+        raise DecodeError("dataset node: its root is no file or directory")
+    if type(meta) is not dict or not all(type(word) is str for word in meta.values()):
+        raise DecodeError("dataset node: metadata must be text under names")
+    return DatasetNode(root, meta)  # type: ignore[arg-type]  # seen just above
