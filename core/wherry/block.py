@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from wherry.cid import CID, RAW
+from wherry.cid import CID, RAW, Bytes
 from wherry.errors import IntegrityError
 
-if TYPE_CHECKING:
-    from collections.abc import Buffer
-else:  # collections.abc.Buffer is new in 3.12
-    Buffer = object
 
 EMPTY_LEAF: Final = CID.of(RAW, b"")
 
@@ -34,7 +30,7 @@ def checked(cid: CID, data: bytes, *, origin: str = "") -> Block:
     return Block(cid, data)
 
 
-def verify(cid: CID, data: Buffer, *, origin: str = "") -> None:
+def verify(cid: CID, data: Bytes, *, origin: str = "") -> None:
     """Checks that ``data`` (a whole block) hashes to ``cid``; raises IntegrityError naming ``origin`` if not.
 
     Releases the interpreter lock while it hashes more than 2 KiB; safe in any thread.

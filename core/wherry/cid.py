@@ -9,15 +9,12 @@ about one.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wherry.errors import CIDError
 from wherry.limits import CID_TEXT_CHARS_MAX
 
-if TYPE_CHECKING:
-    from collections.abc import Buffer
-else:  # collections.abc.Buffer is new in 3.12
-    Buffer = object
+Bytes = bytes | bytearray | memoryview  # collections.abc.Buffer is new in 3.12
 
 RAW: Final = 0x55
 DAG_PB: Final = 0x70
@@ -50,7 +47,7 @@ class CID(bytes):
         raise _explain_binary(bytes(binary[:BINARY_BYTES + 1]), len(binary))
 
     @classmethod
-    def of(cls, codec: int, data: Buffer) -> CID:
+    def of(cls, codec: int, data: Bytes) -> CID:
         """Names ``data`` (a whole block) under ``codec``."""
         return bytes.__new__(cls, _PREFIX[codec] + hashlib.sha256(data).digest())
 

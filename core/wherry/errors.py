@@ -96,7 +96,7 @@ class DataError(WherryError):
     """Bytes or text are not what they claim to be."""
 
     exit_code = 5
-    retry = "other"
+    retry: ClassVar[Retry] = "other"
 
 
 class CIDError(DataError):
@@ -128,14 +128,14 @@ class NotFound(WherryError):
 class BlockNotFound(NotFound):
     """A source does not have the block."""
 
-    retry = "other"
+    retry: ClassVar[Retry] = "other"
 
 
 class PeerError(WherryError):
     """Another machine failed us; ``peer`` names it."""
 
     exit_code = 7
-    retry = "same"
+    retry: ClassVar[Retry] = "same"
 
     def __init__(self, message: str, *, peer: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -157,7 +157,7 @@ class PeerProtocolError(PeerError):
 class PeerDenied(PeerError):
     """The peer asks for a token, or refuses ours."""
 
-    retry = "never"
+    retry: ClassVar[Retry] = "never"
 
 
 class NoSource(PeerError):

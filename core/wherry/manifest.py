@@ -39,13 +39,13 @@ PLAIN: Final = Attrs()
 
 
 class Entry(NamedTuple):
-    """One name in a directory. ``count`` is the entries it stands for: one, and for a directory all those below as well."""
+    """One name in a directory. ``entries`` is how many it stands for: one, and for a directory all those below as well."""
 
     name: str
     kind: str  # FILE, DIR or LINK
     cid: CID = EMPTY_LEAF  # of the file (a leaf or a file node) or directory; unused for a link
     size: int = 0  # bytes of all files in it
-    count: int = 1
+    entries: int = 1
     attrs: Attrs = PLAIN
     target: str = ""  # of a link
 
@@ -56,7 +56,7 @@ class Shard(NamedTuple):
     last: str
     cid: CID
     size: int
-    count: int
+    entries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class DirNode:
     @property
     def count(self) -> int:
         """Entries here and below."""
-        return sum(entry.count for entry in self.entries)
+        return sum(entry.entries for entry in self.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class ShardsNode:
     @property
     def count(self) -> int:
         """Entries here and below."""
-        return sum(shard.count for shard in self.shards)
+        return sum(shard.entries for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _entry_value(entry: Entry) -> list[object]:
         return [entry.name, LINK, entry.target]
     value: list[object] = [entry.name, entry.kind, entry.cid, entry.size]
     if entry.kind == DIR:
-        value.append(entry.count)
+        value.append(entry.entries)
     if entry.attrs != PLAIN:
         value.append(_attrs_value(entry.attrs))
     return value
@@ -234,7 +234,7 @@ def _file(value: dict[str, dagcbor.Value]) -> FileNode:
     for size in sizes:
         if type(size) is not int or not 1 <= size <= largest:
             raise DecodeError(f"file node: {size!r} is no size of a child")
-    ends = tuple(accumulate(sizes))  # type: ignore[arg-type]  # the loop above saw that all are int
+    ends = tuple(accumulate(sizes))
     if (ends[-1] if ends else 0) != value["size"] or type(value["size"]) is not int or value["size"] > TREE_BYTES_MAX:
         raise IntegrityError("file node: its size is not the sum of its children's")
     return FileNode(tuple(links), ends, attrs)  # type: ignore[arg-type]  # the loop above saw that all are CID
@@ -271,7 +271,7 @@ def _entry(item: dagcbor.Value) -> Entry:
         case [str(name), "f", CID() as cid, size, *rest] if len(rest) <= 1:
             return _file_entry(name, cid, _size(size), _attrs(rest[0]) if rest else PLAIN)
         case [str(name), "d", CID() as cid, size, count, *rest] if len(rest) <= 1 and cid.codec == DAG_CBOR:
-            return Entry(name, DIR, cid, _size(size), _size(count) + 0, _attrs(rest[0]) if rest else PLAIN)
+            return Entry(name, DIR, cid, _size(size), _size(count, 1), _attrs(rest[0]) if rest else PLAIN)
         case [str(name), "l", str(target)]:
             check_target(target)
             return Entry(name, LINK, target=target)

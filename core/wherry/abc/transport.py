@@ -34,7 +34,7 @@ class Want(NamedTuple):
 class Laid(NamedTuple):
     """Where one wanted block lies in a lent buffer: ``buffer.view[start:stop]``."""
 
-    index: int  # into the wants of this fetch
+    want: int  # index into the wants of this fetch
     start: int
     stop: int
 

@@ -86,7 +86,7 @@ class DirBuilder:
     def add(self, entry: Entry) -> None:
         """Takes the next entry."""
         self.size += entry.size
-        self.count += entry.count
+        self.count += entry.entries
         self._entries.append(entry)
         if self._cutting:
             self._cut_behind(entry)
@@ -115,7 +115,7 @@ class DirBuilder:
         entries, self._entries = self._entries, []
         block = manifest.dir_block(entries)
         self._emit(block)
-        size, count = sum(entry.size for entry in entries), sum(entry.count for entry in entries)
+        size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
         self._put(0, Shard(entries[-1].name, block.cid, size, count))
 
     def _put(self, level: int, shard: Shard) -> None:
@@ -133,7 +133,7 @@ class DirBuilder:
             return
         block = manifest.shards_block(shards)
         self._emit(block)
-        size, count = sum(shard.size for shard in shards), sum(shard.count for shard in shards)
+        size, count = sum(shard.size for shard in shards), sum(shard.entries for shard in shards)
         self._put(level + 1, Shard(shards[-1].last, block.cid, size, count))
 
     def _close_levels(self) -> CID:

@@ -100,7 +100,7 @@ class Walk:
 
     def __init__(self, root: Entry, *, path: str = "", start: int = 0, stop: int | None = None, depth: int = 0) -> None:
         """``start`` and ``stop`` give a byte range, for a root that is a file: only leaves that touch it are given."""
-        self._stack = [_Frame("entry", path, root, root.cid, root.size, root.count, depth)]
+        self._stack = [_Frame("entry", path, root, root.cid, root.size, root.entries, depth)]
         self._start, self._stop = start, stop
         self._node: Node | None = None
         self._before: dict[int, str] = {}  # last name seen, by depth: order holds across pieces
@@ -195,7 +195,7 @@ class Walk:
             if frame.last is not None and node.shards[-1].last != frame.last:
                 raise IntegrityError(f"{frame.path!r}: block {frame.cid} does not end with the name {frame.last!r}")
             frames = [
-                _Frame("node", frame.path, frame.entry, shard.cid, shard.size, shard.count, frame.depth, frame.level + 1, 0, shard.last)
+                _Frame("node", frame.path, frame.entry, shard.cid, shard.size, shard.entries, frame.depth, frame.level + 1, 0, shard.last)
                 for shard in node.shards
             ]
         frames.reverse()
@@ -209,7 +209,7 @@ class Walk:
             self._before[frame.depth] = node.entries[-1].name
         prefix = f"{frame.path}/" if frame.path else ""
         depth = frame.depth + 1
-        return [_Frame("entry", prefix + entry.name, entry, entry.cid, entry.size, entry.count, depth) for entry in node.entries]
+        return [_Frame("entry", prefix + entry.name, entry, entry.cid, entry.size, entry.entries, depth) for entry in node.entries]
 
 
 def _same(frame: _Frame, what: str, listed: int | None, real: int) -> None:
