@@ -1,0 +1,91 @@
+"""Opening SQLite the one way that is safe here (specs/decisions/0003).
+
+Rollback journal, not WAL: the SQLite of common Pythons (before 3.51.3) can corrupt a WAL when several processes write and
+checkpoint, and several wherry processes do share one home. Readers wait for a writer's commit, which takes milliseconds
+because every transaction is kept small.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal
+
+from wherry.errors import HomeTooNew, NoSpace, StoreError, Unwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BUSY_S: Final = 30.0
+_CACHE_KIB: Final = 4096  # the page cache counts towards the process's 100 MB
+
+
+class Database:
+    """One SQLite file with one connection, for all threads of this process in turn."""
+
+    def __init__(self, path: Path, schema: str, version: int, *, synchronous: Literal["FULL", "NORMAL"], what: str) -> None:
+        """Opens or creates ``path``. Raises StoreError if it is damaged, HomeTooNew if a newer wherry wrote it."""
+        self.path = path
+        self._what = what
+        self._lock = threading.RLock()
+        with self._typed():
+            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            run = self._connection.execute
+            run("PRAGMA trusted_schema=OFF")
+            run("PRAGMA cell_size_check=ON")
+            run("PRAGMA mmap_size=0")
+            run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            run(f"PRAGMA synchronous={synchronous}")
+            found = run("PRAGMA user_version").fetchone()[0]
+            if found > version:
+                self._connection.close()
+                raise HomeTooNew(f"{what} {path} has format {found}, this wherry reads up to {version}", hint="upgrade wherry")
+            if found < version:
+                run("PRAGMA journal_mode=TRUNCATE")
+                self._connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT")
+            run("PRAGMA journal_mode=TRUNCATE")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Holds the connection for one or more queries."""
+        with self._lock, self._typed():
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Holds the connection for one transaction, committed at the end; rolled back if the block raises."""
+        with self._lock, self._typed():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Closes the file; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as problem:
+            raise self._error(problem) from problem
+
+    def _error(self, problem: sqlite3.Error) -> StoreError | NoSpace | Unwritable:
+        name = problem.sqlite_errorname if hasattr(problem, "sqlite_errorname") else ""
+        what = f"{self._what} {self.path}: {problem}"
+        if name == "SQLITE_FULL":
+            return NoSpace(what, hint="free some space and run the same command again")
+        if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or name.startswith(("SQLITE_IOERR", "SQLITE_READONLY")):
+            return Unwritable(what, hint="check the permissions and the disk of wherry's home")
+        if name.startswith("SQLITE_BUSY"):
+            return StoreError(f"{what} for {_BUSY_S:.0f} s", hint="another wherry process is writing; try again")
+        if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+            return StoreError(what, hint="`wherry repair` rebuilds what can be rebuilt")
+        return StoreError(what)

@@ -1,0 +1,85 @@
+"""Blocks that were found and not yet read, as transports see them (`abc.transport.Held`)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wherry.abc.transport import Held, Span
+from wherry.block import verify
+from wherry.errors import SourceChanged, WherryError
+from wherry.fileio import open_unchanged, read_exactly
+from wherry.synth import Synth, is_synth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.cid import CID
+    from wherry.store.index import Place
+
+
+class HeldBytes(Held):
+    """A block in memory: a manifest node or a cached block."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def read_into(self, view: memoryview) -> None:
+        """Copies the block."""
+        view[:] = self._data
+
+
+class HeldLeaf(Held):
+    """A leaf inside files of the user; the first place that is unchanged is taken."""
+
+    def __init__(self, cid: CID, places: Sequence[Place], *, hashed: bool) -> None:
+        """``hashed``: hash before giving out, so that no span of the file itself is lent."""
+        self.size = places[0].size
+        self._cid = cid
+        self._places = places
+        self._hashed = hashed
+
+    def read_into(self, view: memoryview) -> None:
+        """Reads the leaf from the first place that still holds it."""
+        failure: WherryError | None = None
+        for place in self._places:
+            try:
+                _read(place, view)
+                if self._hashed:
+                    verify(self._cid, view, origin=repr(place.path))
+            except WherryError as problem:
+                failure = problem
+            else:
+                return
+        raise failure or SourceChanged(f"block {self._cid} has no place left")
+
+    def follows(self, other: Held) -> bool:
+        """Whether this leaf lies directly behind ``other`` in the same file."""
+        if not isinstance(other, HeldLeaf):
+            return False
+        mine, before = self._places[0], other._places[0]
+        return mine.path == before.path and mine.offset == before.offset + before.size and mine.signature == before.signature
+
+    def open_span(self) -> Span | None:
+        """Opens the first file; a later place is read and copied instead, by `read_into`."""
+        place = self._places[0]
+        if self._hashed or is_synth(place.path):
+            return None
+        try:
+            return Span(open_unchanged(place.path, place.signature), place.offset)
+        except WherryError:
+            if len(self._places) == 1:
+                raise
+            return None
+
+
+def _read(place: Place, view: memoryview) -> None:
+    if is_synth(place.path):
+        Synth(place.path).read_into(view, place.offset)
+        return
+    fd = open_unchanged(place.path, place.signature)
+    try:
+        read_exactly(fd, view, place.offset, place.path)
+    finally:
+        os.close(fd)

@@ -1,0 +1,126 @@
+"""wherry's home: one folder with its state, shared by every wherry process of a user (specs/0005 §1-2).
+
+Ordinary verbs hold the home's lock shared; only what must be alone (repair, migration) takes it whole. Each holder also
+keeps a locked file with its name in ``run/``, so that who waits can say for whom.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from wherry.errors import HomeBusy, HomeTooNew, StoreError, local_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+_FORMAT: Final = "wherry-home 1\n"
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """The folder that is wherry's home: WHERRY_HOME, or ``wherry`` in XDG_DATA_HOME, or ~/.local/share/wherry."""
+    if environ.get("WHERRY_HOME"):
+        return Path(environ["WHERRY_HOME"]).expanduser()
+    base = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "wherry"
+
+
+class Home:
+    """An open, locked home. Leaving the context frees it."""
+
+    def __init__(self, path: Path, verb: str, *, alone: bool = False) -> None:
+        """Opens or makes the home at ``path`` for ``verb``; ``alone`` takes it whole.
+
+        Raises HomeBusy naming the holders, HomeTooNew, StoreError, or a LocalError if it cannot be made.
+        """
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (path / "run").mkdir(mode=0o700, exist_ok=True)
+            self._check_format()
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            raise local_error(problem, "cannot open wherry's home", str(path)) from problem
+        self._run = -1
+        try:
+            self._acquire(alone)
+            self._announce(verb)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_format(self) -> None:
+        marker = self.path / "FORMAT"
+        try:
+            found = marker.read_text()[:80]
+        except FileNotFoundError:
+            temporary = self.path / f"FORMAT.{os.getpid()}"
+            temporary.write_text(_FORMAT)
+            temporary.replace(marker)
+            return
+        if found != _FORMAT:
+            if found.startswith("wherry-home "):
+                raise HomeTooNew(f"home {self.path} has the format {found.strip()!r}", hint="upgrade wherry")
+            raise StoreError(f"{marker} is not wherry's", hint="choose another folder with --home")
+
+    def _acquire(self, alone: bool) -> None:
+        try:
+            fcntl.flock(self._lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            holders = ", ".join(self.holders()) or "a process that does not say its name"
+            hint = "stop it, then run this again" if alone else "wait until it is done"
+            raise HomeBusy(f"home {self.path} is held by {holders}", hint=hint) from problem
+
+    def _announce(self, verb: str) -> None:
+        path = self.path / "run" / f"{os.getpid()}-{id(self):x}"
+        self._run = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._run, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(self._run, json.dumps({"pid": os.getpid(), "verb": verb, "since": int(time.time())}).encode())
+        self._run_path = path
+
+    def holders(self) -> list[str]:
+        """Names the processes that hold this home: verb, pid, since when. Clears what dead ones left."""
+        found = []
+        for path in sorted((self.path / "run").iterdir()):
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)  # its process is gone: nobody holds the lock
+            except BlockingIOError:
+                found.append(_describe(os.read(fd, 4096)))
+            finally:
+                os.close(fd)
+        return found
+
+    def close(self) -> None:
+        """Frees the home; idempotent."""
+        if self._run >= 0:
+            self._run_path.unlink(missing_ok=True)
+            os.close(self._run)
+            self._run = -1
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _describe(data: bytes) -> str:
+    try:
+        said = json.loads(data)
+        since = time.strftime("%H:%M:%S", time.localtime(said["since"]))
+        return f"`wherry {said['verb']}` (pid {said['pid']}, since {since})"
+    except (ValueError, KeyError, TypeError):
+        return "a wherry process that has just begun"

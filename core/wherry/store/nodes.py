@@ -1,0 +1,69 @@
+"""Manifest nodes: blocks that have no file of their own and must not be lost (specs/0005 §4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wherry.block import Block, checked
+from wherry.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wherry.cid import CID
+
+_SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
+_AT_ONCE: Final = 256  # values in one query
+
+
+class NodeDB:
+    """nodes.db: durable; what is read is hashed again before it is given out."""
+
+    def __init__(self, home: Path) -> None:
+        self._db = Database(home / "nodes.db", _SCHEMA, 1, synchronous="FULL", what="node store")
+
+    def put_many(self, blocks: Sequence[Block]) -> int:
+        """Keeps blocks, on disk when it returns. Gives how many were new."""
+        if not blocks:
+            return 0
+        with self._db.writing() as run:
+            before = run.total_changes
+            run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(blocks))
+            return run.total_changes - before
+
+    def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
+        """Gives those that are held. Raises IntegrityError if the disk has damaged one."""
+        found: dict[CID, Block] = {}
+        wanted = {bytes(cid): cid for cid in cids}
+        keys = list(wanted)
+        with self._db.reading() as run:
+            for start in range(0, len(keys), _AT_ONCE):
+                some = keys[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                for key, data in run.execute(f"SELECT cid, data FROM nodes WHERE cid IN ({marks})", some):
+                    cid = wanted[key]
+                    found[cid] = checked(cid, data, origin=str(self._db.path))
+        return found
+
+    def has_many(self, cids: Sequence[CID]) -> set[CID]:
+        """Gives those that are held, without reading them."""
+        found: set[CID] = set()
+        wanted = {bytes(cid): cid for cid in cids}
+        keys = list(wanted)
+        with self._db.reading() as run:
+            for start in range(0, len(keys), _AT_ONCE):
+                some = keys[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                found.update(wanted[row[0]] for row in run.execute(f"SELECT cid FROM nodes WHERE cid IN ({marks})", some))
+        return found
+
+    def usage(self) -> tuple[int, int]:
+        """Gives the number of nodes and their bytes."""
+        with self._db.reading() as run:
+            count, size = run.execute("SELECT count(*), coalesce(sum(length(data)), 0) FROM nodes").fetchone()
+        return count, size
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
