@@ -3,10 +3,10 @@
 A node is one DAG-CBOR block. Decoding is validating: what these functions return obeys every rule of the specification
 that can be seen in one node; what needs the parent (a child's listed size and count) `dag.walk` compares.
 
-    file/1     size, links, sizes[, attrs]      children are all leaves (raw) or all file nodes
+    file/1     size, links, sizes               children are all leaves (raw) or all file nodes
     dir/1      entries, sorted by name          a directory of at most FANOUT entries, or one piece of a larger one
     shards/1   shards, sorted by last name      an index over dir or shards nodes
-    dataset/1  root, meta                       a tree or file with words about it
+    dataset/1  root, meta                       a tree or file with words about it, or a lone file with attributes
 """
 
 from __future__ import annotations
@@ -65,17 +65,16 @@ class FileNode:
 
     links: tuple[CID, ...]
     ends: tuple[int, ...]  # where each child ends, counted from the node's start
-    attrs: Attrs = PLAIN
 
     @property
     def size(self) -> int:
         """Bytes of the file that this node stands for."""
-        return self.ends[-1] if self.ends else 0
+        return self.ends[-1]
 
     @property
     def of_leaves(self) -> bool:
         """Whether the children are leaves, not file nodes."""
-        return not self.links or self.links[0].codec == RAW
+        return self.links[0].codec == RAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +125,9 @@ Node: TypeAlias = FileNode | DirNode | ShardsNode | DatasetNode
 # Encoding
 
 
-def file_block(links: list[CID], sizes: list[int], attrs: Attrs = PLAIN) -> Block:
+def file_block(links: list[CID], sizes: list[int]) -> Block:
     """Writes a file node."""
-    value: dict[str, object] = {"wherry": "file/1", "size": sum(sizes), "links": links, "sizes": sizes}
-    if attrs != PLAIN:
-        value["attrs"] = _attrs_value(attrs)
-    return named(DAG_CBOR, dagcbor.encode(value))
+    return named(DAG_CBOR, dagcbor.encode({"wherry": "file/1", "size": sum(sizes), "links": links, "sizes": sizes}))
 
 
 def dir_block(entries: list[Entry]) -> Block:
@@ -195,10 +191,9 @@ def decode(block: Block) -> Node:
     raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({kind!r})", hint=hint)
 
 
-def _keys(value: dict[str, dagcbor.Value], needed: set[str], optional: set[str] = frozenset()) -> None:  # type: ignore[assignment]  # an empty frozenset stands for no optional keys
-    present = set(value)
-    if not needed <= present or not present <= needed | optional:
-        raise DecodeError(f"manifest node: has the keys {sorted(present)}, needs {sorted(needed)}")
+def _keys(value: dict[str, dagcbor.Value], needed: set[str]) -> None:
+    if value.keys() != needed:
+        raise DecodeError(f"manifest node: has the keys {sorted(value)}, needs {sorted(needed)}")
 
 
 def _size(value: dagcbor.Value, low: int = 0) -> int:
@@ -216,13 +211,12 @@ def _list(value: dagcbor.Value, what: str) -> list[dagcbor.Value]:
 
 
 def _file(value: dict[str, dagcbor.Value]) -> FileNode:
-    _keys(value, {"wherry", "size", "links", "sizes"}, {"attrs"})
+    _keys(value, {"wherry", "size", "links", "sizes"})
     links, sizes = _list(value["links"], "links"), _list(value["sizes"], "sizes")
     if len(links) != len(sizes):
         raise DecodeError("file node: as many sizes as links are needed")
-    attrs = _attrs(value["attrs"]) if "attrs" in value else PLAIN
-    if not links and attrs == PLAIN:
-        raise DecodeError("file node: empty, and not for its attributes' sake")
+    if not links:
+        raise DecodeError("file node: no children; an empty file is the empty leaf")
     codecs = set()
     for link in links:
         if type(link) is not CID:
@@ -235,9 +229,9 @@ def _file(value: dict[str, dagcbor.Value]) -> FileNode:
         if type(size) is not int or not 1 <= size <= largest:
             raise DecodeError(f"file node: {size!r} is no size of a child")
     ends = tuple(accumulate(sizes))
-    if (ends[-1] if ends else 0) != value["size"] or type(value["size"]) is not int or value["size"] > TREE_BYTES_MAX:
+    if ends[-1] != value["size"] or type(value["size"]) is not int or value["size"] > TREE_BYTES_MAX:
         raise IntegrityError("file node: its size is not the sum of its children's")
-    return FileNode(tuple(links), ends, attrs)  # type: ignore[arg-type]  # the loop above saw that all are CID
+    return FileNode(tuple(links), ends)  # type: ignore[arg-type]  # the loop above saw that all are CID
 
 
 def _attrs(value: dagcbor.Value) -> Attrs:

@@ -14,7 +14,7 @@ from wherry import manifest
 from wherry.block import EMPTY_LEAF
 from wherry.cid import CID
 from wherry.limits import FANOUT
-from wherry.manifest import PLAIN, Attrs, Entry, Shard
+from wherry.manifest import Entry, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,20 +47,19 @@ class FileBuilder:
         links.append(cid)
         sizes.append(size)
 
-    def finish(self, attrs: Attrs = PLAIN) -> CID:
-        """Gives the CID of the file: a leaf if it has one and no attributes, else the root node."""
+    def finish(self) -> CID:
+        """Gives the CID of the file: its leaf if it has only one, else the root node."""
         level = 0
         while level < len(self._levels) - 1:  # pushing up may add a level
             if self._levels[level][0]:
                 self._push_up(level)
             level += 1
         links, sizes = self._levels[-1]
-        if attrs == PLAIN:
-            if not links:
-                return EMPTY_LEAF
-            if len(links) == 1:
-                return links[0]
-        block = manifest.file_block(links, sizes, attrs)
+        if not links:
+            return EMPTY_LEAF
+        if len(links) == 1:
+            return links[0]
+        block = manifest.file_block(links, sizes)
         self._emit(block)
         return block.cid
 

@@ -232,7 +232,7 @@ def root_of(block: Block) -> Root:
     if isinstance(node, DatasetNode):
         return Root(node.root, node.meta)
     if isinstance(node, FileNode):
-        return Root(Entry("", FILE, block.cid, node.size, 1, node.attrs), {})
+        return Root(Entry("", FILE, block.cid, node.size), {})
     return Root(Entry("", DIR, block.cid, node.size, node.count + 1), {})
 
 
