@@ -1,0 +1,10 @@
+"""The doubles and suites that wherry is tested with, for those who write plugins (specs/0006 §8).
+
+Each part is imported from its own module:
+
+    plugin      for pytest: runs ``async def`` tests; ``pytest_plugins = ["wherry.testing.plugin"]``
+    chaos       ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
+    hostile     HostileServer: an HTTP server that misbehaves as its script says
+
+This package itself imports nothing, so that a helper costs only what it uses.
+"""

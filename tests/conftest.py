@@ -1,0 +1,96 @@
+"""Fixtures for every test: a check for leaks around each, a home, and a tree that has one of everything."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["wherry.testing.plugin"]
+
+LEAK_GRACE_S = 2.0  # a thread that was told to end, or a socket that is closing, may take a moment
+
+
+def open_files() -> dict[int, str]:
+    """Descriptors of this process and what they are open on."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the descriptor of the listing itself
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_leaks():
+    """Fails a test that leaves a thread or an open descriptor behind. (Tasks: see wherry.testing.plugin.)"""
+    threads, files = set(threading.enumerate()), open_files()
+    yield
+    end = time.monotonic() + LEAK_GRACE_S
+    while True:
+        new_threads = [thread for thread in threading.enumerate() if thread not in threads]
+        new_files = {fd: what for fd, what in open_files().items() if files.get(fd) != what}
+        if not new_threads and not new_files:
+            return
+        if time.monotonic() > end:
+            break
+        gc.collect()  # what only a reference cycle holds is closed with a ResourceWarning, which is an error here
+        time.sleep(0.02)
+    pytest.fail(f"left behind: threads {new_threads}, descriptors {new_files}")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of wherry's that does not exist yet; also what this process and its children take as the default."""
+    for name in [name for name in os.environ if name.startswith("WHERRY_") and name != "WHERRY_FIXTURES"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg-config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg-data"))
+    monkeypatch.setenv("WHERRY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small directory with one of everything that a manifest can say."""
+    root = tmp_path / "tree"
+    return make_tree(root)
+
+
+def make_tree(root: Path) -> Path:
+    """Fills ``root``: the same bytes each time."""
+    rng = random.Random(7)
+    files = {
+        "readme.txt": b"hello\n",
+        "empty": b"",
+        ".hidden": b"part of the tree\n",
+        ".config/settings.ini": b"[a]\nb = c\n",
+        "bin/run.sh": b"#!/bin/sh\nexit 0\n",
+        "data/exactly-1MiB.bin": rng.randbytes(1 << 20),
+        "data/one-more-than-1MiB.bin": rng.randbytes((1 << 20) + 1),
+        "data/large.bin": rng.randbytes(4 * (1 << 20) + 12345),
+        "data/zeros.bin": bytes(2 * (1 << 20)),
+        "deep/a/b/c/d/e/f/leaf": b"deep\n",
+        "names/with space": b"1",
+        "names/Ünïcödé-é.txt": b"2",
+        "names/日本語": b"3",
+        "names/🚢.bin": b"4",
+        "names/-dash": b"5",
+    }
+    for number in range(40):
+        files[f"many/{number:03}.json"] = b'{"n": %d}' % number
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (root / "empty-dir/inside").mkdir(parents=True)
+    (root / "bin/run.sh").chmod(0o755)
+    (root / "latest").symlink_to("data/large.bin")
+    (root / "deep/up").symlink_to("../readme.txt")
+    return root
