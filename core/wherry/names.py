@@ -19,7 +19,20 @@ from wherry.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, SYMLINK_BYTES_MAX
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_@+=,~-](?:[A-Za-z0-9_@+=,~. -]{0,253}[A-Za-z0-9_@+=,~-])?", re.ASCII)
 _DEVICES: Final = re.compile(r"(?i)(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:[.:].*)?", re.DOTALL)
 _WINDOWS_STRAY: Final = re.compile(r'[\x00-\x1f<>:"|?*\\\x7f]')
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# Default_Ignorable_Code_Point: ext4 (casefold), F2FS and HFS+ look names up as if these were not there.
+_IGNORED: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_SHOWN_CHARS: Final = 80
 _PORTABLE_HINT: Final = "if this machine can take such names, allow them with --names posix"
+
+
+def shown(value: object) -> str:
+    """Writes a stranger's value for an error message: escaped, and short however long it is."""
+    text = ascii(value[:_SHOWN_CHARS] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def check_name(name: str) -> None:
@@ -29,11 +42,11 @@ def check_name(name: str) -> None:
     if name in ("", ".", ".."):
         raise UnsafeName(f"name {name!r} is not a file name")
     if "/" in name or "\0" in name:
-        raise UnsafeName(f"name {name!r} has a separator or NUL in it")
+        raise UnsafeName(f"name {shown(name)} has a separator or NUL in it")
     if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
-        raise UnsafeName(f"name {name[:40]!r}... is longer than {NAME_BYTES_MAX} bytes")
-    if any("\ud800" <= char <= "\udfff" for char in name):
-        raise UnsafeName(f"name {name!r} is not valid Unicode", hint="rename it: names in a manifest are UTF-8")
+        raise UnsafeName(f"name {shown(name)} is longer than {NAME_BYTES_MAX} bytes")
+    if _SURROGATE.search(name):
+        raise UnsafeName(f"name {shown(name)} is not valid Unicode", hint="rename it: names in a manifest are UTF-8")
 
 
 def portability(name: str) -> str | None:
@@ -45,7 +58,7 @@ def portability(name: str) -> str | None:
     stray = _WINDOWS_STRAY.search(name)
     if stray is not None:
         return f"has {stray[0]!r} in it, which Windows cannot write"
-    if name[-1] in ". ":
+    if name.endswith((".", " ")):
         return "ends with a dot or a space, which Windows drops"
     return None
 
@@ -61,7 +74,7 @@ def folded(name: str) -> str:
     """The form under which file systems that fold case or Unicode forms look a name up."""
     if name.isascii():
         return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return unicodedata.normalize("NFD", _IGNORED.sub("", unicodedata.normalize("NFD", name)).casefold())
 
 
 class Collisions:
@@ -98,7 +111,7 @@ class Collisions:
         self._large[digest[0]].append(int.from_bytes(digest[1:], "big"))
 
     def _error(self, name: str | None) -> UnsafeName:
-        which = f"{name!r} and another name" if name is not None else "two names"
+        which = f"{shown(name)} and another name" if name is not None else "two names"
         return UnsafeName(f"directory {self._path or '/'!r}: {which} differ only by case or Unicode form", hint=_PORTABLE_HINT)
 
 
@@ -111,19 +124,26 @@ def check_path(path: str) -> None:
 def check_target(target: str) -> None:
     """Applies the hard rule to the target of a symbolic link. Raises UnsafeName."""
     if not target or "\0" in target or len(target.encode("utf-8", "surrogatepass")) > SYMLINK_BYTES_MAX:
-        raise UnsafeName(f"link target {target[:60]!r} is empty, too long, or has NUL in it")
+        raise UnsafeName(f"link target {shown(target)} is empty, too long, or has NUL in it")
+    if _SURROGATE.search(target):
+        raise UnsafeName(f"link target {shown(target)} is not valid Unicode", hint="link targets in a manifest are UTF-8")
 
 
 def escapes(path: str, target: str) -> bool:
-    """Tells whether the link at ``path`` (inside the dataset) points outside of it, read as POSIX or as Windows would."""
+    """Tells whether the link at ``path`` (inside the dataset) may lead outside of it, read as POSIX or as Windows would.
+
+    ".." counts as an escape anywhere but at the target's beginning: behind a name it leaves the directory that the name
+    leads to, and that name may be another link (with ``here -> .``, the target ``here/here/../..`` is two levels up).
+    """
     if target.startswith(("/", "\\")) or (len(target) > 1 and target[1] == ":"):
         return True
-    depth = path.count("/")
+    above = path.count("/")  # real directories: a dataset's paths never go through links
+    named = False
     for part in re.split(r"[/\\]", target):
         if part == "..":
-            depth -= 1
-            if depth < 0:
+            above -= 1
+            if named or above < 0:
                 return True
         elif part not in ("", "."):
-            depth += 1
+            named = True
     return False
