@@ -5,7 +5,7 @@ order, UTF-8, 64-bit floats and the one tag (42, a link), and builds nothing bef
 found that does all of this on foreign bytes: cbor2 takes non-canonical forms and dangerous tags, cbrrr has no bound on
 depth, libipld takes non-minimal integers. cbrrr is the oracle in the tests.
 
-Values: None, bool, int (64 bits), float (finite), bytes, str, list, dict with str keys, `CID` (a link).
+Values: None, bool, int (64 bits), float (finite), bytes, str, list, dict with str keys, `CID` (a link that wherry takes).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import struct
 from typing import Final, TypeAlias
 
 from wherry.cid import BINARY_BYTES, CID
-from wherry.errors import DecodeError, LimitExceeded
+from wherry.errors import CIDError, DecodeError, LimitExceeded
 from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX
 
-Value: TypeAlias = "None | bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID"
+Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | None"
 
 _LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, identity multibase
 _LINK_BYTES: Final = len(_LINK_HEAD) + BINARY_BYTES
@@ -28,9 +28,9 @@ _INT_MIN: Final = -(2**64)
 
 
 def encode(value: object) -> bytes:
-    """Writes ``value`` in the one canonical form. Raises ValueError for a value that DAG-CBOR has no form for."""
+    """Writes ``value`` in the one canonical form. Raises ValueError for a value that has none, or nests too deep to be read."""
     out = bytearray()
-    _write(value, out)
+    _write(value, out, 0)
     return bytes(out)
 
 
@@ -50,7 +50,7 @@ def _head(major: int, count: int, out: bytearray) -> None:
         out += count.to_bytes(8, "big")
 
 
-def _write(value: object, out: bytearray) -> None:
+def _write(value: object, out: bytearray, depth: int) -> None:
     if isinstance(value, str):
         text = value.encode()
         _head(0x60, len(text), out)
@@ -63,11 +63,12 @@ def _write(value: object, out: bytearray) -> None:
     elif isinstance(value, int):
         _write_int(value, out)
     elif isinstance(value, list | tuple):
+        inner = _inner(depth)
         _head(0x80, len(value), out)
         for item in value:
-            _write(item, out)
+            _write(item, out, inner)
     elif isinstance(value, dict):
-        _write_map(value, out)
+        _write_map(value, out, _inner(depth))
     elif isinstance(value, bytes):
         _head(0x40, len(value), out)
         out += value
@@ -80,6 +81,12 @@ def _write(value: object, out: bytearray) -> None:
         raise ValueError(f"DAG-CBOR has no form for {value!r}")
 
 
+def _inner(depth: int) -> int:
+    if depth >= CBOR_DEPTH_MAX:
+        raise ValueError(f"wherry reads no DAG-CBOR that is deeper than {CBOR_DEPTH_MAX}")
+    return depth + 1
+
+
 def _write_int(value: int, out: bytearray) -> None:
     if not _INT_MIN <= value <= _INT_MAX:
         raise ValueError("DAG-CBOR integers have 64 bits")
@@ -89,18 +96,18 @@ def _write_int(value: int, out: bytearray) -> None:
         _head(0x20, -1 - value, out)
 
 
-def _write_map(value: dict[object, object], out: bytearray) -> None:
+def _write_map(value: dict[object, object], out: bytearray, inner: int) -> None:
     keys = []
     for key in value:
         if not isinstance(key, str):
-            raise ValueError("DAG-CBOR maps have text keys")
+            raise ValueError("DAG-CBOR maps have text keys")  # noqa: TRY004  # encode promises ValueError for every value
         keys.append((key.encode(), key))
     keys.sort(key=lambda pair: (len(pair[0]), pair[0]))
     _head(0xA0, len(keys), out)
     for text, key in keys:
         _head(0x60, len(text), out)
         out += text
-        _write(value[key], out)
+        _write(value[key], out, inner)
 
 
 def decode(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
@@ -187,7 +194,10 @@ class _Reader:
         end = at + _LINK_BYTES
         if self.data[at : at + 5] != _LINK_HEAD:
             raise self.fail("a tag other than a link (42) in its canonical form")
-        cid = CID(self.data[at + 5 : end])
+        try:
+            cid = CID(self.data[at + 5 : end])
+        except CIDError as problem:
+            raise self.fail(f"a link that wherry does not take ({problem.message})") from problem
         self.at = end
         return cid
 
