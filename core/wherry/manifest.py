@@ -20,7 +20,7 @@ from wherry.block import EMPTY_LEAF, Block, named
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded
 from wherry.limits import FANOUT, LEAF_BYTES_MAX, META_BYTES_MAX, TREE_BYTES_MAX
-from wherry.names import check_name, check_target
+from wherry.names import check_name, check_target, shown
 
 FILE: Final = "f"
 DIR: Final = "d"
@@ -188,17 +188,17 @@ def decode(block: Block) -> Node:
     if kind == "dataset/1":
         return _dataset(value, len(block.data))
     hint = "a newer wherry may read it" if isinstance(kind, str) else None
-    raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({kind!r})", hint=hint)
+    raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({shown(kind)})", hint=hint)
 
 
 def _keys(value: dict[str, dagcbor.Value], needed: set[str]) -> None:
     if value.keys() != needed:
-        raise DecodeError(f"manifest node: has the keys {sorted(value)}, needs {sorted(needed)}")
+        raise DecodeError(f"manifest node: has the keys {shown(sorted(value))}, needs {sorted(needed)}")
 
 
 def _size(value: dagcbor.Value, low: int = 0) -> int:
     if type(value) is not int or not low <= value <= TREE_BYTES_MAX:
-        raise DecodeError(f"manifest node: {value!r} is no size or count")
+        raise DecodeError(f"manifest node: {shown(value)} is no size or count")
     return value
 
 
@@ -221,13 +221,15 @@ def _file(value: dict[str, dagcbor.Value]) -> FileNode:
     for link in links:
         if type(link) is not CID:
             raise DecodeError("file node: a child is no link")
+        if link == EMPTY_LEAF:
+            raise IntegrityError("file node: a child is the empty leaf, and children have at least one byte")
         codecs.add(link.codec)
     if len(codecs) > 1 or not codecs <= {RAW, DAG_CBOR}:
         raise DecodeError("file node: children must be all leaves or all file nodes")
     largest = LEAF_BYTES_MAX if RAW in codecs else TREE_BYTES_MAX
     for size in sizes:
         if type(size) is not int or not 1 <= size <= largest:
-            raise DecodeError(f"file node: {size!r} is no size of a child")
+            raise DecodeError(f"file node: {shown(size)} is no size of a child")
     ends = tuple(accumulate(sizes))
     if ends[-1] != value["size"] or type(value["size"]) is not int or value["size"] > TREE_BYTES_MAX:
         raise IntegrityError("file node: its size is not the sum of its children's")
@@ -236,15 +238,17 @@ def _file(value: dict[str, dagcbor.Value]) -> FileNode:
 
 def _attrs(value: dagcbor.Value) -> Attrs:
     if type(value) is not dict or not value or not value.keys() <= {"exec", "mtime"} or value.get("exec", True) is not True:
-        raise DecodeError(f"manifest node: {value!r} are no attributes")
+        raise DecodeError(f"manifest node: {shown(value)} are no attributes")
     mtime = value.get("mtime")
     if mtime is None and "mtime" not in value:
         return Attrs(True)
     if type(mtime) is not list or len(mtime) != 2:
-        raise DecodeError(f"manifest node: {mtime!r} is no time")
+        raise DecodeError(f"manifest node: {shown(mtime)} is no time")
     seconds, nanoseconds = mtime
-    if type(seconds) is not int or type(nanoseconds) is not int or abs(seconds) > _MTIME_ABS_MAX or not 0 <= nanoseconds < 10**9:
-        raise DecodeError(f"manifest node: {mtime!r} is no time")
+    if type(seconds) is not int or type(nanoseconds) is not int:
+        raise DecodeError(f"manifest node: {shown(mtime)} is no time")
+    if abs(seconds) > _MTIME_ABS_MAX or not 0 <= nanoseconds < 10**9:
+        raise DecodeError(f"manifest node: {shown(mtime)} is no time")
     return Attrs("exec" in value, (seconds, nanoseconds))
 
 
@@ -257,7 +261,15 @@ def _dir(value: dict[str, dagcbor.Value]) -> DirNode:
         if entry.name <= before:
             raise DecodeError(f"directory node: the name {entry.name!r} is doubled or out of order")
         before = entry.name
-    return DirNode(entries)
+    node = DirNode(entries)
+    _total(node)
+    return node
+
+
+def _total(node: DirNode | ShardsNode) -> None:
+    """Bounds the sums too, not only each number: whoever stores or prints them counts on 64 bits."""
+    if node.size > TREE_BYTES_MAX or node.count >= TREE_BYTES_MAX:
+        raise LimitExceeded(f"manifest node: it stands for {node.size} bytes in {node.count} entries, at most 2**60 are taken")
 
 
 def _entry(item: dagcbor.Value) -> Entry:
@@ -265,19 +277,24 @@ def _entry(item: dagcbor.Value) -> Entry:
         case [str(name), "f", CID() as cid, size, *rest] if len(rest) <= 1:
             return _file_entry(name, cid, _size(size), _attrs(rest[0]) if rest else PLAIN)
         case [str(name), "d", CID() as cid, size, count, *rest] if len(rest) <= 1 and cid.codec == DAG_CBOR:
-            return Entry(name, DIR, cid, _size(size), _size(count, 1), _attrs(rest[0]) if rest else PLAIN)
+            attrs = _attrs(rest[0]) if rest else PLAIN
+            if attrs.executable:
+                raise DecodeError(f"manifest node: the directory {shown(name)} cannot be executable")
+            return Entry(name, DIR, cid, _size(size), _size(count, 1), attrs)
         case [str(name), "l", str(target)]:
             check_target(target)
             return Entry(name, LINK, target=target)
-    raise DecodeError(f"manifest node: {str(item)[:80]} is no entry")
+    raise DecodeError(f"manifest node: {shown(item)} is no entry")
 
 
 def _file_entry(name: str, cid: CID, size: int, attrs: Attrs) -> Entry:
     if cid.codec == RAW:
         if size > LEAF_BYTES_MAX or (size == 0) != (cid == EMPTY_LEAF):
-            raise IntegrityError(f"manifest node: the leaf {name!r} cannot have {size} bytes")
+            raise IntegrityError(f"manifest node: the leaf {shown(name)} cannot have {size} bytes")
     elif cid.codec != DAG_CBOR:
-        raise DecodeError(f"manifest node: the file {name!r} has a codec that wherry files do not use")
+        raise DecodeError(f"manifest node: the file {shown(name)} has a codec that wherry files do not use")
+    elif size == 0:  # never walked, so never found out: an empty file is the empty leaf
+        raise IntegrityError(f"manifest node: the file {shown(name)} says 0 bytes, and its content is not the empty leaf")
     return Entry(name, FILE, cid, size, 1, attrs)
 
 
@@ -294,10 +311,12 @@ def _shards(value: dict[str, dagcbor.Value]) -> ShardsNode:
                 before = last
                 shards.append(Shard(last, cid, _size(size), _size(count, 1)))
             case _:
-                raise DecodeError(f"manifest node: {str(item)[:80]} is no shard")
+                raise DecodeError(f"manifest node: {shown(item)} is no shard")
     if len(shards) < 2:
         raise DecodeError("shards node: fewer than two shards")
-    return ShardsNode(tuple(shards))
+    node = ShardsNode(tuple(shards))
+    _total(node)
+    return node
 
 
 def _dataset(value: dict[str, dagcbor.Value], length: int) -> DatasetNode:
