@@ -1,22 +1,26 @@
 """Walks a manifest lazily, in order, verifying each node against what its parent said of it (specs/0003 §7).
 
 `Walk` does no I/O: it says which node it needs next and which it will want soon, takes blocks, and gives steps. What it
-holds is one node a level of the tree, however large the dataset is. Every size and count that a parent lists is compared
-with the child, so a manifest cannot promise little and unfold into much.
+holds is one node a level of the tree, however large the dataset is, and a bounded sum of them. Every size and count that a
+parent lists is compared with the child before anything of the child is given, so a manifest cannot promise little and
+unfold into much: a walk gives at most two steps an entry of the count that its root declares, and as many leaves as
+entries, and one more for each 4 KiB of the declared size and a million more.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry import manifest
-from wherry.cid import CID, RAW
+from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded, NotFound
 from wherry.limits import FILE_DEPTH_MAX, SHARD_DEPTH_MAX, TREE_DEPTH_MAX
-from wherry.manifest import DIR, FILE, LINK, DatasetNode, DirNode, Entry, FileNode, Node, ShardsNode
-from wherry.names import check_path
+from wherry.manifest import DIR, FILE, LINK, DatasetNode, DirNode, Entry, FileNode, Node, Shard, ShardsNode
+from wherry.names import check_path, shown
+from wherry.units import KiB, MiB
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +28,13 @@ if TYPE_CHECKING:
     from wherry.block import Block
 
 _AHEAD: Final = 256  # nodes named beyond the one needed, so that a source can send them in one answer
+_AHEAD_LOOK: Final = 1024  # frames looked at for them: a long stack of small files must not cost each node its length
+_HELD_BYTES_MAX: Final = 32 * MiB  # nodes whose walk is not over; thirty directories of 1,024 entries, each in the one before
+_HELD_ENTRY_BYTES: Final = 768  # what an entry of them takes in memory besides its text
+_HELD_TEXT_FACTOR: Final = 4  # a byte of UTF-8 may take four in a Python string
+_SMALL_LEAF_BYTES: Final = 4 * KiB
+_SMALL_LEAVES_MAX: Final = 1 << 20  # leaves smaller than that, besides a file's last: one block of one byte listed a
+#                                     trillion times is an honest terabyte, and would take years
 
 
 class EnterDir(NamedTuple):
@@ -83,16 +94,16 @@ Step: TypeAlias = EnterDir | LeaveDir | EnterFile | Leaf | LeaveFile | LinkStep 
 class _Frame:
     """One node or entry still to be walked."""
 
-    what: str  # "entry", "node", "leave"
-    path: str
+    what: str  # "root" and "entry": to be entered; "node": to be unfolded; "leave"; "held": a node's entries end here
+    path: str  # an "entry" has its directory's, for a thousand full paths a node are much memory
     entry: Entry
     cid: CID
-    size: int | None  # as the parent listed; None at a bare root
-    count: int | None
+    size: int  # as the parent listed; of a "held", what the node takes in memory
+    count: int  # as the parent listed, without the directory itself
     depth: int  # directories above
     level: int = 0  # file nodes or shards above, within one file or directory
     offset: int = 0  # of a file node in its file
-    last: str | None = None  # a piece of a large directory ends with this name
+    last: str = ""  # a piece of a large directory ends with this name
 
 
 class Walk:
@@ -100,77 +111,103 @@ class Walk:
 
     def __init__(self, root: Entry, *, path: str = "", start: int = 0, stop: int | None = None, depth: int = 0) -> None:
         """``start`` and ``stop`` give a byte range, for a root that is a file: only leaves that touch it are given."""
-        self._stack = [_Frame("entry", path, root, root.cid, root.size, root.entries, depth)]
-        self._start, self._stop = start, stop
+        self._stack = [_Frame("root", path, root, root.cid, root.size, root.entries, depth)]
+        self._start, self._stop = max(start, 0), stop
         self._node: Node | None = None
+        self._node_bytes = 0
         self._before: dict[int, str] = {}  # last name seen, by depth: order holds across pieces
+        self._held_bytes = 0
+        self._small_leaves = 0
 
     def supply(self, block: Block) -> None:
-        """Gives the verified block that `Need` named. Raises what `manifest.decode` raises."""
-        self._node = manifest.decode(block)
+        """Gives the verified block that `Need` named. Raises what `manifest.decode` raises, IntegrityError for another block."""
+        frame = self._stack[-1] if self._stack else None
+        if frame is None or frame.what != "node" or frame.cid != block.cid:
+            raise IntegrityError(f"block {block.cid} is not the one that the walk needs")
+        self._node, self._node_bytes = manifest.decode(block), len(block.data)
 
     def skip(self) -> None:
-        """Leaves out what was just entered: no leaves, no entries, and no Leave step."""
-        top = self._stack.pop()
-        while top.what != "leave":
-            top = self._stack.pop()
+        """Leaves out what was just entered, or what is left of it: no leaves, no entries, and no Leave step."""
+        self._node = None
+        while (top := self._stack.pop()).what != "leave":
+            if top.what == "held":
+                self._held_bytes -= top.size
 
     def step(self) -> Step:
-        """Gives the next step; None when all was given. Raises IntegrityError where a node differs from its listing."""
+        """Gives the next step; None when all was given.
+
+        Raises IntegrityError where a node differs from its listing, DecodeError where it is of a wrong kind, LimitExceeded
+        and UnsafeName. After an error the walk stands still: the same step fails again.
+        """
         while self._stack:
             frame = self._stack[-1]
-            if frame.what == "entry":
-                self._stack.pop()
+            if frame.what in {"entry", "root"}:
                 return self._enter(frame)
             if frame.what == "leave":
                 self._stack.pop()
                 return LeaveDir(frame.path, frame.entry) if frame.entry.kind == DIR else LeaveFile(frame.path, frame.entry)
-            if frame.cid.codec == RAW:
+            if frame.what == "held":
                 self._stack.pop()
-                return Leaf(frame.cid, frame.offset, frame.size or 0)
+                self._held_bytes -= frame.size
+                continue
+            if frame.cid.codec == RAW:
+                return self._leaf(frame)
             if self._node is None:
-                return Need(frame.cid, self._ahead())
-            self._stack.pop()
+                return Need(frame.cid, self._ahead(frame.cid))
             node, self._node = self._node, None
-            self._unfold(frame, node)
+            frames = self._unfold_file(frame, node) if frame.entry.kind == FILE else self._unfold_dir(frame, node)
+            self._stack.pop()
+            self._stack += frames
         return None
 
     def _enter(self, frame: _Frame) -> Step:
         entry, path = frame.entry, frame.path
+        if frame.what == "entry":
+            path = f"{path}/{entry.name}" if path else entry.name
         check_path(path)
+        if entry.kind == DIR and frame.depth >= TREE_DEPTH_MAX:
+            raise LimitExceeded(f"{shown(path)}: directories are nested more than {TREE_DEPTH_MAX} deep")
+        self._stack.pop()
         if entry.kind == LINK:
             return LinkStep(path, entry)
-        if entry.kind == DIR:
-            if frame.depth >= TREE_DEPTH_MAX:
-                raise LimitExceeded(f"{path[:80]!r}...: directories are nested more than {TREE_DEPTH_MAX} deep")
-            self._before.pop(frame.depth, None)
-        self._stack.append(_Frame("leave", path, entry, entry.cid, None, None, frame.depth))
-        if entry.kind == DIR or entry.size:
-            count = None if frame.count is None else frame.count - 1
-            self._stack.append(_Frame("node", path, entry, entry.cid, entry.size, count, frame.depth))
-        return EnterDir(path, entry) if entry.kind == DIR else EnterFile(path, entry)
+        self._stack.append(_Frame("leave", path, entry, entry.cid, 0, 0, frame.depth))
+        if entry.kind == DIR or self._touches(entry.size):
+            self._stack.append(_Frame("node", path, entry, entry.cid, entry.size, entry.entries - 1, frame.depth))
+        if entry.kind == FILE:
+            return EnterFile(path, entry)
+        self._before.pop(frame.depth, None)
+        return EnterDir(path, entry)
 
-    def _ahead(self) -> list[CID]:
-        ahead = []
-        for frame in reversed(self._stack[:-1]):
-            if frame.what != "leave" and frame.entry.kind != LINK and frame.cid.codec != RAW:
-                ahead.append(frame.cid)
+    def _touches(self, size: int) -> bool:
+        """Whether the range has a byte of a file of ``size``."""
+        return self._start < (size if self._stop is None else min(size, self._stop))
+
+    def _leaf(self, frame: _Frame) -> Leaf:
+        if frame.size < _SMALL_LEAF_BYTES and frame.offset + frame.size < frame.entry.size:
+            if self._small_leaves >= _SMALL_LEAVES_MAX:
+                raise LimitExceeded(
+                    f"{shown(frame.path)}: more than {_SMALL_LEAVES_MAX} leaves have less than {_SMALL_LEAF_BYTES} bytes",
+                    hint="whoever made this dataset must add it again with larger chunks",
+                )
+            self._small_leaves += 1
+        self._stack.pop()
+        return Leaf(frame.cid, frame.offset, frame.size)
+
+    def _ahead(self, needed: CID) -> list[CID]:
+        ahead: dict[CID, None] = {}
+        for frame in islice(reversed(self._stack), 1, _AHEAD_LOOK):
+            if frame.what in {"entry", "node"} and frame.cid.codec == DAG_CBOR and frame.cid != needed:
+                ahead[frame.cid] = None
                 if len(ahead) == _AHEAD:
                     break
-        return ahead
+        return list(ahead)
 
-    def _unfold(self, frame: _Frame, node: Node) -> None:
-        if frame.entry.kind == FILE:
-            self._unfold_file(frame, node)
-        else:
-            self._unfold_dir(frame, node)
-
-    def _unfold_file(self, frame: _Frame, node: Node) -> None:
+    def _unfold_file(self, frame: _Frame, node: Node) -> list[_Frame]:
         if not isinstance(node, FileNode):
-            raise DecodeError(f"{frame.path!r}: block {frame.cid} should be a file node")
-        _same(frame, "bytes", frame.size, node.size)
+            raise DecodeError(f"{shown(frame.path)}: block {frame.cid} should be a file node")
+        _same(frame.path, frame.cid, "bytes", frame.size, node.size)
         if frame.level >= FILE_DEPTH_MAX:
-            raise LimitExceeded(f"{frame.path!r}: file nodes are nested more than {FILE_DEPTH_MAX} deep")
+            raise LimitExceeded(f"{shown(frame.path)}: file nodes are nested more than {FILE_DEPTH_MAX} deep")
         start, stop = self._start - frame.offset, None if self._stop is None else self._stop - frame.offset
         first = bisect_right(node.ends, start) if start > 0 else 0
         frames = []
@@ -178,43 +215,55 @@ class Walk:
             begin = node.ends[index - 1] if index else 0
             if stop is not None and begin >= stop:
                 break
-            size = node.ends[index] - begin
-            frames.append(_Frame("node", frame.path, frame.entry, node.links[index], size, 1, frame.depth, frame.level + 1, frame.offset + begin))
-        self._stack += reversed(frames)
-
-    def _unfold_dir(self, frame: _Frame, node: Node) -> None:
-        if not isinstance(node, DirNode | ShardsNode):
-            raise DecodeError(f"{frame.path!r}: block {frame.cid} should be a directory node")
-        _same(frame, "bytes", frame.size, node.size)
-        _same(frame, "entries", frame.count, node.count)
-        if isinstance(node, DirNode):
-            frames = self._entries(frame, node)
-        else:
-            if frame.level >= SHARD_DEPTH_MAX:
-                raise LimitExceeded(f"{frame.path!r}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
-            if frame.last is not None and node.shards[-1].last != frame.last:
-                raise IntegrityError(f"{frame.path!r}: block {frame.cid} does not end with the name {frame.last!r}")
-            frames = [
-                _Frame("node", frame.path, frame.entry, shard.cid, shard.size, shard.entries, frame.depth, frame.level + 1, 0, shard.last)
-                for shard in node.shards
-            ]
+            size, offset = node.ends[index] - begin, frame.offset + begin
+            child = _Frame("node", frame.path, frame.entry, node.links[index], size, 0, frame.depth, frame.level + 1, offset)
+            frames.append(child)
         frames.reverse()
-        self._stack += frames
+        return frames
 
-    def _entries(self, frame: _Frame, node: DirNode) -> list[_Frame]:
-        if frame.last is not None or frame.level:  # a piece: names must go on where the piece before ended
-            before = self._before.get(frame.depth, "")
-            if not node.entries or node.entries[0].name <= before or node.entries[-1].name != frame.last:
-                raise IntegrityError(f"{frame.path!r}: block {frame.cid} holds other names than its directory says")
-            self._before[frame.depth] = node.entries[-1].name
-        prefix = f"{frame.path}/" if frame.path else ""
-        depth = frame.depth + 1
-        return [_Frame("entry", prefix + entry.name, entry, entry.cid, entry.size, entry.entries, depth) for entry in node.entries]
+    def _unfold_dir(self, frame: _Frame, node: Node) -> list[_Frame]:
+        path, depth, level = frame.path, frame.depth, frame.level + 1
+        piece = _piece(path, node, Shard(frame.last, frame.cid, frame.size, frame.count), self._before.get(depth, ""))
+        if isinstance(piece, ShardsNode) and level > SHARD_DEPTH_MAX:
+            raise LimitExceeded(f"{shown(path)}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
+        children = len(piece.entries if isinstance(piece, DirNode) else piece.shards)
+        weight = self._node_bytes * _HELD_TEXT_FACTOR + children * _HELD_ENTRY_BYTES
+        if self._held_bytes + weight > _HELD_BYTES_MAX:
+            raise LimitExceeded(f"{shown(path)}: large directories are nested so deep that a walk takes too much memory")
+        self._held_bytes += weight
+        if isinstance(piece, DirNode):
+            if piece.entries:
+                self._before[depth] = piece.entries[-1].name
+            frames = [_Frame("entry", path, item, item.cid, item.size, item.entries, depth + 1) for item in piece.entries]
+        else:
+            frames = [
+                _Frame("node", path, frame.entry, shard.cid, shard.size, shard.entries, depth, level, 0, shard.last)
+                for shard in piece.shards
+            ]
+        frames.append(_Frame("held", path, frame.entry, frame.cid, weight, 0, depth))
+        frames.reverse()
+        return frames
 
 
-def _same(frame: _Frame, what: str, listed: int | None, real: int) -> None:
-    if listed is not None and listed != real:
-        raise IntegrityError(f"{frame.path or '/'!r}: block {frame.cid} has {real} {what}, its parent says {listed}")
+def _same(path: str, cid: CID, what: str, listed: int, real: int) -> None:
+    if listed != real:
+        raise IntegrityError(f"{shown(path or '/')}: block {cid} has {real} {what}, its parent says {listed}")
+
+
+def _piece(path: str, node: Node, listed: Shard, before: str) -> DirNode | ShardsNode:
+    """Checks a node of a directory against what its parent ``listed``; ``last`` is "" for a whole directory.
+
+    The names of a piece lie behind ``before``, where the piece before ended, and end with the listed ``last``.
+    """
+    if not isinstance(node, DirNode | ShardsNode):
+        raise DecodeError(f"{shown(path or '/')}: block {listed.cid} should be a directory node")
+    _same(path, listed.cid, "bytes", listed.size, node.size)
+    _same(path, listed.cid, "entries", listed.entries, node.count)
+    if listed.last:
+        names = [item.name for item in node.entries] if isinstance(node, DirNode) else [shard.last for shard in node.shards]
+        if not names or names[0] <= before or names[-1] != listed.last:
+            raise IntegrityError(f"{shown(path or '/')}: block {listed.cid} holds other names than its directory says")
+    return node
 
 
 class Root(NamedTuple):
@@ -239,27 +288,33 @@ def root_of(block: Block) -> Root:
 def find(root: Entry, path: str) -> Generator[CID, Block, Entry]:
     """Finds the entry at ``path`` from few nodes: yields each CID it needs, is sent its verified block, returns the entry.
 
-    Raises NotFound if nothing is there; links are not followed.
+    Raises NotFound if nothing is there, and what `Walk` raises for nodes that lie; links are not followed.
     """
     entry, seen = root, ""
     for name in [part for part in path.split("/") if part]:
         if entry.kind != DIR:
             raise NotFound(f"{seen or '/'!r} is no directory, so it has no {name!r} in it")
-        cid, found = entry.cid, None
-        for _ in range(SHARD_DEPTH_MAX + 1):
-            node = manifest.decode((yield cid))
-            if isinstance(node, ShardsNode):
-                shard = next((shard for shard in node.shards if name <= shard.last), None)
-                if shard is None:
-                    break
-                cid = shard.cid
-            elif isinstance(node, DirNode):
-                found = next((item for item in node.entries if item.name == name), None)
-                break
-            else:
-                raise DecodeError(f"{seen!r}: block {cid} should be a directory node")
+        found = yield from _find_in(entry, seen, name)
         if found is None:
             raise NotFound(f"{seen or '/'!r} has no {name!r} in it", hint="`wherry ls` shows what there is")
         entry, seen = found, f"{seen}/{name}"
     return entry
 
+
+def _find_in(directory: Entry, path: str, name: str) -> Generator[CID, Block, Entry | None]:
+    """Finds one name in one directory, by the same checks on the way as `Walk` makes."""
+    listed, before = Shard("", directory.cid, directory.size, directory.entries - 1), ""
+    for _ in range(SHARD_DEPTH_MAX + 1):
+        block = yield listed.cid
+        if block.cid != listed.cid:
+            raise IntegrityError(f"block {block.cid} is not {listed.cid}, which the search needs")
+        node = _piece(path, manifest.decode(block), listed, before)
+        if isinstance(node, DirNode):
+            return next((item for item in node.entries if item.name == name), None)
+        index = bisect_left(node.shards, name, key=lambda shard: shard.last)
+        if index == len(node.shards):
+            return None
+        if index:
+            before = node.shards[index - 1].last
+        listed = node.shards[index]
+    raise LimitExceeded(f"{shown(path or '/')}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
