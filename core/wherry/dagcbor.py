@@ -20,9 +20,13 @@ from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX
 
 Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | None"
 
-_LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, identity multibase
-_LINK_BYTES: Final = len(_LINK_HEAD) + BINARY_BYTES
+LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, identity multibase
+_LINK_BYTES: Final = len(LINK_HEAD) + BINARY_BYTES
 _FLOAT: Final = struct.Struct(">d")
+_HEAD_2: Final = struct.Struct(">BH")
+_HEAD_4: Final = struct.Struct(">BI")
+_HEAD_8: Final = struct.Struct(">BQ")
+_SMALL: Final = [bytes((first,)) for first in range(256)]
 _INT_MAX: Final = 2**64 - 1
 _INT_MIN: Final = -(2**64)
 
@@ -34,29 +38,27 @@ def encode(value: object) -> bytes:
     return bytes(out)
 
 
-def _head(major: int, count: int, out: bytearray) -> None:
+def head(major: int, count: int) -> bytes:
+    """Writes the head of an item: its major type and its length, count or value, in the shortest form."""
+    major <<= 5
     if count < 24:
-        out.append(major | count)
-    elif count < 0x100:
-        out += bytes((major | 24, count))
-    elif count < 0x10000:
-        out.append(major | 25)
-        out += count.to_bytes(2, "big")
-    elif count < 0x100000000:
-        out.append(major | 26)
-        out += count.to_bytes(4, "big")
-    else:
-        out.append(major | 27)
-        out += count.to_bytes(8, "big")
+        return _SMALL[major | count]
+    if count < 0x100:
+        return bytes((major | 24, count))
+    if count < 0x10000:
+        return _HEAD_2.pack(major | 25, count)
+    if count < 0x100000000:
+        return _HEAD_4.pack(major | 26, count)
+    return _HEAD_8.pack(major | 27, count)
 
 
 def _write(value: object, out: bytearray, depth: int) -> None:
     if isinstance(value, str):
         text = value.encode()
-        _head(0x60, len(text), out)
+        out += head(3, len(text))
         out += text
     elif isinstance(value, CID):  # before bytes, which it is
-        out += _LINK_HEAD
+        out += LINK_HEAD
         out += value
     elif isinstance(value, bool):  # before int, which it is
         out.append(0xF5 if value else 0xF4)
@@ -64,13 +66,13 @@ def _write(value: object, out: bytearray, depth: int) -> None:
         _write_int(value, out)
     elif isinstance(value, list | tuple):
         inner = _inner(depth)
-        _head(0x80, len(value), out)
+        out += head(4, len(value))
         for item in value:
             _write(item, out, inner)
     elif isinstance(value, dict):
         _write_map(value, out, _inner(depth))
     elif isinstance(value, bytes):
-        _head(0x40, len(value), out)
+        out += head(2, len(value))
         out += value
     elif value is None:
         out.append(0xF6)
@@ -91,9 +93,9 @@ def _write_int(value: int, out: bytearray) -> None:
     if not _INT_MIN <= value <= _INT_MAX:
         raise ValueError("DAG-CBOR integers have 64 bits")
     if value >= 0:
-        _head(0x00, value, out)
+        out += head(0, value)
     else:
-        _head(0x20, -1 - value, out)
+        out += head(1, -1 - value)
 
 
 def _write_map(value: dict[object, object], out: bytearray, inner: int) -> None:
@@ -103,9 +105,9 @@ def _write_map(value: dict[object, object], out: bytearray, inner: int) -> None:
             raise ValueError("DAG-CBOR maps have text keys")  # noqa: TRY004  # encode promises ValueError for every value
         keys.append((key.encode(), key))
     keys.sort(key=lambda pair: (len(pair[0]), pair[0]))
-    _head(0xA0, len(keys), out)
+    out += head(5, len(keys))
     for text, key in keys:
-        _head(0x60, len(text), out)
+        out += head(3, len(text))
         out += text
         _write(value[key], out, inner)
 
@@ -192,7 +194,7 @@ class _Reader:
 
     def link(self, at: int) -> CID:
         end = at + _LINK_BYTES
-        if self.data[at : at + 5] != _LINK_HEAD:
+        if self.data[at : at + 5] != LINK_HEAD:
             raise self.fail("a tag other than a link (42) in its canonical form")
         try:
             cid = CID(self.data[at + 5 : end])

@@ -11,7 +11,8 @@ from wherry.errors import SourceChanged, local_error
 if TYPE_CHECKING:
     from wherry.store.index import Signature
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY  # NONBLOCK: a FIFO must not hang us
+# NONBLOCK: a FIFO put in a file's place must not hang us
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 def open_regular(path: str) -> tuple[int, os.stat_result]:

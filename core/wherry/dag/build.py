@@ -72,46 +72,46 @@ class FileBuilder:
 
 
 class DirBuilder:
-    """Takes the entries of one directory, sorted by name; gives the directory's CID, size and count."""
+    """Takes the entries of one directory, sorted by name; gives the directory's CID, size and entries."""
 
     def __init__(self, emit: Callable[[Block], None]) -> None:
         self._emit = emit
-        self._entries: list[Entry] = []
+        self._held: list[Entry] = []
         self._cutting = False
         self._levels: list[list[Shard]] = []
         self.size = 0
-        self.count = 0
+        self.entries = 0
 
     def add(self, entry: Entry) -> None:
         """Takes the next entry."""
         self.size += entry.size
-        self.count += entry.entries
-        self._entries.append(entry)
+        self.entries += entry.entries
+        self._held.append(entry)
         if self._cutting:
             self._cut_behind(entry)
-        elif len(self._entries) > FANOUT:
+        elif len(self._held) > FANOUT:
             self._cutting = True
-            held, self._entries = self._entries, []
+            held, self._held = self._held, []
             for earlier in held:
-                self._entries.append(earlier)
+                self._held.append(earlier)
                 self._cut_behind(earlier)
 
     def finish(self) -> CID:
         """Gives the CID of the directory."""
         if not self._cutting:
-            block = manifest.dir_block(self._entries)
+            block = manifest.dir_block(self._held)
             self._emit(block)
             return block.cid
-        if self._entries:
+        if self._held:
             self._close_piece()
         return self._close_levels()
 
     def _cut_behind(self, entry: Entry) -> None:
-        if len(self._entries) == FANOUT or _cuts(entry.name, 0):
+        if len(self._held) == FANOUT or _cuts(entry.name, 0):
             self._close_piece()
 
     def _close_piece(self) -> None:
-        entries, self._entries = self._entries, []
+        entries, self._held = self._held, []
         block = manifest.dir_block(entries)
         self._emit(block)
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)

@@ -74,7 +74,7 @@ class FileRecord(NamedTuple):
 
     path: str
     signature: Signature
-    cid: CID
+    cid: CID | None  # None: to be read again by the next add
     chunker: str
     leaves: Sequence[tuple[bytes, int, int]]
 
@@ -118,8 +118,11 @@ class Index:
                 run.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?)", (file, leaves[0][1], digests))
             return _add_leaves(run, [(digest, file, offset, size) for digest, offset, size in leaves])
 
-    def finish(self, file: int, cid: CID, signature: Signature | None = None) -> None:
-        """Says that a file that was begun is whole; ``signature`` replaces the one it began with."""
+    def finish(self, file: int, cid: CID | None, signature: Signature | None = None) -> None:
+        """Says that a file that was begun is whole (``cid`` None: but must be read again by the next add).
+
+        ``signature`` replaces the one it began with.
+        """
         with self._db.writing() as run:
             run.execute("UPDATE files SET cid=? WHERE id=?", (cid, file))
             if signature is not None:
@@ -145,8 +148,8 @@ class Index:
             query = "SELECT 1 FROM files WHERE path=? OR (path>? AND path<?) LIMIT 1"
             return run.execute(query, (path, path + "/", path + "0")).fetchone() is not None
 
-    def progress(self, file: int) -> Iterable[bytes]:
-        """Gives the digests of the leaves read so far of a file, in order, in pieces; stops at the first gap."""
+    def progress(self, file: int) -> Iterable[tuple[int, bytes]]:
+        """Gives what was read so far of a file, in order: (offset, digests of the leaves from there)."""
         start = -1
         while True:
             with self._db.reading() as run:
@@ -155,7 +158,7 @@ class Index:
             if row is None:
                 return
             start = row[0]
-            yield row[1]
+            yield start, row[1]
 
     def locate(self, digests: Sequence[bytes]) -> dict[bytes, list[Place]]:
         """Finds where leaves lie, by digest. Files may have changed since: compare the signature."""

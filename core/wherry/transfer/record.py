@@ -1,0 +1,116 @@
+"""Records what `add` and `get` did, in batches: nodes first, then where leaves lie; roots last (specs/0005 §6)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from wherry.store.index import DIGEST_BYTES, FileRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wherry.block import Block
+    from wherry.cid import CID
+    from wherry.store.index import Signature
+    from wherry.store.store import Store
+    from wherry.transfer.hashing import LeafRow
+
+_ROWS_MAX: Final = 8192  # rows or nodes a transaction: a few milliseconds in which readers wait
+_NODE_BYTES_MAX: Final = 4 << 20
+_SECONDS_MAX: Final = 2.0  # what a kill may cost
+
+
+class Recorder:
+    """Gathers nodes and leaves and writes them in order. Not for several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._nodes: list[Block] = []
+        self._node_bytes = 0
+        self._files: list[FileRecord] = []
+        self._rows = 0
+        self._since = time.monotonic()
+        self.blocks = 0  # leaves and nodes given
+        self.new_blocks = 0  # of them, those that were not known
+
+    def node(self, block: Block) -> None:
+        """Takes a manifest node."""
+        self._nodes.append(block)
+        self._node_bytes += len(block.data)
+        self.blocks += 1
+
+    def file(self, record: FileRecord) -> None:
+        """Takes a file that was read whole."""
+        self._files.append(record)
+        self._rows += 1 + len(record.leaves)
+        self.blocks += len(record.leaves)
+
+    def known(self, leaves: int) -> None:
+        """Counts leaves that need no record, because they are known."""
+        self.blocks += leaves
+
+    def large(self, path: str, signature: Signature, chunker: str) -> LargeFile:
+        """Begins a file whose leaves come in order, over a longer time."""
+        return LargeFile(self, self._store, path, signature, chunker)
+
+    def flush_if_due(self) -> None:
+        """Writes if enough has gathered, or enough time has passed."""
+        due = self._rows >= _ROWS_MAX or len(self._nodes) >= _ROWS_MAX or self._node_bytes >= _NODE_BYTES_MAX
+        if due or time.monotonic() - self._since > _SECONDS_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes everything; it is on disk when this returns."""
+        nodes, self._nodes, self._node_bytes = self._nodes, [], 0
+        files, self._files, self._rows = self._files, [], 0
+        self.new_blocks += self._store.nodes.put_many(nodes)
+        self.new_blocks += self._store.index.record(files)
+        self._since = time.monotonic()
+
+    def root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
+        """Writes everything, and then acknowledges the root."""
+        self.flush()
+        self._store.state.put_root(cid, path, how, options)
+
+
+class LargeFile:
+    """The record of one large file: leaves are written every few seconds, so reading can go on behind them."""
+
+    def __init__(self, recorder: Recorder, store: Store, path: str, signature: Signature, chunker: str) -> None:
+        self._recorder = recorder
+        self._store = store
+        self._leaves: list[LeafRow] = []
+        self._since = time.monotonic()
+        before = store.index.files([path]).get(path)
+        self.resumed = before is not None and before.cid is None and (before.signature, before.chunker) == (signature, chunker)
+        self._file = before.id if before is not None and self.resumed else store.index.begin(path, signature, chunker)
+
+    def digests_so_far(self, leaf_bytes: int) -> Iterator[bytes]:
+        """Gives the digests of the leaves that an interrupted run left, from the file's start up to the first gap."""
+        expected = 0
+        for start, digests in self._store.index.progress(self._file) if self.resumed else ():
+            if start != expected:
+                return
+            for at in range(0, len(digests), DIGEST_BYTES):
+                yield digests[at : at + DIGEST_BYTES]
+            expected += len(digests) // DIGEST_BYTES * leaf_bytes
+
+    def add(self, leaves: list[LeafRow]) -> None:
+        """Takes the next leaves."""
+        self._leaves += leaves
+        self._recorder.blocks += len(leaves)
+        if len(self._leaves) >= _ROWS_MAX or time.monotonic() - self._since > _SECONDS_MAX:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the leaves taken so far."""
+        leaves, self._leaves = self._leaves, []
+        self._recorder.new_blocks += self._store.index.add_leaves(self._file, leaves, progress=True)
+        self._since = time.monotonic()
+
+    def finish(self, cid: CID | None) -> None:
+        """Says that the file is whole (None: but to be read again by the next add). Its nodes are written first, for a finished file is not read again."""
+        self.save()
+        self._recorder.flush()
+        self._store.index.finish(self._file, cid)

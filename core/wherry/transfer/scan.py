@@ -1,0 +1,148 @@
+"""Scans a tree in the order of its manifest, whatever the order of the file system (specs/0003 §3)."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import stat
+import tempfile
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from wherry.errors import LimitExceeded, UnsafeName, UsageError, local_error
+from wherry.limits import TREE_DEPTH_MAX
+from wherry.manifest import DIR, FILE, LINK
+from wherry.names import check_name, check_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RUN_NAMES: Final = 50_000  # names sorted at a time; larger directories are sorted in runs on disk
+
+
+class Found(NamedTuple):
+    """Something in the tree: ``path`` on this machine, ``name`` in its directory."""
+
+    kind: str  # FILE, DIR, LINK
+    path: str
+    name: str
+    target: str = ""
+
+
+class Left(NamedTuple):
+    """The end of the directory last found."""
+
+
+class Skipped(NamedTuple):
+    """Something that no manifest can hold (a socket, a device), left out."""
+
+    path: str
+    why: str
+
+
+Seen: TypeAlias = Found | Left | Skipped
+
+
+def scan(root: str, *, leave_out: str = "") -> Iterator[Seen]:
+    """Gives everything below the directory ``root``, each directory's names in the order of their UTF-8 bytes.
+
+    ``leave_out`` is a directory (wherry's own home) that is skipped. Holds the names of one path of directories, and of
+    large directories a run of them. Raises LocalError, UnsafeName for a name that is not UTF-8, LimitExceeded.
+    """
+    stack = [_listing(root)]
+    prefix = [root]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            prefix.pop()
+            if stack:
+                yield Left()
+            continue
+        letter, name = item[-1], item[:-2]
+        path = f"{prefix[-1]}/{name}"
+        try:
+            check_name(name)
+        except UnsafeName as problem:
+            raise UnsafeName(f"{path!r}: {problem.message}", hint=problem.hint or "rename it") from problem
+        if letter == "d":
+            if path == leave_out:
+                yield Skipped(path, "it is wherry's own home")
+                continue
+            if len(stack) >= TREE_DEPTH_MAX:
+                raise LimitExceeded(f"{path[:80]!r}...: directories are nested more than {TREE_DEPTH_MAX} deep")
+            yield Found(DIR, path, name)
+            stack.append(_listing(path))
+            prefix.append(path)
+        elif letter == "l":
+            yield Found(LINK, path, name, _target(path))
+        elif letter == "f":
+            yield Found(FILE, path, name)
+        else:
+            yield Skipped(path, "it is no file, directory or link")
+
+
+def _listing(path: str) -> Iterator[str]:
+    """Names of a directory, sorted, each with a separator that sorts below all and a letter for its kind."""
+    try:
+        with os.scandir(path) as entries:
+            names = [f"{entry.name}\0{_letter(entry)}" for entry in islice(entries, _RUN_NAMES)]
+            names.sort()
+            if len(names) < _RUN_NAMES:
+                return iter(names)
+            return _merged([names], entries)
+    except OSError as problem:
+        raise local_error(problem, "cannot read the directory", path) from problem
+
+
+def _letter(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False):
+        return "f"
+    if entry.is_dir(follow_symlinks=False):
+        return "d"
+    return "l" if entry.is_symlink() else "?"
+
+
+def _merged(runs: list[list[str]], entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
+    """Sorts a large directory in runs on disk, so that memory holds one run."""
+    files = []
+    names = runs[0]
+    while names:
+        spill = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed by _read_run
+        spill.writelines(json.dumps(name) + "\n" for name in names)
+        spill.seek(0)
+        files.append(spill)
+        names = sorted(f"{entry.name}\0{_letter(entry)}" for entry in islice(entries, _RUN_NAMES))
+    return heapq.merge(*(_read_run(spill) for spill in files))
+
+
+def _read_run(spill: IO[str]) -> Iterator[str]:
+    with spill:
+        for line in spill:
+            yield json.loads(line)
+
+
+def _target(path: str) -> str:
+    try:
+        target = os.readlink(path)
+        target.encode()
+    except UnicodeEncodeError as problem:
+        raise UnsafeName(f"{path!r}: the link's target is not UTF-8", hint="remake the link") from problem
+    except OSError as problem:
+        raise local_error(problem, "cannot read the link", path) from problem
+    check_target(target)
+    return target
+
+
+def root_kind(path: str) -> str:
+    """Tells what the path to add is, links followed: FILE or DIR. Raises NotFound, LocalError, UsageError."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as problem:
+        raise local_error(problem, "cannot add", path) from problem
+    if stat.S_ISDIR(mode):
+        return DIR
+    if stat.S_ISREG(mode):
+        return FILE
+    raise UsageError(f"cannot add {path!r}: it is no file or directory")
