@@ -3,23 +3,32 @@
 Files become balanced trees: FANOUT children a node, all leaves equally deep. Directories of more than FANOUT entries are
 cut behind the names whose hash begins with a zero byte, so where they are cut depends on the names around and on nothing
 else: a name that comes or goes changes one piece and the few nodes above it.
+
+A builder writes nothing that `manifest.decode` refuses.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wherry import manifest
 from wherry.block import EMPTY_LEAF
-from wherry.cid import CID
-from wherry.limits import FANOUT
-from wherry.manifest import Entry, Shard
+from wherry.limits import FANOUT, LEAF_BYTES_MAX
+from wherry.manifest import LINK, Entry, Shard
+from wherry.names import check_name, check_target
+from wherry.units import KiB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.block import Block
+    from wherry.cid import CID
+
+# Only long link targets come near: a thousand of them would not fit into a node. An entry's weight is an upper bound of its
+# encoded bytes that is simple to compute anywhere.
+_WEIGHT_MAX: Final = 512 * KiB
+_ENTRY_WEIGHT: Final = 128
 
 
 class FileBuilder:
@@ -32,7 +41,9 @@ class FileBuilder:
         self.leaves = 0
 
     def add(self, leaf: CID, size: int) -> None:
-        """Takes the next leaf; ``size`` in bytes, not zero."""
+        """Takes the next leaf; ``size`` in bytes. Raises ValueError for a size that no leaf in a node has."""
+        if not 0 < size <= LEAF_BYTES_MAX:
+            raise ValueError(f"a leaf of {size} bytes; 1 to {LEAF_BYTES_MAX} are possible, and an empty file has none")
         self.size += size
         self.leaves += 1
         self._put(0, leaf, size)
@@ -77,24 +88,33 @@ class DirBuilder:
     def __init__(self, emit: Callable[[Block], None]) -> None:
         self._emit = emit
         self._held: list[Entry] = []
+        self._weight = 0  # of those held
+        self._last = ""
         self._cutting = False
         self._levels: list[list[Shard]] = []
         self.size = 0
         self.entries = 0
 
     def add(self, entry: Entry) -> None:
-        """Takes the next entry."""
+        """Takes the next entry. Raises UnsafeName, or ValueError if its name does not sort behind the one before."""
+        check_name(entry.name)
+        if entry.kind == LINK:
+            check_target(entry.target)
+        if entry.name <= self._last:
+            raise ValueError(f"{entry.name!r} comes behind {self._last!r}: entries come sorted by name, each name once")
+        self._last = entry.name
         self.size += entry.size
         self.entries += entry.entries
-        self._held.append(entry)
         if self._cutting:
-            self._cut_behind(entry)
-        elif len(self._held) > FANOUT:
+            self._put_entry(entry)
+            return
+        self._held.append(entry)
+        self._weight += _weight(entry)
+        if len(self._held) > FANOUT or self._weight > _WEIGHT_MAX:
             self._cutting = True
-            held, self._held = self._held, []
+            held, self._held, self._weight = self._held, [], 0
             for earlier in held:
-                self._held.append(earlier)
-                self._cut_behind(earlier)
+                self._put_entry(earlier)
 
     def finish(self) -> CID:
         """Gives the CID of the directory."""
@@ -106,12 +126,17 @@ class DirBuilder:
             self._close_piece()
         return self._close_levels()
 
-    def _cut_behind(self, entry: Entry) -> None:
+    def _put_entry(self, entry: Entry) -> None:
+        weight = _weight(entry)
+        if self._weight + weight > _WEIGHT_MAX:
+            self._close_piece()
+        self._held.append(entry)
+        self._weight += weight
         if len(self._held) == FANOUT or _cuts(entry.name, 0):
             self._close_piece()
 
     def _close_piece(self) -> None:
-        entries, self._held = self._held, []
+        entries, self._held, self._weight = self._held, [], 0
         block = manifest.dir_block(entries)
         self._emit(block)
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
@@ -144,6 +169,10 @@ class DirBuilder:
             if shards:
                 self._close_index(level)
             level += 1
+
+
+def _weight(entry: Entry) -> int:
+    return _ENTRY_WEIGHT + len(entry.name.encode()) + len(entry.target.encode())
 
 
 def _cuts(name: str, level: int) -> bool:

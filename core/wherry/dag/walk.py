@@ -120,7 +120,7 @@ class Walk:
         self._small_leaves = 0
 
     def supply(self, block: Block) -> None:
-        """Gives the verified block that `Need` named. Raises what `manifest.decode` raises, IntegrityError for another block."""
+        """Gives the verified block that `Need` named. Raises what `manifest.decode` does, and IntegrityError for another."""
         frame = self._stack[-1] if self._stack else None
         if frame is None or frame.what != "node" or frame.cid != block.cid:
             raise IntegrityError(f"block {block.cid} is not the one that the walk needs")
