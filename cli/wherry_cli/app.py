@@ -1,0 +1,157 @@
+"""The root command, and the one place where a run ends: every error becomes words and an exit code here."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from wherry.errors import UsageError, WherryError
+from wherry_cli.command import epilog, need_verb
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import add_global_options
+from wherry_cli.render import error_json, prepare_streams, safe, silence_stdout, to_json
+from wherry_cli.table import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMPLETE_VARIABLE: Final = "_WHERRY_COMPLETE"  # set by the script that --install-completion writes
+PIPE_CLOSED: Final = 141  # the shell's code for a process that SIGPIPE ended
+EXIT_CODES: Final = (
+    "0 done; 1 a fault in wherry; 2 usage; 3 configuration; 4 plugin; 5 bad data or CID; 6 not found; 7 other machine; "
+    "8 this machine's files; 9 the destination; 10 wherry's home; 11 differences found; 130 Ctrl-C; 143 SIGTERM"
+)
+
+
+class VerbGroup(TyperGroup):
+    """The root group. It knows every verb's name and summary, and imports a verb's module only when that verb is meant."""
+
+    def __init__(self, **attributes: Any) -> None:
+        stubs = {name: TyperCommand(name, help=summary, short_help=summary) for name, summary in VERBS.items()}
+        super().__init__(**{**attributes, "commands": stubs})
+
+    # The types of these parameters are private to typer.
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Finds the verb that is run, completed or explained, and loads it."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load_verb(name) if name is not None else stub, rest
+
+
+def load_verb(name: str) -> Any:
+    """Imports the verb ``name`` and gives its command."""
+    return importlib.import_module(f"wherry_cli.verbs.{name}").build()
+
+
+def build() -> Any:
+    """Makes the root command. (The type of a command is private to typer.)"""
+    app = typer.Typer(
+        cls=VerbGroup,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    examples = epilog("wherry share ./dataset", "wherry get wherry:... -o ./dataset", "wherry add --help")
+    app.callback(invoke_without_command=True, epilog=f"{examples}\n\nExit codes: {EXIT_CODES}.")(_wherry)
+    command = typer.main.get_command(app)
+    add_global_options(command)
+    return command
+
+
+def _wherry(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Share large data by content address: read in place, fetched from any machine, verified byte for byte."""
+    if version:
+        from wherry_cli.verbs.version import print_version
+
+        print_version(Invocation.of(ctx))
+        raise typer.Exit(0)
+    need_verb(ctx)
+
+
+def run(argv: Sequence[str], invocation: Invocation | None = None) -> int:
+    """Runs one command line and gives its exit code. Says every error on standard error; raises nothing but SystemExit."""
+    prepare_streams()
+    run_of = invocation or Invocation()
+    try:
+        _parse_and_run(argv, run_of)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return PIPE_CLOSED
+    except typer.Exit as ended:
+        return _flushed(ended.exit_code)
+    except typer.TyperException as problem:  # the line could not be read: --json may not have been met yet
+        run_of.json = run_of.json or "--json" in argv
+        run_of.out().error(_usage_error(problem))
+        return UsageError.exit_code
+    except WherryError as problem:
+        _explain(run_of, problem)
+        return problem.exit_code
+    except BaseException as problem:  # noqa: BLE001 - this is where a run ends: all become words and a code
+        return _ended_otherwise(run_of, problem)
+    return 0
+
+
+def _parse_and_run(argv: Sequence[str], run_of: Invocation) -> None:
+    command = build()
+    if os.environ.get(COMPLETE_VARIABLE):
+        command.main(args=list(argv), prog_name="wherry", complete_var=COMPLETE_VARIABLE, obj=run_of)
+        return
+    # Not command.main(): it would word errors itself, and end on a closed pipe with code 1.
+    with command.make_context("wherry", list(argv), obj=run_of) as ctx:
+        command.invoke(ctx)
+
+
+def _flushed(code: int) -> int:
+    """Gives ``code`` once standard output is on its way; help may be piped into a pager that is gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return PIPE_CLOSED
+    return code
+
+
+def _usage_error(problem: typer.TyperException) -> UsageError:
+    ctx = getattr(problem, "ctx", None)
+    hint = f"see `{ctx.command_path} --help`" if ctx is not None else "see `wherry --help`"
+    return UsageError(problem.format_message(), hint=hint)
+
+
+def _explain(run_of: Invocation, problem: BaseException) -> None:
+    if run_of.verbose >= 2:
+        run_of.out().say("\n".join(safe(line) for line in "".join(traceback.format_exception(problem)).split("\n")))
+    if isinstance(problem, WherryError):
+        run_of.out().error(problem)
+
+
+def _ended_otherwise(run_of: Invocation, problem: BaseException) -> int:
+    """Ends on what no verb raises on purpose: signals, and faults in wherry itself."""
+    if isinstance(problem, SystemExit):
+        raise problem
+    code = 130 if isinstance(problem, KeyboardInterrupt) else getattr(problem, "exit_code", None)
+    from wherry_cli.signals import Interrupted
+
+    if isinstance(problem, (KeyboardInterrupt, Interrupted)):
+        words = f"stopped; {run_of.kept}" if run_of.kept else "stopped"
+        stopped = WherryError(words)
+        if run_of.json:
+            run_of.out().say(to_json({**error_json(stopped), "error": "Interrupted", "exit_code": code}))
+        else:
+            run_of.out().say(f"wherry: {words}")
+        return code if isinstance(code, int) else 130
+    _explain(run_of, problem)
+    first = str(problem).split("\n", 1)[0]
+    words = f"{type(problem).__name__}: {first}" if first else type(problem).__name__
+    hint = None if run_of.verbose >= 2 else "this is a fault in wherry; run with -v -v for the traceback"
+    run_of.out().error(WherryError(f"unexpected {words}", hint=hint))
+    return 1

@@ -1,0 +1,159 @@
+"""The global options, accepted before and after the verb alike: one declaration, put on the group and on every verb.
+
+Each option stores into the run's Invocation as it is met. The group's are met first, so of two the later wins, and the
+ones that count (-v) add up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.main
+
+from wherry.units import parse_duration, parse_size
+from wherry_cli.invocation import Invocation, ProgressMode
+from wherry_cli.render import Color  # noqa: TC001 - typer reads annotations when it runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def _store(field: str) -> Callable[[typer.Context, Any], None]:
+    """Makes the callback that puts a given value into the run's ``field``; a value not given changes nothing."""
+
+    def callback(ctx: typer.Context, value: Any) -> None:
+        if value is not None and value is not False:
+            setattr(Invocation.of(ctx), field, value)
+
+    return callback
+
+
+def _more_verbose(ctx: typer.Context, value: int) -> None:
+    Invocation.of(ctx).verbose += value
+
+
+def _declared(
+    *,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            help="Where wherry keeps its state.  [env: WHERRY_HOME]",
+            callback=_store("home"),
+            expose_value=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The configuration to read.  [env: WHERRY_CONFIG]",
+            callback=_store("config"),
+            expose_value=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object.", callback=_store("json"), expose_value=False),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("-q", "--quiet", help="Print the bare result, and errors.", callback=_store("quiet"), expose_value=False),
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="Say more; twice: everything.",
+            callback=_more_verbose,
+            expose_value=False,
+        ),
+    ] = 0,
+    color: Annotated[
+        Color | None,
+        typer.Option(
+            "--color",
+            help="When to colour; auto: on a terminal, unless NO_COLOR is set.",
+            callback=_store("color"),
+            expose_value=False,
+        ),
+    ] = None,
+    progress: Annotated[
+        ProgressMode | None,
+        typer.Option(
+            "--progress",
+            help="How to show progress; auto: a bar on a terminal, else lines.",
+            callback=_store("progress"),
+            expose_value=False,
+        ),
+    ] = None,
+) -> None:
+    """Carries the declarations; it is never called."""
+
+
+def _global_params() -> list[Any]:
+    carrier = typer.Typer(add_completion=False)
+    carrier.command()(_declared)
+    return list(typer.main.get_command(carrier).params)
+
+
+def add_global_options(command: Any) -> None:
+    """Puts the global options on ``command`` and on all below it. (The type of a command is private to typer.)"""
+    for each in _with_children(command):
+        each.params.extend(_global_params())
+
+
+def _with_children(command: Any) -> Iterator[Any]:
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from _with_children(child)
+
+
+def size(text: str | int) -> int:
+    """Reads an option's size, or its default. Raises BadParameter."""
+    try:
+        return parse_size(str(text))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+
+
+def duration(text: str | float) -> float:
+    """Reads an option's duration in seconds, or its default. Raises BadParameter."""
+    try:
+        return parse_duration(str(text))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+
+
+# Options that several verbs share.
+
+From = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="ADDR|NAME", help="Where to fetch from: an address, or a name under [peers]. Repeatable."),
+]
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", metavar="ADDR", help="Where to listen, such as http://127.0.0.1:0. Repeatable."),
+]
+AllowPublic = Annotated[
+    bool, typer.Option("--allow-public", help="Listen on a public address without TLS or token: anyone may read.")
+]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM) for https.")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Key (PEM) of the certificate.")]
+TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
+
+
+def http_overrides(
+    *, tls_cert: Path | None = None, tls_key: Path | None = None, token_file: Path | None = None
+) -> dict[str, str] | None:
+    """Gives the configuration that these options stand for, as dotted keys; None if none was given."""
+    given = {"tls_cert": tls_cert, "tls_key": tls_key, "token_file": token_file}
+    found = {f"transport.http.{name}": str(path.absolute()) for name, path in given.items() if path is not None}
+    return found or None

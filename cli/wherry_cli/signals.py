@@ -1,0 +1,87 @@
+"""Ctrl-C and SIGTERM: the first asks the verb to end cleanly, the second ends the process at once.
+
+asyncio's own handling covers SIGINT alone, and closing its loop waits for threads, which a second Ctrl-C must not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR: Final = b"\x1b[?25h\n"  # a progress bar hides it
+
+
+class Interrupted(BaseException):
+    """The run was ended by a signal, after a clean stop. No Exception, so that nothing takes it for an error to mend."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's code for it: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.signum
+
+
+class Stop:
+    """What the signals of one run do. Made and used on the main thread; elsewhere it leaves the signals alone."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None  # of the first signal
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handles the signals inside the block. One that was ignored from outside (nohup, a shell's ``&``) stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+        mine = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
+        for signum in mine:
+            signal.signal(signum, self._handle)
+        try:
+            yield
+        finally:
+            for signum in mine:
+                signal.signal(signum, before[signum])
+
+    async def guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs ``work`` as what the first signal cancels."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        await work()
+
+    def _handle(self, signum: int, _frame: FrameType | None) -> None:
+        if self.signum is not None:
+            if sys.stderr is not None and sys.stderr.isatty():
+                os.write(2, _SHOW_CURSOR)
+            os._exit(128 + signum)
+        self.signum = signum
+        if self._loop is None or self._task is None or self._task.done():
+            raise Interrupted(signum)
+        # From a signal handler the loop must be woken, or it sleeps on until its next event.
+        self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+def drive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs ``work`` on a new event loop. Raises Interrupted if a signal ended it, and whatever ``work`` raises."""
+    stop = Stop()
+    with stop.installed():
+        try:
+            asyncio.run(stop.guard(work))
+        except asyncio.CancelledError:
+            if stop.signum is None:
+                raise
+            raise Interrupted(stop.signum) from None

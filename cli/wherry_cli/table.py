@@ -1,0 +1,26 @@
+"""The verbs and their one-line summaries, so that ``wherry --help`` imports none of them.
+
+A test holds each summary equal to the first line of the verb's own help.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERBS: Final = {
+    "add": "Read files once, in place, and print their CID.",
+    "share": "Add files, serve them, and print the line to paste elsewhere.",
+    "serve": "Serve what this home holds until it is stopped.",
+    "get": "Fetch, verify and write what a CID or a ticket names.",
+    "cat": "Write the bytes of a file to standard output.",
+    "ls": "List the entries of a directory.",
+    "stat": "Show what a CID names: kind, size, files, metadata.",
+    "verify": "Compare files on disk with a CID.",
+    "plugins": "Show the plugins that are installed.",
+    "config": "Show, check or describe the configuration.",
+    "doctor": "Check this machine, this home and the configuration.",
+    "repair": "Check the home and rebuild what can be rebuilt.",
+    "bench": "Measure wherry on this machine beside a reference.",
+    "demo": "Share and get a directory between two processes, verified.",
+    "version": "Print the version.",
+}

@@ -1,0 +1,168 @@
+"""``wherry get``: fetch, verify, write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from wherry.errors import UsageError
+from wherry.limits import WAIT_S
+from wherry.ticket import PREFIX, Ticket
+from wherry.units import format_duration, format_size
+from wherry_cli.command import single
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import AllowPublic, From, Listen, TokenFile, duration, http_overrides, size
+from wherry_cli.render import Out, safe
+from wherry_cli.verbs.serve import until_stopped
+
+if TYPE_CHECKING:
+    from wherry.session import GetPlan, GetResult, Session
+
+KEPT = "what was fetched is kept: the same command goes on from there"
+
+
+def get(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="CID|TICKET", help="What to fetch.")],
+    *,
+    sources: From = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="DEST", help="The file or directory to make; null: drops it.  [default: its name]"
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", metavar="GLOB", help="Only these paths. Repeatable.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Not these paths. Repeatable.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over what is at DEST.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would move, from where, and whether it fits.")
+    ] = False,
+    wait_s: Annotated[
+        float,
+        typer.Option(
+            "--wait", metavar="DURATION", parser=duration, show_default="60s", help="How long to wait for a source lost midway."
+        ),
+    ] = WAIT_S,
+    links: Annotated[
+        Literal["refuse", "skip", "keep"], typer.Option("--links", help="What to do with symbolic links.")
+    ] = "refuse",
+    names: Annotated[
+        Literal["portable", "posix"],
+        typer.Option("--names", help="Which names to take: those that every system can write, or all of POSIX's."),
+    ] = "portable",
+    max_bytes: Annotated[
+        int | None, typer.Option("--max-bytes", metavar="SIZE", parser=size, help="Refuse anything larger.")
+    ] = None,
+    seed: Annotated[bool, typer.Option("--seed", help="Stay and serve it afterwards.")] = False,
+    listen: Listen = None,
+    allow_public: AllowPublic = False,
+    token_file: TokenFile = None,
+) -> None:
+    """Fetch, verify and write what a CID or a ticket names.
+
+    Interrupted in any way, the same command goes on where it was. A DEST that is complete is left as it is.
+    """
+    run = Invocation.of(ctx)
+    if seed and dry_run:
+        raise UsageError("--seed and --dry-run do not go together", hint="leave out one of them")
+    if (listen or allow_public) and not seed:
+        raise UsageError("--listen and --allow-public are for --seed", hint="add --seed, or leave them out")
+    target = output if output is not None else default_target(what)
+
+    async def work() -> None:
+        async with run.session("get", overrides=http_overrides(token_file=token_file)) as session:
+            with run.watcher() as watcher:
+                result = await session.get(
+                    what,
+                    sources=tuple(sources or ()),
+                    output=target,
+                    include=tuple(include or ()),
+                    exclude=tuple(exclude or ()),
+                    force=force,
+                    dry_run=dry_run,
+                    wait_s=wait_s,
+                    links=links,
+                    names=names,
+                    max_bytes=max_bytes,
+                    observe=watcher,
+                )
+            if seed:
+                await _seed(run, session, result, tuple(listen or ()), allow_public)
+            elif dry_run:
+                show_plan(run.out(), result)
+            else:
+                show(run.out(), result)
+
+    run.drive(work, kept="nothing was written" if dry_run else KEPT)
+
+
+def default_target(what: str) -> str:
+    """Where a get writes when it is not told: the ticket's name, or the CID's text, in the current directory."""
+    if not what.startswith(PREFIX):
+        return what
+    ticket = Ticket.parse(what)
+    return ticket.name if ticket.name is not None else str(ticket.cid)
+
+
+async def _seed(run: Invocation, session: Session, result: GetResult, listen: tuple[str, ...], allow_public: bool) -> None:
+    async with session.serve((), listen=listen, allow_public=allow_public) as serving:
+        out = run.out()
+        if out.as_json:
+            out.result({**result.to_json(), "listen": list(serving.listen)})
+        else:
+            show(out, result)
+            for address in serving.listen:
+                out.line(safe(address))
+        out.flush()
+        out.note("Complete. Serving until Ctrl-C.")
+        await until_stopped(serving)
+
+
+def show(out: Out, result: GetResult) -> None:
+    """Prints where the data is now, and a line about how it came."""
+    fields = result.to_json()
+    if out.as_json:
+        out.result(fields)
+        return
+    out.line(safe(str(result.path)))
+    if out.quiet:
+        return
+    if not result.fetched_bytes:
+        out.line(f"{format_size(result.bytes)}, nothing to fetch")
+        return
+    rate = f" ({format_size(result.fetched_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
+    used = [source for source in fields["sources"] if source["bytes"]]
+    out.line(
+        f"{format_size(result.bytes)}, of which {format_size(result.fetched_bytes)} fetched in "
+        f"{format_duration(result.seconds)}{rate} from {len(used)} source{'' if len(used) == 1 else 's'}"
+    )
+
+
+def show_plan(out: Out, plan: GetPlan) -> None:
+    """Prints what a get would do."""
+    fields = plan.to_json()
+    if out.as_json:
+        out.result(fields)
+        return
+    room = "it fits" if plan.fits else out.paint("it does not fit", "red")
+    out.line(f"{safe(str(plan.path))}: {plan.files:,} files, {format_size(plan.bytes)}")
+    out.line(f"to fetch: {format_size(plan.want_bytes)}; here already: {format_size(plan.have_bytes)}")
+    out.line(f"free: {format_size(plan.free_bytes)}; {room}")
+    for source in fields["sources"]:
+        state = out.paint("ok", "green") if source["reachable"] else out.paint("no", "red")
+        detail = f" ({safe(str(source['detail']))})" if source["detail"] else ""
+        out.line(f"from {safe(str(source['address']))}: {state}{detail}")
+
+
+def build() -> Any:
+    """Makes the command."""
+    return single(
+        get,
+        "wherry get wherry:pGFhgX... -o ./dataset",
+        "wherry get bafyrei... --from http://192.0.2.7:4810 -o ./dataset",
+        "wherry get bafyrei... --from lab --include 'train/*' --dry-run",
+    )

@@ -1,0 +1,100 @@
+"""``wherry ls``: the entries of a directory, one after another, however many there are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry_cli.command import single
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.render import Out, safe, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wherry.session import Entry
+
+
+def ls(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="CID[/PATH]", help="The directory to list, or a file.")],
+    *,
+    long: Annotated[bool, typer.Option("-l", "--long", help="Kind, size, time, CID and name of each.")] = False,
+    sources: From = None,
+    token_file: TokenFile = None,
+) -> None:
+    """List the entries of a directory.
+
+    They are printed as they are read, so a directory of millions takes no more memory than a small one.
+    """
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("ls", overrides=http_overrides(token_file=token_file)) as session:
+            entries = session.ls(what, sources=tuple(sources or ()))
+            if run.json:
+                await write_json(run.out(), what, entries)
+            else:
+                out = run.out()
+                async for entry in entries:
+                    out.line(long_line(out, entry) if long else short_line(out, entry))
+
+    run.drive(work)
+
+
+async def write_json(out: Out, what: str, entries: AsyncIterator[Entry]) -> None:
+    """Writes one object, entry by entry. Nothing is written before the first entry is here; an error later cuts it short."""
+    head = f'{{"schema": "wherry/ls/1", "what": {to_json(what)}, "entries": ['
+    between = head
+    async for entry in entries:
+        out.write(between + "\n" + to_json(entry_json(entry)))
+        between = ","
+    out.line(f"{head}]}}" if between is head else "\n]}")
+    out.flush()
+
+
+def entry_json(entry: Entry) -> dict[str, object]:
+    """The JSON form of an entry; keys that say nothing about it are left out."""
+    sure: dict[str, object] = {"name": entry.name, "kind": entry.kind, "size": entry.size}
+    perhaps: dict[str, object] = {
+        "cid": str(entry.cid) if entry.cid is not None else None,
+        "executable": entry.executable or None,
+        "mtime": entry.mtime,
+        "target": entry.target,
+        "entries": entry.entries,
+    }
+    return sure | {key: value for key, value in perhaps.items() if value is not None}
+
+
+def short_line(out: Out, entry: Entry) -> str:
+    """The name, with a mark behind it that tells its kind."""
+    mark = {"dir": "/", "symlink": "@"}.get(entry.kind, "*" if entry.executable else "")
+    name = safe(entry.name)
+    return (out.paint(name, "bold") if entry.kind == "dir" else name) + mark
+
+
+def long_line(out: Out, entry: Entry) -> str:
+    """Kind, size, time, CID and name, in columns."""
+    kind = {"dir": "d", "symlink": "l"}.get(entry.kind, "x" if entry.executable else "-")
+    cid = str(entry.cid) if entry.cid is not None else "-"
+    target = f" -> {safe(entry.target)}" if entry.target is not None else ""
+    return f"{kind} {entry.size:>15,} {time_text(entry.mtime):19} {cid:59} {short_line(out, entry)}{target}"
+
+
+def time_text(mtime: float | tuple[int, int] | None) -> str:
+    """A time of change, in UTC; ``-`` if none was recorded."""
+    if mtime is None:
+        return "-"
+    seconds = mtime[0] if isinstance(mtime, tuple) else mtime
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # beyond the calendar; the number itself is what was recorded
+        return str(int(seconds))
+
+
+def build() -> Any:
+    """Makes the command."""
+    return single(ls, "wherry ls bafyrei...", "wherry ls -l bafyrei.../train", "wherry ls --json bafyrei... | jq .entries")

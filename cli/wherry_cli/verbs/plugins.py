@@ -1,0 +1,121 @@
+"""``wherry plugins``: what is installed, what of it is broken, and the options of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry.errors import PluginNotFound, UsageError
+from wherry_cli.command import finished, group, member
+from wherry_cli.invocation import Invocation
+from wherry_cli.render import Out, Style, safe
+
+if TYPE_CHECKING:
+    from wherry.plugin.manager import Listed
+    from wherry.plugin.options import Option
+
+HELP = """Show the plugins that are installed.
+
+Plugins bring transports, caches and other parts; the configuration chooses among them by name."""
+
+
+def list_plugins(
+    ctx: typer.Context,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only this kind, such as transport.")] = None,
+) -> None:
+    """List every plugin, also those that are broken or disabled."""
+    run = Invocation.of(ctx)
+    lines = _listing(run)
+    if kind is not None:
+        _check_kind(kind)
+        lines = [line for line in lines if line.kind in (kind, "")]
+    show_list(run.out(), lines)
+
+
+def info(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; KIND.NAME if two kinds share it.")],
+) -> None:
+    """Show one plugin and its options."""
+    run = Invocation.of(ctx)
+    show_info(run.out(), find(_listing(run), name))
+
+
+def _listing(run: Invocation) -> list[Listed]:
+    from wherry.plugin.manager import Manager
+
+    return Manager.from_environ(run.environ).listing()
+
+
+def _check_kind(kind: str) -> None:
+    from wherry.plugin.hookspecs import KINDS
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of plugin {kind!r}", hint="kinds: " + ", ".join(KINDS))
+
+
+def find(lines: list[Listed], name: str) -> list[Listed]:
+    """Gives what goes by ``name``, with or without its kind before it. Raises PluginNotFound."""
+    found = [line for line in lines if name in (line.name, f"{line.kind}.{line.name}")]
+    if not found:
+        from difflib import get_close_matches
+
+        names = sorted({line.name for line in lines})
+        near = get_close_matches(name.rpartition(".")[2], names, 1)
+        hint = f'did you mean "{near[0]}"?' if near else "`wherry plugins list` names them all"
+        raise PluginNotFound(f"no plugin {name!r} is installed", hint=hint)
+    return found
+
+
+def show_list(out: Out, lines: list[Listed]) -> None:
+    """Prints a line a plugin; with --quiet the names alone."""
+    if out.as_json:
+        out.result({"schema": "wherry/plugins/1", "plugins": [line.to_json() for line in lines]})
+        return
+    if out.quiet:
+        for line in lines:
+            out.line(safe(line.name))
+        return
+    wide = max((len(safe(line.name)) for line in lines), default=0)
+    for line in lines:
+        words = safe(line.summary or line.cause) if line.status == "ok" else safe(line.cause)
+        out.line(f"{line.kind or '-':<10} {safe(line.name):<{wide}}  {_status(out, line)}  {words}")
+    if not lines:
+        out.note("No plugin is installed. Is wherry itself installed here? (pip install -e .)")
+
+
+def show_info(out: Out, lines: list[Listed]) -> None:
+    """Prints all about what was found."""
+    if out.as_json:
+        out.result({"schema": "wherry/plugin-info/1", "plugins": [line.to_json() for line in lines]})
+        return
+    for line in lines:
+        out.line(f"{out.paint(safe(line.name), 'bold')}  {line.kind or 'plugin'}, {_status(out, line).strip()}")
+        if line.summary:
+            out.line(f"  {safe(line.summary)}")
+        if line.cause:
+            out.line(f"  {safe(line.cause)}")
+        out.line(f"  from {safe(line.distribution)} {safe(line.version)}, plugin {safe(line.plugin)}")
+        for option in line.options:
+            _show_option(out, line, option)
+
+
+def _show_option(out: Out, line: Listed, option: Option) -> None:
+    out.line(f"  {line.kind}.{safe(line.name)}.{safe(option.name)} = {safe(option.text(option.default))}")
+    out.line(f"      {safe(option.help)}; {safe(option.expected)}")
+    if option.env:
+        out.line(f"      also: {safe(option.env)} in the environment")
+
+
+def _status(out: Out, line: Listed) -> str:
+    styles: dict[str, Style] = {"ok": "green", "broken": "red", "clash": "red", "disabled": "yellow"}
+    return out.paint(f"{line.status:8}", styles[line.status])
+
+
+def build() -> Any:
+    """Makes the command."""
+    app = group(HELP, "wherry plugins list", "wherry plugins info http")
+    member(app, "list", list_plugins, "wherry plugins list", "wherry plugins list --kind transport --json")
+    member(app, "info", info, "wherry plugins info http", "wherry plugins info cache.disk")
+    return finished(app)

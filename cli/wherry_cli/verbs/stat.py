@@ -1,0 +1,61 @@
+"""``wherry stat``: what a CID names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry.units import format_size
+from wherry_cli.command import single
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.render import Out, safe
+
+if TYPE_CHECKING:
+    from wherry.session import Stat
+
+
+def stat(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="CID[/PATH]", help="What to describe.")],
+    *,
+    sources: From = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show what a CID names: kind, size, files, metadata."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("stat", overrides=http_overrides(token_file=token_file)) as session:
+            found = await session.stat(what, sources=tuple(sources or ()))
+        show(run.out(), found)
+
+    run.drive(work)
+
+
+def show(out: Out, found: Stat) -> None:
+    """Prints a line a property; with --quiet the size in bytes alone."""
+    if out.as_json:
+        out.result(found.to_json())
+        return
+    if out.quiet:
+        out.line(str(found.bytes))
+        return
+    out.line(f"cid      {found.cid}")
+    out.line(f"kind     {safe(found.kind)}")
+    out.line(f"size     {found.bytes:,} bytes ({format_size(found.bytes)})")
+    out.line(f"files    {found.files:,}")
+    out.line(f"entries  {found.entries:,}")
+    if found.blocks is not None:
+        out.line(f"blocks   {found.blocks:,}")
+    if found.chunk_bytes is not None:
+        out.line(f"chunks   {format_size(found.chunk_bytes)}")
+    out.line(f"here     {'yes' if found.held else 'no'}")
+    for key, text in found.meta.items():
+        out.line(f"meta     {safe(str(key))} = {safe(str(text))}")
+
+
+def build() -> Any:
+    """Makes the command."""
+    return single(stat, "wherry stat bafyrei...", "wherry stat --json bafyrei.../train --from lab")
