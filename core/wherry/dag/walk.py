@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wherry.block import Block
 
 _AHEAD: Final = 256  # nodes named beyond the one needed, so that a source can send them in one answer
-_AHEAD_LOOK: Final = 1024  # frames looked at for them: a long stack of small files must not cost each node its length
+_AHEAD_LOOK: Final = 512  # frames looked at for them: a long stack of small files must not cost each node its length
 _HELD_BYTES_MAX: Final = 32 * MiB  # nodes whose walk is not over; thirty directories of 1,024 entries, each in the one before
 _HELD_ENTRY_BYTES: Final = 768  # what an entry of them takes in memory besides its text
 _HELD_TEXT_FACTOR: Final = 4  # a byte of UTF-8 may take four in a Python string
@@ -225,11 +225,11 @@ class Walk:
         path, depth, level = frame.path, frame.depth, frame.level + 1
         piece = _piece(path, node, Shard(frame.last, frame.cid, frame.size, frame.count), self._before.get(depth, ""))
         if isinstance(piece, ShardsNode) and level > SHARD_DEPTH_MAX:
-            raise LimitExceeded(f"{shown(path)}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
+            raise LimitExceeded(f"{shown(path or '/')}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
         children = len(piece.entries if isinstance(piece, DirNode) else piece.shards)
         weight = self._node_bytes * _HELD_TEXT_FACTOR + children * _HELD_ENTRY_BYTES
         if self._held_bytes + weight > _HELD_BYTES_MAX:
-            raise LimitExceeded(f"{shown(path)}: large directories are nested so deep that a walk takes too much memory")
+            raise LimitExceeded(f"{shown(path or '/')}: large directories are nested so deep that a walk takes too much memory")
         self._held_bytes += weight
         if isinstance(piece, DirNode):
             if piece.entries:
