@@ -109,17 +109,17 @@ def run_demo(source: Path, work: Path, *, config: Path | None, environ: Mapping[
         config = work / "wherry.toml"
         config.touch()
     clean = {key: value for key, value in environ.items() if not key.startswith("WHERRY_")}
-    links, leading_out = _links(source)
-    keep = "skip" if leading_out else "keep"
+    left_out = links_leading_out(source)
+    links = "skip" if left_out else "refuse"
     with _process(["share", "--listen", LISTEN, str(source)], work / "home-a", config, clean) as share:
         shared = share.result()
         target = work / "copy"
-        asked = ["get", shared["cid"], "--from", shared["listen"][0], "-o", str(target), "--links", keep, "--names", "posix"]
+        asked = ["get", shared["cid"], "--from", shared["listen"][0], "-o", str(target), "--links", links, "--names", "posix"]
         with _process(asked, work / "home-b", config, clean) as get:
             got = get.result()
             get.wait()
         share_peak = share.peak()
-    differences = list(compare(source, target, ignore_links=leading_out))
+    differences = list(compare(source, target, left_out))
     if differences:
         shown = "\n".join(f"  {each}" for each in differences[:SHOWN_MAX])
         raise VerifyFailed(f"the copy differs in {len(differences)} places:\n{shown}", hint="this must not happen: report it")
@@ -127,7 +127,7 @@ def run_demo(source: Path, work: Path, *, config: Path | None, environ: Mapping[
         cid=shared["cid"],
         files=shared["files"],
         bytes=shared["bytes"],
-        links_left_out=links if leading_out else 0,
+        links_left_out=len(left_out),
         add_seconds=shared["seconds"],
         get_seconds=got["seconds"],
         fetched_bytes=got["fetched_bytes"],
@@ -136,43 +136,41 @@ def run_demo(source: Path, work: Path, *, config: Path | None, environ: Mapping[
     )
 
 
-def _links(source: Path) -> tuple[int, bool]:
-    """Counts symbolic links below ``source``, and tells whether one leads out of it: such a link is never written."""
-    count, leading_out = 0, False
+def links_leading_out(source: Path) -> frozenset[str]:
+    """Finds the symbolic links whose target is outside of ``source``, as paths below it: `get` does not write such links."""
+    found: set[str] = set()
     for folder, directories, files in os.walk(source):
         for name in [*directories, *files]:
             path = os.path.join(folder, name)
-            if os.path.islink(path):
-                count += 1
-                leading_out |= escapes(os.path.relpath(path, source), os.readlink(path))
-    return count, leading_out
+            relative = os.path.relpath(path, source)
+            if os.path.islink(path) and escapes(relative, os.readlink(path)):
+                found.add(relative)
+    return frozenset(found)
 
 
-def compare(left: Path, right: Path, *, ignore_links: bool = False, path: str = ".") -> Iterator[str]:
+def compare(left: Path, right: Path, left_out: frozenset[str] = frozenset(), path: str = "") -> Iterator[str]:
     """Names each difference between two files or trees: names, kinds, executable bits, targets of links, bytes."""
     first, second = left.lstat(), right.lstat() if os.path.lexists(right) else None
+    where = path or "."
     if second is None:
-        yield f"{path}: not there"
+        yield f"{where}: not there"
     elif stat.S_IFMT(first.st_mode) != stat.S_IFMT(second.st_mode):
-        yield f"{path}: another kind of file"
+        yield f"{where}: another kind of file"
     elif stat.S_ISLNK(first.st_mode):
         if os.readlink(left) != os.readlink(right):
-            yield f"{path}: links to another place"
+            yield f"{where}: links to another place"
     elif stat.S_ISDIR(first.st_mode):
-        yield from _compare_directories(left, right, ignore_links, path)
+        names, others = set(os.listdir(left)), set(os.listdir(right))
+        for name in sorted(names | others):
+            below = f"{path}/{name}" if path else name
+            if name not in names or (below in left_out and name in others):
+                yield f"{below}: should not be there"
+            elif below not in left_out:
+                yield from compare(left / name, right / name, left_out, below)
     elif bool(first.st_mode & 0o100) != bool(second.st_mode & 0o100):
-        yield f"{path}: executable in one place only"
+        yield f"{where}: executable in one place only"
     elif first.st_size != second.st_size or not _same_bytes(left, right):
-        yield f"{path}: other bytes"
-
-
-def _compare_directories(left: Path, right: Path, ignore_links: bool, path: str) -> Iterator[str]:
-    with os.scandir(left) as entries:
-        names = {entry.name for entry in entries if not (ignore_links and entry.is_symlink())}
-    for name in sorted(set(os.listdir(right)) - names):
-        yield f"{path}/{name}: not in the original"
-    for name in sorted(names):
-        yield from compare(left / name, right / name, ignore_links=ignore_links, path=f"{path}/{name}")
+        yield f"{where}: other bytes"
 
 
 def _same_bytes(left: Path, right: Path) -> bool:

@@ -33,6 +33,11 @@ def open_session(**options: Any) -> AbstractAsyncContextManager[Session]:
     return Session.open(**options)
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Gives the options that are not None. What the user did not say is left out, so that the configuration decides it."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 @dataclass(slots=True)
 class Invocation:
     """One run. Option callbacks fill it while the line is parsed; verbs only read it."""
@@ -62,8 +67,7 @@ class Invocation:
 
     def session(self, verb: str, **options: Any) -> AbstractAsyncContextManager[Session]:
         """Opens the session of ``verb``; options that are None are left to the configuration."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return self.opener(home=self.home, config=self.config, environ=self.environ, verb=verb, **given)
+        return self.opener(home=self.home, config=self.config, environ=self.environ, verb=verb, **given(**options))
 
     @contextmanager
     def watcher(self) -> Iterator[Watcher]:

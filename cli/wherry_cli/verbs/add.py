@@ -9,7 +9,7 @@ import typer
 from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 KEPT = "nothing is lost: the same command begins again"
 
 Chunker = Annotated[
-    str, typer.Option("--chunker", metavar="NAME", help="How files are cut: fixed:1MiB, fixed:2MiB or fixed:4MiB.")
+    str | None, typer.Option("--chunker", metavar="NAME", help="How files are cut: fixed:1MiB, fixed:2MiB or fixed:4MiB.")
 ]
-Mtime = Annotated[bool, typer.Option("--mtime", help="Record when files were changed; it becomes part of the CID.")]
+Mtime = Annotated[
+    bool | None,
+    typer.Option("--mtime/--no-mtime", help="Whether to record when files were changed; it becomes part of the CID."),
+]
 
 
 def add(
     ctx: typer.Context,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A file or a directory; or synth://SIZE?seed=N.")],
     *,
-    chunker: Chunker = "fixed:1MiB",
-    mtime: Mtime = False,
+    chunker: Chunker = None,
+    mtime: Mtime = None,
     name: Annotated[str | None, typer.Option("--name", help="A name to keep it under.")] = None,
     meta: Annotated[
         list[str] | None,
@@ -46,7 +49,8 @@ def add(
     async def work() -> None:
         async with run.session("add") as session:
             with run.watcher() as watcher:
-                result = await session.add(path, chunker=chunker, mtime=mtime, name=name, meta=words, observe=watcher)
+                options = given(chunker=chunker, mtime=mtime, name=name, meta=words)
+                result = await session.add(path, **options, observe=watcher)
         show(run.out(), watcher, result)
 
     run.drive(work, kept=KEPT)

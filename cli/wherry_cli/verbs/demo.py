@@ -68,7 +68,7 @@ def show(out: Out, result: DemoResult) -> None:
         return
     out.line(f"{out.paint('identical', 'green')}: {result.files:,} files, {format_size(result.bytes)}, {result.cid}")
     if result.links_left_out:
-        out.line(f"left out: {result.links_left_out:,} symbolic links, since some lead out of the directory")
+        out.line(f"left out: {result.links_left_out:,} symbolic links that lead out of the directory")
     for verb, seconds in (("add", result.add_seconds), ("get", result.get_seconds)):
         speed = f"{result.bytes / seconds / 1e6:,.0f} MB/s" if seconds > 0 else "-"
         out.line(f"{verb}: {format_duration(seconds)}, {speed}")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wherry.errors import UsageError
-from wherry.limits import WAIT_S
 from wherry.ticket import PREFIX, Ticket
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, From, Listen, TokenFile, duration, http_overrides, size
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs.serve import until_stopped
@@ -42,18 +41,22 @@ def get(
         bool, typer.Option("--dry-run", help="Only say what would move, from where, and whether it fits.")
     ] = False,
     wait_s: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--wait", metavar="DURATION", parser=duration, show_default="60s", help="How long to wait for a source lost midway."
+            "--wait",
+            metavar="DURATION",
+            parser=duration,
+            help="How long to wait for a source lost midway; 60s if not configured.",
         ),
-    ] = WAIT_S,
+    ] = None,
     links: Annotated[
-        Literal["refuse", "skip", "keep"], typer.Option("--links", help="What to do with symbolic links.")
-    ] = "refuse",
+        Literal["refuse", "skip", "keep"] | None,
+        typer.Option("--links", help="What to do with a symbolic link that leads out of the tree."),
+    ] = None,
     names: Annotated[
-        Literal["portable", "posix"],
+        Literal["portable", "posix"] | None,
         typer.Option("--names", help="Which names to take: those that every system can write, or all of POSIX's."),
-    ] = "portable",
+    ] = None,
     max_bytes: Annotated[
         int | None, typer.Option("--max-bytes", metavar="SIZE", parser=size, help="Refuse anything larger.")
     ] = None,
@@ -84,10 +87,7 @@ def get(
                     exclude=tuple(exclude or ()),
                     force=force,
                     dry_run=dry_run,
-                    wait_s=wait_s,
-                    links=links,
-                    names=names,
-                    max_bytes=max_bytes,
+                    **given(wait_s=wait_s, links=links, names=names, max_bytes=max_bytes),
                     observe=watcher,
                 )
             if seed:
@@ -109,7 +109,7 @@ def default_target(what: str) -> str:
 
 
 async def _seed(run: Invocation, session: Session, result: GetResult, listen: tuple[str, ...], allow_public: bool) -> None:
-    async with session.serve((), listen=listen, allow_public=allow_public) as serving:
+    async with session.serve((), listen=listen, **given(allow_public=allow_public or None)) as serving:
         out = run.out()
         if out.as_json:
             out.result({**result.to_json(), "listen": list(serving.listen)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, http_overrides
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
@@ -37,7 +37,7 @@ def serve(
     async def work() -> None:
         async with (
             run.session("serve", overrides=overrides) as session,
-            session.serve((), listen=tuple(listen or ()), allow_public=allow_public) as serving,
+            session.serve((), listen=tuple(listen or ()), **given(allow_public=allow_public or None)) as serving,
         ):
             added = []
             for path in paths or []:

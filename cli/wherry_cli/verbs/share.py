@@ -12,7 +12,7 @@ import typer
 
 from wherry.ticket import Ticket, usable_name
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, http_overrides
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
@@ -29,8 +29,8 @@ def share(
     *,
     listen: Listen = None,
     allow_public: AllowPublic = False,
-    chunker: add_verb.Chunker = "fixed:1MiB",
-    mtime: add_verb.Mtime = False,
+    chunker: add_verb.Chunker = None,
+    mtime: add_verb.Mtime = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     token_file: TokenFile = None,
@@ -46,10 +46,10 @@ def share(
         # Listening comes first: an address that cannot be had is known before a long read, not after it.
         async with (
             run.session("share", overrides=overrides) as session,
-            session.serve((), listen=tuple(listen or ()), allow_public=allow_public) as serving,
+            session.serve((), listen=tuple(listen or ()), **given(allow_public=allow_public or None)) as serving,
         ):
             with run.watcher() as watcher:
-                result = await session.add(path, chunker=chunker, mtime=mtime, observe=watcher)
+                result = await session.add(path, **given(chunker=chunker, mtime=mtime), observe=watcher)
             out = run.out()
             add_verb.warn(out, watcher, result)
             show(out, result, list(serving.listen), name_of(path))
