@@ -1,5 +1,8 @@
 """What a plugin author imports (specs/0006). Light on purpose: no engine, no event loop, no HTTP library.
 
+Each name is imported when it is first used, so that reading a configuration, which needs the options alone, does not pay
+for pluggy.
+
 A whole plugin is two files. ``pyproject.toml``::
 
     [project.entry-points.wherry]
@@ -25,8 +28,32 @@ and ``acme_wherry/plugin.py``::
 
 from __future__ import annotations
 
-from wherry.plugin.hookspecs import hookimpl
-from wherry.plugin.options import Duration, Size, option
-from wherry.plugin.provider import API_VERSION, Provider, provider
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from wherry.plugin.hookspecs import hookimpl
+    from wherry.plugin.options import Duration, Size, option
+    from wherry.plugin.providers import API_VERSION, Provider, provider
+else:  # hidden from type checkers, which would take any name for a good one
+
+    def __getattr__(name: str) -> object:
+        module = {
+            "API_VERSION": "wherry.plugin.providers",
+            "Duration": "wherry.plugin.options",
+            "Provider": "wherry.plugin.providers",
+            "Size": "wherry.plugin.options",
+            "hookimpl": "wherry.plugin.hookspecs",
+            "option": "wherry.plugin.options",
+            "provider": "wherry.plugin.providers",
+        }.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(module), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = ("API_VERSION", "Duration", "Provider", "Size", "hookimpl", "option", "provider")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
@@ -17,15 +17,17 @@ from wherry.errors import PluginContractError, PluginError
 from wherry.plugin import hookspecs
 from wherry.plugin.hookspecs import KINDS, PROJECT
 from wherry.plugin.options import options_of
-from wherry.plugin.provider import API_VERSION, BUILTIN_NAME, SUPPORTED_APIS, VENDOR_NAME, Provider
+from wherry.plugin.providers import API_VERSION, SUPPORTED_APIS, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wherry.plugin.installed import Found
 
-_UNKNOWN_HOOK = re.compile(r"unknown hook '(\w+)'")
-_HOOK_PREFIX = "wherry_register_"
+_UNKNOWN_HOOK: Final = re.compile(r"unknown hook '(\w+)'")
+_BUILTIN_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+_VENDOR_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}\.[a-z][a-z0-9-]{0,62}", re.ASCII)
+_HOOK_PREFIX: Final = "wherry_register_"
 
 
 def offers(found: Found, *, builtin: bool) -> list[tuple[str, Provider[Any]]]:
@@ -86,7 +88,7 @@ def _check(kind: str, one: object, *, builtin: bool) -> None:
     if one.api not in SUPPORTED_APIS:
         side = "upgrade wherry" if one.api > API_VERSION else "upgrade the plugin"
         raise PluginContractError(f"{what} is made for plugin API {one.api}, this wherry has {API_VERSION}", hint=side)
-    if not (BUILTIN_NAME if builtin else VENDOR_NAME).fullmatch(one.name):
+    if not (_BUILTIN_NAME if builtin else _VENDOR_NAME).fullmatch(one.name):
         form = "lower-case letters, digits and '-'" if builtin else "'vendor.name', such as 'acme.quic'"
         raise PluginContractError(f"{what}: its name must be {form}", hint="names without a vendor are wherry's own")
     if not one.summary or "\n" in one.summary:

@@ -6,8 +6,7 @@ kind is one hook below and one row of KINDS.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pluggy
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.cache import Cache
     from wherry.abc.transport import Transport
-    from wherry.plugin.provider import Provider
+    from wherry.plugin.providers import Provider
 
 PROJECT: Final = "wherry"  # of the markers, and the group of the entry points
 
@@ -36,8 +35,7 @@ def wherry_register_caches() -> Iterable[Provider[Cache]]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of plugin: its name in the configuration, its hook, and the class that what is built must be."""
 
     name: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.abc.transport import Transport
     from wherry.env import Env
-    from wherry.plugin.provider import Provider
+    from wherry.plugin.providers import Provider
 
 Status = Literal["ok", "broken", "disabled", "clash"]
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NewType, TypeVar
+from typing import Any, Final, Literal, NamedTuple, NewType, TypeVar
 
 from wherry.units import GiB, KiB, MiB
 
@@ -45,8 +44,7 @@ _SIZE_UNITS: Final = ((1024 * GiB, "TiB"), (GiB, "GiB"), (MiB, "MiB"), (KiB, "Ki
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Notes:
+class _Notes(NamedTuple):
     help: str
     secret: bool
     choices: tuple[object, ...]
@@ -75,8 +73,7 @@ def option(
     return dataclasses.field(default=default, repr=not secret, metadata={_NOTES: notes})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class Option(NamedTuple):  # a dataclass takes three times as long to define, and every command pays for it
     """One option, as read from a dataclass by `options_of`."""
 
     name: str

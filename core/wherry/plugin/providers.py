@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
 
 API_VERSION: Final = 1  # of the contracts and of this module; specs/0006 §5 says what raises it
 SUPPORTED_APIS: Final = frozenset({1})
-
-BUILTIN_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
-VENDOR_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}\.[a-z][a-z0-9-]{0,62}", re.ASCII)
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")

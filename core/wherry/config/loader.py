@@ -1,0 +1,238 @@
+"""Puts a configuration together: reads, checks every value, and reports everything that is wrong at once (specs/0007 §5)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from wherry.config.model import FILE_NAME, SECTIONS, SELECTIONS, Config, Instance, Selection
+from wherry.config.problem import ConfigProblems, Problem, near_miss
+from wherry.config.sources import SECRET_BYTES_MAX, Tree, is_name, read_bounded
+from wherry.config.values import Entry, Refused, convert
+from wherry.errors import PluginError
+from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX
+from wherry.plugin.options import Option, options_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wherry.plugin.manager import Manager
+
+PEERS: Final = "peers"
+USES_MAX: Final = 64  # plugins of one kind side by side
+_ADDRESS: Final = r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+"
+_PATH: Final = Option(name="", form="path", many=False, optional=False, default=None, help="")
+
+T = TypeVar("T")
+
+
+def load(explicit: Path | None, home: Path, environ: Mapping[str, str], manager: Manager | None = None) -> Config:
+    """Reads the configuration: ``explicit``, or the file that WHERRY_CONFIG names, or ``home/wherry.toml`` if there is one.
+
+    With a ``manager``, the plugins that are in use or have a table are looked up and their options checked; without one,
+    no plugin is imported and `resolve` does it later. Raises ConfigProblems, which lists all problems.
+    """
+    assembly = _Assembly(environ, manager)
+    config = assembly.config(_file(explicit, home, environ), home)
+    if assembly.problems:
+        raise ConfigProblems(assembly.problems)
+    return config
+
+
+def check(explicit: Path | None, home: Path, environ: Mapping[str, str], manager: Manager | None = None) -> list[Problem]:
+    """Gives everything that is wrong with the configuration; [] if nothing is."""
+    assembly = _Assembly(environ, manager)
+    assembly.config(_file(explicit, home, environ), home)
+    return assembly.problems
+
+
+def resolve(config: Config, kind: str, name: str, manager: Manager, environ: Mapping[str, str]) -> Any:
+    """Gives the options of one instance, for its provider's ``build``, also where `load` was given no manager.
+
+    Raises ConfigProblems, and PluginError if there is no such plugin.
+    """
+    instance = config.instances[kind, name]
+    if instance.options is not None:
+        return instance.options
+    assembly = _Assembly(environ, manager)
+    options = assembly.fill(manager.get(kind, instance.plugin).options, f"{kind}.{name}", instance.entries)
+    if assembly.problems:
+        raise ConfigProblems(assembly.problems)
+    return options
+
+
+def use_option(selection: Selection) -> Option:
+    """Describes the ``use`` of a kind as an option."""
+    default = selection.default if selection.many else selection.default[0]
+    return Option(name="use", form="text", many=selection.many, optional=False, default=default, help=selection.help)
+
+
+def _file(explicit: Path | None, home: Path, environ: Mapping[str, str]) -> Path | None:
+    """Chooses the one file that is read; it must exist if somebody named it."""
+    if explicit is not None:
+        return explicit
+    if named := environ.get("WHERRY_CONFIG"):
+        return Path(named).expanduser()
+    usual = home / FILE_NAME
+    return usual if os.path.lexists(usual) else None
+
+
+class _Assembly:
+    """One reading of a configuration: gathers problems and origins on the way, and uses the default for what is wrong."""
+
+    def __init__(self, environ: Mapping[str, str], manager: Manager | None) -> None:
+        self.problems: list[Problem] = []
+        self._origins: dict[str, str] = {}
+        self._environ = environ
+        self._manager = manager
+
+    def config(self, file: Path | None, home: Path) -> Config:
+        """Reads everything."""
+        tree = Tree({*SECTIONS, PEERS}, SELECTIONS)
+        tree.problems = self.problems
+        if file is not None:
+            tree.add_file(file)
+        tree.add_environment(self._environ)
+        sections = {name: self.fill(cls, name, tree.sections.get(name, {})) for name, cls in SECTIONS.items()}
+        use = {kind: self._use(selection, tree) for kind, selection in SELECTIONS.items()}
+        return Config(
+            file=file,
+            home=home,
+            use=MappingProxyType(use),
+            instances=MappingProxyType(self._instances(use, tree)),
+            peers=MappingProxyType(self._peers(tree.sections.get(PEERS, {}))),
+            origins=MappingProxyType(self._origins),
+            **sections,
+        )
+
+    def fill(self, cls: type[T], where: str, entries: Mapping[str, Entry]) -> T:
+        """Makes an options object of ``entries``."""
+        options = {option.name: option for option in options_of(cls)}
+        values: dict[str, Any] = {}
+        for key, entry in entries.items():
+            if key in options:
+                self._set(values, options[key], entry, where)
+            elif (secret := options.get(key.removesuffix("_file"))) is not None and secret.secret:
+                self._set_from_file(values, secret, entry, where)
+            else:
+                known = [f"{name}_file" if option.secret else name for name, option in options.items()]
+                near = near_miss(key, known)
+                expected = None if near else ", ".join(known) or "no option at all"
+                self._complain(entry, "unknown option", near, expected)
+        for option in options.values():
+            direct = entries.get(option.name)
+            if option.env and option.env in self._environ and not (direct and direct.is_text):
+                self._set(values, option, Entry(self._environ[option.env], "environment", option.env), where)
+        try:
+            return cls(**values)
+        except (ValueError, TypeError) as problem:  # a check across fields, in the class's own __post_init__
+            source = next((entry.source for entry in entries.values()), "defaults")
+            self.problems.append(Problem(source, where, str(problem)))
+            return cls()
+
+    def _complain(self, entry: Entry, what: str, near: str | None = None, expected: str | None = None) -> None:
+        self.problems.append(Problem(entry.source, entry.key, what, near, expected))
+
+    def _set(self, values: dict[str, Any], option: Option, entry: Entry, where: str) -> None:
+        if option.secret and not entry.is_text:
+            variable = option.env or re.sub(r"[^A-Z0-9_]", "_", f"WHERRY_{where.replace('.', '__', 1)}__{option.name}".upper())
+            hint = f"put it into a file of its own and write {option.name}_file = PATH, or set {variable}"
+            self.problems.append(Problem(entry.source, entry.key, "is a secret and must not be written here", hint=hint))
+            return
+        try:
+            values[option.name] = convert(option, entry)
+        except Refused as refused:
+            choices = [str(choice) for choice in option.choices]
+            near = near_miss(entry.value, choices) if choices and isinstance(entry.value, str) else None
+            self._complain(entry, str(refused), near, option.expected)
+        else:
+            self._origins[f"{where}.{option.name}"] = entry.origin
+
+    def _set_from_file(self, values: dict[str, Any], option: Option, entry: Entry, where: str) -> None:
+        """Reads the secret that ``<name>_file`` leads to; one given by a variable goes before it."""
+        why = None
+        try:
+            path = convert(_PATH, entry)
+            secret = read_bounded(path, SECRET_BYTES_MAX).decode().rstrip("\r\n")
+            value = convert(option, Entry(secret, "environment", str(path)))
+        except Refused as refused:
+            why = str(refused)
+        except UnicodeDecodeError:
+            why = "names a file that is not UTF-8"
+        except OSError as problem:
+            why = f"names a file that cannot be read: {problem.strerror or problem}"
+        else:
+            values.setdefault(option.name, value)
+            self._origins.setdefault(f"{where}.{option.name}", f"{entry.origin}, which names {path}")
+        if why is not None:
+            self._complain(entry, why, expected="the path of a file that holds the secret")
+
+    def _use(self, selection: Selection, tree: Tree) -> tuple[str, ...]:
+        """Reads ``[KIND] use``; complains of anything else in that section."""
+        kind, option = selection.kind, use_option(selection)
+        chosen = selection.default
+        for key, entry in tree.sections.get(kind, {}).items():
+            if key != "use":
+                near = near_miss(key, ["use"])
+                self._complain(entry, "unknown option", near, None if near else f'"use", or a table [{kind}.{key}]')
+                continue
+            try:
+                value = convert(option, entry)
+            except Refused as refused:
+                self._complain(entry, str(refused), expected=option.expected)
+                continue
+            names = value if selection.many else (value,)
+            if not names or not all(is_name(name) for name in names):
+                self._complain(entry, "names no plugin", expected=option.expected)
+            elif len(names) > USES_MAX or len(set(names)) < len(names):
+                self._complain(entry, f"names a plugin twice, or more than {USES_MAX}")
+            else:
+                chosen = names
+                self._origins[f"{kind}.use"] = entry.origin
+        return chosen
+
+    def _instances(self, use: Mapping[str, tuple[str, ...]], tree: Tree) -> dict[tuple[str, str], Instance]:
+        keys = dict.fromkeys((kind, name) for kind, names in use.items() for name in names)
+        keys.update(dict.fromkeys(tree.instances))
+        return {(kind, name): self._instance(kind, name, tree) for kind, name in keys}
+
+    def _instance(self, kind: str, name: str, tree: Tree) -> Instance:
+        entries = dict(tree.instances.get((kind, name), {}))
+        plugin, chosen = name, entries.pop("plugin", None)
+        if chosen is not None:
+            if isinstance(chosen.value, str) and chosen.value:
+                plugin = chosen.value
+                self._origins[f"{kind}.{name}.plugin"] = chosen.origin
+            else:
+                self._complain(chosen, "is not the name of a plugin", expected="text in quotes")
+        options = None
+        if self._manager is not None:
+            try:
+                options_class = self._manager.get(kind, plugin).options
+            except PluginError as problem:
+                named_in = chosen or next(iter(entries.values()), None) or tree.sections.get(kind, {}).get("use")
+                source, key = (named_in.source, named_in.key) if named_in else ("defaults", f"{kind}.use")
+                self.problems.append(Problem(source, key, problem.message, hint=problem.hint))
+            else:
+                options = self.fill(options_class, f"{kind}.{name}", entries)
+        return Instance(kind=kind, name=name, plugin=plugin, options=options, entries=MappingProxyType(entries))
+
+    def _peers(self, entries: Mapping[str, Entry]) -> dict[str, str]:
+        peers: dict[str, str] = {}
+        for name, entry in entries.items():
+            address = entry.value
+            if not is_name(name):
+                self._complain(entry, "is no name", expected="letters, digits, '.', '_' and '-'")
+            elif not isinstance(address, str) or len(address) > ADDRESS_CHARS_MAX or not re.fullmatch(_ADDRESS, address):
+                expected = f'an address such as "http://host:4290", of at most {ADDRESS_CHARS_MAX} characters'
+                self._complain(entry, "is no address", expected=expected)
+            elif len(peers) == TICKET_ADDRESSES_MAX:
+                self.problems.append(Problem(entry.source, PEERS, f"has more than {TICKET_ADDRESSES_MAX} peers"))
+                break
+            else:
+                peers[name] = address
+                self._origins[f"{PEERS}.{name}"] = entry.origin
+        return peers

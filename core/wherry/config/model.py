@@ -1,0 +1,132 @@
+"""What a configuration says: frozen values, checked, with where each came from (specs/0007 §2).
+
+The sections are classes of options, as a plugin's are: so they are checked, shown and described by the same code.
+"""
+
+# ruff: noqa: RUF009 - `option` describes a field, as dataclasses.field does
+# No `from __future__ import annotations`: the types of options are read when a configuration is.
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from wherry.config.values import Entry
+from wherry.limits import BUDGET_BYTES, BUFFER_BYTES, WAIT_S
+from wherry.plugin.options import Duration, Size, option
+
+FILE_NAME: Final = "wherry.toml"  # in the home
+DEFAULT_LISTEN: Final = "http://127.0.0.1:4290"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """``[serve]``: how this node serves what it holds."""
+
+    listen: tuple[str, ...] = option((DEFAULT_LISTEN,), help="addresses to listen on; port 0 takes a free one")
+    verify: Literal["stat", "hash"] = option(
+        "stat", help="how a file is known to be unchanged: by its size and times, or by hashing what is sent"
+    )
+    allow_public: bool = option(False, help="allow an address that other machines reach, without TLS or a token")
+    max_connections: int = option(1100, help="connections at a time; more are told to come back", minimum=1, maximum=65_535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Get:
+    """``[get]``: how data is fetched and written."""
+
+    wait: Duration = option(Duration(WAIT_S), help="how long a source that was lost is waited for", minimum=0)
+    links: Literal["refuse", "skip", "keep"] = option("refuse", help="what is done with a symbolic link that leaves the tree")
+    names: Literal["portable", "posix"] = option("portable", help="names to take: those of every system, or of POSIX systems")
+    sync: bool = option(True, help="make sure that a result outlives a power cut before it is called complete")
+    max_bytes: Size | None = option(None, help="refuse data larger than this", minimum=1)
+    direct_io: bool = option(True, help="write past the page cache where the file system can")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add:
+    """``[add]``: how data is named."""
+
+    chunker: str = option("fixed:1MiB", help="how files are cut into blocks")
+    mtime: bool = option(False, help="keep modification times; then the CID depends on them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """``[memory]``: how much memory is spent."""
+
+    # Two buffers are the least with which one is filled while the other is written.
+    budget: Size = option(
+        Size(BUDGET_BYTES), help="bytes of data in flight in this process", minimum=2 * BUFFER_BYTES, maximum=1 << 40
+    )
+
+
+SECTIONS: Final[dict[str, type[Any]]] = {"serve": Serve, "get": Get, "add": Add, "memory": Memory}
+
+
+class Selection(NamedTuple):
+    """How plugins of one kind are chosen: ``[KIND] use``."""
+
+    kind: str
+    many: bool  # a list, in order of preference; otherwise one name
+    default: tuple[str, ...]
+    help: str
+
+
+SELECTIONS: Final = {
+    selection.kind: selection
+    for selection in (
+        Selection("transport", True, ("http", "file"), "transports to use, the preferred one first"),
+        Selection("cache", False, ("disk",), "the cache for fetched blocks"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A plugin with its options: a table ``[KIND.NAME]``, or a name in ``use`` without one."""
+
+    kind: str
+    name: str
+    plugin: str  # the provider's name; the instance's own unless it says otherwise
+    options: Any = None  # an object of the provider's options class; None where no plugin manager was given
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False, compare=False)  # as read; may hold secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that is configured. Immutable; safe in any thread."""
+
+    file: Path | None  # that was read; None if there is none
+    home: Path
+    use: Mapping[str, tuple[str, ...]]  # by kind
+    instances: Mapping[tuple[str, str], Instance]  # by kind and name: those in use, and those that only have a table
+    peers: Mapping[str, str]  # name to address; `get` asks them all if it is given no source
+    serve: Serve
+    get: Get
+    add: Add
+    memory: Memory
+    origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default
+
+    def selected(self, kind: str) -> tuple[Instance, ...]:
+        """Gives the instances in use, the preferred one first."""
+        return tuple(self.instances[kind, name] for name in self.use[kind])
+
+    def origin(self, key: str) -> str:
+        """Tells where a value came from: ``default``, ``file PATH`` or ``environment NAME``. ``key`` is dotted."""
+        return self.origins.get(key, "default")
+
+    def show(self, *, origin: bool = False) -> str:
+        """Writes all that is in force as TOML, secrets left out; with ``origin``, where each value came from."""
+        from wherry.config.show import show
+
+        return show(self, origin=origin)
+
+    def to_toml(self) -> str:
+        """Writes a file that says the same as this configuration, but for secrets from the environment."""
+        return self.show()
+
+    def to_json(self) -> dict[str, object]:
+        """Gives what is in force as JSON, secrets left out, with origins."""
+        from wherry.config.show import to_json
+
+        return to_json(self)
