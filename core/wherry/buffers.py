@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     import asyncio
 
 PAGE: Final = mmap.PAGESIZE
+ROOM: Final = 16_384  # before the payload, for headers of a protocol; a multiple of every page size in use
 
 
 class Buffer:
-    """Lent memory: ``view`` is ``PAGE + BUFFER_BYTES`` bytes, page-aligned.
+    """Lent memory: ``view`` is ``ROOM + BUFFER_BYTES`` bytes, page-aligned.
 
-    The first page is room for a header, so that a payload that follows it can lie aligned. Belongs to whoever holds it,
-    until ``release``; nothing may keep a slice of ``view`` after that.
+    The first ROOM bytes are for headers, so that a payload behind them can lie aligned. Belongs to whoever holds it, until
+    ``release``; nothing may keep a slice of ``view`` after that.
     """
 
     __slots__ = ("_memory", "_pool", "view")
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
-        self._memory = mmap.mmap(-1, PAGE + BUFFER_BYTES)
+        self._memory = mmap.mmap(-1, ROOM + BUFFER_BYTES)
         self.view = memoryview(self._memory)
 
     def release(self) -> None:

@@ -20,6 +20,7 @@
      │  ├ PeerTimeout
      │  ├ PeerProtocolError
      │  ├ PeerDenied                         it asks for a token, or refuses ours
+     │  ├ PeerBusy                           it has too much to do; later, perhaps
      │  └ NoSource                           no source gave the data; lists each one's reason
      ├ LocalError                        8   this machine's files
      │  ├ SourceChanged                      a file changed while it was read or served
@@ -158,6 +159,10 @@ class PeerDenied(PeerError):
     """The peer asks for a token, or refuses ours."""
 
     retry: ClassVar[Retry] = "never"
+
+
+class PeerBusy(PeerError):
+    """The peer has too much to do; it may be asked again later."""
 
 
 class NoSource(PeerError):

@@ -43,7 +43,7 @@ class Laid(NamedTuple):
 class Arrival:
     """What came back for some of the wants: blocks laid in one lent buffer, and wants that the source does not have.
 
-    Blocks of one file that follow each other should lie back to back, beginning at a multiple of ``PAGE``: they are then
+    Blocks of one file that follow each other should lie back to back, beginning at ROOM: they are then
     written in one piece.
     """
 
@@ -81,12 +81,13 @@ class Channel(ABC):
     def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
         """Yields the wanted blocks, in any order, each want at most once; a want that is absent is ``missing``.
 
-        Core asks for at most BATCH_WANTS_MAX wants and BUFFER_BYTES of known sizes at a time (one want of unknown size
-        counts as a whole buffer), so one buffer can take the whole answer. Once yielded, an Arrival's buffer belongs to
-        core; before, to the transport, which releases it when it fails.
+        Core asks for at most BATCH_WANTS_MAX wants and BUFFER_BYTES of known sizes at a time, so one buffer can take the
+        whole answer. Where sizes are not known, as many as fit into a buffer, and one at least, must be answered; the
+        others may be left out, and core asks again. Once yielded, an Arrival's buffer belongs to core; before, to the
+        transport, which releases it when it fails.
 
-        Must not yield a block longer than its want's size, nor buffer more than that: a peer that sends more is a
-        PeerProtocolError. Ends within the transport's time-outs whatever the peer does.
+        Must not yield a block of another length than its want's size, nor buffer more than that: a peer that sends more
+        is a PeerProtocolError. Ends within the transport's time-outs whatever the peer does.
 
         Raises: PeerError and its kinds, naming the peer. Nothing else leaves it (no OSError, no library error).
         On cancellation it stops, closes what it holds, waits for its threads, and raises CancelledError.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Held, Span
 from wherry.block import verify
-from wherry.errors import SourceChanged, WherryError
+from wherry.errors import SourceChanged, StoreError, WherryError
 from wherry.fileio import open_unchanged, read_exactly
 from wherry.synth import Synth, is_synth
 
@@ -16,10 +16,27 @@ if TYPE_CHECKING:
 
     from wherry.cid import CID
     from wherry.store.index import Place
+    from wherry.store.nodes import NodeDB
+
+
+class HeldNode(Held):
+    """A manifest node; read, and hashed, when it is sent."""
+
+    def __init__(self, cid: CID, size: int, nodes: NodeDB) -> None:
+        self.size = size
+        self._cid = cid
+        self._nodes = nodes
+
+    def read_into(self, view: memoryview) -> None:
+        """Reads the node. Raises IntegrityError if the disk has damaged it, StoreError if it is gone."""
+        block = self._nodes.get_many([self._cid]).get(self._cid)
+        if block is None:
+            raise StoreError(f"node {self._cid} is no longer here")
+        view[:] = block.data
 
 
 class HeldBytes(Held):
-    """A block in memory: a manifest node or a cached block."""
+    """A block in memory: the empty leaf, or a cached block."""
 
     def __init__(self, data: bytes) -> None:
         self.size = len(data)

@@ -46,16 +46,17 @@ class NodeDB:
                     found[cid] = checked(cid, data, origin=str(self._db.path))
         return found
 
-    def has_many(self, cids: Sequence[CID]) -> set[CID]:
-        """Gives those that are held, without reading them."""
-        found: set[CID] = set()
+    def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
+        """Gives the sizes in bytes of those that are held, without reading them."""
+        found: dict[CID, int] = {}
         wanted = {bytes(cid): cid for cid in cids}
         keys = list(wanted)
         with self._db.reading() as run:
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
-                found.update(wanted[row[0]] for row in run.execute(f"SELECT cid FROM nodes WHERE cid IN ({marks})", some))
+                rows = run.execute(f"SELECT cid, length(data) FROM nodes WHERE cid IN ({marks})", some)
+                found.update((wanted[key], size) for key, size in rows)
         return found
 
     def usage(self) -> tuple[int, int]:

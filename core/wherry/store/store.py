@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import BlockSource, Held
-from wherry.block import Block, checked
+from wherry.block import EMPTY_LEAF, Block, checked
 from wherry.cid import RAW
 from wherry.errors import IntegrityError
-from wherry.store.held import HeldBytes, HeldLeaf
+from wherry.store.held import HeldBytes, HeldLeaf, HeldNode
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.cache import Cache
     from wherry.cid import CID
+    from wherry.store.index import Place
 
 
 class Store(BlockSource):
@@ -46,18 +47,20 @@ class Store(BlockSource):
     def find(self, cids: Sequence[CID]) -> list[Held | None]:
         """Looks up a batch; None for a block that is not held. Raises StoreError, IntegrityError for a damaged node."""
         places = self.index.locate([cid.digest for cid in cids if cid.codec == RAW])
-        others = [cid for cid in cids if cid.codec != RAW or cid.digest not in places]
-        nodes = self.nodes.get_many(others) if others else {}
-        absent = [cid for cid in others if cid not in nodes]
+        nodes = self.nodes.sizes([cid for cid in cids if cid.codec != RAW or cid.digest not in places])
+        absent = [cid for cid in cids if cid not in nodes and cid.digest not in places]
         cached = self._cached(absent) if absent else {}
-        found: list[Held | None] = []
-        for cid in cids:
-            if cid.codec == RAW and cid.digest in places:
-                found.append(HeldLeaf(cid, places[cid.digest], hashed=self._hashed))
-            else:
-                block = nodes.get(cid) or cached.get(cid)
-                found.append(HeldBytes(block.data) if block else None)
-        return found
+        return [self._held(cid, places, nodes, cached) for cid in cids]
+
+    def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Block]) -> Held | None:
+        if cid.codec == RAW and cid.digest in places:
+            return HeldLeaf(cid, places[cid.digest], hashed=self._hashed)
+        if cid in nodes:
+            return HeldNode(cid, nodes[cid], self.nodes)
+        if cid == EMPTY_LEAF:
+            return HeldBytes(b"")
+        block = cached.get(cid)
+        return HeldBytes(block.data) if block else None
 
     def blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Reads nodes, or small blocks, that are held; verified. Leaves in files are for `find`."""

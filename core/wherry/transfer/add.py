@@ -212,7 +212,7 @@ class Add:
             now = Signature.of(os.lstat(row.path))
         except OSError:
             return False
-        return now == row.signature and (row.cid.codec == RAW or bool(self._store.nodes.has_many([row.cid])))
+        return now == row.signature and (row.cid.codec == RAW or row.cid in self._store.nodes.sizes([row.cid]))
 
     def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> Entry:
         found = item[0]

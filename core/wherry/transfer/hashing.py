@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from wherry.buffers import PAGE
+from wherry.buffers import ROOM
 from wherry.errors import SourceChanged
 from wherry.fileio import open_regular, read_exactly
 from wherry.store.index import Signature
@@ -59,7 +59,7 @@ class Opened:
         """Reads and hashes the leaves of one stretch, at most a buffer long and beginning at a leaf."""
         buffer = pool.take()
         try:
-            piece = buffer.view[PAGE : PAGE + length]
+            piece = buffer.view[ROOM : ROOM + length]
             if self._synth is not None:
                 self._synth.read_into(piece, offset)
             else:

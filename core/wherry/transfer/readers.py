@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from wherry.buffers import PAGE
+from wherry.buffers import ROOM
 from wherry.errors import SourceChanged, local_error
 from wherry.limits import BUFFER_BYTES
 from wherry.transfer import reader
@@ -120,7 +120,7 @@ class Readers:
     def _read(self, batch: Batch) -> None:
         buffer = self._pool.take()
         try:
-            batch.answer = read_small(batch.paths, self._leaf_bytes, buffer.view[PAGE:])
+            batch.answer = read_small(batch.paths, self._leaf_bytes, buffer.view[ROOM:])
         finally:
             buffer.release()
 

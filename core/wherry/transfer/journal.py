@@ -1,0 +1,165 @@
+"""What of a target is done: an append-only file beside it (specs/0010). After any interruption `get` goes on from here.
+
+All files of a transfer, in the order of the walk, are seen as one stretch of bytes; a record says that some of it is
+verified and written. A record is appended after the bytes were written, so after a kill it holds (the kernel has the bytes).
+A power cut may lose bytes that no sync brought to disk: after one, only what was recorded before the last mark of a sync is
+trusted, and the rest is hashed where it lies before anything is fetched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import threading
+import zlib
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import TargetBusy, local_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RECORD: Final = struct.Struct(">QQI")  # start, length, CRC-32 of both; length 0: everything before is on disk
+_HEADER_BYTES_MAX: Final = 4096
+_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+_SLACK_NS: Final = 2_000_000_000  # between the last write to a part and its record: batches under way when we were killed
+
+
+class Stretches:
+    """A set of bytes as sorted stretches that do not touch. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    @property
+    def total(self) -> int:
+        """Bytes in the set."""
+        return sum(self._ends) - sum(self._starts)
+
+    def add(self, start: int, end: int) -> None:
+        """Puts ``start`` ... ``end`` in."""
+        first = bisect_right(self._ends, start - 1)
+        last = bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def covers(self, start: int, end: int) -> bool:
+        """Tells whether all of ``start`` ... ``end`` is in; nothing always is."""
+        if start == end:
+            return True
+        at = bisect_right(self._starts, start) - 1
+        return at >= 0 and self._ends[at] >= end
+
+
+class Journal:
+    """An open, locked journal. ``append`` is safe for threads."""
+
+    def __init__(self, path: str, identity: dict[str, str]) -> None:
+        """Opens or makes the journal for a transfer that ``identity`` tells apart (CID, selection).
+
+        Raises TargetBusy if another process has it, LocalError.
+        """
+        self.path = path
+        self.done = Stretches()
+        self.found = False  # whether an earlier run of the same transfer left anything
+        self._lock = threading.Lock()
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as problem:
+            raise local_error(problem, "cannot open the journal", path) from problem
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            os.close(self._fd)
+            raise TargetBusy(f"another get writes the same target ({path})", hint="wait for it, or choose another -o") from problem
+        self._identity = {"wherry": "journal/1", **identity}
+        self._load()
+
+    def _load(self) -> None:
+        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        end = data.find(b"\n", 0, _HEADER_BYTES_MAX) + 1
+        try:
+            header = json.loads(data[:end]) if end else {}
+        except ValueError:
+            header = {}
+        if not isinstance(header, dict) or {key: header.get(key) for key in self._identity} != self._identity:
+            return
+        self.found = True
+        rebooted = header.get("boot") != _boot()
+        records: list[tuple[int, int]] = []
+        at, kept = end, 0
+        while at + _RECORD.size <= len(data):
+            start, length, crc = _RECORD.unpack_from(data, at)
+            if zlib.crc32(data[at : at + 16]) != crc or start + length >= 1 << 62:
+                break
+            if length:
+                records.append((start, start + length))
+            else:
+                kept = len(records)
+            at += _RECORD.size
+        for start, stop in records[:kept] if rebooted else records:
+            self.done.add(start, stop)
+
+    def begin(self) -> None:
+        """Writes the journal anew with what is done, so that a broken or foreign one is gone. Raises LocalError."""
+        text = json.dumps({**self._identity, "boot": _boot()}).encode() + b"\n"
+        pairs = zip(self.done._starts, self.done._ends, strict=True)  # noqa: SLF001  # its own set
+        data = text + b"".join([_record(start, end - start) for start, end in pairs])
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, data, 0)
+            os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError as problem:
+            raise local_error(problem, "cannot write the journal", self.path) from problem
+
+    def unchanged(self, mtime_ns: int) -> bool:
+        """Tells whether a part last written at ``mtime_ns`` was last written by the run that left this journal."""
+        return mtime_ns <= os.fstat(self._fd).st_mtime_ns + _SLACK_NS
+
+    def forget(self) -> None:
+        """Takes nothing that was recorded as done."""
+        self.done = Stretches()
+
+    def append(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Records stretches (start, end) whose bytes are verified and written. Raises LocalError."""
+        data = b"".join([_record(start, end - start) for start, end in pairs if end > start])
+        self._write(data)
+
+    def mark_synced(self) -> None:
+        """Records that everything recorded until now is on disk. Raises LocalError."""
+        self._write(_record(0, 0))
+        os.fdatasync(self._fd)
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            try:
+                os.write(self._fd, data)
+            except OSError as problem:
+                raise local_error(problem, "cannot write the journal", self.path) from problem
+
+    def close(self, *, remove: bool = False) -> None:
+        """Frees the target; removes the journal of a transfer that is whole. Idempotent."""
+        if self._fd >= 0:
+            if remove:
+                os.unlink(self.path)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _record(start: int, length: int) -> bytes:
+    data = struct.pack(">QQ", start, length)
+    return data + zlib.crc32(data).to_bytes(4, "big")
+
+
+def _boot() -> str:
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,150 @@
+"""The fetching side of the ``http`` transport: control and small answers on the loop, bulk in threads (specs/0008 §6)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from wherry.abc.transport import Arrival, Channel
+from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry_http.bulk import Line, check_status, exchange, parse
+from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.abc.transport import Lender, Want
+    from wherry.buffers import Buffer
+    from wherry_http.options import HttpOptions
+
+_INFO_BYTES_MAX = 4096
+
+
+class HttpChannel(Channel):
+    """A way to one HTTP source. Open it with `open_channel`."""
+
+    def __init__(self, base: URL, session: aiohttp.ClientSession, tls: ssl.SSLContext | None, options: HttpOptions) -> None:
+        self._base = base
+        self._peer = str(base)
+        self._session = session
+        self._tls = tls
+        self._options = options
+        self._headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+        self.parallel = options.connections  # type: ignore[misc]  # an instance's own number, as configured
+        self._threads = ThreadPoolExecutor(options.connections, "wherry-fetch")
+        self._lines: list[Line] = []
+
+    async def hello(self) -> None:
+        """Asks who is there. Raises PeerError."""
+        async with self._mapped(), self._session.get(self._base.join(URL(INFO_PATH)), allow_redirects=False) as response:
+            check_status(response.status, response.content_type, self._peer, "application/json")
+            data = await response.content.read(_INFO_BYTES_MAX + 1)
+            try:
+                version = json.loads(data)["wherry"]
+            except (ValueError, KeyError, TypeError) as problem:
+                raise PeerProtocolError(f"{self._peer} is no wherry server", peer=self._peer) from problem
+            if version != PROTOCOL:
+                raise PeerProtocolError(f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer)
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+        """See `Channel.fetch`."""
+        buffer = await lender.lend()
+        try:
+            if any(want.size is None for want in wants):
+                arrival = await self._small(wants, buffer)
+            else:
+                arrival = await self._bulk(wants, buffer, lender)
+        except BaseException:
+            buffer.release()
+            raise
+        yield arrival
+
+    async def _small(self, wants: Sequence[Want], buffer: Buffer) -> Arrival:
+        url = self._base.join(URL(BLOCKS_PATH)).with_query(max=str(len(buffer.view)))
+        headers = {"Content-Type": WANTS_TYPE}
+        async with self._mapped(), self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response:
+            check_status(response.status, response.content_type, self._peer)
+            length = response.content_length
+            if length is None or length > len(buffer.view):
+                raise PeerProtocolError(f"{self._peer} promises {length} bytes, too many", peer=self._peer)
+            at = 0
+            async for piece in response.content.iter_any():
+                if at + len(piece) > length:
+                    raise PeerProtocolError(f"{self._peer} sends more than it promised", peer=self._peer)
+                buffer.view[at : at + len(piece)] = piece
+                at += len(piece)
+            if at != length:
+                raise PeerProtocolError(f"{self._peer} cut its answer short", peer=self._peer)
+        answer = Answer(wants, self._peer)
+        parse(answer, buffer.view[:length], self._peer)
+        return Arrival(buffer, answer.blocks, answer.missing)
+
+    async def _bulk(self, wants: Sequence[Want], buffer: Buffer, lender: Lender) -> Arrival:
+        host, port = self._base.host or "", self._base.port or 80
+        line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options)
+
+        def work() -> Arrival:
+            arrival = exchange(line, wants, self._headers, buffer, self._peer)
+            lender.settle(arrival)
+            return arrival
+
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            arrival = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            line.cut()
+            await asyncio.wait([running])
+            line.close()
+            raise
+        self._lines.append(line)
+        return arrival
+
+    async def close(self) -> None:
+        """Ends the connections; fetches are over by then."""
+        for line in self._lines:
+            line.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def _mapped(self) -> AsyncIterator[None]:
+        """Turns aiohttp's errors into wherry's."""
+        peer = self._peer
+        try:
+            yield
+        except WherryError:
+            raise
+        except TimeoutError as problem:  # aiohttp's timeouts are TimeoutErrors too
+            raise PeerTimeout(f"{peer} is silent", peer=peer, hint="check that it runs, and the address") from problem
+        except aiohttp.ClientConnectorCertificateError as problem:
+            hint = "give the certificate to trust: [transport.http] tls_ca"
+            raise PeerUnreachable(f"{peer} shows a certificate that is not trusted: {problem.certificate_error}", peer=peer, hint=hint) from problem
+        except aiohttp.ClientConnectorError as problem:
+            hint = "check that it serves, the address, and that the network lets you through"
+            raise PeerUnreachable(f"cannot connect to {peer}: {problem.strerror or problem}", peer=peer, hint=hint) from problem
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem
+
+
+@asynccontextmanager
+async def open_channel(base: URL, tls: ssl.SSLContext | None, options: HttpOptions) -> AsyncIterator[HttpChannel]:
+    """Connects, proves that a wherry server is there, and closes everything in the end. Raises PeerError."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout)
+    connector = aiohttp.TCPConnector(limit=options.connections, ssl=tls if tls is not None else True)
+    headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=64 * 1024,
+    ) as session:  # fmt: skip
+        channel = HttpChannel(base, session, tls, options)
+        try:
+            await channel.hello()
+            yield channel
+        finally:
+            await channel.close()

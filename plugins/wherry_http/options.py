@@ -1,0 +1,29 @@
+"""The options of the ``http`` transport, as written in configuration under ``[transport.http]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.plugin import Duration, option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """Options of the ``http`` transport."""
+
+    connections: int = option(4, minimum=1, maximum=64, help="connections to one source, each with a request under way")
+    connect_timeout: Duration = option(Duration(10.0), help="how long a connection may take to be made")
+    idle_timeout: Duration = option(Duration(30.0), help="how long a peer may be silent, or slower than the least rate")
+    keepalive: Duration = option(Duration(15.0), help="how long the server keeps an idle connection, and waits for a request's header")
+    max_requests: int = option(1100, minimum=1, help="requests that the server answers at a time; beyond, it says 503")
+    allow_public: bool = option(False, help="listen on public addresses without TLS and without a token")
+    tls_cert: Path | None = option(None, help="certificate chain (PEM) to serve with TLS")
+    tls_key: Path | None = option(None, help="private key (PEM) of tls_cert")
+    tls_ca: Path | None = option(None, help="certificates (PEM) to trust when connecting, instead of the system's")
+    token: str | None = option(None, secret=True, env="WHERRY_TOKEN", help="the token that peers must show, and that is shown to them")
+
+    def __post_init__(self) -> None:
+        """Checks what the types do not."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")

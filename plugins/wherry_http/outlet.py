@@ -1,0 +1,187 @@
+"""Sends one answer over a raw socket, from worker threads, without holding more than a piece of it (specs/0008 §4).
+
+Contiguous leaves of a file go by sendfile; small blocks are gathered into pieces; what must be hashed or made first passes
+through a lent buffer. `Outlet.pump` works until the socket is full, so a slow reader holds no thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import select
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import WherryError
+from wherry_http.frames import withdrawn
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from wherry.buffers import Buffer
+    from wherry_http.frames import Frame
+
+_PIECE_BYTES: Final = 128 * 1024  # small blocks are gathered up to here; 1,000 stalled readers then hold 128 MB at worst
+_GATHER_BYTES: Final = 64 * 1024  # a run up to here is read and gathered; sendfile's two more system calls cost more
+_SEND_BYTES: Final = 1 << 30
+
+
+class Pump(enum.Enum):
+    """Why `Outlet.pump` came back."""
+
+    DONE = "done"
+    FULL = "full"  # the socket takes no more for now
+    BUFFER = "buffer"  # a buffer must be lent first, by setting `Outlet.buffer`
+
+
+class CutShort(Exception):
+    """A promised file became shorter while it was sent; only closing the connection can say so."""
+
+
+class Outlet:
+    """One answer on its way. Used by one thread at a time."""
+
+    def __init__(self, sock: socket.socket, frames: Sequence[Frame]) -> None:
+        self._socket = sock
+        self._frames = iter(frames)
+        self._frame: Frame | None = None
+        self._pending = memoryview(b"")  # bytes to be sent before anything else
+        self._fd = -1  # the file whose span is being sent, after what is pending
+        self._offset = 0
+        self._left = 0
+        self.buffer: Buffer | None = None  # lent for the run in work
+        self._block = 0  # of that run
+        self.sent = 0  # bytes
+
+    def pump(self, patience_ms: int) -> Pump:
+        """Sends what the socket takes, waiting at most ``patience_ms`` for it to take more.
+
+        Raises OSError if the connection is gone, CutShort.
+        """
+        while True:
+            if self._pending:
+                if not self._send_pending() and not self._patient(patience_ms):
+                    return Pump.FULL
+            elif self._left:
+                if not self._send_span() and not self._patient(patience_ms):
+                    return Pump.FULL
+            elif self._frame is not None:
+                if self.buffer is None:
+                    return Pump.BUFFER
+                self._next_block()
+            elif not self._next():
+                return Pump.DONE
+
+    def close(self) -> None:
+        """Frees what is held."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._pending = memoryview(b"")
+        if self.buffer is not None:
+            self.buffer.release()
+            self.buffer = None
+
+    def _patient(self, patience_ms: int) -> bool:
+        if not patience_ms:
+            return False
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLOUT)
+        return bool(poll.poll(patience_ms))
+
+    def _send_pending(self) -> bool:
+        try:
+            count = self._socket.send(self._pending)
+        except BlockingIOError:
+            return False
+        self.sent += count
+        self._pending = self._pending[count:]
+        if not self._pending:
+            self._release_spent()
+        return True
+
+    def _send_span(self) -> bool:
+        try:
+            count = os.sendfile(self._socket.fileno(), self._fd, self._offset, min(self._left, _SEND_BYTES))
+        except BlockingIOError:
+            return False
+        if count == 0:
+            raise CutShort
+        self.sent += count
+        self._offset += count
+        self._left -= count
+        if not self._left:
+            os.close(self._fd)
+            self._fd = -1
+        return True
+
+    def _next(self) -> bool:
+        """Makes the next frames ready to be sent; False when there are none."""
+        gathered = bytearray()
+        for frame in self._frames:
+            if not frame.blocks:
+                gathered += frame.head
+            elif frame.size <= _GATHER_BYTES:
+                gathered += _read_small(frame)
+            else:
+                self._begin(frame, gathered)
+                break
+            if len(gathered) >= _PIECE_BYTES:
+                break
+        self._pending = memoryview(gathered)
+        return bool(gathered)
+
+    def _begin(self, frame: Frame, gathered: bytearray) -> None:
+        """Begins a long run: by a span of its file, or block by block through a buffer."""
+        try:
+            span = frame.blocks[0].open_span()
+        except WherryError:
+            gathered += withdrawn(frame)
+            gathered += bytes(len(frame.head) + frame.size - 16)
+            return
+        if span is not None:
+            gathered += frame.head
+            self._fd, self._offset = span
+            self._left = frame.size
+        else:
+            self._frame, self._block = frame, 0
+
+    def _next_block(self) -> None:
+        """Reads the next block of the run in work into the buffer."""
+        frame, buffer = self._frame, self.buffer
+        if frame is None or buffer is None:
+            return
+        block = frame.blocks[self._block]
+        head = frame.head if self._block == 0 else b""
+        buffer.view[: len(head)] = head
+        try:
+            block.read_into(buffer.view[len(head) : len(head) + block.size])
+        except WherryError as problem:
+            if self._block:
+                raise CutShort from problem  # its head is sent: the run cannot be withdrawn any more
+            self._frame = None
+            self._pending = memoryview(withdrawn(frame) + bytes(len(frame.head) + frame.size - 16))
+            return
+        self._pending = buffer.view[: len(head) + block.size]
+        self._block += 1
+        if self._block == len(frame.blocks):
+            self._frame = None
+
+    def _release_spent(self) -> None:
+        if self._frame is None and self.buffer is not None:
+            self._pending = memoryview(b"")
+            self.buffer.release()
+            self.buffer = None
+
+
+def _read_small(frame: Frame) -> bytes | bytearray:
+    run = bytearray(len(frame.head) + frame.size)
+    run[: len(frame.head)] = frame.head
+    view, at = memoryview(run), len(frame.head)
+    for block in frame.blocks:
+        try:
+            block.read_into(view[at : at + block.size])
+        except WherryError:
+            return withdrawn(frame) + bytes(len(frame.head) + frame.size - 16)
+        at += block.size
+    return run

@@ -1,0 +1,201 @@
+"""The serving side of the ``http`` transport: aiohttp speaks HTTP, worker threads move the bytes (specs/0008 §2-5)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from wherry.buffers import ROOM, BufferPool
+from wherry.errors import CIDError, WherryError
+from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES, RATE_BYTES_MIN, REQUEST_BYTES_MAX
+from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, INFO_PATH, PROTOCOL, WANTS_TYPE, decode_wants, plan
+from wherry_http.outlet import CutShort, Outlet, Pump
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from wherry.abc.transport import BlockSource
+    from wherry_http.frames import Frame
+    from wherry_http.options import HttpOptions
+
+_WORKERS: Final = 6
+_PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no other answer waits for a worker
+_BODY_S: Final = 15.0
+_LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
+BYTES_MAX: Final = ROOM + BUFFER_BYTES  # an answer fits into one lent buffer
+
+
+class Server:
+    """Answers requests for blocks of one source. Made and used on one event loop."""
+
+    def __init__(self, source: BlockSource, options: HttpOptions, pool: BufferPool) -> None:
+        self._source = source
+        self._options = options
+        self._pool = pool
+        self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
+        self._active = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        """Begins to listen; gives the port. Raises OSError if the address cannot be bound."""
+        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._gate])
+        app.router.add_get(INFO_PATH, self._info)
+        app.router.add_post(BLOCKS_PATH, self._blocks)
+        # The server's only deadline for a request's header is its keep-alive time (reliability E7).
+        self._runner = web.AppRunner(
+            app, keepalive_timeout=self._options.keepalive, access_log=None, handle_signals=False, shutdown_timeout=8.0
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024)
+        await site.start()
+        found: int = self._runner.addresses[0][1]
+        return found
+
+    async def stop(self) -> None:
+        """Stops accepting, gives answers under way eight seconds, and frees everything."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """Lets in only who may: no browser's page, and whoever shows the token if there is one."""
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise web.HTTPForbidden(text="this is no place for web pages\n")
+        token = self._options.token
+        if token is not None:
+            shown = request.headers.get("Authorization", "").encode("utf-8", "replace")
+            if not hmac.compare_digest(shown, b"Bearer " + token.encode()):
+                raise web.HTTPUnauthorized(text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    async def _info(self, request: web.Request) -> web.StreamResponse:
+        del request
+        return web.json_response({"wherry": PROTOCOL, "wants": BATCH_WANTS_MAX, "bytes": BYTES_MAX})
+
+    async def _blocks(self, request: web.Request) -> web.StreamResponse:
+        if self._active >= self._options.max_requests:
+            raise web.HTTPServiceUnavailable(text="too many requests at a time\n", headers={"Retry-After": "2"})
+        self._active += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._active -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type != WANTS_TYPE:
+            raise web.HTTPUnsupportedMediaType(text=f"send {WANTS_TYPE}\n")
+        try:
+            async with asyncio.timeout(_BODY_S):
+                wants = decode_wants(await request.read())
+            bytes_max = min(BYTES_MAX, int(request.query.get("max", BYTES_MAX)))
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the request's body took too long\n") from None
+        except (CIDError, ValueError) as problem:
+            raise web.HTTPBadRequest(text=f"{problem}\n") from None
+        loop = asyncio.get_running_loop()
+        try:
+            frames = await loop.run_in_executor(self._threads, lambda: plan(self._source.find(wants), bytes_max))
+        except WherryError:
+            raise web.HTTPInternalServerError(text="the store cannot be read\n") from None
+        response = web.StreamResponse(headers={"Content-Type": BLOCKS_TYPE, "Cache-Control": "no-store"})
+        response.content_length = sum(len(frame.head) + frame.size for frame in frames)
+        await self._send(request, response, frames)
+        return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, frames: list[Frame]) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        tls = transport.get_extra_info("ssl_object") is not None
+        if not tls:
+            transport.set_write_buffer_limits(high=0)  # so that drain() means: all is in the kernel
+        writer = await response.prepare(request)
+        if writer is None:
+            raise ConnectionResetError
+        writer.send_headers()
+        if tls:
+            await self._copy_out(response, frames)
+        else:
+            await writer.drain()
+            raw: socket.socket = transport.get_extra_info("socket")
+            sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
+            sock.setblocking(False)
+            outlet = Outlet(sock, frames)
+            try:
+                await self._run(outlet, sock)
+            except BaseException as problem:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LATE)  # frees the kernel's memory at once
+                transport.abort()
+                if isinstance(problem, OSError | CutShort):
+                    raise ConnectionResetError from problem
+                raise
+            finally:
+                outlet.close()
+                sock.close()
+        await response.write_eof()
+
+    async def _run(self, outlet: Outlet, sock: socket.socket) -> None:
+        """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
+        loop = asyncio.get_running_loop()
+        window, mark = loop.time(), 0
+        while True:
+            patience = _PATIENCE_MS if self._active <= _WORKERS else 0
+            pumping = loop.run_in_executor(self._threads, outlet.pump, patience)
+            try:
+                state = await asyncio.shield(pumping)
+            except asyncio.CancelledError:
+                await asyncio.wait([pumping])  # the worker holds the outlet until it comes back
+                raise
+            if state is Pump.DONE:
+                return
+            if state is Pump.BUFFER:
+                outlet.buffer = await self._pool.lend()
+                continue
+            await _writable(sock, self._options.idle_timeout)
+            if loop.time() - window > self._options.idle_timeout:
+                if outlet.sent - mark < RATE_BYTES_MIN * self._options.idle_timeout:
+                    raise TimeoutError
+                window, mark = loop.time(), outlet.sent
+
+    async def _copy_out(self, response: web.StreamResponse, frames: list[Frame]) -> None:
+        """Sends through the event loop, for TLS: block by block through one lent buffer."""
+        loop = asyncio.get_running_loop()
+        buffer = await self._pool.lend()
+        try:
+            for frame in frames:
+                await response.write(frame.head)
+                for block in frame.blocks:
+                    piece = buffer.view[: block.size]
+                    try:
+                        await loop.run_in_executor(self._threads, block.read_into, piece)
+                    except WherryError as problem:
+                        raise ConnectionResetError from problem
+                    async with asyncio.timeout(self._options.idle_timeout):
+                        await response.write(bytes(piece))
+        finally:
+            buffer.release()
+
+
+async def _writable(sock: socket.socket, timeout_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(sock, wake)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await ready
+    finally:
+        loop.remove_writer(sock)

@@ -1,0 +1,126 @@
+"""The ``http`` transport: addresses, TLS, and who may listen where."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from wherry.abc.transport import Transport
+from wherry.buffers import BufferPool
+from wherry.errors import ConfigError, UsageError, local_error
+from wherry.limits import ADDRESS_CHARS_MAX, BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from wherry.abc.transport import BlockSource, Channel
+    from wherry_http.options import HttpOptions
+
+_SERVE_BUFFERS = 4  # for what cannot go by sendfile
+
+
+class HttpTransport(Transport):
+    """Blocks over HTTP/1.1."""
+
+    schemes = frozenset({"http", "https"})
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+
+    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
+        """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
+        from wherry_http.channel import open_channel  # noqa: PLC0415  # a server needs no client
+
+        base = _parse(address)
+        if base.port in (None, 0) or not base.host:
+            raise UsageError(f"address {address!r} names no host or port", hint="write http://HOST:PORT")
+        return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options)
+
+    @asynccontextmanager
+    async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
+        """See `SupportsListen.listen`. A public address is refused without TLS, token, or ``allow_public``."""
+        from wherry_http.server import Server  # noqa: PLC0415  # a client needs no server
+
+        base = _parse(address)
+        host, port = base.host or "127.0.0.1", base.explicit_port or 0
+        options = self._options
+        if not (_is_loopback(host) or options.tls_cert or options.token or options.allow_public):
+            hint = (
+                "give [transport.http] tls_cert and tls_key, or a token (--token-file or WHERRY_TOKEN), "
+                "or say --allow-public if everyone who reaches it may read the data"
+            )
+            raise UsageError(f"{address!r} is open to other machines, without TLS and without a token", hint=hint)
+        if base.scheme == "https" and options.tls_cert is None:
+            raise ConfigError(f"{address!r} needs a certificate", hint="give [transport.http] tls_cert and tls_key")
+        tls = _server_tls(options) if options.tls_cert is not None else None
+        server = Server(source, options, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES))
+        try:
+            try:
+                found = await server.start(host, port, tls)
+            except OSError as problem:
+                raise local_error(problem, "cannot listen on", address) from problem
+            scheme = "https" if tls is not None else "http"
+            shown = _reachable(host)
+            yield f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{found}"
+        finally:
+            await server.stop()
+
+    def _client_tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self._options.tls_ca)
+        except OSError as problem:
+            raise ConfigError(f"transport.http.tls_ca: {self._options.tls_ca}: {problem.strerror or problem}") from problem
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+
+def _parse(address: str) -> URL:
+    if len(address) > ADDRESS_CHARS_MAX:
+        raise UsageError(f"an address has at most {ADDRESS_CHARS_MAX} characters")
+    try:
+        base = URL(address)
+        base.port  # noqa: B018  # reading it checks it
+    except ValueError as problem:
+        raise UsageError(f"address {address!r}: {problem}", hint="write http://HOST:PORT") from problem
+    if base.scheme not in HttpTransport.schemes or base.user or base.path not in ("", "/") or base.query_string or base.fragment:
+        raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint="write http://HOST:PORT")
+    return base.with_path("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reachable(host: str) -> str:
+    """Gives, for "all addresses", the one that this machine uses towards others; asks the routing table, sends nothing."""
+    if host not in ("0.0.0.0", "::"):  # noqa: S104  # recognised, not bound
+        return host
+    family, beyond = (socket.AF_INET, "192.0.2.1") if host == "0.0.0.0" else (socket.AF_INET6, "2001:db8::1")  # noqa: S104  # as above
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((beyond, 9))
+            found: str = probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
+    return found
+
+
+def _server_tls(options: HttpOptions) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(str(options.tls_cert), str(options.tls_key))
+    except OSError as problem:  # ssl.SSLError is one
+        raise ConfigError(f"transport.http: cannot load tls_cert and tls_key: {problem}") from problem
+    return context
