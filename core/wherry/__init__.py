@@ -5,8 +5,6 @@ nothing and a module that needs one part does not pay for the others. Everything
 such as ``wherry.ticket`` or ``wherry.testing.chaos``.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would be most of this module's cost
 if TYPE_CHECKING:
     from wherry.cid import CID
