@@ -15,7 +15,17 @@ from wherry_cli import app, verbs
 from wherry_cli.invocation import Invocation
 from wherry_cli.table import VERBS
 
-GLOBALS = ("--home", "--config", "--json", "-q, --quiet", "-v, --verbose", "--color", "--progress", "WHERRY_HOME", "WHERRY_CONFIG")
+GLOBALS = (
+    "--home",
+    "--config",
+    "--json",
+    "-q, --quiet",
+    "-v, --verbose",
+    "--color",
+    "--progress",
+    "WHERRY_HOME",
+    "WHERRY_CONFIG",
+)
 VERBS_DIR = Path(verbs.__file__).parent
 
 
@@ -67,15 +77,21 @@ def test_every_example_of_a_verb_parses(path):
     command = app.load_verb(path[0])
     for name in path[1:]:
         command = command.commands[name]
+    meant = command
     for line in command.epilog.split("\n")[2:]:
         words = [word.strip("'\"$()") for word in line.split("|")[0].replace("$(", " ").split()]
-        words = words[words.index("wherry") + 1 :]
+        words = words[words.index("wherry") + 1 + len(path) :]
+        command = getattr(meant, "commands", {}).get(words[0] if words else "", meant)
         options = {option for param in command.params for option in param.opts} | {"--help"}
         assert {word for word in words if word.startswith("-")} <= options, line
 
 
 def test_the_exit_codes_in_the_help_are_those_of_the_errors():
-    codes = {getattr(errors, name).exit_code for name in dir(errors) if name[0].isupper() and hasattr(getattr(errors, name), "exit_code")}
+    codes = {
+        getattr(errors, name).exit_code
+        for name in dir(errors)
+        if name[0].isupper() and hasattr(getattr(errors, name), "exit_code")
+    }
     listed = {int(part.split()[0]) for part in app.EXIT_CODES.split(";")}
     assert listed == codes | {0, 130, 143}
 
@@ -111,7 +127,12 @@ def test_completion_offers_verbs_and_options():
     def complete(words, position):
         found = subprocess.run(
             [sys.executable, "-m", "wherry_cli"],
-            env={"_WHERRY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position), "PYTHONPATH": ":".join(sys.path)},
+            env={
+                "_WHERRY_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(position),
+                "PYTHONPATH": ":".join(sys.path),
+            },
             capture_output=True,
             text=True,
             check=False,

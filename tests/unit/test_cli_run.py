@@ -18,7 +18,9 @@ from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
 
 ERROR_CLASSES = [
-    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.WherryError) and kind is not errors.WherryError
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.WherryError) and kind is not errors.WherryError
 ]
 
 
@@ -129,9 +131,15 @@ def test_a_fault_of_ours_shows_its_traceback_when_asked(capsys):
 
 @pytest.mark.parametrize(
     ("argv", "words"),
-    [(["nosuch"], "nosuch"), (["get"], "CID|TICKET"), (["stat", "x", "--nosuch"], "--nosuch"), (["get", "x", "--wait", "soon"], "soon"),
-     (["stat", "x", "--color", "pink"], "pink"), (["add", "x", "--meta", "novalue"], "KEY=TEXT")],
-)  # fmt: skip
+    [
+        (["nosuch"], "nosuch"),
+        (["get"], "CID|TICKET"),
+        (["stat", "x", "--nosuch"], "--nosuch"),
+        (["get", "x", "--wait", "soon"], "soon"),
+        (["stat", "x", "--color", "pink"], "pink"),
+        (["add", "x", "--meta", "novalue"], "KEY=TEXT"),
+    ],
+)
 def test_usage_errors(argv, words, capsys):
     assert run(argv, Invocation()) == 2
     captured = capsys.readouterr()
@@ -158,8 +166,25 @@ def test_colour_is_for_terminals_or_when_asked(capsys):
 # Whole processes
 
 
-def start(code, *, stdout=subprocess.PIPE):
-    """Runs ``code`` with `go(*argv)`, a command line whose session is ``fake`` in it, in a process of its own."""
+@pytest.fixture
+def start():
+    """Runs code with `go(*argv)`, a command line whose session is ``fake`` in it, in a process of its own."""
+    started = []
+
+    def starter(code, *, stdout=subprocess.PIPE):
+        started.append(start_process(code, stdout))
+        return started[-1]
+
+    yield starter
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def start_process(code, stdout):
     preamble = """
         import asyncio, os, signal, sys
         from contextlib import asynccontextmanager
@@ -173,7 +198,10 @@ def start(code, *, stdout=subprocess.PIPE):
     """
     source = textwrap.dedent(preamble) + textwrap.dedent(code)
     return subprocess.Popen(
-        [sys.executable, "-c", source], stdout=stdout, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", source],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     )
 
 
@@ -191,7 +219,7 @@ SLEEPER = """
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_ends_the_verb_cleanly(signum, code):
+def test_the_first_signal_ends_the_verb_cleanly(start, signum, code):
     process = start(SLEEPER)
     assert process.stdout.readline() == b"started\n"
     process.send_signal(signum)
@@ -199,7 +227,7 @@ def test_the_first_signal_ends_the_verb_cleanly(signum, code):
     assert (process.returncode, out, err) == (code, b"cleaned\n", b"wherry: stopped\n")
 
 
-def test_the_second_signal_ends_it_at_once():
+def test_the_second_signal_ends_it_at_once(start):
     process = start(SLEEPER.replace('print("cleaned", flush=True)', 'print("cleaning", flush=True); await asyncio.sleep(60)'))
     assert process.stdout.readline() == b"started\n"
     process.send_signal(signal.SIGINT)
@@ -210,7 +238,7 @@ def test_the_second_signal_ends_it_at_once():
     assert b"Traceback" not in err
 
 
-def test_an_interrupted_get_says_that_the_same_command_goes_on():
+def test_an_interrupted_get_says_that_the_same_command_goes_on(start):
     process = start("""
         class fake:
             async def get(self, what, **options):
@@ -229,7 +257,7 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on():
 SERVER = """
     class fake:
         @asynccontextmanager
-        async def serve(self, paths, *, listen, allow_public):
+        async def serve(self, paths, *, listen):
             class serving:
                 listen = ["http://127.0.0.1:1"]
                 async def forever(self): await asyncio.sleep(60)
@@ -246,7 +274,7 @@ SERVER = """
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_server_that_is_stopped_ends_well(signum):
+def test_a_server_that_is_stopped_ends_well(start, signum):
     process = start(SERVER + '    go("serve")')
     assert process.stdout.readline() == b"http://127.0.0.1:1\n"
     process.send_signal(signum)
@@ -254,7 +282,7 @@ def test_a_server_that_is_stopped_ends_well(signum):
     assert (process.returncode, out, err) == (0, b"closed\n", b"")
 
 
-def test_a_share_that_never_got_ready_did_not_end_well():
+def test_a_share_that_never_got_ready_did_not_end_well(start):
     process = start(SERVER + '    go("share", "x")')
     assert process.stdout.readline() == b"adding\n"
     process.send_signal(signal.SIGINT)
@@ -276,17 +304,16 @@ LISTER = """
 
 
 @pytest.mark.parametrize("argv", [("ls", "x"), ("ls", "x", "--json"), ("cat", "x")], ids=" ".join)
-def test_a_reader_that_goes_away_ends_it_quietly(argv):
+def test_a_reader_that_goes_away_ends_it_quietly(start, argv):
     process = start(f"{LISTER}    go(*{argv!r})")
     process.stdout.read(1000)
     process.stdout.close()
     err = process.stderr.read()
-    process.stderr.close()
     assert (process.wait(timeout=20), err) == (141, b"")
 
 
 @pytest.mark.parametrize("argv", [("ls", "x"), ("cat", "x")], ids=" ".join)
-def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(argv):
+def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(start, argv):
     with Path("/dev/full").open("wb") as full:
         process = start(f"{LISTER}    go(*{argv!r})", stdout=full)
         _, err = process.communicate(timeout=20)
@@ -297,15 +324,15 @@ def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(argv):
 
 def test_a_closed_standard_output_is_no_fault():
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m wherry_cli version >&- 2>&-"], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, check=False
+        ["sh", "-c", f"{sys.executable} -m wherry_cli version >&- 2>&-"],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        check=False,
     )
     assert done.returncode == 0
 
 
-def test_cat_does_not_wait_for_a_reader_that_stands_still():
+def test_cat_does_not_wait_for_a_reader_that_stands_still(start):
     process = start(f'{LISTER}    go("cat", "x")')
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
-    process.stdout.close()
-    process.stderr.close()

@@ -69,6 +69,8 @@ def test_a_writer_keeps_the_same_bounds() -> None:
         Ticket(CID.of(RAW, b""), (), "a/b")
 
 
-@pytest.mark.parametrize(("name", "usable"), [("data.bin", True), ("Größe 水", True), ("a\nb", False), ("\u202ea", False), ("..", False)])
+@pytest.mark.parametrize(
+    ("name", "usable"), [("data.bin", True), ("Größe 水", True), ("a\nb", False), ("\u202ea", False), ("..", False)]
+)
 def test_usable_name(name: str, usable: bool) -> None:
     assert (usable_name(name) == name) is usable

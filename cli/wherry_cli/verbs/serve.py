@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,6 +63,8 @@ def show(out: Out, addresses: list[str], added: list[AddResult]) -> None:
 
 async def until_stopped(serving: Serving) -> None:
     """Serves until a signal; that is how a server that is ready ends well, so the run ends with 0."""
+    import asyncio  # a verb's help needs none
+
     try:
         await serving.forever()
     except asyncio.CancelledError:
