@@ -124,6 +124,12 @@ def test_every_specification_says_what_it_is(path):
     assert f"]({path.name})" in (ROOT / "specs/README.md").read_text()
 
 
+def test_the_tests_that_specifications_name_exist():
+    for path in SPECS.values():
+        for name in re.findall(r"tests/[a-z_/]+\.py", path.read_text()):
+            assert (ROOT / name).is_file(), f"{here(path)} names {name}"
+
+
 def test_every_file_of_vectors_is_named_by_a_specification():
     named = {name for path in SPECS.values() for name in re.findall(r"vectors/([a-z-]+\.json)", path.read_text())}
     assert {path.name for path in (ROOT / "specs/vectors").iterdir()} == named
