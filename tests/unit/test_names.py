@@ -127,8 +127,8 @@ def test_what_is_shown_is_short_and_escaped():
 
 # A tree of links that pass the check, made for real: none of them leads outside, whatever they go through.
 
-PARTS = st.sampled_from(["..", ".", "", "a", "b", "l1", "l2", "l3"])
-TARGETS = st.lists(PARTS, min_size=1, max_size=7).map("/".join).filter(bool)
+PARTS = st.sampled_from(["..", ".", "a", "l1", "l2", "l1/..", "l2/.."])
+TARGETS = st.lists(PARTS, min_size=1, max_size=4).map("/".join).filter(bool)
 
 
 def visited(top: Path, path: str) -> list[Path]:
@@ -169,6 +169,6 @@ def test_a_link_through_a_link_would_escape(tmp_path):
     top.mkdir()
     (top / "here").symlink_to(".")
     (top / "l").symlink_to("here/here/../../x")
-    assert os.path.realpath(top / "l") == str(tmp_path / "x")
-    assert visited(top, "l")[-1] == tmp_path / "x"
+    assert os.path.realpath(top / "l") == str(tmp_path.parent / "x")
+    assert visited(top, "l")[-1] == tmp_path.parent / "x"
     assert escapes("l", "here/here/../../x")
