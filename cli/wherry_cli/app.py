@@ -89,14 +89,14 @@ def run(argv: Sequence[str], invocation: Invocation | None = None) -> int:
         return PIPE_CLOSED
     except typer.Exit as ended:
         return _flushed(ended.exit_code)
-    except typer.TyperException as problem:  # the line could not be read: --json may not have been met yet
-        run_of.json = run_of.json or "--json" in argv
-        run_of.out().error(_usage_error(problem))
-        return UsageError.exit_code
     except WherryError as problem:
         _explain(run_of, problem)
         return problem.exit_code
     except BaseException as problem:  # noqa: BLE001 - this is where a run ends: all become words and a code
+        if hasattr(problem, "format_message"):  # of the parser; older typers have no public class for all of these
+            run_of.json = run_of.json or "--json" in argv  # which may not have been met yet
+            run_of.out().error(_usage_error(problem))
+            return UsageError.exit_code
         return _ended_otherwise(run_of, problem)
     return 0
 
@@ -121,7 +121,7 @@ def _flushed(code: int) -> int:
     return code
 
 
-def _usage_error(problem: typer.TyperException) -> UsageError:
+def _usage_error(problem: Any) -> UsageError:
     ctx = getattr(problem, "ctx", None)
     hint = f"see `{ctx.command_path} --help`" if ctx is not None else "see `wherry --help`"
     return UsageError(problem.format_message(), hint=hint)

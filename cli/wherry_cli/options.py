@@ -13,6 +13,7 @@ import typer
 import typer.main
 
 from wherry.units import parse_duration, parse_size
+from wherry_cli.convert import lighten
 from wherry_cli.invocation import Invocation, ProgressMode
 from wherry_cli.render import Color  # noqa: TC001 - typer reads annotations when it runs
 
@@ -101,12 +102,15 @@ def _declared(
 def _global_params() -> list[Any]:
     carrier = typer.Typer(add_completion=False)
     carrier.command()(_declared)
-    return list(typer.main.get_command(carrier).params)
+    command: Any = typer.main.get_command(carrier)
+    lighten(command)
+    return list(command.params)
 
 
 def add_global_options(command: Any) -> None:
     """Puts the global options on ``command`` and on all below it. (The type of a command is private to typer.)"""
     for each in _with_children(command):
+        lighten(each)
         each.params.extend(_global_params())
 
 
