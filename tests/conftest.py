@@ -46,6 +46,13 @@ def no_leaks():
 
 
 @pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps coverage out of the processes that a test starts: for tests of what a fresh process imports, or costs."""
+    for name in [name for name in os.environ if name.startswith("COV")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of wherry's that does not exist yet; also what this process and its children take as the default."""
     for name in [name for name in os.environ if name.startswith("WHERRY_") and name != "WHERRY_FIXTURES"]:
