@@ -236,18 +236,13 @@ def test_every_lie_is_found_before_anything_below_is_given(drawn, data):
     where = "/".join(item.name for item in path)
     seen = []
     with pytest.raises(IntegrityError):
-        seen.extend(made.drive(Walk(changed)))
-    seen = []
-    try:
-        for step in made.drive(Walk(changed)):
-            seen.append(step)  # what came before the error is looked at
-    except IntegrityError:
-        pass
+        seen.extend(made.drive(Walk(changed)))  # keeps what came before the error
     assert not [step for step in seen if getattr(step, "path", "").startswith(f"{where}/")]
     assert isinstance(seen[-1], EnterDir | EnterFile)
     assert seen[-1].path == where
-    with pytest.raises(IntegrityError):
-        made.find(changed, f"{where}/anything")
+    if path[-1].kind == DIR:
+        with pytest.raises(IntegrityError):
+            made.find(changed, f"{where}/anything")
 
 
 # Ranges
@@ -339,11 +334,12 @@ def test_an_error_does_not_let_the_walk_go_on():
     inner = make.directory(["a", "f", make.leaf(b"x"), 1])
     root = make.directory(["d", "d", inner, 2, 2], ["e", "f", make.leaf(b"x"), 1])
     walk = Walk(root_of(Block(root, make.blocks[root])).entry)
+    made = Tree()
+    made.blocks = make.blocks
+    assert [step.path for step in islice(made.drive(walk), 2)] == ["", "d"]
     for _ in range(3):
         with pytest.raises(IntegrityError):
-            while isinstance(step := walk.step(), Need | EnterDir):
-                if isinstance(step, Need):
-                    walk.supply(Block(step.cid, make.blocks[step.cid]))
+            next(made.drive(walk))
 
 
 def test_what_is_skipped_is_left_out_and_the_rest_goes_on(tree):
@@ -544,7 +540,7 @@ def search(case, path):
 def test_find_refuses_what_the_walk_refuses():
     by_name = {case.name: case for case in CASES}
     for name, path in (
-        ("overlapping pieces", "ce"[0]),
+        ("overlapping pieces", "e"),
         ("a piece that ends early", "b"),
         ("an empty piece", "b"),
         ("piece says more entries", "b"),
