@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.abc.cache import Cache, CacheUsage
 from wherry.cid import CID
-from wherry.errors import LocalError, NoSpace, StoreError, Unwritable, WherryError, local_error
+from wherry.errors import NoSpace, StoreError, Unwritable, WherryError, local_error
 from wherry.units import KiB
 from wherry_cache.files import BlockFiles, mark_damaged
 from wherry_cache.index import Damaged, Index
@@ -271,7 +271,9 @@ class DiskCache(Cache):
             raise _store_error(problem, f"{doing} the cache {place!r}") from problem
         except OSError as problem:
             error = local_error(problem, f"{doing} the cache", place)
-            raise (error if isinstance(error, LocalError) else Unwritable(error.message, hint=error.hint)) from problem
+            if not isinstance(error, NoSpace | Unwritable):
+                error = Unwritable(error.message, hint="choose another path under [cache.disk]")
+            raise error from problem
 
 
 def _code(problem: sqlite3.Error) -> int:
