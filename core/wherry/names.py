@@ -117,8 +117,8 @@ class Collisions:
 
 def check_path(path: str) -> None:
     """Bounds a whole path inside a dataset. Raises UnsafeName."""
-    if len(path) > PATH_BYTES_MAX // 4 and len(path.encode()) > PATH_BYTES_MAX:
-        raise UnsafeName(f"path {path[:60]!r}... is longer than {PATH_BYTES_MAX} bytes")
+    if len(path) > PATH_BYTES_MAX // 4 and len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES_MAX:
+        raise UnsafeName(f"path {shown(path)} is longer than {PATH_BYTES_MAX} bytes")
 
 
 def check_target(target: str) -> None:
