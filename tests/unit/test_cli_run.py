@@ -17,6 +17,7 @@ from wherry import errors
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
 
+ENVIRON = {**os.environ, "PYTHONPATH": ":".join(sys.path), "PYTHONUNBUFFERED": ""}  # buffered, as a user has it
 ERROR_CLASSES = [
     kind
     for kind in vars(errors).values()
@@ -201,7 +202,7 @@ def start_process(code, stdout):
         [sys.executable, "-c", source],
         stdout=stdout,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        env=ENVIRON,
     )
 
 
@@ -228,14 +229,24 @@ def test_the_first_signal_ends_the_verb_cleanly(start, signum, code):
 
 
 def test_the_second_signal_ends_it_at_once(start):
-    process = start(SLEEPER.replace('print("cleaned", flush=True)', 'print("cleaning", flush=True); await asyncio.sleep(60)'))
+    process = start("""
+        class fake:
+            async def stat(self, what, *, sources):
+                print("started", flush=True)
+                while True:
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        print("cleaning for ever", flush=True)
+        fake = fake()
+        go("stat", "x")
+    """)
     assert process.stdout.readline() == b"started\n"
     process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == b"cleaning\n"
+    assert process.stdout.readline() == b"cleaning for ever\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert b"Traceback" not in err
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, b"", b"")
 
 
 def test_an_interrupted_get_says_that_the_same_command_goes_on(start):
@@ -322,10 +333,41 @@ def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(start, a
     assert b"Traceback" not in err
 
 
+@pytest.mark.parametrize("argv", [["version"], ["--help"], ["plugins", "list", "--json"]], ids=" ".join)
+def test_a_reader_that_was_never_there_ends_it_quietly(argv):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "wherry_cli", *argv],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=ENVIRON,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_piece_that_is_written_in_parts_is_written_whole(monkeypatch, capfd):
+    from wherry_cli import pipe
+
+    parts = []
+
+    def write_three(descriptor, piece):
+        parts.append(bytes(piece[:3]))
+        return len(parts[-1])
+
+    write = pipe._writer()
+    monkeypatch.setattr(pipe.os, "write", write_three)
+    write(b"abcdefgh")
+    monkeypatch.undo()
+    assert parts == [b"abc", b"def", b"gh"]
+
+
 def test_a_closed_standard_output_is_no_fault():
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m wherry_cli version >&- 2>&-"],
-        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        env=ENVIRON,
         check=False,
     )
     assert done.returncode == 0
