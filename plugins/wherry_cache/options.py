@@ -1,6 +1,5 @@
 """The options of the caches, as written in configuration under ``[cache.disk]`` and ``[cache.memory]``."""
 
-# ruff: noqa: RUF009 - `option` describes a field, as dataclasses.field does
 # No `from __future__ import annotations`: the types of options are read when a configuration is.
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,13 +3,13 @@
 The sections are classes of options, as a plugin's are: so they are checked, shown and described by the same code.
 """
 
-# ruff: noqa: RUF009 - `option` describes a field, as dataclasses.field does
 # No `from __future__ import annotations`: the types of options are read when a configuration is.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from wherry.chunking import CHOICES
 from wherry.config.values import Entry
 from wherry.limits import BUDGET_BYTES, BUFFER_BYTES, WAIT_S
 from wherry.plugin.options import Duration, Size, option
@@ -27,7 +27,6 @@ class Serve:
         "stat", help="how a file is known to be unchanged: by its size and times, or by hashing what is sent"
     )
     allow_public: bool = option(False, help="allow an address that other machines reach, without TLS or a token")
-    max_connections: int = option(1100, help="connections at a time; more are told to come back", minimum=1, maximum=65_535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class Get:
 class Add:
     """``[add]``: how data is named."""
 
-    chunker: str = option("fixed:1MiB", help="how files are cut into blocks")
+    chunker: str = option(CHOICES[0], help="how files are cut into blocks", choices=CHOICES)
     mtime: bool = option(False, help="keep modification times; then the CID depends on them")
 
 

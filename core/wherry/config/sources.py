@@ -124,10 +124,13 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
     """Reads a regular file of at most ``bytes_max``. Raises OSError, also for what is no file or too large."""
     # Without O_NONBLOCK a FIFO of that name would hold the program.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
-        data = file.read(bytes_max + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(bytes_max + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > bytes_max:
         raise OSError(f"larger than {bytes_max} bytes")
     return data
