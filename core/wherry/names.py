@@ -1,4 +1,4 @@
-"""Names of files and targets of links that come from strangers (specs/0003 §6; reliability T6, R15).
+"""Names of files and targets of links that come from strangers (specs/0003 §6).
 
 Two rules. The hard rule holds for every manifest: a name is one path component that POSIX can write. The portable rule is
 the default of `get`: the name also means the same file on Windows and on file systems that fold case or Unicode forms.

@@ -25,7 +25,8 @@ from wherry.limits import NODE_BYTES_MAX
 from wherry.manifest import DIR
 from wherry.names import Collisions, check_name, check_path, check_portable, check_target, escapes, folded
 from wherry.testing import hostile_manifests
-from wherry.testing.hostile_manifests import Maker, unfold
+from wherry.testing.hostile_manifests import Maker
+from wherry.testing.trees import unfold
 
 CORPUS = sorted(path for path in Path(__file__).with_name("corpus").glob("*/*") if path.is_file())
 MEMORY_MAX = 24 * NODE_BYTES_MAX  # what a block of the largest size may become: small strings in lists cost most

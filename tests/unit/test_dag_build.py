@@ -21,7 +21,7 @@ from wherry.dag.build import DirBuilder, FileBuilder
 from wherry.errors import UnsafeName
 from wherry.limits import FANOUT, LEAF_BYTES_MAX, NODE_BYTES_MAX
 from wherry.manifest import DIR, FILE, LINK, Attrs, DirNode, Entry, FileNode, ShardsNode
-from wherry.testing.hostile_manifests import unfold
+from wherry.testing.trees import unfold
 from wherry.transfer.scan import Found, scan
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/manifest.json").read_text())

@@ -1,7 +1,7 @@
 """Hostile manifests: DAGs that lie, expand, nest without end or carry names that must not be written (specs/0003 §7).
 
 For tests of whatever walks a manifest. `cases` gives one of every sort; each says who must refuse it, and with which error.
-Every block is true to its CID: what lies is its content. `unfold` walks any DAG that lies in a dict.
+Every block is true to its CID: what lies is its content. `wherry.testing.trees.unfold` walks them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from wherry import dagcbor
-from wherry.block import Block
 from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
-from wherry.dag.walk import Need, Walk, root_of
 from wherry.errors import DataError, DecodeError, IntegrityError, LimitExceeded, UnsafeName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from wherry.dag.walk import Step
+    from collections.abc import Iterator, Sequence
 
 Met: TypeAlias = Literal["model", "leaf", "write", "size"]
 
@@ -147,16 +143,6 @@ def cases() -> Iterator[Case]:
         yield linked(f"escape: {about}", target)
     for about, target in (("empty", ""), ("NUL", "a\0b"), ("4,097 bytes", "t" * 4097)):
         yield linked(f"bad target: {about}", target, "model")
-
-
-def unfold(root: CID, blocks: Mapping[CID, bytes], *, start: int = 0, stop: int | None = None) -> Iterator[Step]:
-    """Gives the steps of a walk over ``blocks`` (all but `Need`); raises what the walk raises."""
-    walk = Walk(root_of(Block(root, blocks[root])).entry, start=start, stop=stop)
-    while (step := walk.step()) is not None:
-        if isinstance(step, Need):
-            walk.supply(Block(step.cid, blocks[step.cid]))
-        else:
-            yield step
 
 
 # Names
