@@ -180,7 +180,7 @@ def test_and_so_it_is_for_bytes_that_are_nearly_right(value, data):
         1j,
         range(3),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_form_is_refused(value):
     with pytest.raises(ValueError):  # Python's own UnicodeEncodeError is one of them
