@@ -189,6 +189,7 @@ def start_process(code, stdout):
     preamble = """
         import asyncio, os, signal, sys
         from contextlib import asynccontextmanager
+        from wherry.results import LsEntry
         from wherry_cli.app import run
         from wherry_cli.invocation import Invocation
         def go(*argv):
@@ -304,9 +305,9 @@ def test_a_share_that_never_got_ready_did_not_end_well(start):
 LISTER = """
     class fake:
         async def ls(self, what, *, sources):
-            class entry: name = "n" * 100; kind = "file"; size = 1; cid = mtime = target = entries = None; executable = False
+            fields = dict(name="n" * 100, kind="file", size=1, cid=None, executable=False, mtime=None, target=None, entries=None)
             for _ in range(100000):
-                yield entry
+                yield LsEntry(**fields)
         async def cat(self, what, *, sources, offset, length):
             for _ in range(1000):
                 yield bytes(100000)

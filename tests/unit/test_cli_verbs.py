@@ -11,6 +11,19 @@ import pytest
 
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.observe import Note, Progress
+from wherry.results import (
+    AddResult,
+    Check,
+    DifferenceReport,
+    GetPlan,
+    GetResult,
+    LsEntry,
+    RepairResult,
+    SourcePlan,
+    SourceReport,
+    Stat,
+    VerifyResult,
+)
 from wherry.ticket import Ticket
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
@@ -19,24 +32,15 @@ TREE = CID.of(DAG_CBOR, b"tree")
 LEAF = CID.of(RAW, b"leaf")
 
 
-def result(schema, **fields):
-    def as_json(value):
-        return str(value) if isinstance(value, (CID, Path)) else value
-
-    return SimpleNamespace(
-        **fields, to_json=lambda: {"schema": schema} | {key: as_json(value) for key, value in fields.items()}
-    )
-
-
 def added(**changes):
-    fields = {"cid": TREE, "files": 3, "bytes": 3 << 20, "new_blocks": 4, "reused_blocks": 1, "seconds": 2.0, "warnings": []}
-    return result("wherry/add/1", **(fields | changes))
+    fields = {"cid": str(TREE), "files": 3, "bytes": 3 << 20, "new_blocks": 4, "reused_blocks": 1, "seconds": 2.0}
+    return AddResult(**(fields | changes))
 
 
 def got(**changes):
-    source = {"address": "http://h:1", "bytes": 1 << 20, "blocks": 1, "errors": 0}
-    fields = {"cid": TREE, "path": "out", "bytes": 1 << 20, "fetched_bytes": 1 << 20, "seconds": 0.5, "sources": [source]}
-    return result("wherry/get/1", **(fields | changes))
+    sources = [SourceReport(address="http://h:1", bytes=1 << 20, blocks=1, errors=0)]
+    fields = {"cid": str(TREE), "path": "out", "bytes": 1 << 20, "fetched_bytes": 1 << 20, "seconds": 0.5, "sources": sources}
+    return GetResult(**(fields | changes))
 
 
 class Serving:
@@ -314,12 +318,11 @@ def test_get_of_a_broken_ticket_asks_nothing_of_the_engine(capsys):
 
 def test_get_dry_run_prints_the_plan(capsys):
     sources = [
-        {"address": "http://h:1", "reachable": True, "detail": ""},
-        {"address": "x\x1b", "reachable": False, "detail": "no \x07"},
+        SourcePlan(address="http://h:1", reachable=True, detail=""),
+        SourcePlan(address="x\x1b", reachable=False, detail="no \x07"),
     ]
-    plan = result(
-        "wherry/plan/1",
-        cid=TREE,
+    plan = GetPlan(
+        cid=str(TREE),
         path="out",
         files=2,
         bytes=10,
@@ -374,16 +377,16 @@ def test_cat_has_no_json(capsys):
 
 
 def entry(name, kind="file", **changes):
-    fields = {"size": 5, "cid": LEAF, "executable": False, "mtime": None, "target": None, "entries": None}
-    return SimpleNamespace(name=name, kind=kind, **(fields | changes))
+    fields = {"size": 5, "cid": str(LEAF), "executable": False, "mtime": None, "target": None, "entries": None}
+    return LsEntry(name=name, kind=kind, **(fields | changes))
 
 
 ENTRIES = [
     entry("a\x1b[2J\u202e"),
-    entry("bin", "dir", size=7, cid=TREE, entries=12),
+    entry("bin", "dir", size=7, cid=str(TREE), entries=12),
     entry("link", "symlink", cid=None, size=0, target="to\x07"),
-    entry("run", executable=True, mtime=(86400, 5)),
-    entry("old", mtime=-(10**12)),
+    entry("run", executable=True, mtime=86400.5),
+    entry("old", mtime=-1e12),
 ]
 
 
@@ -406,10 +409,11 @@ def test_ls_json_is_one_object(capsys):
     assert go(FakeSession(ls=ENTRIES), "ls", "--json", "x") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["what"]) == ("wherry/ls/1", "x")
-    assert found["entries"][0] == {"name": "a\x1b[2J\u202e", "kind": "file", "size": 5, "cid": str(LEAF)}
+    of_file = {"name": "a\x1b[2J\u202e", "kind": "file", "size": 5, "cid": str(LEAF), "executable": False}
+    assert found["entries"][0] == of_file | {"mtime": None, "target": None, "entries": None}
     assert found["entries"][1]["entries"] == 12
-    assert found["entries"][2] == {"name": "link", "kind": "symlink", "size": 0, "target": "to\x07"}
-    assert found["entries"][3] | {"executable": True, "mtime": [86400, 5]} == found["entries"][3]
+    assert found["entries"][2] | {"kind": "symlink", "cid": None, "target": "to\x07"} == found["entries"][2]
+    assert found["entries"][3] | {"executable": True, "mtime": 86400.5} == found["entries"][3]
 
 
 def test_ls_json_of_nothing_is_an_object_too(capsys):
@@ -427,21 +431,30 @@ def test_ls_json_that_fails_at_once_prints_no_object(capsys):
 
 
 def test_stat(capsys):
-    found = result(
-        "wherry/stat/1",
-        cid=TREE, kind="dir", bytes=2048, files=2, entries=3, blocks=None, chunk_bytes=1 << 20, meta={"a\x1b": "b"}, held=True,
-    )  # fmt: skip
+    found = Stat(
+        cid=str(TREE),
+        kind="dir",
+        bytes=2048,
+        files=None,
+        entries=3,
+        blocks=None,
+        chunk_bytes=1 << 20,
+        meta={"a\x1b": "b"},
+        held=True,
+    )
     assert go(FakeSession(stat=found), "stat", "x") == 0
     lines = capsys.readouterr().out.splitlines()
     assert "size     2,048 bytes (2.0 KiB)" in lines
     assert "meta     a\\x1b = b" in lines
-    assert not [line for line in lines if line.startswith("blocks")]
+    assert not [line for line in lines if line.startswith(("blocks", "files"))]
     assert go(FakeSession(stat=found), "stat", "x", "-q") == 0
     assert capsys.readouterr().out == "2048\n"
 
 
-def verified(*differences):
-    return result("wherry/verify/1", ok=not differences, differences=list(differences), files=2, bytes=1024, seconds=1.0)
+def verified(*differences, more=0):
+    found = [DifferenceReport(path=path, problem=problem) for path, problem in differences]
+    fields = {"cid": str(TREE), "path": "data", "files": 2, "bytes": 1024, "seconds": 1.0}
+    return VerifyResult(ok=not found, differences=found, more_differences=more, **fields)
 
 
 def test_verify_that_finds_nothing(capsys):
@@ -452,15 +465,20 @@ def test_verify_that_finds_nothing(capsys):
 
 
 def test_verify_differences_are_on_standard_error(capsys):
-    found = verified(SimpleNamespace(path="a\x1b", problem="other bytes"), SimpleNamespace(path="b", problem="not there"))
+    found = verified(("a\x1b", "other bytes"), ("b", "not there"), more=1500)
     assert go(FakeSession(verify=found), "verify", "x", "data") == 11
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("a\\x1b: other bytes\nb: not there\nerror: 'data' differs from its CID in 2 places\n")
+    assert captured.err.splitlines()[:4] == [
+        "a\\x1b: other bytes",
+        "b: not there",
+        "... and 1,500 more",
+        "error: 'data' differs from its CID in 1,502 places",
+    ]
 
 
 def test_verify_differences_as_json(capsys):
-    found = verified({"path": "a", "problem": "other bytes"})
+    found = verified(("a", "other bytes"))
     assert go(FakeSession(verify=found), "verify", "x", "data", "--json") == 11
     captured = capsys.readouterr()
     assert json.loads(captured.out)["ok"] is False
@@ -470,8 +488,8 @@ def test_verify_differences_as_json(capsys):
 # doctor and repair
 
 
-def check(status, hint=""):
-    return SimpleNamespace(name=f"{status} thing", status=status, detail="so it is \x1b", hint=hint)
+def check(status, hint=None):
+    return Check(name=f"{status} thing", status=status, detail="so it is \x1b", hint=hint)
 
 
 def test_doctor_is_content_with_warnings(capsys):
@@ -504,9 +522,9 @@ def test_doctor_tells_of_a_home_that_does_not_open(capsys):
 
 
 def test_repair_prints_each_figure(capsys):
-    session = FakeSession(repair=result("wherry/repair/1", blocks_checked=3, problems=["a \x1b"]))
+    session = FakeSession(repair=RepairResult(roots=2, kept=3, dropped=["a \x1b", "b"], files=4, bytes=5, seconds=0.5))
     assert go(session, "repair") == 0
-    assert capsys.readouterr().out == "blocks checked: 3\nproblems: a \\x1b\n"
+    assert capsys.readouterr().out == "roots: 2\nkept: 3\ndropped: a \\x1b\ndropped: b\nfiles: 4\nbytes: 5\nseconds: 0.5\n"
     assert session.opened["verb"] == "repair"
 
 

@@ -13,7 +13,7 @@ from wherry_cli.invocation import Invocation, given
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.session import AddResult
+    from wherry.results import AddResult
     from wherry_cli.progress import Watcher
 
 KEPT = "nothing is lost: the same command begins again"
@@ -33,7 +33,7 @@ def add(
     *,
     chunker: Chunker = None,
     mtime: Mtime = None,
-    name: Annotated[str | None, typer.Option("--name", help="A name to keep it under.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Its name, part of its metadata and CID.")] = None,
     meta: Annotated[
         list[str] | None,
         typer.Option("--meta", metavar="KEY=TEXT", help="Words about the dataset, part of its CID. Repeatable."),
@@ -75,7 +75,7 @@ def show(out: Out, watcher: Watcher, result: AddResult) -> None:
     if out.as_json:
         out.result(result.to_json())
         return
-    out.line(str(result.cid))
+    out.line(result.cid)
     if not out.quiet:
         out.line(summary(result))
 

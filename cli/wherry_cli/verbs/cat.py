@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import aclosing, closing
 from typing import Annotated, Any
 
 import typer
@@ -36,9 +36,11 @@ def cat(
         from wherry_cli.pipe import PipeWriter
 
         async with run.session("cat", overrides=http_overrides(token_file=token_file)) as session:
+            read = session.cat(what, sources=tuple(sources or ()), offset=offset, length=length)
             with closing(PipeWriter()) as writer:
-                async for piece in session.cat(what, sources=tuple(sources or ()), offset=offset, length=length):
-                    await writer.write(piece)
+                async with aclosing(read) as pieces:  # type: ignore[type-var]  # it is an async generator
+                    async for piece in pieces:
+                        await writer.write(piece)
 
     run.drive(work)
 

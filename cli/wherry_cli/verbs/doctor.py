@@ -12,7 +12,7 @@ from wherry_cli.invocation import Invocation
 from wherry_cli.render import Out, Style, safe
 
 if TYPE_CHECKING:
-    from wherry.session import Check
+    from wherry.results import Check
 
 
 def doctor(ctx: typer.Context) -> None:

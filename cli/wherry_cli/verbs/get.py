@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wherry.errors import UsageError
+from wherry.results import GetPlan
 from wherry.ticket import PREFIX, Ticket
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
@@ -16,7 +17,8 @@ from wherry_cli.render import Out, safe
 from wherry_cli.verbs.serve import until_stopped
 
 if TYPE_CHECKING:
-    from wherry.session import GetPlan, GetResult, Session
+    from wherry.results import GetResult
+    from wherry.session import Session
 
 KEPT = "what was fetched is kept: the same command goes on from there"
 
@@ -90,10 +92,10 @@ def get(
                     **given(wait_s=wait_s, links=links, names=names, max_bytes=max_bytes),
                     observe=watcher,
                 )
-            if seed:
-                await _seed(run, session, result, tuple(listen or ()), allow_public)
-            elif dry_run:
+            if isinstance(result, GetPlan):
                 show_plan(run.out(), result)
+            elif seed:
+                await _seed(run, session, result, tuple(listen or ()), allow_public)
             else:
                 show(run.out(), result)
 
@@ -124,18 +126,17 @@ async def _seed(run: Invocation, session: Session, result: GetResult, listen: tu
 
 def show(out: Out, result: GetResult) -> None:
     """Prints where the data is now, and a line about how it came."""
-    fields = result.to_json()
     if out.as_json:
-        out.result(fields)
+        out.result(result.to_json())
         return
-    out.line(safe(str(result.path)))
+    out.line(safe(result.path))
     if out.quiet:
         return
     if not result.fetched_bytes:
         out.line(f"{format_size(result.bytes)}, nothing to fetch")
         return
     rate = f" ({format_size(result.fetched_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
-    used = [source for source in fields["sources"] if source["bytes"]]
+    used = [source for source in result.sources if source.bytes]
     out.line(
         f"{format_size(result.bytes)}, of which {format_size(result.fetched_bytes)} fetched in "
         f"{format_duration(result.seconds)}{rate} from {len(used)} source{'' if len(used) == 1 else 's'}"
@@ -144,18 +145,17 @@ def show(out: Out, result: GetResult) -> None:
 
 def show_plan(out: Out, plan: GetPlan) -> None:
     """Prints what a get would do."""
-    fields = plan.to_json()
     if out.as_json:
-        out.result(fields)
+        out.result(plan.to_json())
         return
     room = "it fits" if plan.fits else out.paint("it does not fit", "red")
-    out.line(f"{safe(str(plan.path))}: {plan.files:,} files, {format_size(plan.bytes)}")
+    out.line(f"{safe(plan.path)}: {plan.files:,} files, {format_size(plan.bytes)}")
     out.line(f"to fetch: {format_size(plan.want_bytes)}; here already: {format_size(plan.have_bytes)}")
     out.line(f"free: {format_size(plan.free_bytes)}; {room}")
-    for source in fields["sources"]:
-        state = out.paint("ok", "green") if source["reachable"] else out.paint("no", "red")
-        detail = f" ({safe(str(source['detail']))})" if source["detail"] else ""
-        out.line(f"from {safe(str(source['address']))}: {state}{detail}")
+    for source in plan.sources:
+        state = out.paint("ok", "green") if source.reachable else out.paint("no", "red")
+        detail = f" ({safe(source.detail)})" if source.detail else ""
+        out.line(f"from {safe(source.address)}: {state}{detail}")
 
 
 def build() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from wherry_cli.render import Out, safe, to_json
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from wherry.session import Entry
+    from wherry.results import LsEntry
 
 
 def ls(
@@ -34,18 +35,18 @@ def ls(
 
     async def work() -> None:
         async with run.session("ls", overrides=http_overrides(token_file=token_file)) as session:
-            entries = session.ls(what, sources=tuple(sources or ()))
-            if run.json:
-                await write_json(run.out(), what, entries)
-            else:
-                out = run.out()
-                async for entry in entries:
-                    out.line(long_line(out, entry) if long else short_line(out, entry))
+            out, listed = run.out(), session.ls(what, sources=tuple(sources or ()))
+            async with aclosing(listed) as entries:  # type: ignore[type-var]  # it is an async generator
+                if out.as_json:
+                    await write_json(out, what, entries)
+                else:
+                    async for entry in entries:
+                        out.line(long_line(out, entry) if long else short_line(out, entry))
 
     run.drive(work)
 
 
-async def write_json(out: Out, what: str, entries: AsyncIterator[Entry]) -> None:
+async def write_json(out: Out, what: str, entries: AsyncIterator[LsEntry]) -> None:
     """Writes one object, entry by entry. Nothing is written before the first entry is here; an error later cuts it short."""
     head = f'{{"schema": "wherry/ls/1", "what": {to_json(what)}, "entries": ['
     between = head
@@ -56,43 +57,34 @@ async def write_json(out: Out, what: str, entries: AsyncIterator[Entry]) -> None
     out.flush()
 
 
-def entry_json(entry: Entry) -> dict[str, object]:
-    """The JSON form of an entry; keys that say nothing about it are left out."""
-    sure: dict[str, object] = {"name": entry.name, "kind": entry.kind, "size": entry.size}
-    perhaps: dict[str, object] = {
-        "cid": str(entry.cid) if entry.cid is not None else None,
-        "executable": entry.executable or None,
-        "mtime": entry.mtime,
-        "target": entry.target,
-        "entries": entry.entries,
-    }
-    return sure | {key: value for key, value in perhaps.items() if value is not None}
+def entry_json(entry: LsEntry) -> dict[str, object]:
+    """The JSON form of an entry inside a list, whose schema says what it is."""
+    return {key: value for key, value in entry.to_json().items() if key != "schema"}
 
 
-def short_line(out: Out, entry: Entry) -> str:
+def short_line(out: Out, entry: LsEntry) -> str:
     """The name, with a mark behind it that tells its kind."""
     mark = {"dir": "/", "symlink": "@"}.get(entry.kind, "*" if entry.executable else "")
     name = safe(entry.name)
     return (out.paint(name, "bold") if entry.kind == "dir" else name) + mark
 
 
-def long_line(out: Out, entry: Entry) -> str:
+def long_line(out: Out, entry: LsEntry) -> str:
     """Kind, size, time, CID and name, in columns."""
     kind = {"dir": "d", "symlink": "l"}.get(entry.kind, "x" if entry.executable else "-")
-    cid = str(entry.cid) if entry.cid is not None else "-"
+    cid = entry.cid or "-"
     target = f" -> {safe(entry.target)}" if entry.target is not None else ""
     return f"{kind} {entry.size:>15,} {time_text(entry.mtime):19} {cid:59} {short_line(out, entry)}{target}"
 
 
-def time_text(mtime: float | tuple[int, int] | None) -> str:
+def time_text(mtime: float | None) -> str:
     """A time of change, in UTC; ``-`` if none was recorded."""
     if mtime is None:
         return "-"
-    seconds = mtime[0] if isinstance(mtime, tuple) else mtime
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(mtime, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):  # beyond the calendar; the number itself is what was recorded
-        return str(int(seconds))
+        return str(int(mtime))
 
 
 def build() -> Any:

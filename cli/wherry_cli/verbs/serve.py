@@ -13,7 +13,8 @@ from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
 
 if TYPE_CHECKING:
-    from wherry.session import AddResult, Serving
+    from wherry.results import AddResult
+    from wherry.transfer.serve import Serving
 
 
 def serve(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from wherry.cid import CID
 from wherry.ticket import Ticket, usable_name
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
@@ -19,8 +20,7 @@ from wherry_cli.verbs import add as add_verb
 from wherry_cli.verbs.serve import until_stopped
 
 if TYPE_CHECKING:
-    from wherry.cid import CID
-    from wherry.session import AddResult
+    from wherry.results import AddResult
 
 
 def share(
@@ -65,9 +65,9 @@ def name_of(path: str) -> str | None:
     return None if "://" in path else usable_name(os.path.basename(os.path.abspath(path)))
 
 
-def get_line(cid: CID, addresses: list[str], name: str | None) -> str:
+def get_line(cid: str, addresses: list[str], name: str | None) -> str:
     """The command for the other machine, ready for a shell."""
-    words = ["wherry", "get", str(cid)]
+    words = ["wherry", "get", cid]
     for address in addresses:
         words += ["--from", address]
     if name is not None:
@@ -77,7 +77,7 @@ def get_line(cid: CID, addresses: list[str], name: str | None) -> str:
 
 def show(out: Out, result: AddResult, addresses: list[str], name: str | None) -> None:
     """Prints the CID and the two lines, either of which does; says who can reach this machine."""
-    ticket = str(Ticket(result.cid, tuple(addresses), name))
+    ticket = str(Ticket(CID.parse(result.cid), tuple(addresses), name))
     line = get_line(result.cid, addresses, name)
     short = shlex.join(["wherry", "get", ticket, *(["-o", name] if name is not None else [])])
     if out.as_json:
@@ -86,10 +86,10 @@ def show(out: Out, result: AddResult, addresses: list[str], name: str | None) ->
     elif out.quiet:
         out.line(ticket)
     else:
-        out.line(str(result.cid))
+        out.line(result.cid)
         out.line(safe(line))
         out.line(safe(short))
-        out.note(f"{add_verb.summary(result)}")
+        out.note(add_verb.summary(result))
         out.note("Run either line on the other machine. Serving until Ctrl-C.")
     out.flush()
     if addresses and all(is_loopback(address) for address in addresses):

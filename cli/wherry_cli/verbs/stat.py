@@ -13,7 +13,7 @@ from wherry_cli.options import From, TokenFile, http_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.session import Stat
+    from wherry.results import Stat
 
 
 def stat(
@@ -45,7 +45,8 @@ def show(out: Out, found: Stat) -> None:
     out.line(f"cid      {found.cid}")
     out.line(f"kind     {safe(found.kind)}")
     out.line(f"size     {found.bytes:,} bytes ({format_size(found.bytes)})")
-    out.line(f"files    {found.files:,}")
+    if found.files is not None:
+        out.line(f"files    {found.files:,}")
     out.line(f"entries  {found.entries:,}")
     if found.blocks is not None:
         out.line(f"blocks   {found.blocks:,}")
@@ -53,7 +54,7 @@ def show(out: Out, found: Stat) -> None:
         out.line(f"chunks   {format_size(found.chunk_bytes)}")
     out.line(f"here     {'yes' if found.held else 'no'}")
     for key, text in found.meta.items():
-        out.line(f"meta     {safe(str(key))} = {safe(str(text))}")
+        out.line(f"meta     {safe(key)} = {safe(text)}")
 
 
 def build() -> Any:

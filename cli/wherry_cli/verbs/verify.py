@@ -14,7 +14,7 @@ from wherry_cli.options import From, TokenFile, http_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.session import VerifyResult
+    from wherry.results import VerifyResult
 
 
 def verify(
@@ -49,10 +49,12 @@ def show(out: Out, result: VerifyResult, path: str) -> None:
         out.line(f"{out.paint('ok', 'green')}: {result.files:,} files, {format_size(result.bytes)} verified in {taken}")
     if result.ok:
         return
-    count = len(result.differences)
+    count = len(result.differences) + result.more_differences
     if not out.as_json:
         for difference in result.differences:
             out.say(f"{safe(difference.path)}: {safe(difference.problem)}")
+        if result.more_differences:
+            out.say(f"... and {result.more_differences:,} more")
     hint = "`wherry get --force` writes it anew, and fetches only what differs"
     raise VerifyFailed(f"{path!r} differs from its CID in {count:,} place{'' if count == 1 else 's'}", hint=hint)
 
