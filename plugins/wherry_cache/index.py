@@ -38,6 +38,13 @@ _SCHEMA: Final = (
 )
 
 
+_FIND: Final = "SELECT id, cid, size, inside FROM blocks WHERE cid IN (MARKS)"
+# One statement for row and data: between two, another process could give a row's id to another block.
+_READ: Final = (
+    "SELECT blocks.id, cid, size, inside, data FROM blocks LEFT JOIN small ON small.id = blocks.id WHERE cid IN (MARKS)"
+)
+
+
 class Damaged(sqlite3.DatabaseError):
     """The database can be read, and is not what it should be."""
 
@@ -101,8 +108,7 @@ class Index:
         """Looks blocks up."""
         found: dict[bytes, Row] = {}
         for some in _portions(cids):
-            marks = ",".join("?" * len(some))
-            statement = f"SELECT id, cid, size, inside FROM blocks WHERE cid IN ({marks})"  # noqa: S608 - question marks only
+            statement = _FIND.replace("MARKS", ",".join("?" * len(some)))
             found |= {row.cid: row for row in self._rows(statement, *some)}
         return found
 
@@ -110,12 +116,7 @@ class Index:
         """Looks blocks up, each with its data if that lies in the database."""
         found: dict[bytes, tuple[Row, bytes | None]] = {}
         for some in _portions(cids):
-            marks = ",".join("?" * len(some))
-            # One statement: between two, another process could give a row's id to another block.
-            statement = (
-                "SELECT blocks.id, cid, size, inside, data FROM blocks LEFT JOIN small ON small.id = blocks.id"  # noqa: S608
-                f" WHERE cid IN ({marks})"  # question marks only
-            )
+            statement = _READ.replace("MARKS", ",".join("?" * len(some)))
             for number, cid, size, inside, data in self._connection.execute(statement, some).fetchall():
                 found[cid] = (Row(number, cid, size, bool(inside)), data)
         return found

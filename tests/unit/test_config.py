@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from dataclasses import FrozenInstanceError, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.chunking import CHOICES, parse_chunker
-from wherry.config import ConfigProblems, check, json_schema, load, resolve
+from wherry.config import ConfigProblems, check, load, resolve
 from wherry.errors import ConfigError, PluginNotFound
 from wherry.plugin import Duration, Size, hookimpl, option, provider
 from wherry.plugin.installed import Found, Installed
@@ -349,129 +347,8 @@ def test_at_most_so_many_peers(tmp_path, write):
     assert "more than 20" in str(check(None, tmp_path, {})[0])
 
 
-# Secrets
-
-
-def test_a_secret_in_the_file_is_refused_and_not_shown(tmp_path, write, manager):
-    write('[transport.http]\ntoken = "hush-hush"\npassword = "hush-hush"')
-    problems = check(None, tmp_path, {}, manager)
-    assert keys(problems) == ["transport.http.token", "transport.http.password"]
-    assert "token_file = PATH, or set WHERRY_TOKEN" in str(problems[0])
-    assert "set WHERRY_TRANSPORT__HTTP__PASSWORD" in str(problems[1])
-    assert "hush-hush" not in "".join(map(str, problems))
-
-
-def test_secrets_from_a_file_of_their_own_and_from_variables(tmp_path, write, manager):
-    write('[transport.http]\ntoken_file = "token"')
-    write("hush-hush\n", "token")
-
-    def token(environ):
-        return load(None, tmp_path, environ, manager).instances["transport", "http"].options.token
-
-    assert token({}) == "hush-hush"
-    assert token({"WHERRY_TOKEN": "other"}) == "other"
-    assert token({"WHERRY_TOKEN": "other", "WHERRY_TRANSPORT__HTTP__TOKEN": "nearest"}) == "nearest"
-    assert load(None, tmp_path, {}, manager).origin("transport.http.token").endswith(f"which names {tmp_path / 'token'}")
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * 70_000, b"a\0b"])
-def test_files_that_hold_no_secret(tmp_path, write, manager, content):
-    write('[transport.http]\ntoken_file = "token"')
-    if content is not None:
-        (tmp_path / "token").write_bytes(content)
-    (problem,) = check(None, tmp_path, {}, manager)
-    assert problem.key == "transport.http.token_file"
-    assert "holds the secret" in str(problem)
-
-
-def test_secrets_are_shown_nowhere(tmp_path, write, manager):
-    write('[transport.http]\ntoken_file = "token"')
-    write("canary-1", "token")
-    environ = {"WHERRY_TRANSPORT__FILE__PASSWORD": "canary-2", "WHERRY_TOKEN": "canary-3"}
-    config = load(None, tmp_path, environ, manager)
-    assert config.instances["transport", "file"].options.password == "canary-2"
-    bare = load(None, tmp_path, environ)
-    shown = [repr(config), config.show(), config.show(origin=True), config.to_toml(), json.dumps(config.to_json())]
-    shown += [repr(bare), bare.show(), json.dumps(bare.to_json()), repr(dict(bare.instances["transport", "file"].entries))]
-    assert "canary" not in "".join(shown)
-    assert 'token_file = "token"' in config.show()
-    assert "# password is set, and secret" in config.show()
-
-
-# Showing
-
-
-def test_what_is_shown_is_read_back_as_the_same(tmp_path, write, manager):
-    write(
-        '[get]\nwait = "1.5s"\nmax_bytes = "3 GiB"\n[serve]\nlisten = ["http://a:1", "http://b:2"]\n[peers]\nlab = "http://lab:1"\n'
-        '[transport]\nuse = ["a.b", "http"]\n[transport."a.b"]\nplugin = "wire"\nhosts = ["x\\"y", "\\u007f\\u00e9\\\\"]\n'
-        'chunk = 1000001\ntimeout = 0.30000000000000004\n[cache]\nuse = "memory"'
-    )
-    config = load(None, tmp_path, {}, manager)
-    again = load(write(config.to_toml(), "again.toml"), tmp_path, {}, manager)
-    assert [getattr(config, name) for name in ("use", "instances", "peers", "serve", "get", "add", "memory")] == [
-        getattr(again, name) for name in ("use", "instances", "peers", "serve", "get", "add", "memory")
-    ]
-    assert again.to_toml() == config.to_toml()
-
-
-@given(
-    hosts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))),
-    chunk=st.integers(0, (1 << 63) - 1),
-    timeout=st.floats(0.1, 1e300),
-)
-def test_any_value_is_read_back_as_the_same(tmp_path_factory, hosts, chunk, timeout):
-    folder = tmp_path_factory.mktemp("config")
-    text = f"[transport.wire]\nhosts = {json.dumps(hosts, ensure_ascii=False)}\nchunk = {chunk}\ntimeout = {timeout!r}".replace(
-        "\x7f", "\\u007f"
-    )
-    (folder / "a.toml").write_text(text, encoding="utf-8", newline="")
-    manager = Manager(Fake())
-    config = load(folder / "a.toml", folder, {}, manager)
-    options = config.instances["transport", "wire"].options
-    assert (options.hosts, options.chunk, options.timeout) == (tuple(hosts), chunk, timeout)
-    (folder / "b.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
-    assert load(folder / "b.toml", folder, {}, manager).instances["transport", "wire"].options == options
-
-
 @given(st.text())
 def test_any_text_is_a_config_or_a_typed_error(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("config") / "x.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     check(path, path.parent, {"WHERRY_GET__WAIT": text})
-
-
-def test_origins_are_shown(tmp_path, write, manager):
-    path = write("[get]\nwait = 5")
-    text = load(None, tmp_path, {"WHERRY_ADD__MTIME": "yes"}, manager).show(origin=True)
-    assert f'wait = "5s"  # file {path}\n' in text
-    assert "mtime = true  # environment WHERRY_ADD__MTIME\n" in text
-    assert 'budget = "32 MiB"  # default\n' in text
-    tomllib.loads(text)
-
-
-def test_json(tmp_path, write, manager):
-    path = write("[get]\nwait = 5")
-    shown = load(None, tmp_path, {}, manager).to_json()
-    assert shown["schema"] == "wherry/config/1"
-    assert shown["file"] == str(path)
-    assert (shown["values"]["get.wait"], shown["origins"]["get.wait"]) == (5.0, f"file {path}")
-    assert shown["values"]["transport.use"] == ["http", "file"]
-    assert shown["values"]["cache.disk.max_bytes"] == 10 << 30
-
-
-def test_schema(manager):
-    schema = json_schema(manager)
-    assert schema["additionalProperties"] is False
-    properties = schema["properties"]
-    assert set(properties) == {"transport", "cache", "peers", "serve", "get", "add", "memory"}
-    assert properties["get"]["properties"]["links"] == {
-        "type": "string", "enum": ["refuse", "skip", "keep"], "default": "refuse",
-        "description": "what is done with a symbolic link that leaves the tree",
-    }  # fmt: skip
-    http = properties["transport"]["properties"]["http"]
-    assert http["properties"]["timeout"]["default"] == "5s"
-    assert "token" not in http["properties"]
-    assert http["properties"]["token_file"]["type"] == "string"
-    assert properties["cache"]["properties"]["use"]["default"] == "disk"
-    json.dumps(schema)

@@ -3,6 +3,7 @@
 Each part is imported from its own module:
 
     plugin              for pytest: runs ``async def`` tests; ``pytest_plugins = ["wherry.testing.plugin"]``
+    cache               CacheContract, SharedCacheContract: what every cache must do, as tests to subclass
     chaos               ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
     hostile             HostileServer: an HTTP server that misbehaves as its script says
     hostile_manifests   manifests that are not canonical, lie, nest or explode
