@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from wherry.cid import CID, RAW, Bytes
 from wherry.errors import IntegrityError
 
-
 EMPTY_LEAF: Final = CID.of(RAW, b"")
 
 

@@ -16,3 +16,4 @@ class Env:
 
     home: Path  # wherry's home: a plugin keeps its state in a folder of its own name in here
     environ: Mapping[str, str] = field(repr=False)  # may hold secrets
+    allow_public: bool = False  # whether a transport may listen on public addresses without TLS and without a token

@@ -96,6 +96,11 @@ class SafeTree:
         except OSError as problem:
             raise local_error(problem, "cannot make the link", f"{self.path}/{path}") from problem
 
+    def beneath(self) -> bool:
+        """Tells whether the kernel itself keeps paths beneath the directory."""
+        os.close(self.open("", _DIRECTORY))
+        return self._libc is not None
+
     def sync(self) -> None:
         """Brings everything on the directory's file system to disk. Raises LocalError if some of it was not written."""
         if sys.platform == "linux":

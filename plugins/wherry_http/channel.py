@@ -13,6 +13,7 @@ from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry.offload import in_thread
 from wherry_http.bulk import Line, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
 
@@ -95,7 +96,7 @@ class HttpChannel(Channel):
             lender.settle(arrival)
             return arrival
 
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running = asyncio.create_task(in_thread(work, self._threads))
         try:
             arrival = await asyncio.shield(running)
         except asyncio.CancelledError:

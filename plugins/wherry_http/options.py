@@ -17,7 +17,6 @@ class HttpOptions:
     idle_timeout: Duration = option(Duration(30.0), help="how long a peer may be silent, or slower than the least rate")
     keepalive: Duration = option(Duration(15.0), help="how long the server keeps an idle connection, and waits for a request's header")
     max_requests: int = option(1100, minimum=1, help="requests that the server answers at a time; beyond, it says 503")
-    allow_public: bool = option(False, help="listen on public addresses without TLS and without a token")
     tls_cert: Path | None = option(None, help="certificate chain (PEM) to serve with TLS")
     tls_key: Path | None = option(None, help="private key (PEM) of tls_cert")
     tls_ca: Path | None = option(None, help="certificates (PEM) to trust when connecting, instead of the system's")

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 def build_http(options: HttpOptions, env: Env) -> Transport:
     """Makes the transport."""
-    del env
     from wherry_http.transport import HttpTransport  # noqa: PLC0415  # importing a plugin costs nothing; using it does
 
-    return HttpTransport(options)
+    return HttpTransport(options, allow_public=env.allow_public)
 
 
 @hookimpl

@@ -30,8 +30,9 @@ class HttpTransport(Transport):
 
     schemes = frozenset({"http", "https"})
 
-    def __init__(self, options: HttpOptions) -> None:
+    def __init__(self, options: HttpOptions, *, allow_public: bool = False) -> None:
         self._options = options
+        self._allow_public = allow_public
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
@@ -44,13 +45,13 @@ class HttpTransport(Transport):
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
-        """See `SupportsListen.listen`. A public address is refused without TLS, token, or ``allow_public``."""
+        """See `SupportsListen.listen`. A public address is refused without TLS, token, or leave (--allow-public, [serve] allow_public)."""
         from wherry_http.server import Server  # noqa: PLC0415  # a client needs no server
 
         base = _parse(address)
         host, port = base.host or "127.0.0.1", base.explicit_port or 0
         options = self._options
-        if not (_is_loopback(host) or options.tls_cert or options.token or options.allow_public):
+        if not (_is_loopback(host) or options.tls_cert or options.token or self._allow_public):
             hint = (
                 "give [transport.http] tls_cert and tls_key, or a token (--token-file or WHERRY_TOKEN), "
                 "or say --allow-public if everyone who reaches it may read the data"

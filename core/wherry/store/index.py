@@ -118,6 +118,13 @@ class Index:
                 run.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?)", (file, leaves[0][1], digests))
             return _add_leaves(run, [(digest, file, offset, size) for digest, offset, size in leaves])
 
+    def add_rows(self, rows: list[tuple[bytes, int, int, int]]) -> int:
+        """Adds leaves (digest, file, offset, size) of files that were begun. Gives how many were not known before."""
+        if not rows:
+            return 0
+        with self._db.writing() as run:
+            return _add_leaves(run, rows)
+
     def finish(self, file: int, cid: CID | None, signature: Signature | None = None) -> None:
         """Says that a file that was begun is whole (``cid`` None: but must be read again by the next add).
 
@@ -128,6 +135,12 @@ class Index:
             if signature is not None:
                 run.execute("UPDATE files SET dev=?, ino=?, size=?, mtime=?, ctime=? WHERE id=?", (*signature, file))
             run.execute("DELETE FROM progress WHERE file=?", (file,))
+
+    def clear(self) -> None:
+        """Forgets all files and leaves."""
+        with self._db.writing() as run:
+            for table in ("files", "leaves", "more_leaves", "progress"):
+                run.execute(f"DELETE FROM {table}")  # noqa: S608  # names of our own
 
     # Reading
 
@@ -147,6 +160,11 @@ class Index:
         with self._db.reading() as run:
             query = "SELECT 1 FROM files WHERE path=? OR (path>? AND path<?) LIMIT 1"
             return run.execute(query, (path, path + "/", path + "0")).fetchone() is not None
+
+    def holds_any(self) -> bool:
+        """Tells whether any leaf is known."""
+        with self._db.reading() as run:
+            return run.execute("SELECT 1 FROM leaves LIMIT 1").fetchone() is not None
 
     def progress(self, file: int) -> Iterable[tuple[int, bytes]]:
         """Gives what was read so far of a file, in order: (offset, digests of the leaves from there)."""

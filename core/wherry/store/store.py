@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 class Store(BlockSource):
     """Everything this node holds. Synchronous; safe for threads; several processes may open one home."""
 
-    def __init__(self, home: Path, open_cache: Callable[[], Cache], *, hashed: bool = False) -> None:
-        """Opens the databases in ``home``; the cache is opened when first needed. ``hashed``: hash before serving."""
+    def __init__(self, home: Path, open_cache: Callable[[], Cache] | None, *, hashed: bool = False) -> None:
+        """Opens the databases in ``home``; the cache (None: there is none) is opened when first needed.
+
+        ``hashed``: hash what lies in files before it is given out.
+        """
         self.state = StateDB(home)
         self.nodes = NodeDB(home)
         self.index = Index(home)
@@ -37,10 +40,10 @@ class Store(BlockSource):
         self._cache_lock = threading.Lock()
 
     @property
-    def cache(self) -> Cache:
+    def cache(self) -> Cache | None:
         """The cache for blocks that may be forgotten."""
         with self._cache_lock:
-            if self._cache is None:
+            if self._cache is None and self._open_cache is not None:
                 self._cache = self._open_cache()
             return self._cache
 
@@ -71,14 +74,16 @@ class Store(BlockSource):
         return found
 
     def _cached(self, cids: Sequence[CID]) -> dict[CID, Block]:
-        found = {}
-        for cid, data in zip(cids, self.cache.get_many(cids), strict=True):
+        cache = self.cache
+        found: dict[CID, Block] = {}
+        for cid, data in zip(cids, cache.get_many(cids), strict=True) if cache is not None else ():
             if data is None:
                 continue
             try:
                 found[cid] = checked(cid, data, origin="the cache")
             except IntegrityError:  # a cache may rot; forgetting the block heals it
-                self.cache.delete_many([cid])
+                if cache is not None:
+                    cache.delete_many([cid])
         return found
 
     def close(self) -> None:

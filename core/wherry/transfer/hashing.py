@@ -59,14 +59,18 @@ class Opened:
         """Reads and hashes the leaves of one stretch, at most a buffer long and beginning at a leaf."""
         buffer = pool.take()
         try:
-            piece = buffer.view[ROOM : ROOM + length]
-            if self._synth is not None:
-                self._synth.read_into(piece, offset)
-            else:
-                read_exactly(self._fd, piece, offset, self.path)
-            return hash_leaves(piece, offset, leaf_bytes)
+            return hash_leaves(self.read(offset, length, buffer.view), offset, leaf_bytes)
         finally:
             buffer.release()
+
+    def read(self, offset: int, length: int, view: memoryview) -> memoryview:
+        """Reads a stretch into ``view`` and gives the part that it fills."""
+        piece = view[ROOM : ROOM + length]
+        if self._synth is not None:
+            self._synth.read_into(piece, offset)
+        else:
+            read_exactly(self._fd, piece, offset, self.path)
+        return piece
 
     def check_same(self) -> None:
         """Raises SourceChanged if the file changed since it was opened."""

@@ -22,7 +22,7 @@ from wherry.errors import TargetBusy, local_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RECORD: Final = struct.Struct(">QQI")  # start, length, CRC-32 of both; length 0: everything before is on disk
+_RECORD: Final = struct.Struct(">QQI")  # start, length, CRC-32 of both; length 0: what stands in the journal before ``start`` is on disk
 _HEADER_BYTES_MAX: Final = 4096
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _SLACK_NS: Final = 2_000_000_000  # between the last write to a part and its record: batches under way when we were killed
@@ -68,16 +68,11 @@ class Journal:
         self.path = path
         self.done = Stretches()
         self.found = False  # whether an earlier run of the same transfer left anything
+        self.intact = False  # whether all that it left can be taken, so that what is not in it was not done
         self._lock = threading.Lock()
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as problem:
-            raise local_error(problem, "cannot open the journal", path) from problem
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            os.close(self._fd)
-            raise TargetBusy(f"another get writes the same target ({path})", hint="wait for it, or choose another -o") from problem
+        self._fd = _open_locked(path)
+        self._left_at = os.fstat(self._fd).st_mtime_ns
+        self._rebooted = False
         self._identity = {"wherry": "journal/1", **identity}
         self._load()
 
@@ -91,9 +86,9 @@ class Journal:
         if not isinstance(header, dict) or {key: header.get(key) for key in self._identity} != self._identity:
             return
         self.found = True
-        rebooted = header.get("boot") != _boot()
+        self._rebooted = rebooted = header.get("boot") != _boot()
         records: list[tuple[int, int]] = []
-        at, kept = end, 0
+        at, kept, marks = end, 0, 0
         while at + _RECORD.size <= len(data):
             start, length, crc = _RECORD.unpack_from(data, at)
             if zlib.crc32(data[at : at + 16]) != crc or start + length >= 1 << 62:
@@ -101,16 +96,23 @@ class Journal:
             if length:
                 records.append((start, start + length))
             else:
-                kept = len(records)
+                kept = max(kept, (start - end) // _RECORD.size - marks)
+                marks += 1
             at += _RECORD.size
+        self.intact = not rebooted and at == len(data)
         for start, stop in records[:kept] if rebooted else records:
             self.done.add(start, stop)
 
     def begin(self) -> None:
-        """Writes the journal anew with what is done, so that a broken or foreign one is gone. Raises LocalError."""
+        """Makes the journal ready to be appended to; one that cannot go on as it is is written anew. Raises LocalError."""
+        if self.intact:
+            os.lseek(self._fd, 0, os.SEEK_END)
+            return
         text = json.dumps({**self._identity, "boot": _boot()}).encode() + b"\n"
         pairs = zip(self.done._starts, self.done._ends, strict=True)  # noqa: SLF001  # its own set
         data = text + b"".join([_record(start, end - start) for start, end in pairs])
+        if self._rebooted:
+            data += _record(len(data), 0)
         try:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, data, 0)
@@ -120,20 +122,25 @@ class Journal:
 
     def unchanged(self, mtime_ns: int) -> bool:
         """Tells whether a part last written at ``mtime_ns`` was last written by the run that left this journal."""
-        return mtime_ns <= os.fstat(self._fd).st_mtime_ns + _SLACK_NS
+        return mtime_ns <= self._left_at + _SLACK_NS
 
     def forget(self) -> None:
         """Takes nothing that was recorded as done."""
         self.done = Stretches()
+        self.intact = False
 
     def append(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Records stretches (start, end) whose bytes are verified and written. Raises LocalError."""
         data = b"".join([_record(start, end - start) for start, end in pairs if end > start])
         self._write(data)
 
-    def mark_synced(self) -> None:
-        """Records that everything recorded until now is on disk. Raises LocalError."""
-        self._write(_record(0, 0))
+    def position(self) -> int:
+        """Where the journal ends now; take it before a sync, and give it to `mark_synced` after."""
+        return os.lseek(self._fd, 0, os.SEEK_END)
+
+    def mark_synced(self, position: int) -> None:
+        """Records that the bytes of everything that stands before ``position`` are on disk. Raises LocalError."""
+        self._write(_record(position, 0))
         os.fdatasync(self._fd)
 
     def _write(self, data: bytes) -> None:
@@ -150,6 +157,22 @@ class Journal:
                 os.unlink(self.path)
             os.close(self._fd)
             self._fd = -1
+
+
+def _open_locked(path: str) -> int:
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as problem:
+            raise local_error(problem, "cannot open the journal", path) from problem
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            os.close(fd)
+            raise TargetBusy(f"another get writes the same target ({path})", hint="wait for it, or choose another -o") from problem
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)  # its owner finished and removed it between our two calls
 
 
 def _record(start: int, length: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.store.index import DIGEST_BYTES, FileRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
@@ -29,6 +29,7 @@ class Recorder:
         self._nodes: list[Block] = []
         self._node_bytes = 0
         self._files: list[FileRecord] = []
+        self._loose: list[tuple[bytes, int, int, int]] = []
         self._rows = 0
         self._since = time.monotonic()
         self.blocks = 0  # leaves and nodes given
@@ -45,6 +46,12 @@ class Recorder:
         self._files.append(record)
         self._rows += 1 + len(record.leaves)
         self.blocks += len(record.leaves)
+
+    def leaves(self, file: int, leaves: Sequence[LeafRow]) -> None:
+        """Takes leaves, in any order, of a file that `Index.begin` gave the number of."""
+        self._loose += [(digest, file, offset, size) for digest, offset, size in leaves]
+        self._rows += len(leaves)
+        self.blocks += len(leaves)
 
     def known(self, leaves: int) -> None:
         """Counts leaves that need no record, because they are known."""
@@ -63,9 +70,11 @@ class Recorder:
     def flush(self) -> None:
         """Writes everything; it is on disk when this returns."""
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
-        files, self._files, self._rows = self._files, [], 0
+        files, self._files = self._files, []
+        loose, self._loose, self._rows = self._loose, [], 0
         self.new_blocks += self._store.nodes.put_many(nodes)
         self.new_blocks += self._store.index.record(files)
+        self.new_blocks += self._store.index.add_rows(loose)
         self._since = time.monotonic()
 
     def root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:

@@ -1,0 +1,192 @@
+"""`doctor` and `repair`: what is wrong with a home, and making its index again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wherry.block import verify
+from wherry.cid import RAW
+from wherry.dag.walk import EnterFile, Leaf, LeaveFile, Walk, root_of
+from wherry.errors import BlockNotFound, LocalError, WherryError
+from wherry.manifest import FILE, Entry
+from wherry.observe import Progress
+from wherry.offload import in_thread
+from wherry.results import Check, RepairResult
+from wherry.safetree import SafeTree
+from wherry.store.index import FileRecord
+from wherry.synth import Synth, is_synth
+from wherry.transfer.hashing import Opened
+from wherry.transfer.pace import paced
+from wherry.transfer.record import Recorder
+from wherry.transfer.target import free_bytes
+from wherry.transfer.tree import local_steps
+from wherry.units import GiB, format_size
+
+if TYPE_CHECKING:
+    from wherry.buffers import BufferPool
+    from wherry.observe import Observe
+    from wherry.store.home import Home
+    from wherry.store.state import RootRow
+    from wherry.store.store import Store
+    from wherry.wiring import Wiring
+
+_FREE_MIN: Final = 1 * GiB
+_NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"})
+
+
+def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
+    """Gives one line a thing looked at; blocks its thread for a moment."""
+    checks = [
+        Check(name="python", status="ok", detail=f"{sys.version.split()[0]} on {sys.platform}"),
+        Check(name="sqlite", status="ok", detail=f"{sqlite3.sqlite_version}, rollback journal"),
+        Check(name="home", status="ok", detail=f"{home.path}, used by {', '.join(home.holders())}"),
+        _modes(home),
+        _file_system(home),
+        _space(home),
+        _direct(),
+    ]
+    for plugin in wiring.manager.listing():
+        if plugin.status != "ok":
+            detail = f"{plugin.name}: {plugin.status}"
+            checks.append(Check(name="plugin", status="warn", detail=detail, hint="`wherry plugins list` says more"))
+    checks += [_root(row, store) for row in store.state.roots()]
+    return checks
+
+
+def _modes(home: Home) -> Check:
+    mode = stat.S_IMODE(os.stat(home.path).st_mode)
+    if mode & 0o077:
+        return Check(name="permissions", status="warn", detail=f"{home.path} is open to others ({mode:04o})", hint=f"chmod 700 {home.path}")
+    return Check(name="permissions", status="ok", detail=f"{mode:04o}")
+
+
+def _file_system(home: Home) -> Check:
+    kind, longest = "unknown", -1
+    path = os.path.realpath(home.path)
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                _, place, found, *_ = line.split()
+                if (path == place or path.startswith(place.rstrip("/") + "/")) and len(place) > longest:
+                    kind, longest = found, len(place)
+    except OSError:
+        kind = "unknown"
+    if kind in _NETWORK_FILE_SYSTEMS:
+        hint = "keep the home on a local disk (--home); locks of network file systems do not hold"
+        return Check(name="file system", status="warn", detail=f"the home is on {kind}", hint=hint)
+    return Check(name="file system", status="ok", detail=kind)
+
+
+def _space(home: Home) -> Check:
+    free = free_bytes(str(home.path))
+    status = "ok" if free >= _FREE_MIN else "warn"
+    return Check(name="space", status=status, detail=f"{format_size(free)} free", hint=None if status == "ok" else "free some space")
+
+
+def _direct() -> Check:
+    has = SafeTree("/").beneath()
+    return Check(name="kernel", status="ok", detail="openat2" if has else "no openat2: paths are walked step by step")
+
+
+def _root(row: RootRow, store: Store) -> Check:
+    if is_synth(row.path) or os.path.lexists(row.path):
+        known = bool(store.blocks([row.cid])) or bool(store.find([row.cid])[0])
+        if known:
+            return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")
+        return Check(name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again")
+    return Check(name="root", status="warn", detail=f"{row.path} is gone; {row.cid} cannot be served from it", hint="restore it")
+
+
+class _Rereading:
+    """Reads what one root holds and records where its leaves lie. Blocks its thread."""
+
+    def __init__(self, store: Store, pool: BufferPool) -> None:
+        self._store = store
+        self._pool = pool
+        self._recorder = Recorder(store)
+        self.files = 0
+        self.bytes = 0
+
+    def root(self, row: RootRow) -> bool:
+        """Tells whether all of the root still is as its manifest says. What is, is recorded."""
+        whole = True
+        try:
+            entry = self._entry(row)
+            leaves: list[Leaf] = []
+            for step in local_steps(self._store, Walk(entry)):
+                if isinstance(step, EnterFile):
+                    leaves = []
+                elif isinstance(step, Leaf):
+                    leaves.append(step)
+                elif isinstance(step, LeaveFile):
+                    path = f"{row.path}/{step.path}" if step.path else row.path
+                    whole = self._file(path, step.entry, leaves, row.options.get("chunker", "")) and whole
+        except WherryError:
+            whole = False
+        self._recorder.flush()
+        return whole
+
+    def _entry(self, row: RootRow) -> Entry:
+        """Gives the root's entry. A bare leaf has no node: its size is the file's."""
+        if row.cid.codec == RAW:
+            try:
+                return Entry("", FILE, row.cid, os.stat(row.path).st_size)
+            except OSError as problem:
+                raise LocalError(f"{row.path!r}: {problem.strerror}") from problem
+        found = self._store.blocks([row.cid]).get(row.cid)
+        if found is None:
+            raise BlockNotFound(f"block {row.cid} is not here")
+        return root_of(found).entry
+
+    def _file(self, path: str, entry: Entry, leaves: list[Leaf], chunker: str) -> bool:
+        self.files += 1
+        self.bytes += entry.size
+        buffer = self._pool.take()
+        try:
+            with closing(Opened(path, Synth(path) if is_synth(path) else None)) as opened:
+                if opened.signature.size != entry.size:
+                    return False
+                for leaf in leaves:
+                    verify(leaf.cid, opened.read(leaf.offset, leaf.size, buffer.view), origin=path)
+                opened.check_same()
+                rows = [(leaf.cid.digest, leaf.offset, leaf.size) for leaf in leaves]
+                self._recorder.file(FileRecord(path, opened.signature, entry.cid, chunker, rows))
+                self._recorder.flush_if_due()
+        except WherryError:
+            return False
+        finally:
+            buffer.release()
+        return True
+
+
+async def repair(store: Store, pool: BufferPool, observe: Observe | None) -> RepairResult:
+    """Reads everything that was added or fetched and records again where it lies; nothing of the user's is changed.
+
+    A root that is no longer what it was, or whose manifest is lost, is dropped from the list of roots, and told.
+    Raises StoreError.
+    """
+    began = time.monotonic()
+    rows = await in_thread(store.state.roots)
+    await in_thread(store.index.clear)
+    reading = _Rereading(store, pool)
+    dropped = []
+
+    def progress() -> Progress:
+        return Progress(verb="repair", phase="hash", bytes_done=reading.bytes, files_done=reading.files)
+
+    async with paced(observe, progress):
+        for row in rows:
+            if not await in_thread(partial(reading.root, row)):
+                dropped.append(f"{row.cid} at {row.path}")
+                await in_thread(partial(store.state.drop_root, row.cid, row.path))
+    return RepairResult(
+        roots=len(rows), kept=len(rows) - len(dropped), dropped=dropped, files=reading.files, bytes=reading.bytes,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip

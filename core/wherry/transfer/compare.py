@@ -1,0 +1,185 @@
+"""Compares files on this machine with a manifest: `verify`, and `get` on a target that is there already."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from wherry.block import verify
+from wherry.buffers import ROOM
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
+from wherry.errors import WherryError
+from wherry.fileio import open_regular, read_exactly
+from wherry.limits import BUFFER_BYTES
+from wherry.manifest import DIR
+from wherry.store.index import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wherry.buffers import BufferPool
+    from wherry.manifest import Entry
+    from wherry.store.index import Index
+    from wherry.transfer.tree import Nodes
+
+_WINDOW: Final = 6  # hashing tasks under way
+_FILES: Final = 64  # small files a task
+
+
+class Difference(NamedTuple):
+    """Where a tree differs from its manifest."""
+
+    path: str  # in the dataset; "" is the root
+    problem: str
+
+
+class _Stretch(NamedTuple):
+    """Leaves of one file that one task hashes."""
+
+    path: str
+    place: str
+    leaves: list[Leaf]
+
+
+class Comparison:
+    """One comparison. ``files`` and ``bytes`` count what was looked at."""
+
+    def __init__(self, nodes: Nodes, pool: BufferPool, *, trust: Index | None = None) -> None:
+        """``trust``: files whose times and size are as this index recorded them are taken unread."""
+        self._nodes = nodes
+        self._pool = pool
+        self._trust = trust
+        self.files = 0
+        self.bytes = 0
+
+    async def differences(self, root: Entry, path: str) -> AsyncIterator[Difference]:
+        """Gives each difference between the tree of ``root`` and what lies at ``path``. Raises what fetching nodes does."""
+        running: deque[asyncio.Task[list[Difference]]] = deque()
+        stretches: list[_Stretch] = []
+        held = 0
+        try:
+            async for found in self._walk(root, path):
+                if isinstance(found, Difference):
+                    yield found
+                    continue
+                stretches.append(found)
+                held += sum(leaf.size for leaf in found.leaves)
+                if held >= BUFFER_BYTES or len(stretches) >= _FILES:
+                    running.append(asyncio.create_task(asyncio.to_thread(self._hash, stretches)))
+                    stretches, held = [], 0
+                while len(running) >= _WINDOW:
+                    for difference in await running.popleft():
+                        yield difference
+            running.append(asyncio.create_task(asyncio.to_thread(self._hash, stretches)))
+            while running:
+                for difference in await running.popleft():
+                    yield difference
+        finally:
+            if running:
+                await asyncio.wait(running)
+
+    async def _walk(self, root: Entry, path: str) -> AsyncIterator[Difference | _Stretch]:
+        walk = Walk(root)
+        present: list[int] = []  # entries of each open directory that are there
+        leaves: list[Leaf] = []
+        where = ""
+        async for step in self._nodes.steps(walk):
+            if isinstance(step, Leaf):
+                if leaves and step.offset + step.size - leaves[0].offset > BUFFER_BYTES:
+                    yield _Stretch(where, _place(path, where), leaves)
+                    leaves = []
+                leaves.append(step)
+                continue
+            if isinstance(step, LeaveFile):
+                if leaves:
+                    yield _Stretch(where, _place(path, where), leaves)
+                    leaves = []
+                continue
+            if isinstance(step, LeaveDir):
+                for difference in await asyncio.to_thread(_extra, step.path, _place(path, step.path), present.pop()):
+                    yield difference
+                continue
+            if not isinstance(step, EnterDir | EnterFile | LinkStep):
+                continue
+            problem = self._look(step, _place(path, step.path))
+            if present and not (problem or "").startswith("is missing"):
+                present[-1] += 1
+            if problem is not None:
+                yield Difference(step.path, problem)
+                if not isinstance(step, LinkStep):
+                    walk.skip()
+            elif isinstance(step, EnterDir):
+                present.append(0)
+            elif isinstance(step, EnterFile):
+                self.files += 1
+                self.bytes += step.entry.size
+                where = step.path
+                if self._trusted(_place(path, step.path), step.entry):
+                    walk.skip()
+
+    def _look(self, step: EnterDir | EnterFile | LinkStep, place: str) -> str | None:
+        entry = step.entry
+        try:
+            found = os.lstat(place)
+        except OSError as problem:
+            return f"is missing ({problem.strerror})"
+        if isinstance(step, LinkStep):
+            if not stat.S_ISLNK(found.st_mode):
+                return "should be a symbolic link"
+            target = os.readlink(place)
+            return None if target == entry.target else f"points to {target!r}, not {entry.target!r}"
+        if entry.kind == DIR:
+            return None if stat.S_ISDIR(found.st_mode) else "should be a directory"
+        if not stat.S_ISREG(found.st_mode):
+            return "should be a regular file"
+        if found.st_size != entry.size:
+            return f"has {found.st_size} bytes, not {entry.size}"
+        if step.path and bool(found.st_mode & 0o100) != entry.attrs.executable:
+            return "should be executable" if entry.attrs.executable else "should not be executable"
+        return None
+
+    def _trusted(self, place: str, entry: Entry) -> bool:
+        if self._trust is None:
+            return False
+        row = self._trust.files([place]).get(place)
+        return row is not None and row.cid == entry.cid and row.signature == Signature.of(os.lstat(place))
+
+    def _hash(self, stretches: list[_Stretch]) -> list[Difference]:
+        """Hashes stretches in a worker thread; one difference a file is enough."""
+        found: dict[str, Difference] = {}
+        buffer = self._pool.take()
+        try:
+            for path, place, leaves in stretches:
+                if path not in found:
+                    try:
+                        fd, _ = open_regular(place)
+                        try:
+                            for leaf in leaves:
+                                view = buffer.view[ROOM : ROOM + leaf.size]
+                                read_exactly(fd, view, leaf.offset, place)
+                                verify(leaf.cid, view, origin=place)
+                        finally:
+                            os.close(fd)
+                    except WherryError as problem:
+                        found[path] = Difference(path, f"differs ({problem.message})")
+        finally:
+            buffer.release()
+        return list(found.values())
+
+
+def _place(root: str, path: str) -> str:
+    return f"{root}/{path}" if path else root
+
+
+def _extra(path: str, place: str, present: int) -> list[Difference]:
+    """Says if a directory holds more than its manifest; which names, `ls` tells."""
+    try:
+        with os.scandir(place) as entries:
+            count = sum(1 for _ in entries)
+    except OSError as problem:
+        return [Difference(path, f"cannot be listed ({problem.strerror})")]
+    extra = count - present
+    return [Difference(path, f"holds {extra} more than the manifest lists")] if extra > 0 else []

@@ -1,0 +1,240 @@
+"""Fetches jobs from sources: a few tasks a source, all under one task group (D6). The scheduler decides, this obeys."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied, PeerError, PeerUnreachable, WherryError
+from wherry.observe import Note
+from wherry.offload import in_thread
+from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
+from wherry.transfer.scheduler import Scheduler, Source, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from wherry.abc.transport import Channel
+    from wherry.block import Block
+    from wherry.buffers import BufferPool
+    from wherry.cid import CID
+    from wherry.observe import Observe
+
+    Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
+
+_VERDICT_S = 0.25
+_QUEUE_JOBS = 16  # jobs made ahead of the sources; each is only a list of wants
+
+
+class _Reconnect(Exception):
+    """The source is gone: connect anew."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Fetcher:
+    """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
+
+    def __init__(self, addresses: Sequence[str], connect: Connect, pool: BufferPool, *, wait_s: float, observe: Observe) -> None:
+        self._connect = connect
+        self._pool = pool
+        self._observe = observe
+        self._wait_s = wait_s
+        self._scheduler: Scheduler[Job] = Scheduler(list(addresses), now=time.monotonic(), rng=random.Random(), wait_s=wait_s)
+        self._bell = asyncio.Event()
+        self._open_jobs = 0  # leaf jobs not yet done
+        self.wire_bytes = 0  # payload received
+
+    @property
+    def sources(self) -> list[Source]:
+        """What is known of each source."""
+        return self._scheduler.sources
+
+    def _ring(self) -> None:
+        self._bell.set()
+        self._bell = asyncio.Event()
+
+    async def _heard(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+    # What the verbs ask for
+
+    async def nodes(self, cids: Sequence[CID]) -> dict[CID, Block]:
+        """Fetches the first of ``cids``, and the others as far as they come along. Waits while sources are away."""
+        answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
+        self._scheduler.put(NodeJob(cids, answer), urgent=True)
+        self._ring()
+        return await answer
+
+    async def put(self, job: LeafJob) -> None:
+        """Takes a job to be done; waits while many are ahead of it."""
+        while self._scheduler.waiting >= _QUEUE_JOBS:
+            await self._heard(1.0)
+        self._open_jobs += 1
+        self._scheduler.put(job)
+        self._ring()
+
+    async def drained(self) -> None:
+        """Waits until every leaf job is done."""
+        while self._open_jobs:
+            await self._heard(1.0)
+
+    # The sources
+
+    async def run(self) -> None:
+        """Works until cancelled. Raises NoSource, BlockNotFound or IntegrityError when there is no way on."""
+        async with asyncio.TaskGroup() as group:
+            for source in self.sources:
+                group.create_task(self._source(source))
+            while True:
+                self._judge()
+                await self._heard(_VERDICT_S)
+
+    def _judge(self) -> None:
+        verdict = self._scheduler.verdict(time.monotonic())
+        if verdict is None:
+            return
+        job = self._scheduler.first_waiting()
+        what = f"block {job.wants[0].cid}" if job is not None else "the data"
+        if not self.sources:
+            raise NoSource(f"{what} is not here, and no source is named", hint="give --from ADDRESS, or keep one in [peers]")
+        reasons = self._scheduler.reasons()
+        if verdict == "absent":
+            raise BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
+        if verdict == "corrupt":
+            raise IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
+        hint = "check that a source serves, and its address; run the same command again to go on"
+        if verdict == "unreached":
+            raise NoSource(f"no source could be reached ({reasons})", hint=hint)
+        raise NoSource(f"all sources are gone for {self._wait_s:.0f} s ({reasons})", hint=hint)
+
+    async def _source(self, source: Source) -> None:
+        while not source.denied:
+            reason, for_good = "", False
+            try:
+                async with self._connect(source.address) as channel:
+                    self._scheduler.connected(source, time.monotonic())
+                    self._ring()
+                    try:
+                        async with asyncio.TaskGroup() as group:
+                            for _ in range(channel.parallel):
+                                group.create_task(self._work(source, channel))
+                    except* _Reconnect as problems:
+                        raise PeerUnreachable(_first(problems).reason, peer=source.address) from None
+            except PeerDenied as problem:
+                reason, for_good = str(problem.message), True
+            except PeerError as problem:
+                reason = problem.message
+            if source.alive:
+                self._observe(Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s"))
+            seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=for_good)
+            self._ring()
+            await asyncio.sleep(seconds)
+
+    async def _work(self, source: Source, channel: Channel) -> None:
+        while True:
+            now = time.monotonic()
+            task = self._scheduler.take(source, now)
+            if task is None:
+                await self._heard(max(0.05, source.rest_until - now) if now < source.rest_until else 5.0)
+                continue
+            try:
+                await self._do(task, source, channel)
+            except PeerUnreachable as problem:
+                self._scheduler.failed(task, source, time.monotonic(), problem.message)
+                raise _Reconnect(problem.message) from problem
+            except PeerError as problem:
+                self._scheduler.failed(task, source, time.monotonic(), problem.message)
+                self._observe(Note("info", problem.message))
+            except BaseException:
+                self._scheduler.again(task)
+                raise
+            finally:
+                self._ring()
+
+    async def _do(self, task: Task[Job], source: Source, channel: Channel) -> None:
+        """Has one job done by one source, and puts back what is left of it."""
+        job = task.job
+        try:
+            missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source))
+        except PeerError:
+            absent, left = job.rest(set())
+            task.job = left or absent or job
+            if left is None and absent is None:
+                self._close(task)
+                return
+            raise
+        absent, left = job.rest(missing - set(rejected))
+        if absent is None and left is None:
+            self._close(task)
+            return
+        if absent is not None:
+            part = task if left is None else Task(absent, task.urgent, set(task.absent), dict(task.bad))
+            part.job = absent
+            self._open_jobs += part is not task and isinstance(absent, LeafJob)
+            self._scheduler.absent(part, source)
+        if left is not None:
+            task.job = left
+            if rejected:
+                reason = f"{next(iter(rejected.values())).message}"
+                self._observe(Note("warning", reason))
+                self._scheduler.bad(task, source, time.monotonic(), reason)
+            else:
+                self._scheduler.again(task)
+
+    def _close(self, task: Task[Job]) -> None:
+        if isinstance(task.job, NodeJob):
+            if not task.job.answer.done():
+                task.job.answer.set_result(task.job.found)
+        else:
+            self._open_jobs -= 1
+
+    def _count(self, source: Source) -> Callable[[int, int], None]:
+        def count(blocks: int, size: int) -> None:
+            self.wire_bytes += size
+            self._scheduler.succeeded(source, blocks, size)
+
+        return count
+
+
+def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:
+    problem: BaseException = problems
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem if isinstance(problem, _Reconnect) else _Reconnect(str(problem))
+
+
+async def fetch_once(
+    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int], None]
+) -> tuple[set[int], dict[int, WherryError]]:
+    """Asks a channel for a job, settles what arrives; gives the wants that are missing and those that were rejected.
+
+    Raises PeerError from the channel, and what writing raises (LocalError).
+    """
+    missing: set[int] = set()
+    rejected: dict[int, WherryError] = {}
+    async with aclosing(channel.fetch(job.wants, JobLender(pool, job, peer))) as arrivals:  # type: ignore[type-var]  # an async generator in practice
+        async for arrival in arrivals:
+            try:
+                if not arrival.settled:
+                    await in_thread(partial(job.settle, arrival, peer))
+            finally:
+                if arrival.buffer is not None:
+                    arrival.buffer.release()
+            if arrival.failure is not None:
+                raise arrival.failure
+            missing.update(arrival.missing)
+            rejected.update(arrival.rejected)
+            count(len(arrival.blocks), sum(laid.stop - laid.start for laid in arrival.blocks))
+    return missing, rejected

@@ -1,0 +1,259 @@
+"""`get`: the way of the data from sources to files.
+
+    root -> walk (nodes fetched ahead) -> done already? -> batch -> is it on this machine? -> [buffer lent]
+         -> fetch (a few tasks a source) -> verify and write, on the thread that received -> journal -> name it
+
+A batch of leaves goes through stages: the part that an interrupted run left, the target that is replaced, this node's own
+store, and then the sources. Whatever gives a block, it counts when it is hashed. The target's name appears when it is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
+from wherry.errors import LimitExceeded, NoSpace
+from wherry.observe import Note
+from wherry.offload import in_thread
+from wherry.transfer.fetch import fetch_once
+from wherry.transfer.jobs import LeafJob
+from wherry.transfer.local import FilesChannel, HeldChannel
+from wherry.transfer.pack import Packer
+from wherry.transfer.sink import FileSink, Piece, Sink, Slot
+from wherry.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.abc.transport import Channel
+    from wherry.buffers import BufferPool
+    from wherry.dag.walk import Root, Step
+    from wherry.manifest import Entry
+    from wherry.observe import Observe
+    from wherry.store.store import Store
+    from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.journal import Journal
+    from wherry.transfer.record import Recorder
+    from wherry.transfer.select import Guard, Selection
+    from wherry.transfer.target import Target
+    from wherry.transfer.tree import Nodes
+
+_SYNC_S: Final = 5.0  # what a power cut may cost
+
+
+@dataclass(slots=True)
+class Count:
+    """How far a get is; read by whoever shows progress."""
+
+    files: int = 0
+    files_total: int | None = None
+    bytes_total: int | None = None
+    selected_bytes: int = 0  # of the files walked so far
+
+
+def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int) -> None:
+    """Refuses a dataset that claims more than the user takes. Raises LimitExceeded.
+
+    What a manifest claims can be relied on: the walk compares every node with its parent's claim.
+    """
+    if bytes_max is not None and root.size > bytes_max:
+        raise LimitExceeded(f"the dataset has {format_size(root.size)}, at most {format_size(bytes_max)} are taken", hint="raise --max-bytes")
+    if root.entries > entries_max:
+        raise LimitExceeded(f"the dataset has {root.entries} entries, at most {entries_max} are taken")
+
+
+class Get:
+    """One run of `get` into one target. Made and used on one event loop."""
+
+    def __init__(
+        self, nodes: Nodes, fetcher: Fetcher, store: Store, pool: BufferPool, *, selection: Selection, guard: Guard, observe: Observe
+    ) -> None:
+        self._nodes = nodes
+        self._fetcher = fetcher
+        self._store = store
+        self._pool = pool
+        self._selection = selection
+        self._guard = guard
+        self._observe = observe
+        self._packer = Packer()
+        self._target: Target | None = None
+        self._journal: Journal | None = None
+        self._sink = Sink()
+        self._recheck = False
+        self._part: Channel | None = None  # what an interrupted run left, as a source
+        self._stages: list[Channel] = []  # other local sources
+        self._channels: list[FilesChannel] = []
+        self._slots: set[Slot] = set()
+        self._pieces: list[Piece] = []
+        self.count = Count()
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that are verified and in their place."""
+        return self._sink.done_bytes
+
+    async def to_nowhere(self, root: Root) -> None:
+        """Fetches and verifies everything, and keeps nothing of it."""
+        await self._work(root)
+
+    async def to_target(
+        self, root: Root, target: Target, recorder: Recorder, *, direct: bool, sync: bool, replaced: str | None
+    ) -> None:
+        """Fills the part of ``target``; ``replaced`` is a path whose content may be of use.
+
+        Raises what fetching and writing do. Call `close` afterwards, when the fetcher is over.
+        """
+        self._target, self._journal = target, target.journal
+        self._sink = FileSink(target, self._store, recorder, direct=direct, sync=sync)
+        self._recheck = target.existed and not target.journal.intact
+        if target.existed:
+            self._part = self._files(target.part)
+        if replaced is not None:
+            self._stages.append(self._files(replaced))
+        if self._store.index.holds_any():
+            self._stages.append(HeldChannel(self._store))
+        self._check_space(root.entry, target)
+        syncing = asyncio.create_task(self._sync_now_and_then(target)) if sync else None
+        try:
+            await self._work(root)
+        finally:
+            if syncing is not None:
+                syncing.cancel()
+                await asyncio.wait([syncing])
+        if syncing is not None and not syncing.cancelled():
+            syncing.result()  # a disk that does not take what was written must not go unnoticed
+        if sync:
+            await in_thread(target.tree.sync)
+
+    def close(self) -> None:
+        """Frees what is open. No fetch may be under way any more."""
+        for channel in self._channels:
+            channel.close()
+        for slot in self._slots:
+            self._sink.abandon(slot)
+
+    def _files(self, path: str) -> FilesChannel:
+        channel = FilesChannel(path)
+        self._channels.append(channel)
+        return channel
+
+    def _check_space(self, root: Entry, target: Target) -> None:
+        if not self._selection.everything:
+            return  # what is selected is known at the end of the walk only; a full disk is met when it is met
+        missing = root.size - target.journal.done.total
+        try:
+            target.check_space(missing)
+        except NoSpace:
+            if not target.existed:
+                raise
+            target.check_space(missing - target.allocated_bytes() + target.journal.done.total)
+
+    async def _sync_now_and_then(self, target: Target) -> None:
+        while True:
+            await asyncio.sleep(_SYNC_S)
+            position = target.journal.position()
+            await in_thread(target.tree.sync)
+            target.journal.mark_synced(position)
+
+    # The walk
+
+    async def _work(self, root: Root) -> None:
+        if self._selection.everything:
+            self.count.bytes_total = root.entry.size
+        slot: Slot | None = None
+        async for step in self._taken(Walk(root.entry)):
+            if isinstance(step, EnterFile):
+                slot = self._begin(step)
+            elif isinstance(step, Leaf) and slot is not None:
+                await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size))
+            elif isinstance(step, LeaveFile) and slot is not None:
+                await self._leave(slot)
+            elif isinstance(step, EnterDir) and step.path and self._target is not None:
+                self._target.tree.make_dir(step.path)
+            elif isinstance(step, LinkStep) and self._target is not None and self._guard.takes_link(step):
+                self._target.tree.make_link(step.path, step.entry.target)
+        await self._send(self._packer.flush())
+        await self._fetcher.drained()
+        if self._guard.skipped_links:
+            self._observe(Note("warning", f"{self._guard.skipped_links} links that lead out of the target were left out"))
+
+    async def _taken(self, walk: Walk) -> AsyncIterator[Step]:
+        """The steps that are selected and allowed. Directories that hold nothing selected are not made."""
+        pending: list[EnterDir] = []
+        async for step in self._nodes.steps(walk):
+            if isinstance(step, EnterDir | EnterFile | LinkStep):
+                self._guard.enter(step)
+                if isinstance(step, EnterDir):
+                    if step.path and self._selection.excludes(step.path):
+                        walk.skip()
+                        self._guard.leave_dir()
+                        continue
+                    pending.append(step)
+                    if not self._selection.everything:
+                        continue
+                elif not (self._selection.everything or not step.path or self._selection.takes(step.path)):
+                    if isinstance(step, EnterFile):
+                        walk.skip()
+                    continue
+                while pending:
+                    yield pending.pop(0)
+                if isinstance(step, EnterDir):
+                    continue
+            elif isinstance(step, LeaveDir):
+                self._guard.leave_dir()
+                if pending:
+                    pending.pop()
+            yield step
+
+    # One file
+
+    def _begin(self, step: EnterFile) -> Slot:
+        entry = step.entry
+        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.selected_bytes, entry.size)
+        self.count.selected_bytes += entry.size
+        self.count.files += 1
+        self._pieces = []
+        if not slot.small or not slot.size:
+            self._sink.begin(slot)
+            if not slot.small:
+                self._slots.add(slot)
+        return slot
+
+    async def _leaf(self, slot: Slot, piece: Piece) -> None:
+        if slot.small:
+            self._pieces.append(piece)
+        elif self._is_done(slot, piece.offset, piece.size):
+            self._sink.known(piece)
+        else:
+            await self._send(self._packer.long(piece))
+
+    async def _leave(self, slot: Slot) -> None:
+        if not slot.small or not slot.size:
+            return
+        if not (self._is_done(slot, 0, slot.size) and self._sink.known_whole(slot, self._pieces)):
+            await self._send(self._packer.small(self._pieces))
+
+    def _is_done(self, slot: Slot, offset: int, size: int) -> bool:
+        return self._journal is not None and slot.trusted and self._journal.done.covers(slot.base + offset, slot.base + offset + size)
+
+    async def _send(self, pieces: list[Piece]) -> None:
+        """Sends a batch through the local stages, and what is left of it to the sources."""
+        if not pieces:
+            return
+        job: LeafJob | None = LeafJob(self._sink, pieces)
+        if self._part is not None and (self._recheck or not all(piece.slot.trusted for piece in pieces)):
+            job = await self._try(self._part, pieces, in_place=True)
+        for channel in self._stages:
+            if job is not None:
+                job = await self._try(channel, job.pieces)
+        if job is not None:
+            await self._fetcher.put(job)
+
+    async def _try(self, channel: Channel, pieces: Sequence[Piece], *, in_place: bool = False) -> LeafJob | None:
+        """Asks a local source; gives what it did not have, or not right."""
+        attempt = LeafJob(self._sink, pieces, in_place=in_place)
+        await fetch_once(channel, attempt, self._pool, "this machine", lambda blocks, size: None)
+        left = [piece for piece, done in zip(pieces, attempt.done, strict=True) if not done]
+        return LeafJob(self._sink, left) if left else None

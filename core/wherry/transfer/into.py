@@ -1,0 +1,173 @@
+"""Brings a get and its target together: what is there already, the part, the name at the end; and the plan without it all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep, Walk
+from wherry.errors import TargetChanged, TargetExists, WherryError
+from wherry.manifest import FILE
+from wherry.observe import Progress
+from wherry.offload import in_thread
+from wherry.results import GetPlan, SourcePlan
+from wherry.store.index import Signature
+from wherry.transfer.compare import Comparison
+from wherry.transfer.get import Get
+from wherry.transfer.record import Recorder
+from wherry.transfer.target import Target, free_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wherry.abc.transport import Transport
+    from wherry.buffers import BufferPool
+    from wherry.cid import CID
+    from wherry.dag.walk import Root
+    from wherry.observe import Observe
+    from wherry.store.store import Store
+    from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.select import Guard, Selection
+    from wherry.transfer.tree import Nodes
+
+_LOOK_UP = 512  # leaves looked up in one query
+
+
+@dataclass(slots=True, kw_only=True)
+class Fill:
+    """What a get needs besides what it gets, and what it holds while it runs."""
+
+    nodes: Nodes
+    fetcher: Fetcher
+    store: Store
+    pool: BufferPool
+    selection: Selection
+    guard: Guard
+    observe: Observe
+    direct: bool
+    sync: bool
+    force: bool
+    run: Get | None = field(default=None, init=False)
+    target: Target | None = field(default=None, init=False)
+    recorder: Recorder | None = field(default=None, init=False)
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        run = self.run
+        alive = sum(source.alive for source in self.fetcher.sources)
+        return Progress(
+            verb="get", phase="fetch", bytes_done=run.done_bytes if run else 0, bytes_total=run.count.bytes_total if run else None,
+            files_done=run.count.files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Frees everything; a part in which nothing is done goes, any other stays for the next run."""
+        if self.run is not None:
+            self.run.close()
+        if self.recorder is not None:
+            self.recorder.flush()
+        if self.target is not None:
+            if not self.target.existed and not self.target.finished and self.run is not None and not self.run.done_bytes:
+                self.target.discard()
+            self.target.close()
+
+
+async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int:
+    """Makes ``path`` the content of ``root`` (None: fetches and verifies only); gives its bytes.
+
+    Raises TargetExists, TargetChanged, TargetBusy and what fetching and writing do.
+    """
+    fill.run = run = Get(
+        fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe
+    )
+    if path is None:
+        await run.to_nowhere(root)
+        return run.done_bytes
+    there = await in_thread(lambda: os.path.lexists(path))
+    if there and await _is_complete(fill, cid, root, path):
+        return root.entry.size
+    fill.target = target = await in_thread(lambda: Target(path, root.entry, {"cid": str(cid), "selection": fill.selection.identity}))
+    fill.recorder = recorder = Recorder(fill.store)
+    await run.to_target(root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=path if there else None)
+    await in_thread(lambda: _finish(fill, target, recorder, cid, root))
+    return run.count.selected_bytes
+
+
+def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> None:
+    """Records, names, acknowledges: in this order, so that whatever is lost in between is found again by looking."""
+    recorder.flush()
+    target.finish(force=fill.force, synced=fill.sync)
+    if root.entry.kind == FILE:
+        row = fill.store.index.files([target.path]).get(target.path)
+        if row is not None:  # renaming a file changes its ctime
+            fill.store.index.finish(row.id, row.cid, Signature.of(os.lstat(target.path)))
+    recorder.root(cid, target.path, "get", {"selection": fill.selection.identity})
+
+
+async def _is_complete(fill: Fill, cid: CID, root: Root, path: str) -> bool:
+    """Tells whether ``path`` is the wanted content already. Raises TargetExists or TargetChanged if not, unless forced."""
+    rows = await in_thread(lambda: [row for row in fill.store.state.roots(cid) if row.path == path])
+    ours = next((row for row in rows if row.options.get("selection", "") == fill.selection.identity), None)
+    if not fill.selection.everything:
+        if ours is not None:
+            return True
+        problem = f"{path!r} exists"
+    else:
+        found = Comparison(fill.nodes, fill.pool, trust=fill.store.index).differences(root.entry, path)
+        async with aclosing(found) as differences:  # type: ignore[type-var]  # an async generator
+            first = await anext(differences, None)
+        if first is None:
+            return True
+        problem = f"{path!r} exists and is not this content ({first.path or 'it'} {first.problem})"
+    if fill.force:
+        return False
+    if ours is not None:
+        raise TargetChanged(f"{problem}: it was complete, and was changed since", hint="choose another -o, or give --force to replace it")
+    raise TargetExists(problem, hint="choose another -o, or give --force to replace it")
+
+
+async def plan_target(
+    fill: Fill, cid: CID, root: Root, path: str, transport_of: Callable[[str], Transport], addresses: Sequence[str]
+) -> GetPlan:
+    """Tells what a get would do, writing nothing but manifest nodes into the home."""
+    files = size = have = 0
+    batch: list[Leaf] = []
+
+    async def look_up() -> int:
+        leaves = list(batch)
+        batch.clear()
+        found = await in_thread(lambda: fill.store.index.locate([leaf.cid.digest for leaf in leaves]))
+        return sum(leaf.size for leaf in leaves if leaf.cid.digest in found)
+
+    walk = Walk(root.entry)
+    async for step in fill.nodes.steps(walk):
+        if isinstance(step, EnterDir | EnterFile | LinkStep):
+            fill.guard.enter(step)
+        if isinstance(step, EnterFile):
+            if step.path and not fill.selection.takes(step.path):
+                walk.skip()
+                continue
+            files, size = files + 1, size + step.entry.size
+        elif isinstance(step, Leaf):
+            batch.append(step)
+            if len(batch) == _LOOK_UP:
+                have += await look_up()
+    have += await look_up()
+    nowhere = path == "null:"
+    free = 0 if nowhere else free_bytes(os.path.dirname(path))
+    sources = [await _reach(address, transport_of) for address in addresses]
+    return GetPlan(
+        cid=str(cid), path=path, files=files, bytes=size, have_bytes=have, want_bytes=size - have, free_bytes=free,
+        fits=nowhere or size <= free, sources=sources,
+    )  # fmt: skip
+
+
+async def _reach(address: str, transport_of: Callable[[str], Transport]) -> SourcePlan:
+    try:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(transport_of(address).connect(address))
+    except WherryError as problem:
+        return SourcePlan(address=address, reachable=False, detail=problem.message)
+    return SourcePlan(address=address, reachable=True, detail="answers")

@@ -1,0 +1,110 @@
+"""Jobs: batches of wants, what becomes of them, and what is left of them to be asked of another source."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from wherry.abc.transport import Arrival, Lender, Want
+from wherry.block import Block, checked
+from wherry.cid import RAW
+from wherry.errors import LimitExceeded, WherryError
+from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
+from wherry.transfer.sink import settle
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from wherry.buffers import Buffer, BufferPool
+    from wherry.cid import CID
+    from wherry.transfer.sink import Piece, Sink
+
+
+class Job(ABC):
+    """A batch of wants that is with one source at a time."""
+
+    wants: Sequence[Want]
+
+    @abstractmethod
+    def settle(self, arrival: Arrival, peer: str) -> None:
+        """Verifies and keeps what arrived; never raises. Any thread."""
+
+    @abstractmethod
+    def rest(self, missing: set[int]) -> tuple[Job | None, Job | None]:
+        """Gives what is not done: the part that the source does not have (``missing``), and the part that it left out."""
+
+
+class JobLender(Lender):
+    """Lends from the process's pool, and settles for one job and one peer."""
+
+    def __init__(self, pool: BufferPool, job: Job, peer: str) -> None:
+        self._pool = pool
+        self._job = job
+        self._peer = peer
+
+    async def lend(self) -> Buffer:
+        """See `Lender.lend`."""
+        return await self._pool.lend()
+
+    def settle(self, arrival: Arrival) -> None:
+        """See `Lender.settle`."""
+        self._job.settle(arrival, self._peer)
+
+
+class LeafJob(Job):
+    """Leaves that go to the sink."""
+
+    def __init__(self, sink: Sink, pieces: Sequence[Piece], *, in_place: bool = False) -> None:
+        self._sink = sink
+        self.pieces = pieces
+        self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
+        self.done = bytearray(len(pieces))
+        self.in_place = in_place  # while what lies in the part already is looked at
+
+    def settle(self, arrival: Arrival, peer: str) -> None:
+        """See `Job.settle`."""
+        settle(self._sink, arrival, self.pieces, self.done, peer=peer, in_place=self.in_place)
+
+    def rest(self, missing: set[int]) -> tuple[LeafJob | None, LeafJob | None]:
+        """See `Job.rest`. A small file stays in one piece: one missing leaf makes all of it missing."""
+        lost = {id(self.pieces[want].slot) for want in missing if self.pieces[want].slot.small}
+        absent: list[Piece] = []
+        left: list[Piece] = []
+        for want, piece in enumerate(self.pieces):
+            if not self.done[want]:
+                (absent if want in missing or id(piece.slot) in lost else left).append(piece)
+        return self._some(absent), self._some(left)
+
+    def _some(self, pieces: list[Piece]) -> LeafJob | None:
+        return LeafJob(self._sink, pieces) if pieces else None
+
+
+class NodeJob(Job):
+    """Manifest nodes, or a root of unknown size; the first is needed, the others are welcome."""
+
+    def __init__(self, cids: Sequence[CID], answer: asyncio.Future[dict[CID, Block]]) -> None:
+        self.wants = [Want(cid) for cid in cids]
+        self.found: dict[CID, Block] = {}
+        self.answer = answer
+
+    def settle(self, arrival: Arrival, peer: str) -> None:
+        """See `Job.settle`."""
+        arrival.settled = True
+        if arrival.buffer is None:
+            return
+        for laid in arrival.blocks:
+            cid, size = self.wants[laid.want].cid, laid.stop - laid.start
+            limit = LEAF_BYTES_MAX if cid.codec == RAW else NODE_BYTES_MAX
+            try:
+                if size > limit:
+                    raise LimitExceeded(f"block {cid} from {peer} has {size} bytes, at most {limit}")
+                self.found[cid] = checked(cid, bytes(arrival.buffer.view[laid.start : laid.stop]), origin=peer)
+            except WherryError as problem:
+                arrival.rejected.append((laid.want, problem))
+
+    def rest(self, missing: set[int]) -> tuple[NodeJob | None, NodeJob | None]:
+        """See `Job.rest`."""
+        if self.wants[0].cid in self.found:
+            return None, None
+        return (self, None) if 0 in missing else (None, self)

@@ -1,0 +1,115 @@
+"""Local sources of a get, seen as channels: what this node holds, and files that lie where the target's will.
+
+What was in an interrupted part, in the target that is replaced, or in another dataset of this node is hashed instead of
+fetched. `file` addresses of plain copies use the same class.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from wherry.abc.transport import Arrival, Channel, Laid
+from wherry.buffers import ROOM
+from wherry.errors import LocalError, WherryError
+from wherry.fileio import read_exactly
+from wherry.offload import in_thread
+from wherry.safetree import SafeTree
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from wherry.abc.transport import BlockSource, Held, Lender, Want
+    from wherry.buffers import Buffer
+
+
+class HeldChannel(Channel):
+    """Blocks of a store on this machine."""
+
+    parallel = 2
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+        """See `Channel.fetch`."""
+        found = await in_thread(lambda: self._source.find([want.cid for want in wants]))
+        yield await _filled(lender, lambda buffer: self._read(buffer, found, wants, lender))
+
+    def _read(self, buffer: Buffer, found: Sequence[Held | None], wants: Sequence[Want], lender: Lender) -> Arrival:
+        at, blocks, missing = ROOM, [], []
+        for number, (held, want) in enumerate(zip(found, wants, strict=True)):
+            if held is None or (want.size is not None and held.size != want.size):
+                missing.append(number)
+                continue
+            if at + held.size > len(buffer.view):
+                break  # of unknown sizes; asked for again
+            try:
+                held.read_into(buffer.view[at : at + held.size])
+            except WherryError:
+                missing.append(number)
+                continue
+            blocks.append(Laid(number, at, at + held.size))
+            at += held.size
+        arrival = Arrival(buffer, blocks, missing)
+        lender.settle(arrival)
+        return arrival
+
+
+class FilesChannel(Channel):
+    """Files that lie in a directory under the paths of the dataset, or one file that is the dataset. They prove nothing:
+    like everything they are hashed before they count."""
+
+    parallel = 2
+
+    def __init__(self, path: str) -> None:
+        """Raises LocalError if ``path`` cannot be opened."""
+        self._path = path
+        self._whole_file = not os.path.isdir(path)
+        self._tree = SafeTree(os.path.dirname(path) or "." if self._whole_file else path)
+
+    def close(self) -> None:
+        """Frees the directory."""
+        self._tree.close()
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+        """See `Channel.fetch`. A manifest node, or a block of unknown size, is always missing here."""
+        yield await _filled(lender, lambda buffer: self._read(buffer, wants, lender))
+
+    def _read(self, buffer: Buffer, wants: Sequence[Want], lender: Lender) -> Arrival:
+        at, blocks, missing = ROOM, [], []
+        fd, opened = -1, ""
+        try:
+            for number, want in enumerate(wants):
+                name = os.path.basename(self._path) if self._whole_file else want.path
+                if want.size is None or not name or (self._whole_file and want.path):
+                    missing.append(number)
+                    continue
+                try:
+                    if fd < 0 or name != opened:
+                        if fd >= 0:
+                            os.close(fd)
+                        fd, opened = -1, name
+                        fd = self._tree.open(name, os.O_RDONLY | os.O_NONBLOCK)
+                    read_exactly(fd, buffer.view[at : at + want.size], want.offset, name)
+                except (OSError, LocalError):
+                    missing.append(number)
+                    continue
+                blocks.append(Laid(number, at, at + want.size))
+                at += want.size
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        arrival = Arrival(buffer, blocks, missing)
+        lender.settle(arrival)
+        return arrival
+
+
+async def _filled(lender: Lender, read: Callable[[Buffer], Arrival]) -> Arrival:
+    """Has a lent buffer filled and settled in a thread; gives it back if that fails or is cancelled."""
+    buffer = await lender.lend()
+    try:
+        return await in_thread(lambda: read(buffer))
+    except BaseException:
+        buffer.release()
+        raise

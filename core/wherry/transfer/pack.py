@@ -1,0 +1,50 @@
+"""Packs the leaves of a walk into jobs: at most a buffer of bytes, at most a batch of wants, small files never torn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from wherry.transfer.sink import Piece
+
+
+class Packer:
+    """Gathers pieces in order and gives full batches. A long file has batches of its own, so its runs lie aligned."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+        self._bytes = 0
+
+    def small(self, pieces: list[Piece]) -> list[Piece]:
+        """Takes all pieces of a small file; gives the batch that they did not fit into, or nothing."""
+        size = sum(piece.size for piece in pieces)
+        full: list[Piece] = []
+        if self._bytes + size > BUFFER_BYTES or len(self._pieces) + len(pieces) > BATCH_WANTS_MAX:
+            full = self.flush()
+        self._pieces += pieces
+        self._bytes += size
+        return full
+
+    def long(self, piece: Piece) -> list[Piece]:
+        """Takes the next piece of a long file; gives a batch that is full, or nothing."""
+        full: list[Piece] = []
+        if self._pieces and not self._goes_on(piece):
+            full = self.flush()
+        self._pieces.append(piece)
+        self._bytes += piece.size
+        return full
+
+    def _goes_on(self, piece: Piece) -> bool:
+        last = self._pieces[-1]
+        adjacent = last.slot is piece.slot and last.offset + last.size == piece.offset
+        # Batches begin at multiples of a buffer in the file, also behind a gap that an earlier run left.
+        aligned = piece.offset // BUFFER_BYTES == self._pieces[0].offset // BUFFER_BYTES
+        room = self._bytes + piece.size <= BUFFER_BYTES and len(self._pieces) < BATCH_WANTS_MAX
+        return adjacent and room and (aligned or BUFFER_BYTES % piece.size != 0)
+
+    def flush(self) -> list[Piece]:
+        """Gives what is gathered."""
+        pieces, self._pieces, self._bytes = self._pieces, [], 0
+        return pieces

@@ -1,0 +1,168 @@
+"""Decides which source is asked for which job, and when to give up. Pure: events and times in, jobs out (D6, D8).
+
+A job is a batch of wants. Each source works on a few jobs at a time, takes the oldest job that it has not failed, and rests
+after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from wherry.limits import FIRST_SOURCE_S, WAIT_S
+
+if TYPE_CHECKING:
+    import random
+
+_BACKOFF_FIRST_S: Final = 0.2
+_BACKOFF_MAX_S: Final = 8.0
+_BAD_MAX: Final = 3  # times one source may send the same job wrong before that job goes elsewhere for good
+
+J = TypeVar("J")
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What the scheduler knows of one source."""
+
+    address: str
+    alive: bool = False  # connected
+    reached: bool = False  # was connected at some time
+    denied: bool = False  # must not be asked again
+    failures: int = 0  # one after the other
+    rest_until: float = 0.0
+    dead_since: float = 0.0
+    reason: str = "was not asked yet"  # why it is of no use now
+    blocks: int = 0
+    bytes: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Task(Generic[J]):
+    """A job and what the sources said of it."""
+
+    job: J
+    urgent: bool = False
+    absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
+    bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
+
+
+class Scheduler(Generic[J]):
+    """Jobs waiting and sources to ask. Times are seconds of one steady clock."""
+
+    def __init__(self, addresses: list[str], *, now: float, rng: random.Random, wait_s: float = WAIT_S) -> None:
+        self.sources = [Source(address, dead_since=now) for address in addresses]
+        self._queue: deque[Task[J]] = deque()
+        self._rng = rng
+        self._wait_s = wait_s
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that nobody works on."""
+        return len(self._queue)
+
+    def put(self, job: J, *, urgent: bool = False) -> None:
+        """Takes a new job; an urgent one goes before all others."""
+        self._requeue(Task(job, urgent))
+
+    def _requeue(self, task: Task[J]) -> None:
+        if task.urgent:
+            self._queue.appendleft(task)
+        else:
+            self._queue.append(task)
+
+    def take(self, source: Source, now: float) -> Task[J] | None:
+        """Gives the next job for ``source``, if it may be asked now."""
+        if not source.alive or source.denied or now < source.rest_until:
+            return None
+        for place, task in enumerate(self._queue):
+            if self._may_ask(source, task):
+                del self._queue[place]
+                return task
+        return None
+
+    def _may_ask(self, source: Source, task: Task[J]) -> bool:
+        return id(source) not in task.absent and task.bad.get(id(source), 0) < _BAD_MAX
+
+    # What sources did
+
+    def connected(self, source: Source, now: float) -> None:
+        """A connection was made."""
+        source.alive = source.reached = True
+        source.failures = 0
+        source.reason = ""
+
+    def succeeded(self, source: Source, blocks: int, count: int) -> None:
+        """Blocks arrived, ``count`` bytes of them."""
+        source.blocks += blocks
+        source.bytes += count
+        source.failures = 0
+
+    def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False) -> float:
+        """A connection failed or could not be made; gives the seconds to rest before the next try."""
+        if source.alive:
+            source.dead_since = now
+        source.alive = False
+        source.denied = source.denied or for_good
+        return self._rest(source, now, reason)
+
+    def failed(self, task: Task[J], source: Source, now: float, reason: str) -> float:
+        """A request failed while the source stays; its job goes back. Gives the seconds to rest."""
+        self._requeue(task)
+        return self._rest(source, now, reason)
+
+    def absent(self, task: Task[J], source: Source) -> None:
+        """The source does not have (what is left of) the job."""
+        task.absent.add(id(source))
+        source.reason = source.reason or "does not have all of it"
+        self._requeue(task)
+
+    def bad(self, task: Task[J], source: Source, now: float, reason: str) -> float:
+        """The source sent bytes that did not verify. Gives the seconds to rest."""
+        task.bad[id(source)] = task.bad.get(id(source), 0) + 1
+        return self.failed(task, source, now, reason)
+
+    def again(self, task: Task[J]) -> None:
+        """Part of the job was left out of an answer, without fault."""
+        self._requeue(task)
+
+    def _rest(self, source: Source, now: float, reason: str) -> float:
+        source.errors += 1
+        source.failures += 1
+        source.reason = reason
+        limit = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
+        seconds = self._rng.uniform(limit / 4, limit)
+        source.rest_until = now + seconds
+        return seconds
+
+    # When to give up
+
+    def verdict(self, now: float) -> str | None:
+        """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back.
+
+        "absent": every source there is said that it does not have a job. "corrupt": those that have it send it wrong.
+        "unreached": no source could be reached at all. "lost": sources were there, and none is for too long.
+        """
+        for task in self._queue:
+            able = [source for source in self.sources if self._may_ask(source, task) and not source.denied]
+            if any(source.alive or now - source.dead_since < self._patience(source) for source in able):
+                continue
+            if not any(source.reached for source in self.sources):
+                return "unreached"
+            if any(count >= _BAD_MAX for count in task.bad.values()):
+                return "corrupt"
+            return "lost" if able else "absent"
+        return None
+
+    def _patience(self, source: Source) -> float:
+        return self._wait_s if source.reached else min(FIRST_SOURCE_S, self._wait_s)
+
+    def first_waiting(self) -> J | None:
+        """Gives the job at the head, to name what is missing."""
+        return self._queue[0].job if self._queue else None
+
+    def reasons(self) -> str:
+        """Lists what is wrong with each source, for people."""
+        return "; ".join(f"{source.address}: {source.reason or 'does not have it'}" for source in self.sources)

@@ -1,0 +1,90 @@
+"""Which paths of a dataset a get takes, and whether they may be written here."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from typing import TYPE_CHECKING, Literal
+
+from wherry.dag.walk import EnterDir, EnterFile, LinkStep
+from wherry.errors import UnsafeName
+from wherry.names import Collisions, check_portable, escapes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Names = Literal["portable", "posix"]
+Links = Literal["refuse", "skip", "keep"]
+
+
+class Selection:
+    """Patterns as the shell has them, matched against the whole path, and, without "/", against each name in it."""
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._include = tuple(include)
+        self._exclude = tuple(exclude)
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not self._include and not self._exclude
+
+    @property
+    def identity(self) -> str:
+        """Tells selections apart, in the journal."""
+        if self.everything:
+            return ""
+        return hashlib.sha256(json.dumps([self._include, self._exclude]).encode()).hexdigest()[:16]
+
+    def excludes(self, path: str) -> bool:
+        """Whether the file, link or directory at ``path`` (and all below it) is left out by an exclude pattern."""
+        return any(_matches(path, pattern) for pattern in self._exclude)
+
+    def takes(self, path: str) -> bool:
+        """Whether the file or link at ``path`` is taken."""
+        return not self.excludes(path) and (not self._include or any(_matches(path, pattern) for pattern in self._include))
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if "/" not in pattern:
+        return any(fnmatch.fnmatchcase(name, pattern) for name in path.split("/"))
+    pattern = pattern.strip("/")
+    return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, pattern + "/*")
+
+
+class Guard:
+    """Applies the rules for names and links to what a walk enters (specs/0003 §6)."""
+
+    def __init__(self, names: Names, links: Links) -> None:
+        self._portable = names == "portable"
+        self._links = links
+        self._collisions: list[Collisions] = []
+        self.skipped_links = 0
+
+    def enter(self, step: EnterDir | EnterFile | LinkStep) -> None:
+        """Checks one name. Raises UnsafeName."""
+        if not self._portable:
+            return
+        if step.path:
+            check_portable(step.entry.name, step.path)
+            self._collisions[-1].add(step.entry.name)
+        if isinstance(step, EnterDir):
+            self._collisions.append(Collisions(step.path))
+
+    def leave_dir(self) -> None:
+        """Checks the names of a directory that is left. Raises UnsafeName."""
+        if self._portable:
+            self._collisions.pop().finish()
+
+    def takes_link(self, step: LinkStep) -> bool:
+        """Whether to make a link; one that leads out of the target is refused, skipped or kept. Raises UnsafeName."""
+        if self._links == "keep" or not escapes(step.path, step.entry.target):
+            return True
+        if self._links == "skip":
+            self.skipped_links += 1
+            return False
+        raise UnsafeName(
+            f"the link {step.path!r} points to {step.entry.target!r}, out of the target",
+            hint="leave such links out with --links skip, or make them as they are with --links keep",
+        )

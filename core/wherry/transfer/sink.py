@@ -1,0 +1,328 @@
+"""Where verified bytes go: files of the target, or nowhere (specs/0010 §2). Settles what arrives, on the thread it is on.
+
+The order for each batch: hash every block -> write -> append to the journal. A file that fits into one buffer is written
+whole by one call or not at all; a longer one is preallocated and filled piece by piece, by O_DIRECT where that wins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from wherry.block import verify
+from wherry.buffers import PAGE
+from wherry.errors import IntegrityError, WherryError, local_error
+from wherry.limits import BUFFER_BYTES
+from wherry.store.index import FileRecord, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.abc.transport import Arrival, Laid
+    from wherry.buffers import Buffer
+    from wherry.cid import CID
+    from wherry.manifest import Attrs
+    from wherry.store.store import Store
+    from wherry.transfer.record import Recorder
+    from wherry.transfer.target import Target
+
+_DIRECT_BYTES_MIN: Final = 64 << 20  # smaller files gain nothing from O_DIRECT (specs/decisions/0004)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A file that is being written."""
+
+    path: str  # in the dataset
+    cid: CID
+    size: int
+    attrs: Attrs
+    base: int  # where it begins in the transfer's stretch of bytes
+    left: int  # bytes neither written nor known to be
+    trusted: bool = True  # what the journal says of it can be taken
+    fd: int = -1
+    direct: int = -1  # a second descriptor, for O_DIRECT
+    number: int = 0  # of a long file, in the index
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def small(self) -> bool:
+        """Whether it is written whole by one call."""
+        return self.size <= BUFFER_BYTES
+
+
+class Piece(NamedTuple):
+    """One leaf of a file: what a want of a batch is for."""
+
+    slot: Slot
+    cid: CID
+    offset: int
+    size: int
+
+
+class Sink:
+    """Takes settled pieces. This one writes nothing: the target ``null:``. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._counting = threading.Lock()
+        self.done_bytes = 0  # verified and in their place
+
+    def begin(self, slot: Slot) -> None:
+        """Says that a long or an empty file begins."""
+
+    def write(self, view: memoryview, pieces: Sequence[Piece], starts: Sequence[int]) -> None:
+        """Takes verified pieces that follow each other in one file, each with where it starts in ``view``. Raises LocalError.
+
+        Pieces of a small file are all of it; pieces of a long one lie back to back in ``view``.
+        """
+
+    def in_place(self, pieces: Sequence[Piece]) -> None:
+        """Takes pieces that were found right where they belong."""
+
+    def commit(self, pieces: Sequence[Piece]) -> None:
+        """Counts pieces as done; called after `write` or `in_place`."""
+        with self._counting:
+            self.done_bytes += sum(piece.size for piece in pieces)
+
+    def known(self, piece: Piece) -> None:
+        """Takes a piece of a long file that an earlier run wrote."""
+
+    def known_whole(self, slot: Slot, pieces: Sequence[Piece]) -> bool:
+        """Takes a small file that an earlier run wrote; tells whether it is there."""
+        del slot, pieces
+        return False
+
+    def abandon(self, slot: Slot) -> None:
+        """Closes what is open of a file that will not be finished. No thread may be writing any more."""
+
+
+class FileSink(Sink):
+    """Writes into the part of a target, journals, and records for the index. Safe for threads."""
+
+    def __init__(self, target: Target, store: Store, recorder: Recorder, *, direct: bool, sync: bool) -> None:
+        super().__init__()
+        self._target = target
+        self._store = store
+        self._recorder = recorder
+        self._recording = threading.Lock()
+        self._direct = direct
+        self._sync = sync
+
+    def begin(self, slot: Slot) -> None:
+        """Prepares a long file; makes an empty one."""
+        if slot.size == 0:
+            self._finish(slot, self._open(slot), [])
+            return
+        final = self._target.final(slot.path)
+        row = self._store.index.files([final]).get(final)
+        going_on = row is not None and row.cid is None
+        slot.number = row.id if row is not None and going_on else self._store.index.begin(final, Signature(0, 0, 0, 0, 0), "")
+        slot.fd = self._open(slot)
+        found = os.fstat(slot.fd)
+        slot.trusted = found.st_size == slot.size and self._target.journal.unchanged(found.st_mtime_ns)
+        self._allocate(slot)
+
+    def _open(self, slot: Slot, flags: int = os.O_CREAT) -> int:
+        place = self._target.inside(slot.path)
+        try:
+            return self._target.tree.open(place, os.O_RDWR | flags, 0o777 if slot.attrs.executable else 0o666)
+        except OSError as problem:
+            raise local_error(problem, "cannot write", f"{self._target.part}: {slot.path}") from problem
+
+    def _allocate(self, slot: Slot) -> None:
+        try:
+            os.posix_fallocate(slot.fd, 0, slot.size)
+        except OSError as problem:
+            if problem.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
+        if os.fstat(slot.fd).st_size != slot.size:
+            os.ftruncate(slot.fd, slot.size)
+        if self._direct and slot.size >= _DIRECT_BYTES_MIN:
+            try:
+                slot.direct = self._target.tree.open(self._target.inside(slot.path), os.O_WRONLY | os.O_DIRECT)
+            except OSError:  # the file system has no O_DIRECT: the page cache does
+                slot.direct = -1
+
+    def write(self, view: memoryview, pieces: Sequence[Piece], starts: Sequence[int]) -> None:
+        """See `Sink.write`."""
+        slot = pieces[0].slot
+        try:
+            if slot.small:
+                self._write_small(slot, [view[start : start + piece.size] for piece, start in zip(pieces, starts, strict=True)])
+            else:
+                self._write_long(slot, view[starts[0] : starts[-1] + pieces[-1].size], starts[0], pieces[0].offset)
+        except OSError as problem:
+            raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
+
+    def _write_small(self, slot: Slot, parts: list[memoryview]) -> None:
+        fd = self._open(slot, os.O_CREAT | os.O_TRUNC)
+        try:
+            offset = 0
+            for part in parts:
+                _write_all(fd, part, offset)
+                offset += len(part)
+        except BaseException:
+            os.close(fd)
+            raise
+        slot.fd = fd
+
+    def _write_long(self, slot: Slot, view: memoryview, start: int, offset: int) -> None:
+        if slot.direct >= 0 and start % PAGE == 0 and offset % PAGE == 0:
+            whole = len(view) // PAGE * PAGE
+            if whole and self._write_direct(slot, view[:whole], offset):
+                view, offset = view[whole:], offset + whole
+        _write_all(slot.fd, view, offset)
+
+    def _write_direct(self, slot: Slot, view: memoryview, offset: int) -> bool:
+        try:
+            _write_all(slot.direct, view, offset)
+        except OSError as problem:
+            if problem.errno != errno.EINVAL:
+                raise
+            return False  # this file system wants another alignment
+        return True
+
+    def in_place(self, pieces: Sequence[Piece]) -> None:
+        """Opens a small file that is right already, to look at it."""
+        slot = pieces[0].slot
+        if slot.small:
+            slot.fd = self._open(slot, 0)
+
+    def commit(self, pieces: Sequence[Piece]) -> None:
+        """Journals the pieces, and finishes the file with its last one."""
+        slot, first, last = pieces[0].slot, pieces[0], pieces[-1]
+        if slot.small:
+            self._finish(slot, slot.fd, [_leaf(piece) for piece in pieces])
+        else:
+            self._advance(slot, pieces)
+        self._target.journal.append([(slot.base + first.offset, slot.base + last.offset + last.size)])
+        super().commit(pieces)
+
+    def known(self, piece: Piece) -> None:
+        """See `Sink.known`."""
+        self._advance(piece.slot, [piece])
+        super().commit([piece])
+
+    def known_whole(self, slot: Slot, pieces: Sequence[Piece]) -> bool:
+        """See `Sink.known_whole`."""
+        try:
+            fd = self._open(slot, 0)
+        except WherryError:
+            return False
+        found = os.fstat(fd)
+        slot.trusted = found.st_size == slot.size and self._target.journal.unchanged(found.st_mtime_ns)
+        if not slot.trusted:
+            os.close(fd)
+            return False
+        self._finish(slot, fd, [_leaf(piece) for piece in pieces])
+        super().commit(pieces)
+        return True
+
+    def _advance(self, slot: Slot, pieces: Sequence[Piece]) -> None:
+        """Records pieces of a long file, and finishes it with its last one."""
+        with self._recording:
+            self._recorder.leaves(slot.number, [_leaf(piece) for piece in pieces])
+            self._recorder.flush_if_due()
+        with slot.lock:
+            slot.left -= sum(piece.size for piece in pieces)
+            whole = slot.left == 0
+        if whole:
+            self._finish(slot, slot.fd, None)
+
+    def _finish(self, slot: Slot, fd: int, leaves: list[tuple[bytes, int, int]] | None) -> None:
+        """Gives a whole file its attributes and records it."""
+        try:
+            if slot.attrs.executable:
+                os.fchmod(fd, os.fstat(fd).st_mode | 0o111)
+            if not slot.small and self._sync:
+                os.fdatasync(fd)
+            if slot.attrs.mtime is not None:
+                nanoseconds = slot.attrs.mtime[0] * 10**9 + slot.attrs.mtime[1]
+                os.utime(fd, ns=(nanoseconds, nanoseconds))
+            signature = Signature.of(os.fstat(fd))
+        except OSError as problem:
+            raise local_error(problem, "cannot finish", slot.path or self._target.path) from problem
+        finally:
+            slot.fd = fd
+            self.abandon(slot)
+        with self._recording:
+            if leaves is None:
+                self._store.index.finish(slot.number, slot.cid, signature)
+            else:
+                self._recorder.file(FileRecord(self._target.final(slot.path), signature, slot.cid, "", leaves))
+            self._recorder.flush_if_due()
+
+    def abandon(self, slot: Slot) -> None:
+        """See `Sink.abandon`."""
+        for number in {slot.fd, slot.direct} - {-1}:
+            os.close(number)
+        slot.fd = slot.direct = -1
+
+
+def _leaf(piece: Piece) -> tuple[bytes, int, int]:
+    return piece.cid.digest, piece.offset, piece.size
+
+
+def _write_all(fd: int, view: memoryview, offset: int) -> None:
+    while view:
+        count = os.pwrite(fd, view, offset)
+        if count == len(view):
+            return
+        view, offset = view[count:], offset + count
+
+
+def settle(sink: Sink, arrival: Arrival, pieces: Sequence[Piece], done: bytearray, *, peer: str, in_place: bool = False) -> None:
+    """Verifies and writes what arrived for ``pieces``; sets ``done`` for each that counts. Notes faults in ``arrival``."""
+    arrival.settled = True
+    buffer = arrival.buffer
+    if buffer is None:
+        return
+    try:
+        good = _verified(arrival, buffer, pieces, peer)
+        for run in _runs(good, pieces):
+            some = [pieces[laid.want] for laid in run]
+            if some[0].slot.small and sum(piece.size for piece in some) != some[0].slot.size:
+                continue  # not all of it is here: it is asked for again, whole
+            if in_place:
+                sink.in_place(some)
+            else:
+                sink.write(buffer.view, some, [laid.start for laid in run])
+            sink.commit(some)
+            for laid in run:
+                done[laid.want] = 1
+    except BaseException as problem:  # noqa: BLE001  # this thread is the transport's: core raises it again on its own
+        arrival.failure = problem
+
+
+def _verified(arrival: Arrival, buffer: Buffer, pieces: Sequence[Piece], peer: str) -> list[Laid]:
+    good = []
+    for laid in sorted(arrival.blocks):
+        piece = pieces[laid.want]
+        try:
+            if laid.stop - laid.start != piece.size:
+                raise IntegrityError(f"block {piece.cid} from {peer} has {laid.stop - laid.start} bytes, not {piece.size}")
+            verify(piece.cid, buffer.view[laid.start : laid.stop], origin=peer)
+        except WherryError as problem:
+            arrival.rejected.append((laid.want, problem))
+        else:
+            good.append(laid)
+    return good
+
+
+def _runs(good: list[Laid], pieces: Sequence[Piece]) -> list[list[Laid]]:
+    """Groups the blocks of each small file, and those of a long one that follow each other in the buffer as in the file."""
+    runs: list[list[Laid]] = []
+    for laid in good:
+        if runs:
+            last = runs[-1][-1]
+            before, piece = pieces[last.want], pieces[laid.want]
+            follows = piece.slot is before.slot and piece.offset == before.offset + before.size
+            if follows and (piece.slot.small or laid.start == last.stop):
+                runs[-1].append(laid)
+                continue
+        runs.append([laid])
+    return runs
+

@@ -1,0 +1,151 @@
+"""Where a get writes: a hidden part with a journal beside it; the name appears when the content is whole (specs/0010 §1)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import NoSpace, TargetExists, local_error
+from wherry.manifest import DIR
+from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
+from wherry.transfer.journal import Journal
+from wherry.units import format_size
+
+if TYPE_CHECKING:
+    from wherry.manifest import Entry
+
+_NAME_MAX: Final = 200  # longer names are replaced by their hash, so that the hidden names fit as well
+_RESERVE_BYTES: Final = 16 << 20  # left free on the disk, for journals and databases
+
+
+def hidden_names(path: str) -> tuple[str, str]:
+    """Gives the paths of the part and of the journal for the target ``path``."""
+    parent, name = os.path.split(path)
+    if len(os.fsencode(name)) > _NAME_MAX:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return os.path.join(parent, f".{name}.wherry-part"), os.path.join(parent, f".{name}.wherry-journal")
+
+
+class Target:
+    """The part of one transfer, open and locked. ``tree`` and ``inside`` say where each file of the dataset is written."""
+
+    def __init__(self, path: str, root: Entry, identity: dict[str, str]) -> None:
+        """Opens or makes the part for ``path`` (absolute). Raises TargetBusy, LocalError."""
+        self.path = path
+        self.finished = False
+        self._root = root
+        self.part, journal = hidden_names(path)
+        parent = os.path.dirname(path)
+        try:
+            os.makedirs(parent, exist_ok=True)
+        except OSError as problem:
+            raise local_error(problem, "cannot make the directory", parent) from problem
+        self.journal = Journal(journal, identity)
+        try:
+            self.existed = self._prepare()
+            self.tree = SafeTree(self.part if root.kind == DIR else parent)
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _prepare(self) -> bool:
+        """Makes the part, or checks what an earlier run left; what is of the wrong kind is removed (it is ours)."""
+        try:
+            found: os.stat_result | None = os.lstat(self.part)
+        except FileNotFoundError:
+            found = None
+        want_dir = self._root.kind == DIR
+        if found is not None and (stat.S_ISDIR(found.st_mode) != want_dir or stat.S_ISLNK(found.st_mode)):
+            _remove(self.part)
+            found = None
+        if found is None:
+            self.journal.forget()
+            if want_dir:
+                try:
+                    os.mkdir(self.part)
+                except OSError as problem:
+                    raise local_error(problem, "cannot make the directory", self.part) from problem
+        elif not want_dir and not self.journal.unchanged(found.st_mtime_ns):
+            self.journal.forget()
+        self.journal.begin()
+        return found is not None
+
+    def inside(self, path: str) -> str:
+        """Gives the place of a dataset's file ``path`` relative to ``tree``."""
+        return path if self._root.kind == DIR else os.path.basename(self.part)
+
+    def final(self, path: str) -> str:
+        """Gives the place of a dataset's file ``path`` once the target is whole."""
+        return f"{self.path}/{path}" if path else self.path
+
+    def check_space(self, missing_bytes: int) -> None:
+        """Raises NoSpace if the disk has no room for what is still missing."""
+        free = free_bytes(os.path.dirname(self.path))
+        if missing_bytes + _RESERVE_BYTES > free:
+            raise NoSpace(
+                f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free",
+                hint="free some space, or choose another -o; nothing was fetched",
+            )
+
+    def allocated_bytes(self) -> int:
+        """Gives the bytes on disk that the part has already, written or preallocated."""
+        total = os.lstat(self.part).st_blocks * 512
+        for parent, _, names in os.walk(self.part):
+            total += sum(os.lstat(os.path.join(parent, name)).st_blocks * 512 for name in names)
+        return total
+
+    def discard(self) -> None:
+        """Removes part and journal: nothing of use is in them."""
+        self.tree.close()
+        _remove(self.part)
+        self.journal.close(remove=True)
+
+    def finish(self, *, force: bool, synced: bool) -> None:
+        """Gives the part its name, in one step, and removes the journal. Raises TargetExists, LocalError."""
+        try:
+            if force and os.path.lexists(self.path):
+                self._replace()
+            else:
+                rename_new(self.part, self.path)
+        except FileExistsError as problem:
+            raise TargetExists(f"{self.path!r} appeared meanwhile", hint="give --force to replace it") from problem
+        except OSError as problem:
+            raise local_error(problem, "cannot give its name to", self.path) from problem
+        if synced:
+            sync_dir(os.path.dirname(self.path))
+        self.finished = True
+        self.journal.close(remove=True)
+
+    def _replace(self) -> None:
+        try:
+            exchange(self.part, self.path)  # at no moment is there neither the old nor the new
+        except OSError:
+            aside = self.part + "-old"
+            os.rename(self.path, aside)
+            os.rename(self.part, self.path)
+            _remove(aside)
+            return
+        _remove(self.part)
+
+    def close(self) -> None:
+        """Frees the target; the part and the journal stay for the next run. Idempotent."""
+        self.tree.close()
+        self.journal.close()
+
+
+def free_bytes(path: str) -> int:
+    """Gives the bytes that we may use on the disk of ``path`` or of its nearest parent that exists."""
+    while path and not os.path.exists(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path or ".")
+    return found.f_bavail * found.f_frsize
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
