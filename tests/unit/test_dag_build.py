@@ -320,6 +320,26 @@ def test_a_directory_of_long_link_targets_fits_into_its_nodes():
     assert sum(1 for _ in unfold(root, nodes)) == 1002
 
 
+@pytest.mark.parametrize("count", [127, 128, 129, 300])
+def test_pieces_of_exactly_the_largest_weight(count):
+    """Each entry weighs 4,096 here, so 128 of them are all that a node takes."""
+    entries = [Entry(f"m{number:03}", LINK, target="t" * 3964) for number in range(count)]
+    assert not any(zero_byte(entry.name, 0) for entry in entries), "no cut but by weight"
+    root, nodes = build_dir(entries)
+    assert (root, nodes) == reference_dir(entries)
+    assert (len(nodes) == 1) is (count <= 128)
+    assert max(manifest.decode(Block(cid, data)).count for cid, data in nodes.items() if cid != root or count <= 128) <= 128
+
+
+def test_an_index_does_not_end_behind_its_first_piece():
+    """The names of the first five pieces would end an index of any level; two pieces at least are in each."""
+    cutting = [name for name in (f"{number:07}" for number in range(400_000)) if zero_byte(name, 0) and zero_byte(name, 1)][:5]
+    entries = files([*cutting, *(f"9{number:06}" for number in range(1100))])
+    root, nodes = build_dir(entries)
+    assert len(cutting) == 5
+    assert (root, nodes) == reference_dir(entries)
+
+
 def test_the_weight_of_an_entry_is_never_less_than_its_bytes():
     attrs = Attrs(True, (-(1 << 40), 999_999_999))
     for entry in (

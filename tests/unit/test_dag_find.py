@@ -84,3 +84,6 @@ def test_find_refuses_what_the_walk_refuses():
             search(CASES[name], path)
     with pytest.raises(LimitExceeded):
         search(CASES["pieces without end"], "n0049")
+    assert search(hostile_manifests.nested_shards(8), "n0008")[1] == 9
+    with pytest.raises(LimitExceeded):
+        search(hostile_manifests.nested_shards(9), "n0009")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from wherry import errors, manifest
 from wherry.block import Block
-from wherry.chunking import FixedChunker
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.dag.build import FileBuilder
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Need, Walk, root_of
@@ -202,19 +201,59 @@ def test_every_lie_is_found_before_anything_below_is_given(drawn, data):
 # Ranges
 
 
-@given(st.integers(0, 400), st.integers(1, 40), st.integers(-5, 420), st.none() | st.integers(-5, 420))
-@settings(deadline=None)
-def test_a_range_gives_exactly_the_leaves_that_touch_it(size, leaf_bytes, start, stop):
+@st.composite
+def shaped_files(draw):
+    """A file of leaves of any sizes, under nodes of any widths: what another writer may make."""
     made = MemoryTree()
-    entry = made.file("f", bytes(number % 251 for number in range(size)), leaf_bytes=leaf_bytes)
-    given_leaves = [step for step in made.drive(Walk(entry, path="f", start=start, stop=stop)) if isinstance(step, Leaf)]
-    last = size if stop is None else stop
-    expected = [
-        (offset, length)
-        for offset, length in FixedChunker(leaf_bytes).cuts(size)
-        if any(start <= byte < last for byte in range(offset, offset + length))
-    ]
-    assert [(leaf.offset, leaf.size) for leaf in given_leaves] == expected
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=12))
+    level = [(made.file("", bytes([number]) * size, leaf_bytes=size).cid, size) for number, size in enumerate(sizes)]
+    for _ in range(draw(st.integers(0 if len(sizes) == 1 else 1, 3))):
+        groups = [[level[0]]]
+        for item in level[1:]:
+            if draw(st.booleans()):
+                groups.append([])
+            groups[-1].append(item)
+        level = [keep_file(made, group) for group in groups]
+    cid, size = level[0] if len(level) == 1 else keep_file(made, level)
+    return made, Entry("f", FILE, cid, size), sizes
+
+
+def keep_file(made: MemoryTree, parts) -> tuple[CID, int]:
+    block = manifest.file_block([cid for cid, _ in parts], [size for _, size in parts])
+    made.keep(block)
+    return block.cid, sum(size for _, size in parts)
+
+
+@given(shaped_files(), st.integers(-2, 50), st.none() | st.integers(-2, 50))
+@settings(deadline=None, max_examples=300)
+def test_a_range_gives_exactly_the_leaves_that_touch_it(drawn, start, stop):
+    made, entry, sizes = drawn
+    leaves = [step for step in made.drive(Walk(entry, path="f", start=start, stop=stop)) if isinstance(step, Leaf)]
+    wanted = range(max(start, 0), entry.size if stop is None else min(stop, entry.size))
+    expected, offset = [], 0
+    for number, size in enumerate(sizes):
+        if any(byte in wanted for byte in range(offset, offset + size)):
+            expected.append((bytes([number]) * size, offset, size))
+        offset += size
+    assert [(made.blocks[leaf.cid], leaf.offset, leaf.size) for leaf in leaves] == expected
+
+
+def test_every_range_of_a_file_of_one_leaf_and_of_an_empty_one():
+    made = MemoryTree()
+    for size in (0, 1, 3):
+        entry = made.file("f", bytes(size))
+        for start in range(-1, 5):
+            for stop in (None, *range(-1, 5)):
+                leaves = [step for step in made.drive(Walk(entry, start=start, stop=stop)) if isinstance(step, Leaf)]
+                assert len(leaves) == bool(set(range(size)[max(start, 0) : None if stop is None else max(stop, 0)]))
+
+
+def test_order_is_looked_at_in_each_large_directory_alone():
+    """Two directories of pieces beside each other: the names of the second begin anew."""
+    made = MemoryTree()
+    large = [made.directory(name, (made.file(f"{name}{number:04}", b"x") for number in range(1100))) for name in ("z", "a")]
+    root = made.directory("", [large[0]._replace(name="1"), large[1]._replace(name="2")])
+    assert sum(isinstance(step, EnterFile) for step in made.drive(Walk(root))) == 2200
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,9 @@ def test_a_skip_behind_a_supplied_node_forgets_the_node(tree):
     need = walk.step()
     walk.supply(Block(need.cid, made.blocks[need.cid]))
     walk.skip()
-    assert next(steps).path == "void"
+    assert [(type(step).__name__, getattr(step, "path", "")) for step in steps] == [
+        ("EnterDir", "void"), ("LeaveDir", "void"), ("EnterFile", "x"), ("Leaf", ""), ("LeaveFile", "x"), ("LeaveDir", ""),
+    ]  # fmt: skip
 
 
 def test_the_rest_of_a_directory_can_be_skipped(tree):
@@ -166,6 +168,13 @@ def test_wide_directories_in_one_another_end_before_the_memory_does(depth, width
 def test_usual_trees_are_far_from_that_bound():
     root, blocks = wide_and_deep(25, 1000, "a name of usual length.txt")
     assert sum(1 for _ in unfold(root, blocks)) == 25 * 1002 + 2
+
+
+def test_pieces_may_be_eight_deep_and_no_deeper():
+    eight, nine = hostile_manifests.nested_shards(8), hostile_manifests.nested_shards(9)
+    assert sum(isinstance(step, EnterFile) for step in unfold(eight.root, eight.blocks)) == 9
+    with pytest.raises(LimitExceeded, match="more than 8 deep"):
+        list(unfold(nine.root, nine.blocks))
 
 
 def test_tiny_leaves_have_a_bound(monkeypatch):

@@ -210,6 +210,13 @@ def test_a_smaller_bound_may_be_asked_for():
         dagcbor.decode(b"\x42ab", bytes_max=2)
 
 
+def test_keys_count_as_items():
+    most = {f"{number:04x}": 0 for number in range(32_767)}  # and the map itself: 65,535
+    assert dagcbor.decode(dagcbor.encode(most)) == most
+    with pytest.raises(LimitExceeded, match="items"):
+        dagcbor.decode(dagcbor.encode(most | {"8000": 0, "8001": 0}))
+
+
 def test_tuples_are_lists():
     assert dagcbor.encode((1, ("a",))) == dagcbor.encode([1, ["a"]])
 
