@@ -161,6 +161,7 @@ def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], buffer: 
             raise PeerProtocolError(f"{peer} sent a run whose sizes do not add up", peer=peer)
     else:
         _fill(response, view[HEADER_BYTES:length], peer)
+        answer = Answer(wants, peer)
         parse(answer, view[:length], peer)
     return Arrival(buffer, answer.blocks, answer.missing)
 

@@ -152,7 +152,7 @@ def test_a_source_that_was_never_there_ends_in_time(wherry, share, tmp_path):
         (("get", "Qm" + "x" * 44), 5),
         (("get", "wherry:!!"), 5),
         (("add", "/nonexistent/x"), 6),
-        (("cat", "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku0"), 5),
+        (("stat", "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku0"), 5),
         (("config", "check", "--config", "/nonexistent/x"), 3),
         (("plugins", "info", "nosuch"), 4),
     ],

@@ -305,9 +305,9 @@ def test_a_share_that_never_got_ready_did_not_end_well(start):
 LISTER = """
     class fake:
         async def ls(self, what, *, sources):
-            fields = dict(name="n" * 100, kind="file", size=1, cid=None, executable=False, mtime=None, target=None, entries=None)
+            fields = dict(kind="file", size=1, cid=None, executable=False, mtime=None, target=None, entries=None)
             for _ in range(100000):
-                yield LsEntry(**fields)
+                yield LsEntry(name="n" * 100, **fields)
         async def cat(self, what, *, sources, offset, length):
             for _ in range(1000):
                 yield bytes(100000)

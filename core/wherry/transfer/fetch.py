@@ -203,7 +203,8 @@ class Fetcher:
     def _count(self, source: Source) -> Callable[[int, int], None]:
         def count(blocks: int, size: int) -> None:
             self.wire_bytes += size
-            self._scheduler.succeeded(source, blocks, size)
+            if blocks:
+                self._scheduler.succeeded(source, time.monotonic(), blocks, size)
 
         return count
 

@@ -33,6 +33,7 @@ class Source:
     failures: int = 0  # one after the other
     rest_until: float = 0.0
     dead_since: float = 0.0
+    good_at: float = 0.0  # when it last was of use
     reason: str = "was not asked yet"  # why it is of no use now
     blocks: int = 0
     bytes: int = 0
@@ -53,7 +54,7 @@ class Scheduler(Generic[J]):
     """Jobs waiting and sources to ask. Times are seconds of one steady clock."""
 
     def __init__(self, addresses: list[str], *, now: float, rng: random.Random, wait_s: float = WAIT_S) -> None:
-        self.sources = [Source(address, dead_since=now) for address in addresses]
+        self.sources = [Source(address, dead_since=now, good_at=now) for address in addresses]
         self._queue: deque[Task[J]] = deque()
         self._rng = rng
         self._wait_s = wait_s
@@ -90,15 +91,17 @@ class Scheduler(Generic[J]):
 
     def connected(self, source: Source, now: float) -> None:
         """A connection was made."""
+        if not source.reached:
+            source.good_at = now
         source.alive = source.reached = True
-        source.failures = 0
-        source.reason = ""
 
-    def succeeded(self, source: Source, blocks: int, count: int) -> None:
+    def succeeded(self, source: Source, now: float, blocks: int, count: int) -> None:
         """Blocks arrived, ``count`` bytes of them."""
         source.blocks += blocks
         source.bytes += count
         source.failures = 0
+        source.reason = ""
+        source.good_at = now
 
     def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False) -> float:
         """A connection failed or could not be made; gives the seconds to rest before the next try."""
@@ -147,7 +150,7 @@ class Scheduler(Generic[J]):
         """
         for task in self._queue:
             able = [source for source in self.sources if self._may_ask(source, task) and not source.denied]
-            if any(source.alive or now - source.dead_since < self._patience(source) for source in able):
+            if any(self._hopeful(source, now) for source in able):
                 continue
             if not any(source.reached for source in self.sources):
                 return "unreached"
@@ -156,8 +159,13 @@ class Scheduler(Generic[J]):
             return "lost" if able else "absent"
         return None
 
-    def _patience(self, source: Source) -> float:
-        return self._wait_s if source.reached else min(FIRST_SOURCE_S, self._wait_s)
+    def _hopeful(self, source: Source, now: float) -> bool:
+        """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long."""
+        if not source.reached:
+            return now - source.dead_since < min(FIRST_SOURCE_S, self._wait_s)
+        if source.alive and not source.failures:
+            return True
+        return now - max(source.good_at, source.dead_since if not source.alive else 0.0) < self._wait_s
 
     def first_waiting(self) -> J | None:
         """Gives the job at the head, to name what is missing."""
