@@ -395,6 +395,11 @@ def test_ls_prints_names_safely(capsys):
     assert capsys.readouterr().out.splitlines() == ["a\\x1b[2J\\u202e", "bin/", "link@", "run*", "old"]
 
 
+def test_ls_of_a_file_that_has_no_name_shows_what_was_asked_for(capsys):
+    assert go(FakeSession(ls=[entry("")]), "ls", str(LEAF)) == 0
+    assert capsys.readouterr().out == f"{LEAF}\n"
+
+
 def test_ls_long(capsys):
     assert go(FakeSession(ls=ENTRIES), "ls", "-l", "x") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,8 +41,10 @@ def ls(
                 if out.as_json:
                     await write_json(out, what, entries)
                 else:
+                    show = long_line if long else short_line
                     async for entry in entries:
-                        out.line(long_line(out, entry) if long else short_line(out, entry))
+                        # A file that was asked for by its CID has no name.
+                        out.line(show(out, entry if entry.name else replace(entry, name=what.rpartition("/")[2])))
 
     run.drive(work)
 
