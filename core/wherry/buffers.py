@@ -60,7 +60,7 @@ class BufferPool:
 
     async def lend(self) -> Buffer:
         """Takes a buffer; waits in turn without blocking the loop. Cancelled, it takes none."""
-        import asyncio  # noqa: PLC0415  # `add` uses this pool and no event loop, whose import costs 45 ms
+        import asyncio  # `add` uses this pool and no event loop, whose import costs 45 ms
 
         with self._lock:
             if not self._waiting and (buffer := self._take_now()) is not None:

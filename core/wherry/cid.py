@@ -9,7 +9,7 @@ about one.
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Self
 
 from wherry.errors import CIDError
 from wherry.limits import CID_TEXT_CHARS_MAX
@@ -32,7 +32,16 @@ _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 _SHIFTS: Final = tuple(range(280, -1, -10))
 _TO_INT: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits of int(text, 32)
 _LETTERS: Final = frozenset(_ALPHABET)
-_OTHER_BASES: Final = {"Q": "CIDv0", "z": "base58btc", "f": "base16", "F": "base16 upper", "B": "base32 upper", "k": "base36", "m": "base64", "u": "base64url"}
+_OTHER_BASES: Final = {
+    "Q": "CIDv0",
+    "z": "base58btc",
+    "f": "base16",
+    "F": "base16 upper",
+    "B": "base32 upper",
+    "k": "base36",
+    "m": "base64",
+    "u": "base64url",
+}
 
 
 class CID(bytes):
@@ -40,11 +49,11 @@ class CID(bytes):
 
     __slots__ = ()
 
-    def __new__(cls, binary: bytes) -> CID:
+    def __new__(cls, binary: bytes) -> Self:
         """Takes a binary CID from anywhere. Raises CIDError unless it is exactly one that wherry takes."""
         if len(binary) == BINARY_BYTES and bytes(binary[:4]) in _CODEC_OF:
             return bytes.__new__(cls, binary)
-        raise _explain_binary(bytes(binary[:BINARY_BYTES + 1]), len(binary))
+        raise _explain_binary(bytes(binary[: BINARY_BYTES + 1]), len(binary))
 
     @classmethod
     def of(cls, codec: int, data: Bytes) -> CID:
@@ -111,10 +120,12 @@ def _explain_text(text: str) -> CIDError:
         return CIDError(f"CID: {len(text)} characters, at most {CID_TEXT_CHARS_MAX} are read")
     shown = ascii(text)
     if text[0] in _OTHER_BASES and text.isalnum():
-        return CIDError(f"CID {shown}: {_OTHER_BASES[text[0]]} is not taken", hint="convert it to version 1, base32 (`ipfs cid base32`)")
+        return CIDError(
+            f"CID {shown}: {_OTHER_BASES[text[0]]} is not taken", hint="convert it to version 1, base32 (`ipfs cid base32`)"
+        )
     if text[0] != "b":
         return CIDError(f"CID {shown}: does not begin with a known base", hint="a CID looks like bafyrei... or bafkrei...")
     stray = next((c for c in text if c not in _LETTERS), None)
     if stray is not None:
-        return CIDError(f"CID {shown}: {ascii(stray)} is no base32 digit", hint="CIDs are lower case, without spaces")
+        return CIDError(f"CID {shown}: {stray!a} is no base32 digit", hint="CIDs are lower case, without spaces")
     return CIDError(f"CID {shown}: {len(text)} characters, must be {_TEXT_CHARS}", hint="copy it again, in full")

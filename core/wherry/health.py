@@ -63,7 +63,12 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
 def _modes(home: Home) -> Check:
     mode = stat.S_IMODE(os.stat(home.path).st_mode)
     if mode & 0o077:
-        return Check(name="permissions", status="warn", detail=f"{home.path} is open to others ({mode:04o})", hint=f"chmod 700 {home.path}")
+        return Check(
+            name="permissions",
+            status="warn",
+            detail=f"{home.path} is open to others ({mode:04o})",
+            hint=f"chmod 700 {home.path}",
+        )
     return Check(name="permissions", status="ok", detail=f"{mode:04o}")
 
 
@@ -87,7 +92,9 @@ def _file_system(home: Home) -> Check:
 def _space(home: Home) -> Check:
     free = free_bytes(str(home.path))
     status = "ok" if free >= _FREE_MIN else "warn"
-    return Check(name="space", status=status, detail=f"{format_size(free)} free", hint=None if status == "ok" else "free some space")
+    return Check(
+        name="space", status=status, detail=f"{format_size(free)} free", hint=None if status == "ok" else "free some space"
+    )
 
 
 def _direct() -> Check:
@@ -100,8 +107,12 @@ def _root(row: RootRow, store: Store) -> Check:
         known = bool(store.blocks([row.cid])) or bool(store.find([row.cid])[0])
         if known:
             return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")
-        return Check(name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again")
-    return Check(name="root", status="warn", detail=f"{row.path} is gone; {row.cid} cannot be served from it", hint="restore it")
+        return Check(
+            name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again"
+        )
+    return Check(
+        name="root", status="warn", detail=f"{row.path} is gone; {row.cid} cannot be served from it", hint="restore it"
+    )
 
 
 class _Rereading:

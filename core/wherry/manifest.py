@@ -138,7 +138,10 @@ def file_block(links: list[CID], sizes: list[int]) -> Block:
 
 def dir_block(entries: list[Entry]) -> Block:
     """Writes a directory node; ``entries`` are sorted by name."""
-    body = [_file_bytes(entry) if entry.kind == FILE and entry.attrs == PLAIN else dagcbor.encode(_entry_value(entry)) for entry in entries]
+    body = [
+        _file_bytes(entry) if entry.kind == FILE and entry.attrs == PLAIN else dagcbor.encode(_entry_value(entry))
+        for entry in entries
+    ]
     return named(DAG_CBOR, b"".join([b"\xa2", _WHERRY, _DIR_1, _ENTRIES, dagcbor.head(4, len(entries)), *body]))
 
 

@@ -15,14 +15,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from wherry import health
 from wherry.chunking import parse_chunker
 from wherry.cid import CID
-from wherry.errors import UsageError, WherryError
+from wherry.errors import UsageError
 from wherry.limits import TREE_ENTRIES_MAX
 from wherry.manifest import DIR, FILE
 from wherry.observe import Progress
@@ -47,23 +46,24 @@ from wherry.transfer.fetch import Fetcher
 from wherry.transfer.get import check_bounds
 from wherry.transfer.into import Fill, fill_target, plan_target
 from wherry.transfer.pace import paced
+from wherry.transfer.running import running
 from wherry.transfer.select import Guard, Selection
 from wherry.transfer.serve import serving
 from wherry.transfer.tree import Nodes
 from wherry.wiring import Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from pathlib import Path
 
     from wherry.config import Config
     from wherry.manifest import Entry
     from wherry.observe import Event, Observe
     from wherry.results import Check
     from wherry.store.store import Store
+    from wherry.transfer.scheduler import Source
     from wherry.transfer.select import Links, Names
     from wherry.transfer.serve import Serving
-
-T = TypeVar("T")
 
 NOWHERE = "null:"
 _DIFFERENCES_MAX = 10_000  # listed; more are counted
@@ -140,7 +140,9 @@ class Session:
 
         def progress() -> Progress:
             tally = run.tally
-            return Progress(verb="add", phase="hash", bytes_done=tally.bytes, bytes_total=tally.bytes_total, files_done=tally.files)
+            return Progress(
+                verb="add", phase="hash", bytes_done=tally.bytes, bytes_total=tally.bytes_total, files_done=tally.files
+            )
 
         working = asyncio.ensure_future(in_thread(lambda: run.run(path, words)))
         try:
@@ -172,7 +174,9 @@ class Session:
             await self.add(path)
         public = self.config.serve.allow_public if allow_public is None else allow_public
         async with serving(
-            listen or self.config.serve.listen, lambda address: self._wiring.transport(address, allow_public=public), self._store
+            listen or self.config.serve.listen,
+            lambda address: self._wiring.transport(address, allow_public=public),
+            self._store,
         ) as opened:
             yield opened
 
@@ -202,7 +206,7 @@ class Session:
         began = time.monotonic()
         options = self.config.get
         cid, addresses, name = self._source(what, sources)
-        target = os.path.abspath(os.path.expanduser(output or name or str(cid))) if output != NOWHERE else NOWHERE
+        target = NOWHERE if output == NOWHERE else _absolute(output or name or str(cid))
         fetcher = self._fetcher(addresses, wait_s, observe)
         nodes = Nodes(self._store, fetcher)
         selection = Selection(include, exclude)
@@ -216,37 +220,41 @@ class Session:
             root = await nodes.root(cid)
             check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
             if dry_run:
-                return await plan_target(fill, cid, root, target, self._wiring.transport, addresses)
+                return await plan_target(fill, cid, root, target, transport_of=self._wiring.transport, addresses=addresses)
             async with paced(observe, fill.progress):
                 size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
             return GetResult(
                 cid=str(cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes, seconds=time.monotonic() - began,
-                sources=[SourceReport(address=s.address, bytes=s.bytes, blocks=s.blocks, errors=s.errors) for s in fetcher.sources],
+                sources=[_report(source) for source in fetcher.sources],
             )  # fmt: skip
 
         try:
-            return await self._fetching(fetcher, work)
+            async with running(fetcher):
+                return await work()
         finally:
             await in_thread(fill.close)
 
-    async def cat(self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def cat(
+        self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Gives the bytes of ``CID[/PATH]``, verified, in order, a leaf at a time."""
-        async with self._reading(what, sources) as (nodes, fetcher, entry):
-            async with aclosing(read.content(nodes, self._store, fetcher, entry, offset=offset, length=length)) as pieces:  # type: ignore[type-var]  # an async generator
-                async for piece in pieces:
-                    yield piece
+        async with (
+            self._reading(what, sources) as (nodes, fetcher, entry),
+            aclosing(read.content(nodes, self._store, fetcher, entry, offset=offset, length=length)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
 
-    async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncIterator[LsEntry]:
+    async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncGenerator[LsEntry, None]:
         """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
-        async with self._reading(what, sources) as (nodes, _, root):
-            async with aclosing(read.entries(nodes, root)) as found:  # type: ignore[type-var]  # an async generator
-                async for entry in found:
-                    mtime = entry.attrs.mtime
-                    yield LsEntry(
-                        name=entry.name, kind=read.shape(entry), size=entry.size, cid=str(entry.cid) if not entry.target else None,
-                        executable=entry.attrs.executable, mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
-                        target=entry.target or None, entries=entry.entries - 1 if entry.kind == DIR else None,
-                    )  # fmt: skip
+        async with self._reading(what, sources) as (nodes, _, root), aclosing(read.entries(nodes, root)) as found:
+            async for entry in found:
+                mtime = entry.attrs.mtime
+                yield LsEntry(
+                    name=entry.name, kind=read.shape(entry), size=entry.size, cid=str(entry.cid) if not entry.target else None,
+                    executable=entry.attrs.executable, mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
+                    target=entry.target or None, entries=entry.entries - 1 if entry.kind == DIR else None,
+                )  # fmt: skip
 
     async def stat(self, what: str, *, sources: Sequence[str] = ()) -> Stat:
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
@@ -258,21 +266,26 @@ class Session:
             blocks, chunk = await read.leaves_of(nodes, entry)
             held = await in_thread(lambda: bool(self._store.state.roots(cid)))
             return Stat(
-                cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size, files=1 if entry.kind == FILE else None,
+                cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size,
+                files=1 if entry.kind == FILE else None,
                 entries=entry.entries - 1 if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
             )  # fmt: skip
 
-    async def verify(self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> VerifyResult:
+    async def verify(
+        self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
+    ) -> VerifyResult:
         """Compares the file or directory at ``path`` with ``CID[/PATH]``, reading all of it."""
         began = time.monotonic()
-        place = os.path.abspath(path)
+        place = _absolute(path)
         differences: list[DifferenceReport] = []
         more = 0
         async with self._reading(what, sources) as (nodes, _, entry):
             run = Comparison(nodes, self._wiring.pool)
 
             def progress() -> Progress:
-                return Progress(verb="verify", phase="verify", bytes_done=run.bytes, bytes_total=entry.size, files_done=run.files)
+                return Progress(
+                    verb="verify", phase="verify", bytes_done=run.bytes, bytes_total=entry.size, files_done=run.files
+                )
 
             async with paced(observe, progress):
                 async for found in run.differences(entry, place):
@@ -308,7 +321,9 @@ class Session:
     def _source(self, what: str, sources: Sequence[str]) -> tuple[CID, list[str], str | None]:
         cid, ticket, path = self._parse(what)
         if path:
-            raise UsageError("get takes a CID without a path", hint="choose parts of a dataset with --include, or use `wherry cat`")
+            raise UsageError(
+                "get takes a CID without a path", hint="choose parts of a dataset with --include, or use `wherry cat`"
+            )
         return cid, self._addresses(sources, ticket), ticket.name if ticket else None
 
     def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
@@ -323,20 +338,12 @@ class Session:
     def _fetcher(self, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
         wait = self.config.get.wait if wait_s is None else wait_s
         return Fetcher(
-            addresses, lambda address: self._wiring.transport(address).connect(address), self._wiring.pool, wait_s=wait, observe=_quiet(observe)
+            addresses,
+            lambda address: self._wiring.transport(address).connect(address),
+            self._wiring.pool,
+            wait_s=wait,
+            observe=_quiet(observe),
         )
-
-    async def _fetching(self, fetcher: Fetcher, work: Callable[[], Awaitable[T]]) -> T:
-        """Runs ``work`` while the fetcher fetches, and gives one error where several came at once."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = group.create_task(fetcher.run())
-                try:
-                    return await work()
-                finally:
-                    running.cancel()
-        except BaseExceptionGroup as problems:
-            raise _worst(problems) from problems
 
     @asynccontextmanager
     async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
@@ -344,17 +351,13 @@ class Session:
         cid, ticket, path = self._parse(what)
         fetcher = self._fetcher(self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher)
-        try:
-            async with AsyncExitStack() as stack:
-                group = await stack.enter_async_context(asyncio.TaskGroup())
-                running = group.create_task(fetcher.run())
-                try:
-                    entry = (await nodes.root(cid)).entry
-                    yield nodes, fetcher, await nodes.find(entry, path) if path else entry
-                finally:
-                    running.cancel()
-        except BaseExceptionGroup as problems:
-            raise _worst(problems) from problems
+        async with running(fetcher):
+            entry = (await nodes.root(cid)).entry
+            yield nodes, fetcher, await nodes.find(entry, path) if path else entry
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _quiet(observe: Observe | None) -> Observe:
@@ -364,17 +367,5 @@ def _quiet(observe: Observe | None) -> Observe:
     return observe or nobody
 
 
-def _worst(problems: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Picks what to raise of several errors: a bug first, then wherry's own, the one that explains most."""
-    flat: list[BaseException] = []
-    stack: list[BaseException] = [problems]
-    while stack:
-        problem = stack.pop()
-        if isinstance(problem, BaseExceptionGroup):
-            stack.extend(problem.exceptions)
-        else:
-            flat.append(problem)
-    bugs = [problem for problem in flat if not isinstance(problem, WherryError | asyncio.CancelledError)]
-    own = [problem for problem in flat if isinstance(problem, WherryError)]
-    return (bugs or own or flat)[0]
-
+def _report(source: Source) -> SourceReport:
+    return SourceReport(address=source.address, bytes=source.bytes, blocks=source.blocks, errors=source.errors)

@@ -61,44 +61,51 @@ class Session:
     @classmethod
     @contextmanager
     def open(
-        cls, *, home: Path | None = None, config: Path | None = None, environ: Mapping[str, str] | None = None, verb: str = "python",
+        cls,
+        *,
+        home: Path | None = None,
+        config: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        verb: str = "python",
         overrides: Mapping[str, str] | None = None,
-    ) -> Iterator[Session]:  # fmt: skip
+    ) -> Iterator[Session]:
         """See `wherry.session.Session.open`."""
         loop = _Loop()
         try:
-            with _entered(loop, AsyncSession.open(home=home, config=config, environ=environ, verb=verb, overrides=overrides)) as session:
+            with _entered(
+                loop, AsyncSession.open(home=home, config=config, environ=environ, verb=verb, overrides=overrides)
+            ) as session:
                 yield cls(loop, session)
         finally:
             loop.close()
 
-    def add(self, path: str, **options: Any) -> AddResult:  # noqa: ANN401  # handed on: the async method says what they are
+    def add(self, path: str, **options: Any) -> AddResult:  # handed on: the async method says what they are
         """See `wherry.session.Session.add`."""
         return self._loop.wait(self._session.add(path, **options))
 
-    def get(self, what: str, **options: Any) -> GetResult | GetPlan:  # noqa: ANN401  # as above
+    def get(self, what: str, **options: Any) -> GetResult | GetPlan:  # as above
         """See `wherry.session.Session.get`."""
         return self._loop.wait(self._session.get(what, **options))
 
     @contextmanager
-    def serve(self, *args: Any, **options: Any) -> Iterator[list[str]]:  # noqa: ANN401  # as above
+    def serve(self, *args: Any, **options: Any) -> Iterator[list[str]]:  # as above
         """Serves while the context lasts; gives the addresses. See `wherry.session.Session.serve`."""
         with _entered(self._loop, self._session.serve(*args, **options)) as serving:
             yield serving.listen
 
-    def cat(self, what: str, **options: Any) -> Iterator[bytes]:  # noqa: ANN401  # as above
+    def cat(self, what: str, **options: Any) -> Iterator[bytes]:  # as above
         """See `wherry.session.Session.cat`."""
         return self._each(self._session.cat(what, **options))
 
-    def ls(self, what: str, **options: Any) -> Iterator[LsEntry]:  # noqa: ANN401  # as above
+    def ls(self, what: str, **options: Any) -> Iterator[LsEntry]:  # as above
         """See `wherry.session.Session.ls`."""
         return self._each(self._session.ls(what, **options))
 
-    def stat(self, what: str, **options: Any) -> Stat:  # noqa: ANN401  # as above
+    def stat(self, what: str, **options: Any) -> Stat:  # as above
         """See `wherry.session.Session.stat`."""
         return self._loop.wait(self._session.stat(what, **options))
 
-    def verify(self, what: str, path: str, **options: Any) -> VerifyResult:  # noqa: ANN401  # as above
+    def verify(self, what: str, path: str, **options: Any) -> VerifyResult:  # as above
         """See `wherry.session.Session.verify`."""
         return self._loop.wait(self._session.verify(what, path, **options))
 

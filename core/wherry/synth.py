@@ -40,7 +40,9 @@ class Synth:
         except ValueError:
             self.size = -1
         if match is None or not 0 <= self.size <= TREE_BYTES_MAX:
-            raise UsageError(f"{address!r} is no generated source", hint="write synth://SIZE?seed=N, such as synth://4GiB?seed=1")
+            raise UsageError(
+                f"{address!r} is no generated source", hint="write synth://SIZE?seed=N, such as synth://4GiB?seed=1"
+            )
         self.seed = int(match[2] or 0)
         self.address = f"synth://{self.size}?seed={self.seed}"
         self._pattern = _pattern(self.seed)

@@ -209,11 +209,11 @@ class DiskCache(Cache):
             if not row.inside:
                 self._files.remove(row.cid)
 
-    def has_many(self, cids: Sequence[CID]) -> list[bool]:
-        """Tells which blocks the index knows."""
+    def sizes(self, cids: Sequence[CID]) -> list[int | None]:
+        """Gives the sizes of the blocks that the index knows."""
         with self._mapped("reading"), self._lock:
             held = self._index.find(cids)
-        return [cid in held for cid in cids]
+        return [held[cid].size if cid in held else None for cid in cids]
 
     def delete_many(self, cids: Sequence[CID]) -> None:
         """Forgets blocks."""

@@ -49,10 +49,11 @@ class MemoryCache(Cache):
                     self._bytes -= len(self._blocks.popitem(last=False)[1])
                     self._evictions += 1
 
-    def has_many(self, cids: Sequence[CID]) -> list[bool]:
-        """Tells which blocks are held."""
+    def sizes(self, cids: Sequence[CID]) -> list[int | None]:
+        """Gives the sizes of what is held."""
         with self._lock:
-            return [cid in self._blocks for cid in cids]
+            found = [self._blocks.get(cid) for cid in cids]
+        return [None if data is None else len(data) for data in found]
 
     def delete_many(self, cids: Sequence[CID]) -> None:
         """Forgets blocks."""

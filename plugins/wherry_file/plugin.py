@@ -22,7 +22,7 @@ class FileOptions:
 def build_file(options: FileOptions, env: Env) -> Transport:
     """Makes the transport."""
     del options, env
-    from wherry_file.transport import FileTransport  # noqa: PLC0415  # importing a plugin costs nothing; using it does
+    from wherry_file.transport import FileTransport  # importing a plugin costs nothing; using it does
 
     return FileTransport()
 

@@ -36,7 +36,7 @@ class _PacedSocket(socket.socket):
         self._since = time.monotonic()
         self._got = 0
 
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:  # noqa: ANN401  # as socket.socket has it
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:  # as socket.socket has it
         """Receives; raises TimeoutError at the end of a window with too few bytes."""
         count = super().recv_into(*args, **kwargs)
         self._got += count
@@ -114,7 +114,9 @@ def exchange(line: Line, wants: Sequence[Want], headers: dict[str, str], buffer:
         raise
     except TimeoutError as problem:
         line.close()
-        raise PeerTimeout(f"{peer} was silent or too slow", peer=peer, hint="it is asked again, or another source is") from problem
+        raise PeerTimeout(
+            f"{peer} was silent or too slow", peer=peer, hint="it is asked again, or another source is"
+        ) from problem
     except ConnectionRefusedError as problem:
         line.close()
         raise PeerUnreachable(f"{peer} refuses connections", peer=peer) from problem
@@ -141,7 +143,7 @@ def check_status(status: int, content_type: str | None, peer: str, wanted_type: 
     if status != 200:
         raise PeerProtocolError(f"{peer} answered with status {status}", peer=peer, hint="is it a wherry server?")
     if content_type != wanted_type:
-        raise PeerProtocolError(f"{peer} answered with {ascii(content_type)}", peer=peer, hint="is it a wherry server?")
+        raise PeerProtocolError(f"{peer} answered with {content_type!a}", peer=peer, hint="is it a wherry server?")
 
 
 def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], buffer: Buffer, peer: str) -> Arrival:

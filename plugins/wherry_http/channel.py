@@ -19,7 +19,7 @@ from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Ans
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
@@ -52,9 +52,11 @@ class HttpChannel(Channel):
             except (ValueError, KeyError, TypeError) as problem:
                 raise PeerProtocolError(f"{self._peer} is no wherry server", peer=self._peer) from problem
             if version != PROTOCOL:
-                raise PeerProtocolError(f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer)
+                raise PeerProtocolError(
+                    f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer
+                )
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
         buffer = await lender.lend()
         try:
@@ -70,7 +72,10 @@ class HttpChannel(Channel):
     async def _small(self, wants: Sequence[Want], buffer: Buffer) -> Arrival:
         url = self._base.join(URL(BLOCKS_PATH)).with_query(max=str(len(buffer.view)))
         headers = {"Content-Type": WANTS_TYPE}
-        async with self._mapped(), self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response:
+        async with (
+            self._mapped(),
+            self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response,
+        ):
             check_status(response.status, response.content_type, self._peer)
             length = response.content_length
             if length is None or length > len(buffer.view):
@@ -125,7 +130,9 @@ class HttpChannel(Channel):
             raise PeerTimeout(f"{peer} is silent", peer=peer, hint="check that it runs, and the address") from problem
         except aiohttp.ClientConnectorCertificateError as problem:
             hint = "give the certificate to trust: [transport.http] tls_ca"
-            raise PeerUnreachable(f"{peer} shows a certificate that is not trusted: {problem.certificate_error}", peer=peer, hint=hint) from problem
+            raise PeerUnreachable(
+                f"{peer} shows a certificate that is not trusted: {problem.certificate_error}", peer=peer, hint=hint
+            ) from problem
         except aiohttp.ClientConnectorError as problem:
             hint = "check that it serves, the address, and that the network lets you through"
             raise PeerUnreachable(f"cannot connect to {peer}: {problem.strerror or problem}", peer=peer, hint=hint) from problem

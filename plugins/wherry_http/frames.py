@@ -84,7 +84,11 @@ def plan(found: Sequence[Held | None], bytes_max: int) -> list[Frame]:
             break
         while stop < len(found):
             block = found[stop]
-            if block is None or not block.follows(run[-1]) or size + block.size + HEADER_BYTES + SIZE_BYTES * (len(run) + 2) > left:
+            if (
+                block is None
+                or not block.follows(run[-1])
+                or size + block.size + HEADER_BYTES + SIZE_BYTES * (len(run) + 2) > left
+            ):
                 break
             run.append(block)
             size += block.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  # the types of options are read when a configuration is
 
 from wherry.plugin import Duration, option
 
@@ -15,12 +15,16 @@ class HttpOptions:
     connections: int = option(4, minimum=1, maximum=64, help="connections to one source, each with a request under way")
     connect_timeout: Duration = option(Duration(10.0), help="how long a connection may take to be made")
     idle_timeout: Duration = option(Duration(30.0), help="how long a peer may be silent, or slower than the least rate")
-    keepalive: Duration = option(Duration(15.0), help="how long the server keeps an idle connection, and waits for a request's header")
+    keepalive: Duration = option(
+        Duration(15.0), help="how long the server keeps an idle connection, and waits for a request's header"
+    )
     max_requests: int = option(1100, minimum=1, help="requests that the server answers at a time; beyond, it says 503")
     tls_cert: Path | None = option(None, help="certificate chain (PEM) to serve with TLS")
     tls_key: Path | None = option(None, help="private key (PEM) of tls_cert")
     tls_ca: Path | None = option(None, help="certificates (PEM) to trust when connecting, instead of the system's")
-    token: str | None = option(None, secret=True, env="WHERRY_TOKEN", help="the token that peers must show, and that is shown to them")
+    token: str | None = option(
+        None, secret=True, env="WHERRY_TOKEN", help="the token that peers must show, and that is shown to them"
+    )
 
     def __post_init__(self) -> None:
         """Checks what the types do not."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def build_http(options: HttpOptions, env: Env) -> Transport:
     """Makes the transport."""
-    from wherry_http.transport import HttpTransport  # noqa: PLC0415  # importing a plugin costs nothing; using it does
+    from wherry_http.transport import HttpTransport  # importing a plugin costs nothing; using it does
 
     return HttpTransport(options, allow_public=env.allow_public)
 

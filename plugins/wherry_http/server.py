@@ -66,7 +66,9 @@ class Server:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     @web.middleware
-    async def _gate(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def _gate(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         """Lets in only who may: no browser's page, and whoever shows the token if there is one."""
         if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             raise web.HTTPForbidden(text="this is no place for web pages\n")

@@ -36,7 +36,7 @@ class HttpTransport(Transport):
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
-        from wherry_http.channel import open_channel  # noqa: PLC0415  # a server needs no client
+        from wherry_http.channel import open_channel  # a server needs no client
 
         base = _parse(address)
         if base.port in (None, 0) or not base.host:
@@ -45,8 +45,8 @@ class HttpTransport(Transport):
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
-        """See `SupportsListen.listen`. A public address is refused without TLS, token, or leave (--allow-public, [serve] allow_public)."""
-        from wherry_http.server import Server  # noqa: PLC0415  # a client needs no server
+        """See `SupportsListen.listen`. A public address needs TLS, a token, or leave (``[serve] allow_public``)."""
+        from wherry_http.server import Server  # a client needs no server
 
         base = _parse(address)
         host, port = base.host or "127.0.0.1", base.explicit_port or 0
@@ -89,7 +89,13 @@ def _parse(address: str) -> URL:
         base.port  # noqa: B018  # reading it checks it
     except ValueError as problem:
         raise UsageError(f"address {address!r}: {problem}", hint="write http://HOST:PORT") from problem
-    if base.scheme not in HttpTransport.schemes or base.user or base.path not in ("", "/") or base.query_string or base.fragment:
+    if (
+        base.scheme not in HttpTransport.schemes
+        or base.user
+        or base.path not in ("", "/")
+        or base.query_string
+        or base.fragment
+    ):
         raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint="write http://HOST:PORT")
     return base.with_path("/")
 

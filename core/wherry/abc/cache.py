@@ -42,8 +42,12 @@ class Cache(ABC):
         """
 
     @abstractmethod
+    def sizes(self, cids: Sequence[CID]) -> list[int | None]:
+        """Gives the bytes of each block that is held, and None for the others, without making them recently used."""
+
     def has_many(self, cids: Sequence[CID]) -> list[bool]:
         """Tells which blocks are held, without making them recently used."""
+        return [size is not None for size in self.sizes(cids)]
 
     @abstractmethod
     def delete_many(self, cids: Sequence[CID]) -> None:

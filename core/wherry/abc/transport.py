@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from wherry.buffers import Buffer
@@ -78,7 +78,7 @@ class Channel(ABC):
     parallel: ClassVar[int] = 4  # fetches that core keeps under way at a time
 
     @abstractmethod
-    def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+    def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """Yields the wanted blocks, in any order, each want at most once; a want that is absent is ``missing``.
 
         Core asks for at most BATCH_WANTS_MAX wants and BUFFER_BYTES of known sizes at a time, so one buffer can take the
@@ -137,6 +137,7 @@ class Held(ABC):
 
     def follows(self, other: Held) -> bool:
         """Tells whether this block lies directly behind ``other`` in one file, so that both can be sent as one span."""
+        del other
         return False
 
     def open_span(self) -> Span | None:

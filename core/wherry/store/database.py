@@ -82,7 +82,9 @@ class Database:
         what = f"{self._what} {self.path}: {problem}"
         if name == "SQLITE_FULL":
             return NoSpace(what, hint="free some space and run the same command again")
-        if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or name.startswith(("SQLITE_IOERR", "SQLITE_READONLY")):
+        if name in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM") or name.startswith(
+            ("SQLITE_IOERR", "SQLITE_READONLY")
+        ):
             return Unwritable(what, hint="check the permissions and the disk of wherry's home")
         if name.startswith("SQLITE_BUSY"):
             return StoreError(f"{what} for {_BUSY_S:.0f} s", hint="another wherry process is writing; try again")

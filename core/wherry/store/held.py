@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from wherry.synth import Synth, is_synth
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wherry.abc.cache import Cache
     from wherry.cid import CID
     from wherry.store.index import Place
     from wherry.store.nodes import NodeDB
@@ -35,16 +37,31 @@ class HeldNode(Held):
         view[:] = block.data
 
 
-class HeldBytes(Held):
-    """A block in memory: the empty leaf, or a cached block."""
+class HeldEmpty(Held):
+    """The empty leaf, which everybody has."""
 
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self._data = data
+    size = 0
 
     def read_into(self, view: memoryview) -> None:
-        """Copies the block."""
-        view[:] = self._data
+        """Nothing to do."""
+        del view
+
+
+class HeldCached(Held):
+    """A block of the cache; read, and hashed, when it is sent."""
+
+    def __init__(self, cid: CID, size: int, cache: Cache) -> None:
+        self.size = size
+        self._cid = cid
+        self._cache = cache
+
+    def read_into(self, view: memoryview) -> None:
+        """Reads the block. Raises StoreError if it was forgotten or has rotted since; the cache then forgets it."""
+        data = self._cache.get_many([self._cid])[0]
+        if data is None or len(data) != self.size or hashlib.sha256(data).digest() != self._cid.digest:
+            self._cache.delete_many([self._cid])
+            raise StoreError(f"block {self._cid} is no longer in the cache")
+        view[:] = data
 
 
 class HeldLeaf(Held):

@@ -7,13 +7,13 @@ recorded for a file that has changed since point to nothing. A leaf that lies in
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.cid import CID
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
+    import os
     import sqlite3
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -25,11 +25,15 @@ CREATE TABLE files (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
     cid BLOB, chunker TEXT NOT NULL
 );
-CREATE TABLE leaves (digest BLOB PRIMARY KEY, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE leaves (
+    digest BLOB PRIMARY KEY, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE more_leaves (
     digest BLOB NOT NULL, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (digest, file)
 ) WITHOUT ROWID;
-CREATE TABLE progress (file INTEGER NOT NULL, start INTEGER NOT NULL, digests BLOB NOT NULL, PRIMARY KEY (file, start)) WITHOUT ROWID
+CREATE TABLE progress (
+    file INTEGER NOT NULL, start INTEGER NOT NULL, digests BLOB NOT NULL, PRIMARY KEY (file, start)
+) WITHOUT ROWID
 """
 _AT_ONCE: Final = 256  # values in one query
 DIGEST_BYTES: Final = 32
@@ -93,9 +97,7 @@ class Index:
             return 0
         with self._db.writing() as run:
             first = _reserve(run, len(files))
-            rows = [
-                (number, file.path, *file.signature, file.cid, file.chunker) for number, file in enumerate(files, first)
-            ]
+            rows = [(number, file.path, *file.signature, file.cid, file.chunker) for number, file in enumerate(files, first)]
             run.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?)", rows)
             return _add_leaves(
                 run, [(leaf[0], number, leaf[1], leaf[2]) for number, file in enumerate(files, first) for leaf in file.leaves]
@@ -140,7 +142,7 @@ class Index:
         """Forgets all files and leaves."""
         with self._db.writing() as run:
             for table in ("files", "leaves", "more_leaves", "progress"):
-                run.execute(f"DELETE FROM {table}")  # noqa: S608  # names of our own
+                run.execute(f"DELETE FROM {table}")  # names of our own
 
     # Reading
 

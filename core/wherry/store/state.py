@@ -39,7 +39,9 @@ class StateDB:
     def put_root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
         """Acknowledges that ``path`` holds the content of ``cid``."""
         with self._db.writing() as run:
-            run.execute("INSERT OR REPLACE INTO roots VALUES (?,?,?,?,?)", (cid, path, how, json.dumps(options), int(time.time())))
+            run.execute(
+                "INSERT OR REPLACE INTO roots VALUES (?,?,?,?,?)", (cid, path, how, json.dumps(options), int(time.time()))
+            )
 
     def drop_root(self, cid: CID, path: str) -> None:
         """Forgets that ``path`` holds ``cid``."""

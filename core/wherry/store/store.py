@@ -9,7 +9,7 @@ from wherry.abc.transport import BlockSource, Held
 from wherry.block import EMPTY_LEAF, Block, checked
 from wherry.cid import RAW
 from wherry.errors import IntegrityError
-from wherry.store.held import HeldBytes, HeldLeaf, HeldNode
+from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -52,18 +52,21 @@ class Store(BlockSource):
         places = self.index.locate([cid.digest for cid in cids if cid.codec == RAW])
         nodes = self.nodes.sizes([cid for cid in cids if cid.codec != RAW or cid.digest not in places])
         absent = [cid for cid in cids if cid not in nodes and cid.digest not in places]
-        cached = self._cached(absent) if absent else {}
+        cache = self.cache if absent else None
+        cached: dict[CID, Held] = {}
+        if cache is not None:
+            sizes = zip(absent, cache.sizes(absent), strict=True)
+            cached = {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
         return [self._held(cid, places, nodes, cached) for cid in cids]
 
-    def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Block]) -> Held | None:
+    def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Held]) -> Held | None:
         if cid.codec == RAW and cid.digest in places:
             return HeldLeaf(cid, places[cid.digest], hashed=self._hashed)
         if cid in nodes:
             return HeldNode(cid, nodes[cid], self.nodes)
         if cid == EMPTY_LEAF:
-            return HeldBytes(b"")
-        block = cached.get(cid)
-        return HeldBytes(block.data) if block else None
+            return HeldEmpty()
+        return cached.get(cid)
 
     def blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Reads nodes, or small blocks, that are held; verified. Leaves in files are for `find`."""

@@ -312,7 +312,6 @@ class Add:
             self.tally.warn(f"{item.path!r} points out of the tree; `get` refuses it unless --links skip or keep is given")
 
 
-
 def _groups(seen: Iterable[Seen], count: int) -> Iterator[list[Seen]]:
     """Cuts what comes into lists of at most ``count``."""
     iterator = iter(seen)

@@ -18,7 +18,7 @@ from wherry.manifest import DIR
 from wherry.store.index import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from wherry.buffers import BufferPool
     from wherry.manifest import Entry
@@ -55,7 +55,7 @@ class Comparison:
         self.files = 0
         self.bytes = 0
 
-    async def differences(self, root: Entry, path: str) -> AsyncIterator[Difference]:
+    async def differences(self, root: Entry, path: str) -> AsyncGenerator[Difference, None]:
         """Gives each difference between the tree of ``root`` and what lies at ``path``. Raises what fetching nodes does."""
         running: deque[asyncio.Task[list[Difference]]] = deque()
         stretches: list[_Stretch] = []
@@ -81,7 +81,7 @@ class Comparison:
             if running:
                 await asyncio.wait(running)
 
-    async def _walk(self, root: Entry, path: str) -> AsyncIterator[Difference | _Stretch]:
+    async def _walk(self, root: Entry, path: str) -> AsyncGenerator[Difference | _Stretch, None]:
         walk = Walk(root)
         present: list[int] = []  # entries of each open directory that are there
         leaves: list[Leaf] = []

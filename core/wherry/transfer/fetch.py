@@ -42,12 +42,15 @@ class _Reconnect(Exception):
 class Fetcher:
     """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
 
-    def __init__(self, addresses: Sequence[str], connect: Connect, pool: BufferPool, *, wait_s: float, observe: Observe) -> None:
+    def __init__(
+        self, addresses: Sequence[str], connect: Connect, pool: BufferPool, *, wait_s: float, observe: Observe
+    ) -> None:
         self._connect = connect
         self._pool = pool
         self._observe = observe
         self._wait_s = wait_s
-        self._scheduler: Scheduler[Job] = Scheduler(list(addresses), now=time.monotonic(), rng=random.Random(), wait_s=wait_s)
+        rng = random.Random()  # noqa: S311  # jitter is no secret
+        self._scheduler: Scheduler[Job] = Scheduler(list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s)
         self._bell = asyncio.Event()
         self._open_jobs = 0  # leaf jobs not yet done
         self.wire_bytes = 0  # payload received
@@ -137,7 +140,9 @@ class Fetcher:
             except PeerError as problem:
                 reason = problem.message
             if source.alive:
-                self._observe(Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s"))
+                self._observe(
+                    Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
+                )
             seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=for_good)
             self._ring()
             await asyncio.sleep(seconds)
@@ -217,7 +222,7 @@ def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:
 
 
 async def fetch_once(
-    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int], None]
+    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int], None] | None = None
 ) -> tuple[set[int], dict[int, WherryError]]:
     """Asks a channel for a job, settles what arrives; gives the wants that are missing and those that were rejected.
 
@@ -225,7 +230,7 @@ async def fetch_once(
     """
     missing: set[int] = set()
     rejected: dict[int, WherryError] = {}
-    async with aclosing(channel.fetch(job.wants, JobLender(pool, job, peer))) as arrivals:  # type: ignore[type-var]  # an async generator in practice
+    async with aclosing(channel.fetch(job.wants, JobLender(pool, job, peer))) as arrivals:
         async for arrival in arrivals:
             try:
                 if not arrival.settled:
@@ -237,5 +242,6 @@ async def fetch_once(
                 raise arrival.failure
             missing.update(arrival.missing)
             rejected.update(arrival.rejected)
-            count(len(arrival.blocks), sum(laid.stop - laid.start for laid in arrival.blocks))
+            if count is not None:
+                count(len(arrival.blocks) - len(arrival.rejected), sum(laid.stop - laid.start for laid in arrival.blocks))
     return missing, rejected

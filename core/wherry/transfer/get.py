@@ -59,7 +59,9 @@ def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int) -> Non
     What a manifest claims can be relied on: the walk compares every node with its parent's claim.
     """
     if bytes_max is not None and root.size > bytes_max:
-        raise LimitExceeded(f"the dataset has {format_size(root.size)}, at most {format_size(bytes_max)} are taken", hint="raise --max-bytes")
+        raise LimitExceeded(
+            f"the dataset has {format_size(root.size)}, at most {format_size(bytes_max)} are taken", hint="raise --max-bytes"
+        )
     if root.entries > entries_max:
         raise LimitExceeded(f"the dataset has {root.entries} entries, at most {entries_max} are taken")
 
@@ -68,7 +70,15 @@ class Get:
     """One run of `get` into one target. Made and used on one event loop."""
 
     def __init__(
-        self, nodes: Nodes, fetcher: Fetcher, store: Store, pool: BufferPool, *, selection: Selection, guard: Guard, observe: Observe
+        self,
+        nodes: Nodes,
+        fetcher: Fetcher,
+        store: Store,
+        pool: BufferPool,
+        *,
+        selection: Selection,
+        guard: Guard,
+        observe: Observe,
     ) -> None:
         self._nodes = nodes
         self._fetcher = fetcher
@@ -236,7 +246,11 @@ class Get:
             await self._send(self._packer.small(self._pieces))
 
     def _is_done(self, slot: Slot, offset: int, size: int) -> bool:
-        return self._journal is not None and slot.trusted and self._journal.done.covers(slot.base + offset, slot.base + offset + size)
+        return (
+            self._journal is not None
+            and slot.trusted
+            and self._journal.done.covers(slot.base + offset, slot.base + offset + size)
+        )
 
     async def _send(self, pieces: list[Piece]) -> None:
         """Sends a batch through the local stages, and what is left of it to the sources."""
@@ -254,6 +268,6 @@ class Get:
     async def _try(self, channel: Channel, pieces: Sequence[Piece], *, in_place: bool = False) -> LeafJob | None:
         """Asks a local source; gives what it did not have, or not right."""
         attempt = LeafJob(self._sink, pieces, in_place=in_place)
-        await fetch_once(channel, attempt, self._pool, "this machine", lambda blocks, size: None)
+        await fetch_once(channel, attempt, self._pool, "this machine")
         left = [piece for piece, done in zip(pieces, attempt.done, strict=True) if not done]
         return LeafJob(self._sink, left) if left else None

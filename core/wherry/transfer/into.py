@@ -58,7 +58,8 @@ class Fill:
         run = self.run
         alive = sum(source.alive for source in self.fetcher.sources)
         return Progress(
-            verb="get", phase="fetch", bytes_done=run.done_bytes if run else 0, bytes_total=run.count.bytes_total if run else None,
+            verb="get", phase="fetch", bytes_done=run.done_bytes if run else 0,
+            bytes_total=run.count.bytes_total if run else None,
             files_done=run.count.files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
         )  # fmt: skip
 
@@ -88,7 +89,9 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     there = await in_thread(lambda: os.path.lexists(path))
     if there and await _is_complete(fill, cid, root, path):
         return root.entry.size
-    fill.target = target = await in_thread(lambda: Target(path, root.entry, {"cid": str(cid), "selection": fill.selection.identity}))
+    fill.target = target = await in_thread(
+        lambda: Target(path, root.entry, {"cid": str(cid), "selection": fill.selection.identity})
+    )
     fill.recorder = recorder = Recorder(fill.store)
     await run.to_target(root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=path if there else None)
     await in_thread(lambda: _finish(fill, target, recorder, cid, root))
@@ -116,7 +119,7 @@ async def _is_complete(fill: Fill, cid: CID, root: Root, path: str) -> bool:
         problem = f"{path!r} exists"
     else:
         found = Comparison(fill.nodes, fill.pool, trust=fill.store.index).differences(root.entry, path)
-        async with aclosing(found) as differences:  # type: ignore[type-var]  # an async generator
+        async with aclosing(found) as differences:
             first = await anext(differences, None)
         if first is None:
             return True
@@ -124,12 +127,14 @@ async def _is_complete(fill: Fill, cid: CID, root: Root, path: str) -> bool:
     if fill.force:
         return False
     if ours is not None:
-        raise TargetChanged(f"{problem}: it was complete, and was changed since", hint="choose another -o, or give --force to replace it")
+        raise TargetChanged(
+            f"{problem}: it was complete, and was changed since", hint="choose another -o, or give --force to replace it"
+        )
     raise TargetExists(problem, hint="choose another -o, or give --force to replace it")
 
 
 async def plan_target(
-    fill: Fill, cid: CID, root: Root, path: str, transport_of: Callable[[str], Transport], addresses: Sequence[str]
+    fill: Fill, cid: CID, root: Root, path: str, *, transport_of: Callable[[str], Transport], addresses: Sequence[str]
 ) -> GetPlan:
     """Tells what a get would do, writing nothing but manifest nodes into the home."""
     files = size = have = 0

@@ -22,7 +22,9 @@ from wherry.errors import TargetBusy, local_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RECORD: Final = struct.Struct(">QQI")  # start, length, CRC-32 of both; length 0: what stands in the journal before ``start`` is on disk
+_RECORD: Final = struct.Struct(
+    ">QQI"
+)  # start, length, CRC-32 of both; length 0: what stands in the journal before ``start`` is on disk
 _HEADER_BYTES_MAX: Final = 4096
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _SLACK_NS: Final = 2_000_000_000  # between the last write to a part and its record: batches under way when we were killed
@@ -109,7 +111,7 @@ class Journal:
             os.lseek(self._fd, 0, os.SEEK_END)
             return
         text = json.dumps({**self._identity, "boot": _boot()}).encode() + b"\n"
-        pairs = zip(self.done._starts, self.done._ends, strict=True)  # noqa: SLF001  # its own set
+        pairs = zip(self.done._starts, self.done._ends, strict=True)  # its own set
         data = text + b"".join([_record(start, end - start) for start, end in pairs])
         if self._rebooted:
             data += _record(len(data), 0)
@@ -169,7 +171,9 @@ def _open_locked(path: str) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
             os.close(fd)
-            raise TargetBusy(f"another get writes the same target ({path})", hint="wait for it, or choose another -o") from problem
+            raise TargetBusy(
+                f"another get writes the same target ({path})", hint="wait for it, or choose another -o"
+            ) from problem
         if os.fstat(fd).st_nlink:
             return fd
         os.close(fd)  # its owner finished and removed it between our two calls

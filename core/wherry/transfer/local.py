@@ -17,7 +17,7 @@ from wherry.offload import in_thread
 from wherry.safetree import SafeTree
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from wherry.abc.transport import BlockSource, Held, Lender, Want
     from wherry.buffers import Buffer
@@ -31,7 +31,7 @@ class HeldChannel(Channel):
     def __init__(self, source: BlockSource) -> None:
         self._source = source
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
         found = await in_thread(lambda: self._source.find([want.cid for want in wants]))
         yield await _filled(lender, lambda buffer: self._read(buffer, found, wants, lender))
@@ -58,7 +58,8 @@ class HeldChannel(Channel):
 
 class FilesChannel(Channel):
     """Files that lie in a directory under the paths of the dataset, or one file that is the dataset. They prove nothing:
-    like everything they are hashed before they count."""
+    like everything they are hashed before they count.
+    """
 
     parallel = 2
 
@@ -72,7 +73,7 @@ class FilesChannel(Channel):
         """Frees the directory."""
         self._tree.close()
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncIterator[Arrival]:
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`. A manifest node, or a block of unknown size, is always missing here."""
         yield await _filled(lender, lambda buffer: self._read(buffer, wants, lender))
 

@@ -13,7 +13,7 @@ from wherry.manifest import DIR, FILE, LINK
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from wherry.cid import CID
     from wherry.manifest import Entry
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _AHEAD: Final = 6  # leaves read or fetched before they are asked for
 
 
-async def entries(nodes: Nodes, root: Entry) -> AsyncIterator[Entry]:
+async def entries(nodes: Nodes, root: Entry) -> AsyncGenerator[Entry, None]:
     """Gives the entries of a directory in order, or the one file itself; holds one node at a time."""
     walk = Walk(root)
     async for step in nodes.steps(walk):
@@ -34,7 +34,9 @@ async def entries(nodes: Nodes, root: Entry) -> AsyncIterator[Entry]:
                 walk.skip()
 
 
-async def content(nodes: Nodes, store: Store, fetcher: Fetcher, root: Entry, *, offset: int, length: int | None) -> AsyncIterator[bytes]:
+async def content(
+    nodes: Nodes, store: Store, fetcher: Fetcher, root: Entry, *, offset: int, length: int | None
+) -> AsyncGenerator[bytes, None]:
     """Gives the bytes of a file from ``offset``, ``length`` of them at most, leaf by leaf. Raises UsageError, NotFound.
 
     Leaves that were fetched are kept in the cache.
@@ -103,5 +105,5 @@ async def leaves_of(nodes: Nodes, entry: Entry) -> tuple[int | None, int | None]
     if not entry.size:
         return 0, None
     walk = Walk(entry, start=0, stop=1)
-    first = [step.size async for step in nodes.steps(walk) if isinstance(step, Leaf)][0]
+    first = await anext(step.size async for step in nodes.steps(walk) if isinstance(step, Leaf))
     return -(-entry.size // first), first

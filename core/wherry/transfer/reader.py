@@ -56,7 +56,7 @@ def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
                 os.close(fd)
         except OSError as problem:
             return problem.errno or 5, problem.strerror or str(problem), path
-        last = mtime if mtime > ctime else ctime
+        last = max(ctime, mtime)
         rows.append((found.st_dev, found.st_ino, size, mtime, ctime, found.st_mode, last > now, digests))
     return rows
 

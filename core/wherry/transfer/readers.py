@@ -42,7 +42,7 @@ class _Child:
     def __init__(self, leaf_bytes: int) -> None:
         # -I -S: nothing of the user's environment or site-packages is imported
         command = [sys.executable, "-I", "-S", reader.__file__, str(leaf_bytes), str(BUFFER_BYTES)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # our own file
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # our own file
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
         self.batches: deque[Batch] = deque()

@@ -119,7 +119,10 @@ class LargeFile:
         self._since = time.monotonic()
 
     def finish(self, cid: CID | None) -> None:
-        """Says that the file is whole (None: but to be read again by the next add). Its nodes are written first, for a finished file is not read again."""
+        """Says that the file is whole (None: but to be read again by the next add).
+
+        Its nodes are written first, for a finished file is not read again.
+        """
         self.save()
         self._recorder.flush()
         self._store.index.finish(self._file, cid)

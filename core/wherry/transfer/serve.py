@@ -31,7 +31,9 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(addresses: Sequence[str], transport_of: Callable[[str], Transport], source: BlockSource) -> AsyncIterator[Serving]:
+async def serving(
+    addresses: Sequence[str], transport_of: Callable[[str], Transport], source: BlockSource
+) -> AsyncIterator[Serving]:
     """Serves ``source`` on all ``addresses`` until the context is left. Raises UsageError, LocalError."""
     async with AsyncExitStack() as stack:
         found = []

@@ -274,7 +274,9 @@ def _write_all(fd: int, view: memoryview, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
-def settle(sink: Sink, arrival: Arrival, pieces: Sequence[Piece], done: bytearray, *, peer: str, in_place: bool = False) -> None:
+def settle(
+    sink: Sink, arrival: Arrival, pieces: Sequence[Piece], done: bytearray, *, peer: str, in_place: bool = False
+) -> None:
     """Verifies and writes what arrived for ``pieces``; sets ``done`` for each that counts. Notes faults in ``arrival``."""
     arrival.settled = True
     buffer = arrival.buffer
@@ -325,4 +327,3 @@ def _runs(good: list[Laid], pieces: Sequence[Piece]) -> list[list[Laid]]:
                 continue
         runs.append([laid])
     return runs
-

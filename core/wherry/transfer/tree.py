@@ -29,7 +29,7 @@ class Nodes:
         self._at_hand: dict[CID, Block] = {}  # fetched ahead of the walk: at most what fits into one answer
 
     async def get(self, cid: CID, ahead: Sequence[CID] = ()) -> Block:
-        """Gives one node; fetches those ``ahead`` that are absent along with it. Raises BlockNotFound and what fetching does."""
+        """Gives one node; fetches those ``ahead`` that are absent along with it. Raises what fetching does."""
         block = self._at_hand.pop(cid, None) or self._local([cid]).get(cid)
         if block is not None:
             return block
