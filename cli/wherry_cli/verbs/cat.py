@@ -38,7 +38,7 @@ def cat(
         async with run.session("cat", overrides=http_overrides(token_file=token_file)) as session:
             read = session.cat(what, sources=tuple(sources or ()), offset=offset, length=length)
             with closing(PipeWriter()) as writer:
-                async with aclosing(read) as pieces:  # type: ignore[type-var]  # it is an async generator
+                async with aclosing(read) as pieces:
                     async for piece in pieces:
                         await writer.write(piece)
 

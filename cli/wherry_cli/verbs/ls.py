@@ -37,7 +37,7 @@ def ls(
     async def work() -> None:
         async with run.session("ls", overrides=http_overrides(token_file=token_file)) as session:
             out, listed = run.out(), session.ls(what, sources=tuple(sources or ()))
-            async with aclosing(listed) as entries:  # type: ignore[type-var]  # it is an async generator
+            async with aclosing(listed) as entries:
                 if out.as_json:
                     await write_json(out, what, entries)
                 else:
