@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from wherry.abc.transport import Arrival
 from wherry.buffers import ROOM
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry.limits import RATE_BYTES_MIN
+from wherry.limits import BUFFER_BYTES, RATE_BYTES_MIN
 from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, HEADER_BYTES, RUN, SIZE_BYTES, WANTS_TYPE, Answer, encode_wants
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
     from wherry.abc.transport import Want
@@ -27,19 +27,24 @@ if TYPE_CHECKING:
     from wherry_http.options import HttpOptions
 
 
-class _PacedSocket(socket.socket):
-    """A socket that gives up a peer which sends, but slower than the least rate."""
+_HEADERS_BYTES: Final = 256 * 1024  # of an answer besides its body; also what keeps "100 Continue" from going on for ever
 
-    def pace(self, window_s: float) -> None:
-        """Begins to measure."""
-        self._window_s = window_s
-        self._since = time.monotonic()
-        self._got = 0
+
+class _Paced(socket.socket):
+    """A socket that gives up a peer which sends less than the least rate, or more than it was asked for."""
+
+    def pace(self, window_s: float, bytes_max: int) -> None:
+        """Begins to measure, for one answer: the time between two requests is nobody's fault."""
+        self._window_s, self._left = window_s, bytes_max
+        self._since, self._got = time.monotonic(), 0
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:  # as socket.socket has it
-        """Receives; raises TimeoutError at the end of a window with too few bytes."""
+        """Receives; raises TimeoutError at the end of a window with too few bytes, OSError for too many in all."""
         count = super().recv_into(*args, **kwargs)
         self._got += count
+        self._left -= count
+        if self._left < 0:
+            raise OSError("more bytes than were asked for")
         now = time.monotonic()
         if now - self._since > self._window_s:
             if self._got < RATE_BYTES_MIN * self._window_s:
@@ -48,51 +53,87 @@ class _PacedSocket(socket.socket):
         return count
 
 
+class _PacedTLS(_Paced, ssl.SSLSocket):
+    """The same inside TLS; made by the context's ``wrap_socket``."""
+
+
 class Line:
     """One connection that is kept alive; used by one thread at a time, cut by any."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, options: HttpOptions) -> None:
         self._host, self._port, self._tls, self._options = host, port, tls, options
+        if tls is not None:
+            tls.sslsocket_class = _PacedTLS
         self._http: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None  # whatever http.client does with it, so that it can be cut
         self._cut = threading.Event()
         self.used = False
 
     def open(self) -> http.client.HTTPConnection:
-        """Gives the connection, made if there is none. Raises OSError."""
-        if self._http is None:
-            plain = socket.create_connection((self._host, self._port), self._options.connect_timeout)
-            paced: socket.socket = _PacedSocket(plain.family, plain.type, plain.proto, plain.detach())
-            paced.settimeout(self._options.idle_timeout)
-            paced.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                paced = self._tls.wrap_socket(paced, server_hostname=self._host)
-            elif isinstance(paced, _PacedSocket):
-                paced.pace(self._options.idle_timeout)
+        """Gives the connection, made if there is none, and begins to measure its pace. Raises OSError."""
+        if self._http is None or self._http.sock is None:  # none: the peer said that it would close after its answer
+            self.close()
+            sock = self._connected()
             self._http = http.client.HTTPConnection(self._host, self._port)
-            self._http.sock = paced
+            self._http.auto_open = 0  # it would connect without TLS and without a time-out
+            self._http.sock = sock
             self.used = False
-            if self._cut.is_set():
-                self.cut()
+        self._http.sock.pace(self._options.idle_timeout, ROOM + BUFFER_BYTES + _HEADERS_BYTES)
         return self._http
 
-    def cut(self) -> None:
-        """Wakes a thread that is blocked in this connection; it will see an OSError."""
-        self._cut.set()
-        line = self._http
-        if line is not None and line.sock is not None:
+    def _connected(self) -> _Paced:
+        failure: OSError = ConnectionRefusedError("its name has no address")
+        for family, kind, proto, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+            paced = _Paced(family, kind, proto)
             try:
-                line.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:  # already gone
+                self._hold(paced)
+                paced.settimeout(self._options.connect_timeout)
+                paced.connect(address)
+                paced.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tls is None:
+                    paced.settimeout(self._options.idle_timeout)
+                    return paced
+                wrapped = self._tls.wrap_socket(paced, server_hostname=self._host, do_handshake_on_connect=False)
+            except OSError as problem:
+                paced.close()
+                failure = problem
+                continue
+            try:
+                self._hold(wrapped)
+                wrapped.do_handshake()
+                wrapped.settimeout(self._options.idle_timeout)
+            except BaseException:
+                wrapped.close()
+                raise
+            return cast("_PacedTLS", wrapped)
+        raise failure
+
+    def _hold(self, made: socket.socket) -> None:
+        self._socket = made
+        if self._cut.is_set():
+            raise ConnectionAbortedError("cut")
+
+    def cut(self) -> None:
+        """Wakes a thread that is blocked in this connection; it will see an OSError, or the end of the stream."""
+        self._cut.set()
+        held = self._socket
+        if held is not None:
+            try:
+                socket.socket.shutdown(held, socket.SHUT_RDWR)  # SSLSocket's own would let ciphertext pass for plain text
+            except OSError:  # already gone, or not yet connected: `_hold` sees it
                 return
 
     def close(self) -> None:
         """Closes the connection."""
         if self._http is not None:
             self._http.close()
-            self._http = None
+        self._http = None
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
 
 
-_REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+_REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
 def exchange(line: Line, wants: Sequence[Want], headers: dict[str, str], buffer: Buffer, peer: str) -> Arrival:
@@ -155,7 +196,7 @@ def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], buffer: 
     _fill(response, view[:HEADER_BYTES], peer)
     first = answer.header(view[:HEADER_BYTES])
     behind = HEADER_BYTES + SIZE_BYTES * first.wants
-    if first.kind == RUN and HEADER_BYTES + first.length == length and behind <= ROOM:
+    if first.kind == RUN and HEADER_BYTES + first.length == length and behind <= ROOM and ROOM + length - behind <= len(view):
         _fill(response, view[HEADER_BYTES:behind], peer)  # one run: its bytes are received where they lie aligned
         _fill(response, view[ROOM : ROOM + length - behind], peer)
         end = answer.run(first, view[HEADER_BYTES:behind], ROOM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,6 +13,7 @@ from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
 from wherry_http.bulk import Line, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
@@ -44,12 +45,21 @@ class HttpChannel(Channel):
 
     async def hello(self) -> None:
         """Asks who is there. Raises PeerError."""
-        async with self._mapped(), self._session.get(self._base.join(URL(INFO_PATH)), allow_redirects=False) as response:
+        url = self._base.join(URL(INFO_PATH))
+        async with (
+            self._mapped(),
+            asyncio.timeout(self._options.connect_timeout + self._options.idle_timeout),
+            self._session.get(url, allow_redirects=False) as response,
+        ):
             check_status(response.status, response.content_type, self._peer, "application/json")
-            data = await response.content.read(_INFO_BYTES_MAX + 1)
+            data = bytearray()
+            async for piece in response.content.iter_any():
+                data += piece
+                if len(data) > _INFO_BYTES_MAX:
+                    raise PeerProtocolError(f"{self._peer} says too much of itself", peer=self._peer)
             try:
                 version = json.loads(data)["wherry"]
-            except (ValueError, KeyError, TypeError) as problem:
+            except (ValueError, KeyError, TypeError, RecursionError) as problem:
                 raise PeerProtocolError(f"{self._peer} is no wherry server", peer=self._peer) from problem
             if version != PROTOCOL:
                 raise PeerProtocolError(
@@ -72,8 +82,10 @@ class HttpChannel(Channel):
     async def _small(self, wants: Sequence[Want], buffer: Buffer) -> Arrival:
         url = self._base.join(URL(BLOCKS_PATH)).with_query(max=str(len(buffer.view)))
         headers = {"Content-Type": WANTS_TYPE}
+        options = self._options
         async with (
             self._mapped(),
+            asyncio.timeout(options.connect_timeout + options.idle_timeout) as deadline,
             self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response,
         ):
             check_status(response.status, response.content_type, self._peer)
@@ -81,6 +93,8 @@ class HttpChannel(Channel):
             if length is None or length > len(buffer.view):
                 raise PeerProtocolError(f"{self._peer} promises {length} bytes, too many", peer=self._peer)
             at = 0
+            # What is left of the answer has the time that the least rate allows; a peer that drips runs out of it.
+            deadline.reschedule(asyncio.get_running_loop().time() + options.idle_timeout + length / RATE_BYTES_MIN)
             async for piece in response.content.iter_any():
                 if at + len(piece) > length:
                     raise PeerProtocolError(f"{self._peer} sends more than it promised", peer=self._peer)
@@ -106,7 +120,10 @@ class HttpChannel(Channel):
             arrival = await asyncio.shield(running)
         except asyncio.CancelledError:
             line.cut()
-            await asyncio.wait([running])
+            while not running.done():  # cancelled again or not: the thread must have let go of the buffer
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            running.exception()  # looked at, or asyncio complains
             line.close()
             raise
         self._lines.append(line)

@@ -71,6 +71,10 @@ def plan(found: Sequence[Held | None], bytes_max: int) -> list[Frame]:
     while start < len(found):
         first = found[start]
         stop = start + 1
+        least = HEADER_BYTES + (0 if first is None else SIZE_BYTES + first.size)
+        if frames and least + HEADER_BYTES > left:  # and a frame behind it that says LATER
+            frames.append(Frame(_HEADER.pack(LATER, 0, len(found) - start, start, 0), (), 0, start))
+            break
         if first is None:
             while stop < len(found) and found[stop] is None:
                 stop += 1
@@ -79,15 +83,12 @@ def plan(found: Sequence[Held | None], bytes_max: int) -> list[Frame]:
             start = stop
             continue
         run, size = [first], first.size
-        if size + HEADER_BYTES + SIZE_BYTES > left and frames:
-            frames.append(Frame(_HEADER.pack(LATER, 0, len(found) - start, start, 0), (), 0, start))
-            break
         while stop < len(found):
             block = found[stop]
             if (
                 block is None
                 or not block.follows(run[-1])
-                or size + block.size + HEADER_BYTES + SIZE_BYTES * (len(run) + 2) > left
+                or size + block.size + 2 * HEADER_BYTES + SIZE_BYTES * (len(run) + 1) > left
             ):
                 break
             run.append(block)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # the types of options are read when a configuration is
 
 from wherry.plugin import Duration, option
+
+_TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +33,5 @@ class HttpOptions:
         """Checks what the types do not."""
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise ValueError("token must be 1 to 1,000 visible ASCII characters, without spaces")

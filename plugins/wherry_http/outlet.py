@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from wherry_http.frames import Frame
 
 _PIECE_BYTES: Final = 128 * 1024  # small blocks are gathered up to here; 1,000 stalled readers then hold 128 MB at worst
-_GATHER_BYTES: Final = 64 * 1024  # a run up to here is read and gathered; sendfile's two more system calls cost more
+GATHER_BYTES: Final = 64 * 1024  # a run up to here is read and gathered; sendfile's two more system calls cost more
 _SEND_BYTES: Final = 1 << 30
+_FILLER: Final = bytes(64 * 1024)  # what follows the head of a run that was withdrawn
 
 
 class Pump(enum.Enum):
@@ -49,8 +50,11 @@ class Outlet:
         self._fd = -1  # the file whose span is being sent, after what is pending
         self._offset = 0
         self._left = 0
+        self._filler = 0  # bytes without meaning to be sent after that
         self.buffer: Buffer | None = None  # lent for the run in work
-        self._block = 0  # of that run
+        self._block = 0  # of that run, the next to be read
+        self._piece_bytes = 0  # of the block that lies in the buffer, with the run's head if it is the first
+        self._again = 0  # bytes of the next block that were sent before the buffer was given back
         self.sent = 0  # bytes
 
     def pump(self, patience_ms: int) -> Pump:
@@ -65,6 +69,9 @@ class Outlet:
             elif self._left:
                 if not self._send_span() and not self._patient(patience_ms):
                     return Pump.FULL
+            elif self._filler:
+                self._pending = memoryview(_FILLER)[: self._filler]
+                self._filler -= len(self._pending)
             elif self._frame is not None:
                 if self.buffer is None:
                     return Pump.BUFFER
@@ -72,15 +79,28 @@ class Outlet:
             elif not self._next():
                 return Pump.DONE
 
+    def rest(self) -> None:
+        """Gives the buffer back while the socket is full; the block in work is read again later.
+
+        So those who read slowly do not keep the few buffers from the others.
+        """
+        if self.buffer is not None:
+            self._again = self._piece_bytes - len(self._pending)
+            self._block -= 1
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._pending = memoryview(b"")
+        if self.buffer is not None:
+            self.buffer.release()
+            self.buffer = None
+
     def close(self) -> None:
         """Frees what is held."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        self._pending = memoryview(b"")
-        if self.buffer is not None:
-            self.buffer.release()
-            self.buffer = None
+        self._give_back()
 
     def _patient(self, patience_ms: int) -> bool:
         if not patience_ms:
@@ -97,7 +117,7 @@ class Outlet:
         self.sent += count
         self._pending = self._pending[count:]
         if not self._pending:
-            self._release_spent()
+            self._piece_sent()
         return True
 
     def _send_span(self) -> bool:
@@ -121,8 +141,8 @@ class Outlet:
         for frame in self._frames:
             if not frame.blocks:
                 gathered += frame.head
-            elif frame.size <= _GATHER_BYTES:
-                gathered += _read_small(frame)
+            elif frame.size <= GATHER_BYTES:
+                gathered += read_small(frame)
             else:
                 self._begin(frame, gathered)
                 break
@@ -136,15 +156,20 @@ class Outlet:
         try:
             span = frame.blocks[0].open_span()
         except WherryError:
-            gathered += withdrawn(frame)
-            gathered += bytes(len(frame.head) + frame.size - 16)
+            gathered += self._withdraw(frame)
             return
         if span is not None:
             gathered += frame.head
             self._fd, self._offset = span
             self._left = frame.size
         else:
-            self._frame, self._block = frame, 0
+            self._frame, self._block, self._again = frame, 0, 0
+
+    def _withdraw(self, frame: Frame) -> bytes:
+        """Gives the head of a run that is gone, and has filler of the promised length sent behind it."""
+        head = withdrawn(frame)
+        self._filler = len(frame.head) + frame.size - len(head)
+        return head
 
     def _next_block(self) -> None:
         """Reads the next block of the run in work into the buffer."""
@@ -157,24 +182,27 @@ class Outlet:
         try:
             block.read_into(buffer.view[len(head) : len(head) + block.size])
         except WherryError as problem:
-            if self._block:
+            if self._block or self._again:
                 raise CutShort from problem  # its head is sent: the run cannot be withdrawn any more
             self._frame = None
-            self._pending = memoryview(withdrawn(frame) + bytes(len(frame.head) + frame.size - 16))
+            self._give_back()
+            self._pending = memoryview(self._withdraw(frame))
             return
-        self._pending = buffer.view[: len(head) + block.size]
+        self._piece_bytes = len(head) + block.size
+        self._pending = buffer.view[self._again : self._piece_bytes]
+        self._again = 0
         self._block += 1
-        if self._block == len(frame.blocks):
+        if not self._pending:
+            self._piece_sent()
+
+    def _piece_sent(self) -> None:
+        if self._frame is not None and self._block == len(self._frame.blocks):
             self._frame = None
-
-    def _release_spent(self) -> None:
-        if self._frame is None and self.buffer is not None:
-            self._pending = memoryview(b"")
-            self.buffer.release()
-            self.buffer = None
+            self._give_back()
 
 
-def _read_small(frame: Frame) -> bytes | bytearray:
+def read_small(frame: Frame) -> bytes | bytearray:
+    """Reads a whole run, with its head; gives what stands for it if its file has changed."""
     run = bytearray(len(frame.head) + frame.size)
     run[: len(frame.head)] = frame.head
     view, at = memoryview(run), len(frame.head)
@@ -182,6 +210,7 @@ def _read_small(frame: Frame) -> bytes | bytearray:
         try:
             block.read_into(view[at : at + block.size])
         except WherryError:
-            return withdrawn(frame) + bytes(len(frame.head) + frame.size - 16)
+            head = withdrawn(frame)
+            return head + bytes(len(run) - len(head))
         at += block.size
     return run

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -15,12 +16,26 @@ from aiohttp import web
 from wherry.buffers import ROOM, BufferPool
 from wherry.errors import CIDError, WherryError
 from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES, RATE_BYTES_MIN, REQUEST_BYTES_MAX
-from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, INFO_PATH, PROTOCOL, WANTS_TYPE, decode_wants, plan
-from wherry_http.outlet import CutShort, Outlet, Pump
+from wherry.offload import in_thread
+from wherry_http.frames import (
+    BLOCKS_PATH,
+    BLOCKS_TYPE,
+    HEADER_BYTES,
+    INFO_PATH,
+    PROTOCOL,
+    WANTS_TYPE,
+    decode_wants,
+    plan,
+    withdrawn,
+)
+from wherry_http.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
+from wherry_http.places import is_loopback
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+
+    from aiohttp.abc import AbstractStreamWriter
 
     from wherry.abc.transport import BlockSource
     from wherry_http.frames import Frame
@@ -28,6 +43,7 @@ if TYPE_CHECKING:
 
 _WORKERS: Final = 6
 _PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no other answer waits for a worker
+_HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
 _BODY_S: Final = 15.0
 _LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
 BYTES_MAX: Final = ROOM + BUFFER_BYTES  # an answer fits into one lent buffer
@@ -41,11 +57,13 @@ class Server:
         self._options = options
         self._pool = pool
         self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
+        self._host, self._loopback = "", False
         self._active = 0
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Begins to listen; gives the port. Raises OSError if the address cannot be bound."""
+        self._host, self._loopback = host, is_loopback(host)
         app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._gate])
         app.router.add_get(INFO_PATH, self._info)
         app.router.add_post(BLOCKS_PATH, self._blocks)
@@ -70,14 +88,22 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Lets in only who may: no browser's page, and whoever shows the token if there is one."""
-        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
             raise web.HTTPForbidden(text="this is no place for web pages\n")
+        if self._loopback and not all(self._is_ours(host) for host in request.headers.getall("Host", ())):
+            raise web.HTTPForbidden(text="this name does not lead here\n")  # a page's own name, made to point to us
         token = self._options.token
         if token is not None:
             shown = request.headers.get("Authorization", "").encode("utf-8", "replace")
             if not hmac.compare_digest(shown, b"Bearer " + token.encode()):
                 raise web.HTTPUnauthorized(text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
+
+    def _is_ours(self, host: str) -> bool:
+        """Tells whether a Host header names this machine to itself, or is what the listener was told."""
+        name = host.strip().lower()
+        name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
+        return name == self._host.lower() or is_loopback(name)
 
     async def _info(self, request: web.Request) -> web.StreamResponse:
         del request
@@ -96,16 +122,15 @@ class Server:
         if request.content_type != WANTS_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"send {WANTS_TYPE}\n")
         try:
-            async with asyncio.timeout(_BODY_S):
+            async with asyncio.timeout(min(_BODY_S, self._options.idle_timeout)):
                 wants = decode_wants(await request.read())
             bytes_max = min(BYTES_MAX, int(request.query.get("max", BYTES_MAX)))
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the request's body took too long\n") from None
         except (CIDError, ValueError) as problem:
             raise web.HTTPBadRequest(text=f"{problem}\n") from None
-        loop = asyncio.get_running_loop()
         try:
-            frames = await loop.run_in_executor(self._threads, lambda: plan(self._source.find(wants), bytes_max))
+            frames = await in_thread(lambda: plan(self._source.find(wants), bytes_max), self._threads)
         except WherryError:
             raise web.HTTPInternalServerError(text="the store cannot be read\n") from None
         response = web.StreamResponse(headers={"Content-Type": BLOCKS_TYPE, "Cache-Control": "no-store"})
@@ -124,67 +149,111 @@ class Server:
         if writer is None:
             raise ConnectionResetError
         writer.send_headers()
-        if tls:
-            await self._copy_out(response, frames)
-        else:
-            await writer.drain()
-            raw: socket.socket = transport.get_extra_info("socket")
-            sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
-            sock.setblocking(False)
-            outlet = Outlet(sock, frames)
-            try:
-                await self._run(outlet, sock)
-            except BaseException as problem:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LATE)  # frees the kernel's memory at once
-                transport.abort()
-                if isinstance(problem, OSError | CutShort):
-                    raise ConnectionResetError from problem
-                raise
-            finally:
-                outlet.close()
-                sock.close()
-        await response.write_eof()
+        raw: socket.socket = transport.get_extra_info("socket")
+        try:
+            if tls:
+                await self._copy_out(writer, frames)
+            else:
+                async with asyncio.timeout(self._options.idle_timeout):
+                    await writer.drain()
+                await self._pump_out(raw, frames)
+            await response.write_eof()
+        except BaseException as problem:
+            if raw.fileno() >= 0:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LATE)  # frees the kernel's memory at once
+            transport.abort()
+            if isinstance(problem, OSError | CutShort):
+                raise ConnectionResetError from problem
+            raise
+
+    async def _pump_out(self, raw: socket.socket, frames: list[Frame]) -> None:
+        """Sends past the event loop, by workers."""
+        sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
+        sock.setblocking(False)
+        outlet = Outlet(sock, frames)
+        try:
+            await self._run(outlet, sock)
+        finally:
+            outlet.close()
+            sock.close()
 
     async def _run(self, outlet: Outlet, sock: socket.socket) -> None:
         """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
-        loop = asyncio.get_running_loop()
+        loop, idle_s = asyncio.get_running_loop(), self._options.idle_timeout
         window, mark = loop.time(), 0
         while True:
             patience = _PATIENCE_MS if self._active <= _WORKERS else 0
-            pumping = loop.run_in_executor(self._threads, outlet.pump, patience)
-            try:
-                state = await asyncio.shield(pumping)
-            except asyncio.CancelledError:
-                await asyncio.wait([pumping])  # the worker holds the outlet until it comes back
-                raise
+            state = await in_thread(partial(outlet.pump, patience), self._threads)
             if state is Pump.DONE:
                 return
             if state is Pump.BUFFER:
                 outlet.buffer = await self._pool.lend()
                 continue
-            await _writable(sock, self._options.idle_timeout)
-            if loop.time() - window > self._options.idle_timeout:
-                if outlet.sent - mark < RATE_BYTES_MIN * self._options.idle_timeout:
+            try:
+                await _writable(sock, min(_HOLD_S, idle_s))
+            except TimeoutError:
+                outlet.rest()
+                await _writable(sock, idle_s)
+            if loop.time() - window > idle_s:
+                if outlet.sent - mark < RATE_BYTES_MIN * idle_s:
                     raise TimeoutError
                 window, mark = loop.time(), outlet.sent
 
-    async def _copy_out(self, response: web.StreamResponse, frames: list[Frame]) -> None:
-        """Sends through the event loop, for TLS: block by block through one lent buffer."""
-        loop = asyncio.get_running_loop()
-        buffer = await self._pool.lend()
-        try:
-            for frame in frames:
-                await response.write(frame.head)
-                for block in frame.blocks:
+    async def _copy_out(self, writer: AbstractStreamWriter, frames: list[Frame]) -> None:
+        """Sends through the event loop, which has the TLS: block by block through a lent buffer."""
+        for frame in frames:
+            if frame.size > GATHER_BYTES:
+                await self._copy_run(writer, frame)
+                continue
+            data = await in_thread(partial(read_small, frame), self._threads) if frame.blocks else frame.head
+            await self._write(writer, data)
+
+    async def _copy_run(self, writer: AbstractStreamWriter, frame: Frame) -> None:
+        head = frame.head
+        for block in frame.blocks:
+            at = 0
+            while at < block.size:
+                buffer = await self._pool.lend()
+                try:
                     piece = buffer.view[: block.size]
                     try:
-                        await loop.run_in_executor(self._threads, block.read_into, piece)
+                        await in_thread(partial(block.read_into, piece), self._threads)
                     except WherryError as problem:
-                        raise ConnectionResetError from problem
-                    async with asyncio.timeout(self._options.idle_timeout):
-                        await response.write(bytes(piece))
-        finally:
-            buffer.release()
+                        if not head:
+                            raise CutShort from problem
+                        await self._write(writer, withdrawn(frame))
+                        await self._fill(writer, len(frame.head) + frame.size - HEADER_BYTES)
+                        return
+                    if head:
+                        await self._write(writer, head)
+                        head = b""
+                    at = await self._write_some(writer, piece, at)
+                finally:
+                    buffer.release()
+                await self._write(writer, b"")
+
+    async def _write_some(self, writer: AbstractStreamWriter, piece: memoryview, at: int) -> int:
+        """Writes from ``at`` until the reader makes us wait; gives how far it came."""
+        try:
+            while at < len(piece):
+                data = bytes(piece[at : at + GATHER_BYTES])
+                at += len(data)
+                async with asyncio.timeout(_HOLD_S):
+                    await writer.write(data)
+        except TimeoutError:  # `data` is written: what takes so long is that it goes out
+            return at
+        return at
+
+    async def _write(self, writer: AbstractStreamWriter, data: bytes | bytearray) -> None:
+        """Writes a little, and waits until it is on its way. Raises TimeoutError for a reader that takes nothing."""
+        async with asyncio.timeout(self._options.idle_timeout):
+            if data:
+                await writer.write(data)
+            await writer.drain()
+
+    async def _fill(self, writer: AbstractStreamWriter, count: int) -> None:
+        for start in range(0, count, GATHER_BYTES):
+            await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
 
 
 async def _writable(sock: socket.socket, timeout_s: float) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from wherry.abc.transport import Transport
 from wherry.buffers import BufferPool
 from wherry.errors import ConfigError, UsageError, local_error
-from wherry.limits import ADDRESS_CHARS_MAX, BUFFER_BYTES
+from wherry.limits import BUFFER_BYTES
+from wherry_http.places import is_loopback, parse_base, reachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +35,7 @@ class HttpTransport(Transport):
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
         from wherry_http.channel import open_channel  # a server needs no client
 
-        base = _parse(address)
+        base = parse_base(address)
         if base.port in (None, 0) or not base.host:
             raise UsageError(f"address {address!r} names no host or port", hint="write http://HOST:PORT")
         return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options)
@@ -48,10 +45,10 @@ class HttpTransport(Transport):
         """See `SupportsListen.listen`. A public address needs TLS, a token, or leave (``[serve] allow_public``)."""
         from wherry_http.server import Server  # a client needs no server
 
-        base = _parse(address)
+        base = parse_base(address)
         host, port = base.host or "127.0.0.1", base.explicit_port or 0
         options = self._options
-        if not (_is_loopback(host) or options.tls_cert or options.token or self._allow_public):
+        if not (is_loopback(host) or options.tls_cert or options.token or self._allow_public):
             hint = (
                 "give [transport.http] tls_cert and tls_key, or a token (--token-file or WHERRY_TOKEN), "
                 "or say --allow-public if everyone who reaches it may read the data"
@@ -67,7 +64,7 @@ class HttpTransport(Transport):
             except OSError as problem:
                 raise local_error(problem, "cannot listen on", address) from problem
             scheme = "https" if tls is not None else "http"
-            shown = _reachable(host)
+            shown = reachable(host)
             yield f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{found}"
         finally:
             await server.stop()
@@ -79,48 +76,6 @@ class HttpTransport(Transport):
             raise ConfigError(f"transport.http.tls_ca: {self._options.tls_ca}: {problem.strerror or problem}") from problem
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
-
-
-def _parse(address: str) -> URL:
-    if len(address) > ADDRESS_CHARS_MAX:
-        raise UsageError(f"an address has at most {ADDRESS_CHARS_MAX} characters")
-    try:
-        base = URL(address)
-        base.port  # noqa: B018  # reading it checks it
-    except ValueError as problem:
-        raise UsageError(f"address {address!r}: {problem}", hint="write http://HOST:PORT") from problem
-    if (
-        base.scheme not in HttpTransport.schemes
-        or base.user
-        or base.path not in ("", "/")
-        or base.query_string
-        or base.fragment
-    ):
-        raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint="write http://HOST:PORT")
-    return base.with_path("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _reachable(host: str) -> str:
-    """Gives, for "all addresses", the one that this machine uses towards others; asks the routing table, sends nothing."""
-    if host not in ("0.0.0.0", "::"):  # noqa: S104  # recognised, not bound
-        return host
-    family, beyond = (socket.AF_INET, "192.0.2.1") if host == "0.0.0.0" else (socket.AF_INET6, "2001:db8::1")  # noqa: S104  # as above
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((beyond, 9))
-            found: str = probe.getsockname()[0]
-        except OSError:
-            return socket.gethostname()
-    return found
 
 
 def _server_tls(options: HttpOptions) -> ssl.SSLContext:
