@@ -628,8 +628,13 @@ def test_bench_hands_its_options_to_the_benchmarks(monkeypatch):
 
     calls = []
     monkeypatch.setitem(sys.modules, "wherry_cli.bench", SimpleNamespace(run=lambda run_of, **options: calls.append(options)))
-    assert run(["bench", "add", "get", "--size", "1GiB", "--dir", "/x"], Invocation()) == 0
-    assert calls == [{"names": ["add", "get"], "size_bytes": 1 << 30, "directory": Path("/x"), "show_list": False}]
+    line = ["bench", "add-large", "synth", "--size", "1GiB", "--dir", "/x", "--quick", "--rounds", "2"]
+    assert run(line, Invocation()) == 0
+    assert run(["bench", "--list"], Invocation()) == 0
+    nothing = {"names": [], "size_bytes": None, "directory": None, "show_list": True, "quick": False, "rounds": None}
+    names = ["add-large", "synth"]
+    size = {"names": names, "size_bytes": 1 << 30, "directory": Path("/x"), "show_list": False, "quick": True, "rounds": 2}
+    assert calls == [size, nothing]
 
 
 def test_demo_prints_the_figures(monkeypatch, capsys):
