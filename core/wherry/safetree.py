@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import shutil
+import stat
 import struct
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from wherry.errors import local_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _OPENAT2: Final = 437  # the same number on every architecture
 _RESOLVE: Final = 0x08 | 0x04 | 0x02  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL of linux/fs.h
+_SET_FLAGS: Final = 0x40086602
+_TOP_DIR: Final = 0x00020000
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
 
@@ -32,6 +40,7 @@ class SafeTree:
     def __init__(self, path: str) -> None:
         """Opens the directory at ``path``, which must be one. Raises LocalError."""
         self.path = path
+        self._has_flags = sys.platform == "linux"
         self._libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
         try:
             self._fd = os.open(path, _DIRECTORY)
@@ -64,35 +73,65 @@ class SafeTree:
         finally:
             os.close(at)
 
+    @contextmanager
+    def _beside(self, path: str) -> Iterator[tuple[int, str]]:
+        """Gives the open directory that ``path`` lies in, and its last name."""
+        parent, _, name = path.rpartition("/")
+        at = self.open(parent, os.O_RDONLY | os.O_DIRECTORY) if parent else self._fd
+        try:
+            yield at, name
+        finally:
+            if parent:
+                os.close(at)
+
+    def clear(self, path: str, keep: int = 0) -> None:
+        """Removes what lies at ``path`` unless it is of the type ``keep`` (such as stat.S_IFREG). Raises LocalError."""
+        try:
+            with self._beside(path) as (at, name):
+                kind = stat.S_IFMT(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
+                if kind == keep:
+                    return
+                if kind == stat.S_IFDIR:
+                    shutil.rmtree(name, dir_fd=at)
+                else:
+                    os.unlink(name, dir_fd=at)
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            raise local_error(problem, "cannot remove", f"{self.path}/{path}") from problem
+
+    def names(self, path: str) -> list[str]:
+        """Lists the directory at ``path``. Raises LocalError."""
+        try:
+            at = self.open(path, _DIRECTORY)
+            try:
+                return os.listdir(at)
+            finally:
+                os.close(at)
+        except OSError as problem:
+            raise local_error(problem, "cannot list", f"{self.path}/{path}") from problem
+
     def make_dir(self, path: str) -> None:
         """Makes the directory ``path``, whose parent is there; one that is there already is fine. Raises LocalError."""
-        parent, _, name = path.rpartition("/")
         try:
-            at = self.open(parent, os.O_RDONLY | os.O_DIRECTORY) if parent else self._fd
-            try:
-                os.mkdir(name, 0o777, dir_fd=at)
-            except FileExistsError:
-                os.close(os.open(name, _DIRECTORY, dir_fd=at))  # proves that it is a directory and no link
-            finally:
-                if parent:
-                    os.close(at)
+            with self._beside(path) as (at, name):
+                try:
+                    os.mkdir(name, 0o777, dir_fd=at)
+                except FileExistsError:
+                    os.close(os.open(name, _DIRECTORY, dir_fd=at))  # proves that it is a directory and no link
         except OSError as problem:
             raise local_error(problem, "cannot make the directory", f"{self.path}/{path}") from problem
 
     def make_link(self, path: str, target: str) -> None:
         """Makes the symbolic link ``path``; the same link there already is fine. Raises LocalError."""
-        parent, _, name = path.rpartition("/")
         try:
-            at = self.open(parent, os.O_RDONLY | os.O_DIRECTORY) if parent else self._fd
-            try:
-                os.symlink(target, name, dir_fd=at)
-            except FileExistsError:
-                if os.readlink(name, dir_fd=at) != target:
-                    os.unlink(name, dir_fd=at)
+            with self._beside(path) as (at, name):
+                try:
                     os.symlink(target, name, dir_fd=at)
-            finally:
-                if parent:
-                    os.close(at)
+                except FileExistsError:
+                    if os.readlink(name, dir_fd=at) != target:
+                        os.unlink(name, dir_fd=at)
+                        os.symlink(target, name, dir_fd=at)
         except OSError as problem:
             raise local_error(problem, "cannot make the link", f"{self.path}/{path}") from problem
 
@@ -100,6 +139,27 @@ class SafeTree:
         """Tells whether the kernel itself keeps paths beneath the directory."""
         os.close(self.open("", _DIRECTORY))
         return self._libc is not None
+
+    def spread(self, path: str, *, on: bool) -> None:
+        """Asks ext4 to place directories that are made in ``path`` apart from it, or ends it; no other system is asked.
+
+        ext4 without a journal looks at every inode that was freed in the last minutes before it takes one of the same
+        group: where large trees come and go, making 20,000 files took 11 to 14 s in the usual place and 0.6 to 1.1 s in a
+        fresh group (specs/decisions/0008). The flag (`chattr +T`) is a hint to the Orlov allocator and nothing else.
+        """
+        if not self._has_flags:
+            return
+        try:
+            fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                flags = int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, bytes(8)), sys.byteorder)
+                wanted = flags | _TOP_DIR if on else flags & ~_TOP_DIR
+                if wanted != flags:
+                    fcntl.ioctl(fd, _SET_FLAGS, wanted.to_bytes(8, sys.byteorder))
+            finally:
+                os.close(fd)
+        except OSError:  # a file system without such flags places as it likes
+            self._has_flags = False
 
     def sync(self) -> None:
         """Brings everything on the directory's file system to disk. Raises LocalError if some of it was not written."""

@@ -10,26 +10,30 @@ store, and then the sources. Whatever gives a block, it counts when it is hashed
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
-from wherry.errors import LimitExceeded, NoSpace
+from wherry.errors import LimitExceeded, NoSpace, WherryError
 from wherry.observe import Note
 from wherry.offload import in_thread
 from wherry.transfer.fetch import fetch_once
 from wherry.transfer.jobs import LeafJob
-from wherry.transfer.local import FilesChannel, HeldChannel
+from wherry.transfer.leftovers import Leftovers
+from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
 from wherry.transfer.pack import Packer
+from wherry.transfer.select import chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
 from wherry.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from wherry.abc.transport import Channel
     from wherry.buffers import BufferPool
-    from wherry.dag.walk import Root, Step
+    from wherry.dag.walk import Root
     from wherry.manifest import Entry
     from wherry.observe import Observe
     from wherry.store.store import Store
@@ -95,7 +99,7 @@ class Get:
         self._part: Channel | None = None  # what an interrupted run left, as a source
         self._stages: list[Channel] = []  # other local sources
         self._channels: list[FilesChannel] = []
-        self._slots: set[Slot] = set()
+        self._leftovers: Leftovers | None = None
         self._pieces: list[Piece] = []
         self.count = Count()
 
@@ -106,6 +110,7 @@ class Get:
 
     async def to_nowhere(self, root: Root) -> None:
         """Fetches and verifies everything, and keeps nothing of it."""
+        self._use_known()
         await self._work(root)
 
     async def to_target(
@@ -120,20 +125,25 @@ class Get:
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
             self._part = self._files(target.part)
+            self._leftovers = Leftovers(target.tree)
+        self._use_known()
         if replaced is not None:
-            self._stages.append(self._files(replaced))
+            with suppress(WherryError):  # what cannot be read is of no use, and is replaced all the same
+                self._stages.append(self._files(replaced))
         if self._store.index.holds_any():
             self._stages.append(HeldChannel(self._store))
         self._check_space(root.entry, target)
         syncing = asyncio.create_task(self._sync_now_and_then(target)) if sync else None
+        unsynced: BaseException | None = None
         try:
             await self._work(root)
         finally:
             if syncing is not None:
                 syncing.cancel()
                 await asyncio.wait([syncing])
-        if syncing is not None and not syncing.cancelled():
-            syncing.result()  # a disk that does not take what was written must not go unnoticed
+                unsynced = None if syncing.cancelled() else syncing.exception()
+        if unsynced is not None:
+            raise unsynced  # a disk that does not take what was written must not go unnoticed
         if sync:
             await in_thread(target.tree.sync)
 
@@ -141,8 +151,11 @@ class Get:
         """Frees what is open. No fetch may be under way any more."""
         for channel in self._channels:
             channel.close()
-        for slot in self._slots:
-            self._sink.abandon(slot)
+        self._sink.close()
+
+    def _use_known(self) -> None:
+        if self._nodes.leaf is not None:
+            self._stages.append(KnownChannel(self._nodes.leaf))
 
     def _files(self, path: str) -> FilesChannel:
         channel = FilesChannel(path)
@@ -173,49 +186,39 @@ class Get:
         if self._selection.everything:
             self.count.bytes_total = root.entry.size
         slot: Slot | None = None
-        async for step in self._taken(Walk(root.entry)):
+        walk = Walk(root.entry)
+        async for step in chosen(self._nodes.steps(walk), walk, self._selection):
+            if isinstance(step, EnterDir | EnterFile | LinkStep):
+                self._guard.enter(step)
+                if isinstance(step, LinkStep) and not self._guard.takes_link(step):
+                    continue
+                if self._leftovers is not None:
+                    self._leftovers.enter(step)
             if isinstance(step, EnterFile):
                 slot = self._begin(step)
             elif isinstance(step, Leaf) and slot is not None:
                 await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size))
             elif isinstance(step, LeaveFile) and slot is not None:
                 await self._leave(slot)
-            elif isinstance(step, EnterDir) and step.path and self._target is not None:
-                self._target.tree.make_dir(step.path)
-            elif isinstance(step, LinkStep) and self._target is not None and self._guard.takes_link(step):
+            elif isinstance(step, EnterDir) and self._target is not None:
+                if step.path:
+                    self._target.tree.make_dir(step.path)
+                self._target.tree.spread(step.path, on=True)
+            elif isinstance(step, LeaveDir):
+                await self._leave_dir(step.path)
+            elif isinstance(step, LinkStep) and self._target is not None:
                 self._target.tree.make_link(step.path, step.entry.target)
         await self._send(self._packer.flush())
         await self._fetcher.drained()
         if self._guard.skipped_links:
             self._observe(Note("warning", f"{self._guard.skipped_links} links that lead out of the target were left out"))
 
-    async def _taken(self, walk: Walk) -> AsyncIterator[Step]:
-        """The steps that are selected and allowed. Directories that hold nothing selected are not made."""
-        pending: list[EnterDir] = []
-        async for step in self._nodes.steps(walk):
-            if isinstance(step, EnterDir | EnterFile | LinkStep):
-                self._guard.enter(step)
-                if isinstance(step, EnterDir):
-                    if step.path and self._selection.excludes(step.path):
-                        walk.skip()
-                        self._guard.leave_dir()
-                        continue
-                    pending.append(step)
-                    if not self._selection.everything:
-                        continue
-                elif not (self._selection.everything or not step.path or self._selection.takes(step.path)):
-                    if isinstance(step, EnterFile):
-                        walk.skip()
-                    continue
-                while pending:
-                    yield pending.pop(0)
-                if isinstance(step, EnterDir):
-                    continue
-            elif isinstance(step, LeaveDir):
-                self._guard.leave_dir()
-                if pending:
-                    pending.pop()
-            yield step
+    async def _leave_dir(self, path: str) -> None:
+        self._guard.leave_dir()
+        if self._leftovers is not None:
+            await in_thread(partial(self._leftovers.leave_dir, path))
+        if self._target is not None:
+            self._target.tree.spread(path, on=False)  # its own directories are made by now
 
     # One file
 
@@ -227,8 +230,6 @@ class Get:
         self._pieces = []
         if not slot.small or not slot.size:
             self._sink.begin(slot)
-            if not slot.small:
-                self._slots.add(slot)
         return slot
 
     async def _leaf(self, slot: Slot, piece: Piece) -> None:

@@ -8,7 +8,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import NoSpace, TargetExists, local_error
+from wherry.errors import NoSpace, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
 from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
 from wherry.transfer.journal import Journal
@@ -48,7 +48,7 @@ class Target:
             self.existed = self._prepare()
             self.tree = SafeTree(self.part if root.kind == DIR else parent)
         except BaseException:
-            self.journal.close()
+            self.journal.close(remove=not os.path.lexists(self.part))
             raise
 
     def _prepare(self) -> bool:
@@ -58,8 +58,11 @@ class Target:
         except FileNotFoundError:
             found = None
         want_dir = self._root.kind == DIR
-        if found is not None and (stat.S_ISDIR(found.st_mode) != want_dir or stat.S_ISLNK(found.st_mode)):
-            _remove(self.part)
+        if found is not None and stat.S_IFMT(found.st_mode) != (stat.S_IFDIR if want_dir else stat.S_IFREG):
+            try:
+                _remove(self.part)
+            except OSError as problem:
+                raise local_error(problem, "cannot remove", self.part) from problem
             found = None
         if found is None:
             self.journal.forget()
@@ -124,6 +127,8 @@ class Target:
             exchange(self.part, self.path)  # at no moment is there neither the old nor the new
         except OSError:
             aside = self.part + "-old"
+            if os.path.lexists(aside):
+                _remove(aside)
             os.rename(self.path, aside)
             os.rename(self.part, self.path)
             _remove(aside)
@@ -134,6 +139,26 @@ class Target:
         """Frees the target; the part and the journal stay for the next run. Idempotent."""
         self.tree.close()
         self.journal.close()
+
+
+def tidy(path: str, identity: dict[str, str]) -> bool:
+    """Removes what a run of the same transfer left beside ``path`` if it was killed just when that had got its name.
+
+    Tells whether there was anything.
+    """
+    part, journal = hidden_names(path)
+    if not os.path.lexists(journal):
+        return False
+    found = False
+    try:
+        opened = Journal(journal, identity)
+        found = opened.found
+        if found and os.path.lexists(part):
+            _remove(part)
+        opened.close(remove=found)
+    except (OSError, WherryError):  # another get has it, or the place is read-only: it is no obstacle to anything
+        return found
+    return found
 
 
 def free_bytes(path: str) -> int:
