@@ -108,19 +108,23 @@ class Fetcher:
         verdict = self._scheduler.verdict(time.monotonic())
         if verdict is None:
             return
-        job = self._scheduler.first_waiting()
-        what = f"block {job.wants[0].cid}" if job is not None else "the data"
+        what = f"block {verdict.job.wants[0].cid}"
         if not self.sources:
             raise NoSource(f"{what} is not here, and no source is named", hint="give --from ADDRESS, or keep one in [peers]")
         reasons = self._scheduler.reasons()
-        if verdict == "absent":
+        if verdict.kind == "absent":
             raise BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
-        if verdict == "corrupt":
+        if verdict.kind == "corrupt":
             raise IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
+        if verdict.kind == "denied":
+            raise PeerDenied(
+                f"every source refuses us ({reasons})", peer=self.sources[0].address,
+                hint="give the token of the source: WHERRY_TOKEN or --token-file",
+            )  # fmt: skip
         hint = "check that a source serves, and its address; run the same command again to go on"
-        if verdict == "unreached":
+        if verdict.kind == "unreached":
             raise NoSource(f"no source could be reached ({reasons})", hint=hint)
-        raise NoSource(f"all sources are gone for {self._wait_s:.0f} s ({reasons})", hint=hint)
+        raise NoSource(f"no source was of any use for {self._wait_s:.0f} s ({reasons})", hint=hint)
 
     async def _source(self, source: Source) -> None:
         while not source.denied:
@@ -157,46 +161,53 @@ class Fetcher:
             try:
                 await self._do(task, source, channel)
             except PeerUnreachable as problem:
-                self._scheduler.failed(task, source, time.monotonic(), problem.message)
                 raise _Reconnect(problem.message) from problem
             except PeerError as problem:
-                self._scheduler.failed(task, source, time.monotonic(), problem.message)
                 self._observe(Note("info", problem.message))
-            except BaseException:
-                self._scheduler.again(task)
-                raise
             finally:
+                self._scheduler.done(source)
                 self._ring()
 
     async def _do(self, task: Task[Job], source: Source, channel: Channel) -> None:
-        """Has one job done by one source, and puts back what is left of it."""
+        """Has one job done by one source, and puts back what is left of it. Raises what `fetch_once` does."""
         job = task.job
+        before = job.progress
         try:
             missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source))
-        except PeerError:
-            absent, left = job.rest(set())
-            task.job = left or absent or job
-            if left is None and absent is None:
+        except BaseException as problem:
+            # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
+            _, left = job.rest(set())
+            if left is None:
                 self._close(task)
-                return
+                if isinstance(problem, PeerError):
+                    return
+                raise
+            task.job = left
+            if isinstance(problem, PeerError):
+                self._scheduler.failed(task, source, time.monotonic(), problem.message)
+            else:
+                self._scheduler.again(task)
             raise
         absent, left = job.rest(missing - set(rejected))
         if absent is None and left is None:
             self._close(task)
             return
         if absent is not None:
-            part = task if left is None else Task(absent, task.urgent, set(task.absent), dict(task.bad))
+            part = task if left is None else task.part(absent)
             part.job = absent
             self._open_jobs += part is not task and isinstance(absent, LeafJob)
             self._scheduler.absent(part, source)
-        if left is not None:
-            task.job = left
+        if left is None:
+            return
+        task.job = left
+        if rejected or job.progress == before:
+            reason = f"{source.address} answered with nothing that was asked for"
             if rejected:
-                reason = f"{next(iter(rejected.values())).message}"
-                self._observe(Note("warning", reason))
-                self._scheduler.bad(task, source, time.monotonic(), reason)
-            else:
-                self._scheduler.again(task)
+                reason = next(iter(rejected.values())).message
+            self._observe(Note("warning", reason))
+            self._scheduler.bad(task, source, time.monotonic(), reason)
+        else:
+            self._scheduler.again(task)
 
     def _close(self, task: Task[Job]) -> None:
         if isinstance(task.job, NodeJob):

@@ -7,8 +7,12 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep, Walk
+from wherry.block import checked
+from wherry.cid import RAW
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LinkStep, Walk
 from wherry.errors import TargetChanged, TargetExists, WherryError
+from wherry.fileio import open_regular
+from wherry.limits import LEAF_BYTES_MAX
 from wherry.manifest import FILE
 from wherry.observe import Progress
 from wherry.offload import in_thread
@@ -17,12 +21,14 @@ from wherry.store.index import Signature
 from wherry.transfer.compare import Comparison
 from wherry.transfer.get import Get
 from wherry.transfer.record import Recorder
-from wherry.transfer.target import Target, free_bytes
+from wherry.transfer.select import chosen
+from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from wherry.abc.transport import Transport
+    from wherry.block import Block
     from wherry.buffers import BufferPool
     from wherry.cid import CID
     from wherry.dag.walk import Root
@@ -67,12 +73,34 @@ class Fill:
         """Frees everything; a part in which nothing is done goes, any other stays for the next run."""
         if self.run is not None:
             self.run.close()
-        if self.recorder is not None:
-            self.recorder.flush()
-        if self.target is not None:
-            if not self.target.existed and not self.target.finished and self.run is not None and not self.run.done_bytes:
-                self.target.discard()
-            self.target.close()
+        try:
+            if self.recorder is not None:
+                self.recorder.flush()
+        finally:
+            if self.target is not None:
+                if not self.target.existed and not self.target.finished and self.run is not None and not self.run.done_bytes:
+                    self.target.discard()
+                self.target.close()
+
+
+async def root_of_get(nodes: Nodes, cid: CID, path: str | None) -> Root:
+    """Reads the root. One that is a leaf is looked for in the target first, for only its bytes tell its size."""
+    if cid.codec == RAW and path is not None:
+        block = await in_thread(lambda: _leaf_at(cid, path) or _leaf_at(cid, hidden_names(path)[0]))
+        if block is not None:
+            nodes.know(block)
+    return await nodes.root(cid)
+
+
+def _leaf_at(cid: CID, path: str) -> Block | None:
+    try:
+        fd, found = open_regular(path)
+        try:
+            return checked(cid, os.pread(fd, found.st_size, 0), origin=path) if found.st_size <= LEAF_BYTES_MAX else None
+        finally:
+            os.close(fd)
+    except (OSError, WherryError):
+        return None
 
 
 async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int:
@@ -87,13 +115,15 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
         await run.to_nowhere(root)
         return run.done_bytes
     there = await in_thread(lambda: os.path.lexists(path))
-    if there and await _is_complete(fill, cid, root, path):
-        return root.entry.size
-    fill.target = target = await in_thread(
-        lambda: Target(path, root.entry, {"cid": str(cid), "selection": fill.selection.identity})
-    )
+    identity = {"cid": str(cid), "selection": fill.selection.identity}
+    if there and (size := await _complete_bytes(fill, cid, root, path)) is not None:
+        if await in_thread(lambda: tidy(path, identity)):  # killed before it could be acknowledged
+            await in_thread(lambda: fill.store.state.put_root(cid, path, "get", {"selection": fill.selection.identity}))
+        return size
+    replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
+    fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
     fill.recorder = recorder = Recorder(fill.store)
-    await run.to_target(root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=path if there else None)
+    await run.to_target(root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced)
     await in_thread(lambda: _finish(fill, target, recorder, cid, root))
     return run.count.selected_bytes
 
@@ -109,23 +139,23 @@ def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root
     recorder.root(cid, target.path, "get", {"selection": fill.selection.identity})
 
 
-async def _is_complete(fill: Fill, cid: CID, root: Root, path: str) -> bool:
-    """Tells whether ``path`` is the wanted content already. Raises TargetExists or TargetChanged if not, unless forced."""
+async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | None:
+    """Gives the bytes of ``path`` if it is the wanted content already; None if not and it is to be replaced.
+
+    Raises TargetExists or TargetChanged if not and it must stay.
+    """
     rows = await in_thread(lambda: [row for row in fill.store.state.roots(cid) if row.path == path])
     ours = next((row for row in rows if row.options.get("selection", "") == fill.selection.identity), None)
-    if not fill.selection.everything:
-        if ours is not None:
-            return True
-        problem = f"{path!r} exists"
-    else:
-        found = Comparison(fill.nodes, fill.pool, trust=fill.store.index).differences(root.entry, path)
-        async with aclosing(found) as differences:
-            first = await anext(differences, None)
-        if first is None:
-            return True
-        problem = f"{path!r} exists and is not this content ({first.path or 'it'} {first.problem})"
+    looking = Comparison(
+        fill.nodes, fill.pool, trust=fill.store.index, selection=fill.selection, links=fill.guard.links
+    )  # fmt: skip
+    async with aclosing(looking.differences(root.entry, path)) as differences:
+        first = await anext(differences, None)
+    if first is None:
+        return looking.bytes
+    problem = f"{path!r} exists and is not this content ({first.path or 'it'} {first.problem})"
     if fill.force:
-        return False
+        return None
     if ours is not None:
         raise TargetChanged(
             f"{problem}: it was complete, and was changed since", hint="choose another -o, or give --force to replace it"
@@ -147,13 +177,14 @@ async def plan_target(
         return sum(leaf.size for leaf in leaves if leaf.cid.digest in found)
 
     walk = Walk(root.entry)
-    async for step in fill.nodes.steps(walk):
+    async for step in chosen(fill.nodes.steps(walk), walk, fill.selection):
         if isinstance(step, EnterDir | EnterFile | LinkStep):
             fill.guard.enter(step)
-        if isinstance(step, EnterFile):
-            if step.path and not fill.selection.takes(step.path):
-                walk.skip()
-                continue
+        if isinstance(step, LinkStep):
+            fill.guard.takes_link(step)
+        elif isinstance(step, LeaveDir):
+            fill.guard.leave_dir()
+        elif isinstance(step, EnterFile):
             files, size = files + 1, size + step.entry.size
         elif isinstance(step, Leaf):
             batch.append(step)

@@ -30,6 +30,11 @@ class Job(ABC):
     def settle(self, arrival: Arrival, peer: str) -> None:
         """Verifies and keeps what arrived; never raises. Any thread."""
 
+    @property
+    @abstractmethod
+    def progress(self) -> int:
+        """Counts what is done of it; an answer that does not raise it was of no use."""
+
     @abstractmethod
     def rest(self, missing: set[int]) -> tuple[Job | None, Job | None]:
         """Gives what is not done: the part that the source does not have (``missing``), and the part that it left out."""
@@ -65,6 +70,11 @@ class LeafJob(Job):
     def settle(self, arrival: Arrival, peer: str) -> None:
         """See `Job.settle`."""
         settle(self._sink, arrival, self.pieces, self.done, peer=peer, in_place=self.in_place)
+
+    @property
+    def progress(self) -> int:
+        """See `Job.progress`."""
+        return sum(self.done)
 
     def rest(self, missing: set[int]) -> tuple[LeafJob | None, LeafJob | None]:
         """See `Job.rest`. A small file stays in one piece: one missing leaf makes all of it missing."""
@@ -102,6 +112,11 @@ class NodeJob(Job):
                 self.found[cid] = checked(cid, bytes(arrival.buffer.view[laid.start : laid.stop]), origin=peer)
             except WherryError as problem:
                 arrival.rejected.append((laid.want, problem))
+
+    @property
+    def progress(self) -> int:
+        """See `Job.progress`."""
+        return len(self.found)
 
     def rest(self, missing: set[int]) -> tuple[NodeJob | None, NodeJob | None]:
         """See `Job.rest`."""

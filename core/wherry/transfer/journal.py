@@ -8,6 +8,7 @@ trusted, and the rest is hashed where it lies before anything is fetched.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -79,31 +80,33 @@ class Journal:
         self._load()
 
     def _load(self) -> None:
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        try:
+            data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        except OSError as problem:
+            raise local_error(problem, "cannot read the journal", self.path) from problem
         end = data.find(b"\n", 0, _HEADER_BYTES_MAX) + 1
         try:
             header = json.loads(data[:end]) if end else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             header = {}
         if not isinstance(header, dict) or {key: header.get(key) for key in self._identity} != self._identity:
             return
         self.found = True
-        self._rebooted = rebooted = header.get("boot") != _boot()
-        records: list[tuple[int, int]] = []
-        at, kept, marks = end, 0, 0
+        self._rebooted = rebooted = not _boot() or header.get("boot") != _boot()  # none: this system does not tell
+        at, kept = end, 0
         while at + _RECORD.size <= len(data):
             start, length, crc = _RECORD.unpack_from(data, at)
             if zlib.crc32(data[at : at + 16]) != crc or start + length >= 1 << 62:
                 break
-            if length:
-                records.append((start, start + length))
-            else:
-                kept = max(kept, (start - end) // _RECORD.size - marks)
-                marks += 1
+            if not length:
+                kept = max(kept, start)
             at += _RECORD.size
         self.intact = not rebooted and at == len(data)
-        for start, stop in records[:kept] if rebooted else records:
-            self.done.add(start, stop)
+        stop = min(at, kept) if rebooted else at
+        stop -= (stop - end) % _RECORD.size
+        for start, length, _ in _RECORD.iter_unpack(memoryview(data)[end:stop]) if stop > end else ():
+            if length:
+                self.done.add(start, start + length)
 
     def begin(self) -> None:
         """Makes the journal ready to be appended to; one that cannot go on as it is is written anew. Raises LocalError."""
@@ -148,7 +151,8 @@ class Journal:
     def _write(self, data: bytes) -> None:
         with self._lock:
             try:
-                os.write(self._fd, data)
+                if os.write(self._fd, data) < len(data):  # the disk is full; the loader drops the record that is cut off
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as problem:
                 raise local_error(problem, "cannot write the journal", self.path) from problem
 

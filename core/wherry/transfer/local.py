@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from wherry.abc.transport import BlockSource, Held, Lender, Want
+    from wherry.block import Block
     from wherry.buffers import Buffer
 
 
@@ -52,6 +53,27 @@ class HeldChannel(Channel):
             blocks.append(Laid(number, at, at + held.size))
             at += held.size
         arrival = Arrival(buffer, blocks, missing)
+        lender.settle(arrival)
+        return arrival
+
+
+class KnownChannel(Channel):
+    """One block that is in memory: a root that is a leaf had to be fetched to know its size."""
+
+    parallel = 1
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
+        """See `Channel.fetch`."""
+        yield await _filled(lender, lambda buffer: self._lay(buffer, wants, lender))
+
+    def _lay(self, buffer: Buffer, wants: Sequence[Want], lender: Lender) -> Arrival:
+        stop = ROOM + len(self._block.data)
+        buffer.view[ROOM:stop] = self._block.data
+        blocks = [Laid(number, ROOM, stop) for number, want in enumerate(wants) if want.cid == self._block.cid]
+        arrival = Arrival(buffer, blocks, [number for number, want in enumerate(wants) if want.cid != self._block.cid])
         lender.settle(arrival)
         return arrival
 

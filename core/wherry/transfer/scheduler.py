@@ -1,14 +1,16 @@
 """Decides which source is asked for which job, and when to give up. Pure: events and times in, jobs out (D6, D8).
 
 A job is a batch of wants. Each source works on a few jobs at a time, takes the oldest job that it has not failed, and rests
-after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015). A source that
+has given nothing yet, or nothing since its last failure, has one job at a time: each job holds a buffer of the process's
+budget, and sources that stall must not hold all of them.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
 from wherry.limits import FIRST_SOURCE_S, WAIT_S
 
@@ -32,8 +34,9 @@ class Source:
     denied: bool = False  # must not be asked again
     failures: int = 0  # one after the other
     rest_until: float = 0.0
-    dead_since: float = 0.0
-    good_at: float = 0.0  # when it last was of use
+    since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
+    proven: bool = False  # was of use since its last failure
+    working: int = 0  # jobs that it is asked for now
     reason: str = "was not asked yet"  # why it is of no use now
     blocks: int = 0
     bytes: int = 0
@@ -49,12 +52,28 @@ class Task(Generic[J]):
     absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
     bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
 
+    def part(self, job: J) -> Task[J]:
+        """Gives a task for a part of the job; what the sources said holds for it too."""
+        return Task(job, self.urgent, set(self.absent), dict(self.bad))
+
+
+class Verdict(NamedTuple, Generic[J]):
+    """Why the transfer cannot go on, and the job that shows it.
+
+    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
+    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
+    is of use for too long.
+    """
+
+    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
+    job: J
+
 
 class Scheduler(Generic[J]):
     """Jobs waiting and sources to ask. Times are seconds of one steady clock."""
 
     def __init__(self, addresses: list[str], *, now: float, rng: random.Random, wait_s: float = WAIT_S) -> None:
-        self.sources = [Source(address, dead_since=now, good_at=now) for address in addresses]
+        self.sources = [Source(address, since=now) for address in addresses]
         self._queue: deque[Task[J]] = deque()
         self._rng = rng
         self._wait_s = wait_s
@@ -75,12 +94,15 @@ class Scheduler(Generic[J]):
             self._queue.append(task)
 
     def take(self, source: Source, now: float) -> Task[J] | None:
-        """Gives the next job for ``source``, if it may be asked now."""
+        """Gives the next job for ``source``, if it may be asked now; say `done` when it is over, whatever came of it."""
         if not source.alive or source.denied or now < source.rest_until:
+            return None
+        if source.working and not source.proven:
             return None
         for place, task in enumerate(self._queue):
             if self._may_ask(source, task):
                 del self._queue[place]
+                source.working += 1
                 return task
         return None
 
@@ -92,21 +114,24 @@ class Scheduler(Generic[J]):
     def connected(self, source: Source, now: float) -> None:
         """A connection was made."""
         if not source.reached:
-            source.good_at = now
+            source.failures, source.since = 0, now
         source.alive = source.reached = True
+
+    def done(self, source: Source) -> None:
+        """A job that the source took is over: done, or handed back."""
+        source.working -= 1
 
     def succeeded(self, source: Source, now: float, blocks: int, count: int) -> None:
         """Blocks arrived, ``count`` bytes of them."""
         source.blocks += blocks
         source.bytes += count
         source.failures = 0
+        source.proven = True
         source.reason = ""
-        source.good_at = now
+        source.since = now
 
     def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False) -> float:
         """A connection failed or could not be made; gives the seconds to rest before the next try."""
-        if source.alive:
-            source.dead_since = now
         source.alive = False
         source.denied = source.denied or for_good
         return self._rest(source, now, reason)
@@ -132,8 +157,11 @@ class Scheduler(Generic[J]):
         self._requeue(task)
 
     def _rest(self, source: Source, now: float, reason: str) -> float:
+        if source.reached and not source.failures:
+            source.since = now
         source.errors += 1
         source.failures += 1
+        source.proven = False
         source.reason = reason
         limit = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
         seconds = self._rng.uniform(limit / 4, limit)
@@ -142,34 +170,31 @@ class Scheduler(Generic[J]):
 
     # When to give up
 
-    def verdict(self, now: float) -> str | None:
-        """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back.
-
-        "absent": every source there is said that it does not have a job. "corrupt": those that have it send it wrong.
-        "unreached": no source could be reached at all. "lost": sources were there, and none is for too long.
-        """
+    def verdict(self, now: float) -> Verdict[J] | None:
+        """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back."""
         for task in self._queue:
             able = [source for source in self.sources if self._may_ask(source, task) and not source.denied]
             if any(self._hopeful(source, now) for source in able):
                 continue
-            if not any(source.reached for source in self.sources):
-                return "unreached"
-            if any(count >= _BAD_MAX for count in task.bad.values()):
-                return "corrupt"
-            return "lost" if able else "absent"
+            return Verdict(self._kind(task, able), task.job)
         return None
+
+    def _kind(self, task: Task[J], able: list[Source]) -> Literal["absent", "corrupt", "denied", "unreached", "lost"]:
+        if self.sources and all(source.denied for source in self.sources):
+            return "denied"
+        if not any(source.reached for source in self.sources):
+            return "unreached"
+        if any(count >= _BAD_MAX for count in task.bad.values()):
+            return "corrupt"
+        if any(source.reached for source in able):
+            return "lost"
+        return "absent" if task.absent else "unreached"
 
     def _hopeful(self, source: Source, now: float) -> bool:
         """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long."""
         if not source.reached:
-            return now - source.dead_since < min(FIRST_SOURCE_S, self._wait_s)
-        if source.alive and not source.failures:
-            return True
-        return now - max(source.good_at, source.dead_since if not source.alive else 0.0) < self._wait_s
-
-    def first_waiting(self) -> J | None:
-        """Gives the job at the head, to name what is missing."""
-        return self._queue[0].job if self._queue else None
+            return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
+        return (source.alive and not source.failures) or now - source.since < self._wait_s
 
     def reasons(self) -> str:
         """Lists what is wrong with each source, for people."""

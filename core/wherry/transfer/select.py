@@ -7,12 +7,14 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Literal
 
-from wherry.dag.walk import EnterDir, EnterFile, LinkStep
+from wherry.dag.walk import EnterDir, EnterFile, LeaveDir, LinkStep
 from wherry.errors import UnsafeName
 from wherry.names import Collisions, check_portable, escapes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.dag.walk import Step, Walk
 
 Names = Literal["portable", "posix"]
 Links = Literal["refuse", "skip", "keep"]
@@ -53,12 +55,37 @@ def _matches(path: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, pattern + "/*")
 
 
+async def chosen(steps: AsyncIterator[Step], walk: Walk, selection: Selection) -> AsyncIterator[Step]:
+    """Gives those of the ``steps`` of ``walk`` that are selected. Of a selection, directories with nothing in them are not."""
+    pending: list[EnterDir] = []
+    async for step in steps:
+        if isinstance(step, EnterDir):
+            if step.path and selection.excludes(step.path):
+                walk.skip()
+                continue
+            pending.append(step)
+            if not selection.everything:
+                continue
+        elif isinstance(step, EnterFile | LinkStep):
+            if step.path and not selection.takes(step.path):
+                if isinstance(step, EnterFile):
+                    walk.skip()
+                continue
+        elif isinstance(step, LeaveDir) and pending:
+            pending.pop()
+            continue
+        while pending:
+            yield pending.pop(0)
+        if not isinstance(step, EnterDir):
+            yield step
+
+
 class Guard:
     """Applies the rules for names and links to what a walk enters (specs/0003 §6)."""
 
     def __init__(self, names: Names, links: Links) -> None:
         self._portable = names == "portable"
-        self._links = links
+        self.links = links
         self._collisions: list[Collisions] = []
         self.skipped_links = 0
 
@@ -79,9 +106,9 @@ class Guard:
 
     def takes_link(self, step: LinkStep) -> bool:
         """Whether to make a link; one that leads out of the target is refused, skipped or kept. Raises UnsafeName."""
-        if self._links == "keep" or not escapes(step.path, step.entry.target):
+        if self.links == "keep" or not escapes(step.path, step.entry.target):
             return True
-        if self._links == "skip":
+        if self.links == "skip":
             self.skipped_links += 1
             return False
         raise UnsafeName(

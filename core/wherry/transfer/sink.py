@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import verify
 from wherry.buffers import PAGE
-from wherry.errors import IntegrityError, WherryError, local_error
+from wherry.errors import IntegrityError, Unwritable, WherryError, local_error
 from wherry.limits import BUFFER_BYTES
 from wherry.store.index import FileRecord, Signature
 
@@ -45,6 +46,7 @@ class Slot:
     trusted: bool = True  # what the journal says of it can be taken
     fd: int = -1
     direct: int = -1  # a second descriptor, for O_DIRECT
+    fresh: bool = False  # whether this run made it
     number: int = 0  # of a long file, in the index
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,10 +84,11 @@ class Sink:
     def in_place(self, pieces: Sequence[Piece]) -> None:
         """Takes pieces that were found right where they belong."""
 
-    def commit(self, pieces: Sequence[Piece]) -> None:
-        """Counts pieces as done; called after `write` or `in_place`."""
+    def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
+        """Counts pieces as done: those of many calls of `write` or `in_place` at once."""
+        size = sum([piece.size for pieces in runs for piece in pieces])
         with self._counting:
-            self.done_bytes += sum(piece.size for piece in pieces)
+            self.done_bytes += size
 
     def known(self, piece: Piece) -> None:
         """Takes a piece of a long file that an earlier run wrote."""
@@ -95,8 +98,8 @@ class Sink:
         del slot, pieces
         return False
 
-    def abandon(self, slot: Slot) -> None:
-        """Closes what is open of a file that will not be finished. No thread may be writing any more."""
+    def close(self) -> None:
+        """Closes what is open of files that are not finished. No thread may be writing any more."""
 
 
 class FileSink(Sink):
@@ -110,27 +113,44 @@ class FileSink(Sink):
         self._recording = threading.Lock()
         self._direct = direct
         self._sync = sync
+        self._open_slots: set[Slot] = set()  # long files that are being filled
 
     def begin(self, slot: Slot) -> None:
         """Prepares a long file; makes an empty one."""
         if slot.size == 0:
-            self._finish(slot, self._open(slot), [])
+            self._keep([self._finish(slot, *self._create(slot), [])])
             return
         final = self._target.final(slot.path)
         row = self._store.index.files([final]).get(final)
         going_on = row is not None and row.cid is None
         slot.number = row.id if row is not None and going_on else self._store.index.begin(final, Signature(0, 0, 0, 0, 0), "")
         slot.fd = self._open(slot)
+        self._open_slots.add(slot)
         found = os.fstat(slot.fd)
         slot.trusted = found.st_size == slot.size and self._target.journal.unchanged(found.st_mtime_ns)
         self._allocate(slot)
 
     def _open(self, slot: Slot, flags: int = os.O_CREAT) -> int:
-        place = self._target.inside(slot.path)
+        fd = self._try_open(slot, flags)
+        if fd is None:
+            raise Unwritable(f"cannot write {slot.path!r}: a file is in the way")
+        return fd
+
+    def _try_open(self, slot: Slot, flags: int) -> int | None:
+        """Opens a file; None if one is there and must not be."""
         try:
-            return self._target.tree.open(place, os.O_RDWR | flags, 0o777 if slot.attrs.executable else 0o666)
+            return self._target.tree.open(
+                self._target.inside(slot.path), os.O_RDWR | flags, 0o777 if slot.attrs.executable else 0o666
+            )
+        except FileExistsError:
+            return None
         except OSError as problem:
             raise local_error(problem, "cannot write", f"{self._target.part}: {slot.path}") from problem
+
+    def _create(self, slot: Slot) -> tuple[int, bool]:
+        """Makes a small file, or empties the one that an earlier run left; tells whether it is new."""
+        fd = self._try_open(slot, os.O_CREAT | os.O_EXCL)
+        return (self._open(slot, os.O_TRUNC), False) if fd is None else (fd, True)
 
     def _allocate(self, slot: Slot) -> None:
         try:
@@ -158,7 +178,7 @@ class FileSink(Sink):
             raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
 
     def _write_small(self, slot: Slot, parts: list[memoryview]) -> None:
-        fd = self._open(slot, os.O_CREAT | os.O_TRUNC)
+        fd, slot.fresh = self._create(slot)
         try:
             offset = 0
             for part in parts:
@@ -190,21 +210,31 @@ class FileSink(Sink):
         slot = pieces[0].slot
         if slot.small:
             slot.fd = self._open(slot, 0)
+            try:
+                if os.fstat(slot.fd).st_size != slot.size:  # what was compared is there, and more behind it
+                    os.ftruncate(slot.fd, slot.size)
+            except OSError as problem:
+                raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
 
-    def commit(self, pieces: Sequence[Piece]) -> None:
-        """Journals the pieces, and finishes the file with its last one."""
-        slot, first, last = pieces[0].slot, pieces[0], pieces[-1]
-        if slot.small:
-            self._finish(slot, slot.fd, [_leaf(piece) for piece in pieces])
-        else:
-            self._advance(slot, pieces)
-        self._target.journal.append([(slot.base + first.offset, slot.base + last.offset + last.size)])
-        super().commit(pieces)
+    def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
+        """Finishes the files whose last piece is here, journals and records; many files share one write of each."""
+        records = []
+        for pieces in runs:
+            slot = pieces[0].slot
+            if slot.small:
+                records.append(self._finish(slot, slot.fd, slot.fresh, [_leaf(piece) for piece in pieces]))
+            else:
+                self._advance(slot, pieces)
+        self._target.journal.append([
+            (pieces[0].slot.base + pieces[0].offset, pieces[0].slot.base + pieces[-1].offset + pieces[-1].size) for pieces in runs
+        ])
+        self._keep(records)
+        super().commit(runs)
 
     def known(self, piece: Piece) -> None:
         """See `Sink.known`."""
         self._advance(piece.slot, [piece])
-        super().commit([piece])
+        super().commit([[piece]])
 
     def known_whole(self, slot: Slot, pieces: Sequence[Piece]) -> bool:
         """See `Sink.known_whole`."""
@@ -217,8 +247,8 @@ class FileSink(Sink):
         if not slot.trusted:
             os.close(fd)
             return False
-        self._finish(slot, fd, [_leaf(piece) for piece in pieces])
-        super().commit(pieces)
+        self._keep([self._finish(slot, fd, False, [_leaf(piece) for piece in pieces])])
+        super().commit([pieces])
         return True
 
     def _advance(self, slot: Slot, pieces: Sequence[Piece]) -> None:
@@ -230,13 +260,19 @@ class FileSink(Sink):
             slot.left -= sum(piece.size for piece in pieces)
             whole = slot.left == 0
         if whole:
-            self._finish(slot, slot.fd, None)
+            record = self._finish(slot, slot.fd, False, [])
+            with self._recording:
+                self._store.index.finish(slot.number, slot.cid, record.signature)
 
-    def _finish(self, slot: Slot, fd: int, leaves: list[tuple[bytes, int, int]] | None) -> None:
-        """Gives a whole file its attributes and records it."""
+    def _finish(self, slot: Slot, fd: int, fresh: bool, leaves: list[tuple[bytes, int, int]]) -> FileRecord:
+        """Gives a whole file its attributes, closes it, and says what is to be recorded of it."""
         try:
-            if slot.attrs.executable:
-                os.fchmod(fd, os.fstat(fd).st_mode | 0o111)
+            if not fresh:  # a file that was there before may have any mode
+                mode = os.fstat(fd).st_mode
+                # Who may read may execute: so the umask holds for both.
+                wanted = mode | (mode & 0o444) >> 2 if slot.attrs.executable else mode & ~0o111
+                if wanted != mode:
+                    os.fchmod(fd, stat.S_IMODE(wanted))
             if not slot.small and self._sync:
                 os.fdatasync(fd)
             if slot.attrs.mtime is not None:
@@ -247,16 +283,22 @@ class FileSink(Sink):
             raise local_error(problem, "cannot finish", slot.path or self._target.path) from problem
         finally:
             slot.fd = fd
-            self.abandon(slot)
+            self._close(slot)
+        return FileRecord(self._target.final(slot.path), signature, slot.cid, "", leaves)
+
+    def _keep(self, records: list[FileRecord]) -> None:
         with self._recording:
-            if leaves is None:
-                self._store.index.finish(slot.number, slot.cid, signature)
-            else:
-                self._recorder.file(FileRecord(self._target.final(slot.path), signature, slot.cid, "", leaves))
+            for record in records:
+                self._recorder.file(record)
             self._recorder.flush_if_due()
 
-    def abandon(self, slot: Slot) -> None:
-        """See `Sink.abandon`."""
+    def close(self) -> None:
+        """See `Sink.close`."""
+        for slot in list(self._open_slots):
+            self._close(slot)
+
+    def _close(self, slot: Slot) -> None:
+        self._open_slots.discard(slot)
         for number in {slot.fd, slot.direct} - {-1}:
             os.close(number)
         slot.fd = slot.direct = -1
@@ -283,25 +325,32 @@ def settle(
     if buffer is None:
         return
     try:
-        good = _verified(arrival, buffer, pieces, peer)
-        for run in _runs(good, pieces):
-            some = [pieces[laid.want] for laid in run]
-            if some[0].slot.small and sum(piece.size for piece in some) != some[0].slot.size:
-                continue  # not all of it is here: it is asked for again, whole
-            if in_place:
-                sink.in_place(some)
-            else:
-                sink.write(buffer.view, some, [laid.start for laid in run])
-            sink.commit(some)
-            for laid in run:
-                done[laid.want] = 1
+        written: list[list[Laid]] = []
+        try:
+            for run in _runs(_verified(arrival, buffer, pieces, done, peer), pieces):
+                some = [pieces[laid.want] for laid in run]
+                if some[0].slot.small and sum([piece.size for piece in some]) != some[0].slot.size:
+                    continue  # not all of it is here: it is asked for again, whole
+                if in_place:
+                    sink.in_place(some)
+                else:
+                    sink.write(buffer.view, some, [laid.start for laid in run])
+                written.append(run)
+        finally:  # what was written counts also when the disk became full behind it
+            if written:
+                sink.commit([[pieces[laid.want] for laid in run] for run in written])
+                for run in written:
+                    for laid in run:
+                        done[laid.want] = 1
     except BaseException as problem:  # noqa: BLE001  # this thread is the transport's: core raises it again on its own
         arrival.failure = problem
 
 
-def _verified(arrival: Arrival, buffer: Buffer, pieces: Sequence[Piece], peer: str) -> list[Laid]:
-    good = []
+def _verified(arrival: Arrival, buffer: Buffer, pieces: Sequence[Piece], done: bytearray, peer: str) -> list[Laid]:
+    good: list[Laid] = []
     for laid in sorted(arrival.blocks):
+        if done[laid.want] or (good and good[-1].want == laid.want):
+            continue  # came twice; a piece that counted twice would make its file whole too early
         piece = pieces[laid.want]
         try:
             if laid.stop - laid.start != piece.size:

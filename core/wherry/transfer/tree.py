@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wherry.block import EMPTY_LEAF, Block
+from wherry.block import EMPTY_LEAF, Block, checked
 from wherry.cid import RAW
 from wherry.dag.walk import Need, Root, Walk, find, root_of
-from wherry.errors import BlockNotFound
+from wherry.errors import BlockNotFound, WherryError
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from wherry.cid import CID
     from wherry.dag.walk import Step
@@ -27,6 +27,7 @@ class Nodes:
         self._store = store
         self._fetcher = fetcher
         self._at_hand: dict[CID, Block] = {}  # fetched ahead of the walk: at most what fits into one answer
+        self.leaf: Block | None = None  # the root, if it is a leaf
 
     async def get(self, cid: CID, ahead: Sequence[CID] = ()) -> Block:
         """Gives one node; fetches those ``ahead`` that are absent along with it. Raises what fetching does."""
@@ -52,13 +53,23 @@ class Nodes:
                 held = self._store.find([cid])[0]
                 if held is not None:
                     data = bytearray(held.size)
-                    held.read_into(memoryview(data))
-                    found[cid] = Block(cid, bytes(data))
+                    try:
+                        held.read_into(memoryview(data))
+                        found[cid] = checked(cid, bytes(data), origin="this machine")
+                    except WherryError:  # changed since: it is fetched instead
+                        continue
         return found
 
     async def root(self, cid: CID) -> Root:
         """Reads a root."""
-        return root_of(await self.get(cid))
+        block = await self.get(cid)
+        if cid.codec == RAW:
+            self.leaf = block
+        return root_of(block)
+
+    def know(self, block: Block) -> None:
+        """Takes a block that was found elsewhere."""
+        self._at_hand[block.cid] = block
 
     async def find(self, root: Entry, path: str) -> Entry:
         """Finds the entry at ``path``. Raises NotFound."""
@@ -71,7 +82,7 @@ class Nodes:
             entry: Entry = found.value
             return entry
 
-    async def steps(self, walk: Walk) -> AsyncIterator[Step]:
+    async def steps(self, walk: Walk) -> AsyncGenerator[Step, None]:
         """Gives the steps of a walk, supplying what it needs."""
         while (step := walk.step()) is not None:
             if isinstance(step, Need):
