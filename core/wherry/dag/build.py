@@ -31,6 +31,15 @@ _WEIGHT_MAX: Final = 512 * KiB
 _ENTRY_WEIGHT: Final = 128
 
 
+def nodes_of(leaves: int) -> int:
+    """How many nodes a file of so many leaves has."""
+    count = 0
+    while leaves > 1:
+        leaves = -(-leaves // FANOUT)
+        count += leaves
+    return count
+
+
 class FileBuilder:
     """Takes the leaves of one file in order; gives the file's CID. ``emit`` gets each node when it is whole."""
 

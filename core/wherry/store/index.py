@@ -161,7 +161,8 @@ class Index:
         """Tells whether any file at or below ``path`` is known: if not, looking each up is in vain."""
         with self._db.reading() as run:
             query = "SELECT 1 FROM files WHERE path=? OR (path>? AND path<?) LIMIT 1"
-            return run.execute(query, (path, path + "/", path + "0")).fetchone() is not None
+            below = path.rstrip("/")
+            return run.execute(query, (path, below + "/", below + "0")).fetchone() is not None
 
     def holds_any(self) -> bool:
         """Tells whether any leaf is known."""

@@ -10,6 +10,7 @@ not changed, and the beginning of a large file whose reading was interrupted. Sy
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wherry.block import EMPTY_LEAF
 from wherry.cid import CID, RAW
-from wherry.dag.build import DirBuilder, FileBuilder
+from wherry.dag.build import DirBuilder, FileBuilder, nodes_of
+from wherry.errors import NotFound, SourceChanged, UsageError
 from wherry.limits import BUFFER_BYTES
 from wherry.manifest import DIR, FILE, LINK, PLAIN, Attrs, Entry, dataset_block
 from wherry.names import escapes, portability
@@ -31,7 +33,7 @@ from wherry.transfer.record import Recorder
 from wherry.transfer.scan import Found, Left, Seen, Skipped, root_kind, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from wherry.buffers import BufferPool
     from wherry.chunking import FixedChunker
@@ -68,7 +70,7 @@ class Tally:
 
 
 _File: TypeAlias = tuple[Found, Batch, int]  # a file to be read, its batch and its place there
-_Known: TypeAlias = tuple[Found, "FileRow"]  # a file that was read before and is unchanged
+_Known: TypeAlias = tuple[Found, "FileRow", bool, None]  # a file that was read before and is unchanged; is it executable?
 
 
 class Add:
@@ -79,7 +81,7 @@ class Add:
         self._pool = pool
         self._chunker = chunker
         self._mtime = mtime
-        self._home = home
+        self._home = os.path.realpath(home) if home else ""
         self._recorder = Recorder(store)
         self._readers = Readers(chunker.leaf_bytes, pool)
         self._cancelled = False
@@ -107,9 +109,12 @@ class Add:
         Raises what reading and recording raise (LocalError, SourceChanged, UnsafeName, StoreError), UsageError,
         InterruptedError if cancelled. What was recorded until then stays, so the next run goes on there.
         """
+        _check_names()
+        if meta:
+            dataset_block(_ANY, dict(meta))  # words that do not fit are refused before a long read, not after it
         self._root_path, seen = self._open(path)
         self._look_up = self._store.index.knows_below(self._root_path)
-        with closing(self._readers), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "wherry-hash") as threads:
+        with closing(seen), closing(self._readers), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "wherry-hash") as threads:
             try:
                 entry = self._build(seen, threads)
             except BaseException:
@@ -125,14 +130,16 @@ class Add:
         self._recorder.root(cid, self._root_path, "add", options)
         return cid
 
-    def _open(self, path: str) -> tuple[str, Iterable[Seen]]:
+    def _open(self, path: str) -> tuple[str, Generator[Seen]]:
         if is_synth(path):
             where = Synth(path).address
         else:
             where = os.path.realpath(path)
             if root_kind(where) == DIR:
+                if where == self._home:
+                    raise UsageError(f"{path!r} is wherry's own home", hint="add the directory that your data is in")
                 return where, scan(where, leave_out=self._home)
-        return where, [Found(FILE, where, "")]
+        return where, _one(Found(FILE, where, ""))
 
     # Order: what comes first in the manifest is settled first
 
@@ -200,29 +207,32 @@ class Add:
             rows = self._store.index.files(paths) if paths else {}
             for item in some:
                 self._warn(item)
-                row = rows.get(item.path) if isinstance(item, Found) else None
-                yield (item, row) if row is not None and isinstance(item, Found) and self._unchanged(row) else item
+                row = rows.get(item.path) if isinstance(item, Found) and item.kind == FILE else None
+                yield (row is not None and isinstance(item, Found) and self._known_still(item, row)) or item
 
-    def _unchanged(self, row: FileRow) -> bool:
+    def _known_still(self, found: Found, row: FileRow) -> _Known | None:
+        """Gives the file as it is known, if it is unchanged and its node is here."""
         if row.cid is None or row.chunker != self._chunker.name:
-            return False
+            return None
+        if row.cid.codec != RAW and row.cid not in self._store.nodes.sizes([row.cid]):
+            return None
         if is_synth(row.path):
-            return True
+            return found, row, False, None
         try:
-            now = Signature.of(os.lstat(row.path))
+            stat = os.lstat(row.path)
         except OSError:
-            return False
-        return now == row.signature and (row.cid.codec == RAW or row.cid in self._store.nodes.sizes([row.cid]))
+            return None
+        return (found, row, stat.st_mode & 0o100 != 0, None) if Signature.of(stat) == row.signature else None
 
     def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> Entry:
         found = item[0]
         self.tally.files += 1
-        if len(item) == 2:
-            known = item[1]
+        if len(item) == 4:
+            _, known, executable, _ = item
             size = known.signature.size
-            self._recorder.known(self._chunker.count(size))
+            leaves = self._chunker.count(size)
+            self._recorder.known(leaves + nodes_of(leaves))
             self.tally.bytes += size
-            executable = not is_synth(found.path) and os.lstat(found.path).st_mode & 0o100 != 0
             return Entry(found.name, FILE, known.cid or EMPTY_LEAF, size, 1, self._attrs(executable, known.signature))
         _, batch, place = item
         if is_synth(found.path):
@@ -254,7 +264,7 @@ class Add:
 
     def _large(self, found: Found, threads: ThreadPoolExecutor) -> Entry:
         synth = Synth(found.path) if is_synth(found.path) else None
-        with closing(Opened(found.path, synth)) as opened:
+        with closing(_opened(found.path, synth)) as opened:
             size, leaf_bytes = opened.signature.size, self._chunker.leaf_bytes
             if not found.name:
                 self.tally.bytes_total = size
@@ -308,8 +318,29 @@ class Add:
         problem = portability(item.name)
         if problem is not None:
             self.tally.warn(f"{item.path!r}: the name {problem}; `get` refuses it unless --names posix is given")
-        if item.kind == LINK and escapes(item.path[len(self._root_path) + 1 :], item.target):
+        if item.kind == LINK and escapes(item.path[len(self._root_path.rstrip("/")) + 1 :], item.target):
             self.tally.warn(f"{item.path!r} points out of the tree; `get` refuses it unless --links skip or keep is given")
+
+
+_ANY: Final = Entry("", FILE, EMPTY_LEAF)
+
+
+def _check_names() -> None:
+    """Names are read as UTF-8; under another encoding the same tree would get another CID. Raises UsageError."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UsageError(f"this locale reads file names as {encoding}, not as UTF-8", hint="set PYTHONUTF8=1")
+
+
+def _opened(path: str, synth: Synth | None) -> Opened:
+    try:
+        return Opened(path, synth)
+    except NotFound as problem:  # it was there a moment ago
+        raise SourceChanged(f"{path!r} vanished while the tree was read", hint="run the same command again") from problem
+
+
+def _one(item: Seen) -> Generator[Seen]:
+    yield item
 
 
 def _groups(seen: Iterable[Seen], count: int) -> Iterator[list[Seen]]:

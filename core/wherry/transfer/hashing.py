@@ -48,11 +48,14 @@ class Opened:
             self.signature = Signature(0, 0, synth.size, 0, 0)
             self.executable = self.racy = False
             return
-        now = time.time_ns()
         self._fd, stat = open_regular(path)
+        age = time.time_ns() - stat.st_ctime_ns
+        if 0 <= age <= RACY_NS:  # a file that was just written: a moment's wait spares reading it again next time
+            time.sleep((RACY_NS - age) / 1e9 + 0.001)
+            stat = os.fstat(self._fd)
         self.signature = Signature.of(stat)
         self.executable = stat.st_mode & 0o100 != 0
-        self.racy = max(self.signature.mtime, self.signature.ctime) > now - RACY_NS
+        self.racy = time.time_ns() - stat.st_ctime_ns <= RACY_NS
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def hash_stretch(self, offset: int, length: int, leaf_bytes: int, pool: BufferPool) -> list[LeafRow]:

@@ -18,7 +18,8 @@ import sys
 import time
 
 # A file written to within this time of being read may be written to again without its times changing: the clock of file
-# times ticks every 1 to 10 ms. Its leaves are recorded, but it is read again by the next add.
+# times ticks every 1 to 10 ms. Its leaves are recorded, but it is read again by the next add. The time of the last change
+# (ctime) tells: nobody can set it, while mtime may lie years ahead.
 RACY_NS = 20_000_000
 
 # NONBLOCK: a FIFO put in a file's place must not hang us
@@ -32,7 +33,7 @@ Answer = list[Row] | tuple[int, str, str]  # or (errno, what happened, path); er
 def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
     """Reads and hashes files into ``view``; files longer than it are only looked at. Never raises for a file's sake."""
     rows: list[Row] = []
-    sha256, now, last = hashlib.sha256, time.time_ns() - RACY_NS, 0
+    sha256, now = hashlib.sha256, time.time_ns() - RACY_NS
     for path in paths:
         try:
             fd = os.open(path, FLAGS)
@@ -46,7 +47,7 @@ def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
                     digests = None
                 else:
                     piece = view[:size]
-                    if os.readv(fd, [piece]) != size:
+                    if os.readv(fd, [piece]) != size and not _read_again(fd, piece):
                         return 0, "became shorter while it was read", path
                     digests = sha256(piece).digest() if 0 < size <= leaf_bytes else _leaves(piece, leaf_bytes)
                     after = os.fstat(fd)
@@ -56,9 +57,16 @@ def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
                 os.close(fd)
         except OSError as problem:
             return problem.errno or 5, problem.strerror or str(problem), path
-        last = max(ctime, mtime)
-        rows.append((found.st_dev, found.st_ino, size, mtime, ctime, found.st_mode, last > now, digests))
+        rows.append((found.st_dev, found.st_ino, size, mtime, ctime, found.st_mode, ctime > now, digests))
     return rows
+
+
+def _read_again(fd: int, piece: memoryview) -> bool:
+    """Fills ``piece`` from the file's start in as many reads as it takes; whether there was enough. (Signals cut reads.)"""
+    done = 0
+    while done < len(piece) and (got := os.preadv(fd, [piece[done:]], done)):
+        done += got
+    return done == len(piece)
 
 
 def _leaves(piece: memoryview, leaf_bytes: int) -> bytes:

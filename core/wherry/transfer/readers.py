@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import marshal
 import os
 import select
@@ -16,13 +18,15 @@ from wherry.errors import SourceChanged, local_error
 from wherry.limits import BUFFER_BYTES
 from wherry.transfer import reader
 from wherry.transfer.reader import read_small
+from wherry.units import KiB
 
 if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.transfer.reader import Answer, Row
 
 _CHILDREN_MAX: Final = 7
-_AHEAD: Final = 2  # requests a child has at a time: one in work, one waiting; both fit into a pipe
+_AHEAD: Final = 2  # requests a child has at a time: one in work, one waiting
+_PIPE_BYTES: Final = 64 * KiB  # both answers must fit, or the child waits for us while we hand it a request: a batch takes 17
 
 
 class Batch:
@@ -40,12 +44,24 @@ class _Child:
     """A reading process and the batches it has, oldest first."""
 
     def __init__(self, leaf_bytes: int) -> None:
-        # -I -S: nothing of the user's environment or site-packages is imported
-        command = [sys.executable, "-I", "-S", reader.__file__, str(leaf_bytes), str(BUFFER_BYTES)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # our own file
+        # -I -S: nothing of the user's environment or site-packages is imported. UTF-8: names as this process sees them.
+        command = [sys.executable, "-I", "-S", "-X", "utf8", reader.__file__, str(leaf_bytes), str(BUFFER_BYTES)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # if it dies we read on; a traceback would tell the user nothing
+            process_group=0,  # the terminal's Ctrl-C is for us, who end it
+        )
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
+        self._ready = select.poll()
+        self._ready.register(self._answers, select.POLLIN)
         self.batches: deque[Batch] = deque()
+
+    def fit(self) -> bool:
+        """Whether its pipe has room for the answers; it has not when this user has filled the kernel's quota of pipes."""
+        return fcntl.fcntl(self._answers, fcntl.F_GETPIPE_SZ) >= _PIPE_BYTES
 
     def send(self, batch: Batch) -> None:
         marshal.dump(batch.paths, self._requests)
@@ -54,7 +70,7 @@ class _Child:
         batch.child = self
 
     def ready(self) -> bool:
-        return bool(select.select([self._answers], [], [], 0)[0])
+        return bool(self._ready.poll(0))
 
     def receive(self) -> None:
         """Takes the next answer, waiting for it. Raises EOFError if the child died."""
@@ -80,9 +96,14 @@ class Readers:
 
     def start(self) -> None:
         """Starts the children; without it (few files, or no way to start one) this process reads alone."""
+        if not sys.executable:  # Python inside another program
+            return
         try:
             for _ in range(min(_CHILDREN_MAX, (os.cpu_count() or 1) - 1) - len(self._children)):
                 self._children.append(_Child(self._leaf_bytes))
+                if not self._children[-1].fit():
+                    self._children.pop().close()
+                    return
         except OSError:
             return
 
@@ -158,4 +179,6 @@ class Readers:
 def _error(number: int, problem: str, path: str) -> Exception:
     if number == 0:
         return SourceChanged(f"{path!r} {problem}", hint="run the same command again when nothing writes to it")
+    if number == errno.ENOENT:  # it was there a moment ago
+        return SourceChanged(f"{path!r} vanished while it was read", hint="run the same command again")
     return local_error(OSError(number, problem), "cannot read", path)

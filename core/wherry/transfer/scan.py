@@ -7,16 +7,17 @@ import json
 import os
 import stat
 import tempfile
+from contextlib import ExitStack
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from wherry.errors import LimitExceeded, UnsafeName, UsageError, local_error
+from wherry.errors import LimitExceeded, SourceChanged, UnsafeName, UsageError, WherryError, local_error
 from wherry.limits import TREE_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK
 from wherry.names import check_name, check_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _RUN_NAMES: Final = 50_000  # names sorted at a time; larger directories are sorted in runs on disk
 
@@ -44,14 +45,20 @@ class Skipped(NamedTuple):
 Seen: TypeAlias = Found | Left | Skipped
 
 
-def scan(root: str, *, leave_out: str = "") -> Iterator[Seen]:
+def scan(root: str, *, leave_out: str = "") -> Generator[Seen]:
     """Gives everything below the directory ``root``, each directory's names in the order of their UTF-8 bytes.
 
     ``leave_out`` is a directory (wherry's own home) that is skipped. Holds the names of one path of directories, and of
-    large directories a run of them. Raises LocalError, UnsafeName for a name that is not UTF-8, LimitExceeded.
+    large directories a run of them. Raises LocalError, UnsafeName for a name that is not UTF-8, LimitExceeded. Close it if
+    it is not read to its end: it may have files open.
     """
-    stack = [_listing(root)]
-    prefix = [root]
+    with ExitStack() as opened:
+        yield from _below(root, leave_out, opened)
+
+
+def _below(root: str, leave_out: str, opened: ExitStack) -> Generator[Seen]:
+    stack = [listing(root, opened)]
+    prefix = [root.rstrip("/")]
     while stack:
         item = next(stack[-1], None)
         if item is None:
@@ -73,7 +80,7 @@ def scan(root: str, *, leave_out: str = "") -> Iterator[Seen]:
             if len(stack) >= TREE_DEPTH_MAX:
                 raise LimitExceeded(f"{path[:80]!r}...: directories are nested more than {TREE_DEPTH_MAX} deep")
             yield Found(DIR, path, name)
-            stack.append(_listing(path))
+            stack.append(listing(path, opened))
             prefix.append(path)
         elif letter == "l":
             yield Found(LINK, path, name, _target(path))
@@ -83,17 +90,27 @@ def scan(root: str, *, leave_out: str = "") -> Iterator[Seen]:
             yield Skipped(path, "it is no file, directory or link")
 
 
-def _listing(path: str) -> Iterator[str]:
-    """Names of a directory, sorted, each with a separator that sorts below all and a letter for its kind."""
+def listing(path: str, opened: ExitStack) -> Iterator[str]:
+    """Names of a directory, sorted, each with a separator that sorts below all and a letter for its kind.
+
+    What it must open to sort a large one is closed with ``opened``. Raises LocalError, SourceChanged.
+    """
     try:
         with os.scandir(path) as entries:
             names = [f"{entry.name}\0{_letter(entry)}" for entry in islice(entries, _RUN_NAMES)]
             names.sort()
             if len(names) < _RUN_NAMES:
                 return iter(names)
-            return _merged([names], entries)
+            return _merged(names, entries, opened)
     except OSError as problem:
-        raise local_error(problem, "cannot read the directory", path) from problem
+        raise _lost(problem, "cannot read the directory", path) from problem
+
+
+def _lost(problem: OSError, doing: str, path: str) -> WherryError:
+    """The error for something that was there a moment ago."""
+    if isinstance(problem, FileNotFoundError):
+        return SourceChanged(f"{path!r} vanished while the tree was read", hint="run the same command again")
+    return local_error(problem, doing, path)
 
 
 def _letter(entry: os.DirEntry[str]) -> str:
@@ -104,12 +121,12 @@ def _letter(entry: os.DirEntry[str]) -> str:
     return "l" if entry.is_symlink() else "?"
 
 
-def _merged(runs: list[list[str]], entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
-    """Sorts a large directory in runs on disk, so that memory holds one run."""
+def _merged(names: list[str], entries: Iterator[os.DirEntry[str]], opened: ExitStack) -> Iterator[str]:
+    """Sorts a large directory in runs on disk, so that memory holds one run; ``names`` is the first."""
     files = []
-    names = runs[0]
     while names:
-        spill = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed by _read_run
+        spill = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed with `opened`, and when read
+        opened.callback(spill.close)
         spill.writelines(json.dumps(name) + "\n" for name in names)
         spill.seek(0)
         files.append(spill)
@@ -130,13 +147,17 @@ def _target(path: str) -> str:
     except UnicodeEncodeError as problem:
         raise UnsafeName(f"{path!r}: the link's target is not UTF-8", hint="remake the link") from problem
     except OSError as problem:
-        raise local_error(problem, "cannot read the link", path) from problem
+        raise _lost(problem, "cannot read the link", path) from problem
     check_target(target)
     return target
 
 
 def root_kind(path: str) -> str:
-    """Tells what the path to add is, links followed: FILE or DIR. Raises NotFound, LocalError, UsageError."""
+    """Tells what the path to add is, links followed: FILE or DIR. Raises NotFound, LocalError, UsageError, UnsafeName."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as problem:
+        raise UnsafeName(f"cannot add {path!r}: it is not UTF-8", hint="rename it, or the directory that it is in") from problem
     try:
         mode = os.stat(path).st_mode
     except OSError as problem:
