@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from concurrent.futures import Executor
 
 T = TypeVar("T")
+
+
+async def stoppable(call: Callable[[], T], stop: Callable[[], None]) -> T:
+    """Runs ``call`` in a thread; cancelled, calls ``stop``, waits until the call has come back, and raises CancelledError."""
+    running = asyncio.ensure_future(in_thread(call))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop()
+        running.cancel()  # raises what cancelled it when the call is back, and nothing before
+        await settled([running])
+        raise
+
+
+async def settled(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Waits until all of ``tasks`` are done, however often this one is cancelled meanwhile; what they raised is dropped."""
+    cancelled: asyncio.CancelledError | None = None
+    waiting = set(tasks)
+    while waiting:
+        try:
+            _, waiting = await asyncio.wait(waiting)
+        except asyncio.CancelledError as problem:
+            cancelled = problem
+            waiting = {task for task in waiting if not task.done()}
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> T:

@@ -52,7 +52,7 @@ def show(out: Out, result: VerifyResult, path: str) -> None:
     count = len(result.differences) + result.more_differences
     if not out.as_json:
         for difference in result.differences:
-            out.say(f"{safe(difference.path)}: {safe(difference.problem)}")
+            out.say(f"{safe(difference.path or path)}: {safe(difference.problem)}")
         if result.more_differences:
             out.say(f"... and {result.more_differences:,} more")
     hint = "`wherry get --force` writes it anew, and fetches only what differs"

@@ -6,6 +6,8 @@ import asyncio
 import os
 import stat
 from collections import deque
+from contextlib import ExitStack, aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import verify
@@ -15,7 +17,11 @@ from wherry.errors import WherryError
 from wherry.fileio import open_regular, read_exactly
 from wherry.limits import BUFFER_BYTES
 from wherry.manifest import DIR
+from wherry.names import escapes
+from wherry.offload import in_thread, settled
 from wherry.store.index import Signature
+from wherry.transfer.scan import listing
+from wherry.transfer.select import Selection, chosen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -23,10 +29,12 @@ if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.manifest import Entry
     from wherry.store.index import Index
+    from wherry.transfer.select import Links
     from wherry.transfer.tree import Nodes
 
 _WINDOW: Final = 6  # hashing tasks under way
 _FILES: Final = 64  # small files a task
+_EXTRA_MAX: Final = 20  # names of a directory that its manifest does not list, said one by one; the others are counted
 
 
 class Difference(NamedTuple):
@@ -47,11 +55,25 @@ class _Stretch(NamedTuple):
 class Comparison:
     """One comparison. ``files`` and ``bytes`` count what was looked at."""
 
-    def __init__(self, nodes: Nodes, pool: BufferPool, *, trust: Index | None = None) -> None:
-        """``trust``: files whose times and size are as this index recorded them are taken unread."""
+    def __init__(
+        self,
+        nodes: Nodes,
+        pool: BufferPool,
+        *,
+        trust: Index | None = None,
+        selection: Selection | None = None,
+        links: Links = "keep",
+    ) -> None:
+        """``trust``: files whose times and size are as this index recorded them are taken unread.
+
+        ``selection`` and ``links`` are what a get made the tree with: of a selection, only what it takes is compared; with
+        ``links`` "skip", links that lead out of the tree must not be there.
+        """
         self._nodes = nodes
         self._pool = pool
         self._trust = trust
+        self._selection = selection or Selection()
+        self._links = links
         self.files = 0
         self.bytes = 0
 
@@ -61,32 +83,33 @@ class Comparison:
         stretches: list[_Stretch] = []
         held = 0
         try:
-            async for found in self._walk(root, path):
-                if isinstance(found, Difference):
-                    yield found
-                    continue
-                stretches.append(found)
-                held += sum(leaf.size for leaf in found.leaves)
-                if held >= BUFFER_BYTES or len(stretches) >= _FILES:
-                    running.append(asyncio.create_task(asyncio.to_thread(self._hash, stretches)))
-                    stretches, held = [], 0
-                while len(running) >= _WINDOW:
-                    for difference in await running.popleft():
-                        yield difference
-            running.append(asyncio.create_task(asyncio.to_thread(self._hash, stretches)))
+            async with aclosing(self._walk(root, path)) as walk:
+                async for found in walk:
+                    if isinstance(found, Difference):
+                        yield found
+                        continue
+                    stretches.append(found)
+                    held += sum(leaf.size for leaf in found.leaves)
+                    if held >= BUFFER_BYTES or len(stretches) >= _FILES:
+                        running.append(asyncio.create_task(in_thread(partial(self._hash, stretches))))
+                        stretches, held = [], 0
+                    while len(running) >= _WINDOW:
+                        for difference in await running.popleft():
+                            yield difference
+            running.append(asyncio.create_task(in_thread(partial(self._hash, stretches))))
             while running:
                 for difference in await running.popleft():
                     yield difference
         finally:
-            if running:
-                await asyncio.wait(running)
+            await settled(running)
 
     async def _walk(self, root: Entry, path: str) -> AsyncGenerator[Difference | _Stretch, None]:
         walk = Walk(root)
         present: list[int] = []  # entries of each open directory that are there
+        inside: list[Entry] = []  # the open directories
         leaves: list[Leaf] = []
         where = ""
-        async for step in self._nodes.steps(walk):
+        async for step in chosen(self._nodes.steps(walk), walk, self._selection):
             if isinstance(step, Leaf):
                 if leaves and step.offset + step.size - leaves[0].offset > BUFFER_BYTES:
                     yield _Stretch(where, _place(path, where), leaves)
@@ -99,20 +122,28 @@ class Comparison:
                     leaves = []
                 continue
             if isinstance(step, LeaveDir):
-                for difference in await asyncio.to_thread(_extra, step.path, _place(path, step.path), present.pop()):
-                    yield difference
+                listed, count = inside.pop(), present.pop()
+                if self._selection.everything:
+                    async for difference in self._extra(listed, step.path, _place(path, step.path), count):
+                        yield difference
                 continue
             if not isinstance(step, EnterDir | EnterFile | LinkStep):
+                continue
+            if isinstance(step, LinkStep) and self._links == "skip" and escapes(step.path, step.entry.target):
                 continue
             problem = self._look(step, _place(path, step.path))
             if present and not (problem or "").startswith("is missing"):
                 present[-1] += 1
             if problem is not None:
                 yield Difference(step.path, problem)
-                if not isinstance(step, LinkStep):
+                if isinstance(step, EnterDir) and not self._selection.everything:
+                    present.append(0)  # the walk is in it already
+                    inside.append(step.entry)
+                elif not isinstance(step, LinkStep):
                     walk.skip()
             elif isinstance(step, EnterDir):
                 present.append(0)
+                inside.append(step.entry)
             elif isinstance(step, EnterFile):
                 self.files += 1
                 self.bytes += step.entry.size
@@ -140,6 +171,43 @@ class Comparison:
         if step.path and bool(found.st_mode & 0o100) != entry.attrs.executable:
             return "should be executable" if entry.attrs.executable else "should not be executable"
         return None
+
+    async def _extra(self, entry: Entry, path: str, place: str, present: int) -> AsyncGenerator[Difference, None]:
+        """Names what a directory holds beyond its manifest: both lists are in one order, so memory holds neither."""
+        try:
+            count = await in_thread(partial(_count, place))
+            extra = count - present
+            if extra <= 0:
+                return
+            with ExitStack() as opened:
+                names = await in_thread(partial(listing, place, opened))
+                listed = self._names(entry)
+                expected = await anext(listed, None)
+                named = 0
+                for item in names:
+                    name = item[:-2]
+                    while expected is not None and expected < name:
+                        expected = await anext(listed, None)
+                    if name != expected:
+                        named += 1
+                        yield Difference(_place(path, name) if path else name, "is not in the manifest")
+                        if named == _EXTRA_MAX:
+                            break
+        except OSError as problem:
+            yield Difference(path, f"cannot be listed ({problem.strerror})")
+        except WherryError as problem:
+            yield Difference(path, f"cannot be listed ({problem.message})")
+        else:
+            if extra > named:
+                yield Difference(path, f"holds {extra - named} more that are not in the manifest")
+
+    async def _names(self, directory: Entry) -> AsyncGenerator[str, None]:
+        walk = Walk(directory)
+        async for step in self._nodes.steps(walk):
+            if isinstance(step, EnterDir | EnterFile | LinkStep) and step.path:
+                yield step.entry.name
+                if not isinstance(step, LinkStep):
+                    walk.skip()
 
     def _trusted(self, place: str, entry: Entry) -> bool:
         if self._trust is None:
@@ -174,12 +242,6 @@ def _place(root: str, path: str) -> str:
     return f"{root}/{path}" if path else root
 
 
-def _extra(path: str, place: str, present: int) -> list[Difference]:
-    """Says if a directory holds more than its manifest; which names, `ls` tells."""
-    try:
-        with os.scandir(place) as entries:
-            count = sum(1 for _ in entries)
-    except OSError as problem:
-        return [Difference(path, f"cannot be listed ({problem.strerror})")]
-    extra = count - present
-    return [Difference(path, f"holds {extra} more than the manifest lists")] if extra > 0 else []
+def _count(place: str) -> int:
+    with os.scandir(place) as entries:
+        return sum(1 for _ in entries)

@@ -16,20 +16,36 @@ _EVERY_S: Final = 0.1
 
 @asynccontextmanager
 async def paced(observe: Observe | None, progress: Callable[[], Progress]) -> AsyncIterator[None]:
-    """Calls ``observe`` with what ``progress`` gives, while the context lasts and at its end."""
+    """Calls ``observe`` with what ``progress`` gives, while the context lasts and at its end.
+
+    What ``observe`` raises cancels the body and is raised when that has ended.
+    """
     if observe is None:
         yield
         return
+    body = asyncio.current_task()
+    raised: list[Exception] = []
 
     async def tell() -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            observe(progress())
+        try:
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                observe(progress())
+        except Exception as problem:  # noqa: BLE001  # the observer's own; raised below, in the verb
+            raised.append(problem)
+            if body is not None:
+                body.cancel()
 
     telling = asyncio.create_task(tell())
     try:
         yield
+        if raised:  # the cancellation is on its way; meet it here
+            await asyncio.sleep(0)
         observe(progress())
+    except asyncio.CancelledError:
+        if raised and body is not None and not body.uncancel():  # nobody else cancelled it
+            raise raised[0] from None
+        raise
     finally:
         telling.cancel()
         await asyncio.wait([telling])

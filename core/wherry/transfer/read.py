@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from wherry.block import Block, checked
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep, Walk
 from wherry.errors import NotFound, UsageError, WherryError
 from wherry.manifest import DIR, FILE, LINK
-from wherry.offload import in_thread
+from wherry.offload import in_thread, settled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -41,6 +42,8 @@ async def content(
 
     Leaves that were fetched are kept in the cache.
     """
+    if offset < 0 or (length or 0) < 0:
+        raise UsageError("offset and length are at least 0")
     if root.kind != FILE:
         what = "a directory" if root.kind == DIR else "a symbolic link"
         raise UsageError(f"this is {what}, not a file", hint="`wherry ls` shows what is in it; give the path of a file")
@@ -62,8 +65,7 @@ async def content(
     finally:
         for _, task in running:
             task.cancel()
-        if running:
-            await asyncio.wait([task for _, task in running])
+        await settled([task for _, task in running])
 
 
 def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
@@ -104,6 +106,8 @@ async def leaves_of(nodes: Nodes, entry: Entry) -> tuple[int | None, int | None]
         return None, None
     if not entry.size:
         return 0, None
-    walk = Walk(entry, start=0, stop=1)
-    first = await anext(step.size async for step in nodes.steps(walk) if isinstance(step, Leaf))
-    return -(-entry.size // first), first
+    async with aclosing(nodes.steps(Walk(entry, start=0, stop=1))) as steps:
+        async for step in steps:
+            if isinstance(step, Leaf):
+                return -(-entry.size // step.size), step.size
+    return None, None
