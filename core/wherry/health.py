@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 from wherry.block import verify
 from wherry.cid import RAW
 from wherry.dag.walk import EnterFile, Leaf, LeaveFile, Walk, root_of
-from wherry.errors import BlockNotFound, LocalError, WherryError
+from wherry.errors import BlockNotFound, HomeTooNew, LocalError, StoreError, WherryError
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
-from wherry.offload import in_thread
+from wherry.offload import in_thread, stoppable
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
-from wherry.store.index import FileRecord
+from wherry.store.index import FileRecord, Index
+from wherry.store.nodes import NodeDB
+from wherry.store.state import StateDB
 from wherry.synth import Synth, is_synth
 from wherry.transfer.hashing import Opened
 from wherry.transfer.pace import paced
@@ -30,6 +32,8 @@ from wherry.transfer.tree import local_steps
 from wherry.units import GiB, format_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wherry.buffers import BufferPool
     from wherry.observe import Observe
     from wherry.store.home import Home
@@ -45,6 +49,7 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
     """Gives one line a thing looked at; blocks its thread for a moment."""
     checks = [
         Check(name="python", status="ok", detail=f"{sys.version.split()[0]} on {sys.platform}"),
+        _names(),
         Check(name="sqlite", status="ok", detail=f"{sqlite3.sqlite_version}, rollback journal"),
         Check(name="home", status="ok", detail=f"{home.path}, used by {', '.join(home.holders())}"),
         _modes(home),
@@ -58,6 +63,43 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
             checks.append(Check(name="plugin", status="warn", detail=detail, hint="`wherry plugins list` says more"))
     checks += [_root(row, store) for row in store.state.roots()]
     return checks
+
+
+def _names() -> Check:
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        hint = "set PYTHONUTF8=1: names in a manifest are UTF-8"
+        return Check(name="file names", status="fail", detail=f"this locale reads them as {encoding}", hint=hint)
+    return Check(name="file names", status="ok", detail="UTF-8")
+
+
+def set_damaged_aside(home: Path) -> list[str]:
+    """Makes way for new databases before a repair: the index goes in any case, others if SQLite finds them damaged.
+
+    Gives the new names of those. The home must be held alone. Raises HomeTooNew.
+    """
+    renamed = []
+    for name, database in (("state.db", StateDB), ("nodes.db", NodeDB), ("index.db", Index)):
+        path = home / name
+        if not path.exists():
+            continue
+        try:
+            with closing(database(home)) as opened:
+                sound = isinstance(opened, Index) or opened.sound()
+        except HomeTooNew:
+            raise
+        except StoreError:
+            sound = False
+        journal = home / f"{name}-journal"
+        if database is Index:
+            path.unlink()
+            journal.unlink(missing_ok=True)
+        elif not sound:
+            path = path.rename(home / f"{name}.damaged-{int(time.time())}")
+            if journal.exists():
+                journal.rename(f"{path}-journal")
+            renamed.append(str(path))
+    return renamed
 
 
 def _modes(home: Home) -> Check:
@@ -122,8 +164,13 @@ class _Rereading:
         self._store = store
         self._pool = pool
         self._recorder = Recorder(store)
+        self._stopped = False
         self.files = 0
         self.bytes = 0
+
+    def stop(self) -> None:
+        """Ends `root` soon, with InterruptedError; any thread."""
+        self._stopped = True
 
     def root(self, row: RootRow) -> bool:
         """Tells whether all of the root still is as its manifest says. What is, is recorded."""
@@ -165,10 +212,13 @@ class _Rereading:
                 if opened.signature.size != entry.size:
                     return False
                 for leaf in leaves:
+                    if self._stopped:
+                        raise InterruptedError
                     verify(leaf.cid, opened.read(leaf.offset, leaf.size, buffer.view), origin=path)
                 opened.check_same()
                 rows = [(leaf.cid.digest, leaf.offset, leaf.size) for leaf in leaves]
-                self._recorder.file(FileRecord(path, opened.signature, entry.cid, chunker, rows))
+                cid = None if opened.racy else entry.cid
+                self._recorder.file(FileRecord(path, opened.signature, cid, chunker, rows))
                 self._recorder.flush_if_due()
         except WherryError:
             return False
@@ -177,11 +227,11 @@ class _Rereading:
         return True
 
 
-async def repair(store: Store, pool: BufferPool, observe: Observe | None) -> RepairResult:
+async def repair(store: Store, pool: BufferPool, observe: Observe | None, set_aside: list[str]) -> RepairResult:
     """Reads everything that was added or fetched and records again where it lies; nothing of the user's is changed.
 
-    A root that is no longer what it was, or whose manifest is lost, is dropped from the list of roots, and told.
-    Raises StoreError.
+    A root that is no longer what it was, or whose manifest is lost, is dropped from the list of roots, and told; so is
+    what `set_damaged_aside` gave. Raises StoreError.
     """
     began = time.monotonic()
     rows = await in_thread(store.state.roots)
@@ -194,10 +244,10 @@ async def repair(store: Store, pool: BufferPool, observe: Observe | None) -> Rep
 
     async with paced(observe, progress):
         for row in rows:
-            if not await in_thread(partial(reading.root, row)):
+            if not await stoppable(partial(reading.root, row), reading.stop):
                 dropped.append(f"{row.cid} at {row.path}")
                 await in_thread(partial(store.state.drop_root, row.cid, row.path))
     return RepairResult(
-        roots=len(rows), kept=len(rows) - len(dropped), dropped=dropped, files=reading.files, bytes=reading.bytes,
-        seconds=time.monotonic() - began,
+        roots=len(rows), kept=len(rows) - len(dropped), dropped=dropped, set_aside=set_aside, files=reading.files,
+        bytes=reading.bytes, seconds=time.monotonic() - began,
     )  # fmt: skip

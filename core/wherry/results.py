@@ -181,3 +181,4 @@ class RepairResult(Result):
     files: int
     bytes: int
     seconds: float
+    set_aside: list[str] = field(default_factory=list)  # damaged databases that were renamed, and begun anew

@@ -12,7 +12,6 @@ Every method raises WherryError and its kinds only, never a group of exceptions.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from contextlib import aclosing, asynccontextmanager
@@ -25,7 +24,7 @@ from wherry.errors import UsageError
 from wherry.limits import TREE_ENTRIES_MAX
 from wherry.manifest import DIR, FILE
 from wherry.observe import Progress
-from wherry.offload import in_thread
+from wherry.offload import in_thread, stoppable
 from wherry.results import (
     AddResult,
     DifferenceReport,
@@ -44,7 +43,7 @@ from wherry.transfer.add import Add
 from wherry.transfer.compare import Comparison
 from wherry.transfer.fetch import Fetcher
 from wherry.transfer.get import check_bounds
-from wherry.transfer.into import Fill, fill_target, plan_target
+from wherry.transfer.into import Fill, fill_target, plan_target, root_of_get
 from wherry.transfer.pace import paced
 from wherry.transfer.running import running
 from wherry.transfer.select import Guard, Selection
@@ -72,7 +71,9 @@ _DIFFERENCES_MAX = 10_000  # listed; more are counted
 class Session:
     """An open home. Make one with `Session.open`."""
 
-    def __init__(self, home: Home, wiring: Wiring, store: Store) -> None:
+    def __init__(self, home: Home, wiring: Wiring, store: Store, set_aside: list[str] | None = None) -> None:
+        """``set_aside``: damaged databases that were put away; None: this session does not have the home alone."""
+        self._set_aside = set_aside
         self._home = home
         self._wiring = wiring
         self._store = store
@@ -100,9 +101,10 @@ class Session:
         alone = verb == "repair"
         with Home(path, verb, alone=alone) as opened:
             wiring = Wiring(path, config, surroundings)
+            set_aside = await in_thread(lambda: health.set_damaged_aside(path)) if alone else []
             store = wiring.store()
             try:
-                yield cls(opened, wiring, store)
+                yield cls(opened, wiring, store, set_aside if alone else None)
             finally:
                 await in_thread(store.close)
 
@@ -144,16 +146,8 @@ class Session:
                 verb="add", phase="hash", bytes_done=tally.bytes, bytes_total=tally.bytes_total, files_done=tally.files
             )
 
-        working = asyncio.ensure_future(in_thread(lambda: run.run(path, words)))
-        try:
-            async with paced(observe, progress):
-                cid = await asyncio.shield(working)
-        except asyncio.CancelledError:
-            run.cancel()
-            await asyncio.wait([working])
-            if not working.cancelled():
-                working.exception()
-            raise
+        async with paced(observe, progress):
+            cid = await stoppable(lambda: run.run(os.path.expanduser(path), words), run.cancel)
         tally = run.tally
         warnings = [*tally.warnings, *([f"and {tally.more_warnings} more warnings"] if tally.more_warnings else [])]
         return AddResult(
@@ -217,7 +211,7 @@ class Session:
         )  # fmt: skip
 
         async def work() -> GetResult | GetPlan:
-            root = await nodes.root(cid)
+            root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
             check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
             if dry_run:
                 return await plan_target(fill, cid, root, target, transport_of=self._wiring.transport, addresses=addresses)
@@ -287,8 +281,8 @@ class Session:
                     verb="verify", phase="verify", bytes_done=run.bytes, bytes_total=entry.size, files_done=run.files
                 )
 
-            async with paced(observe, progress):
-                async for found in run.differences(entry, place):
+            async with paced(observe, progress), aclosing(run.differences(entry, _followed(place))) as found_all:
+                async for found in found_all:
                     if len(differences) < _DIFFERENCES_MAX:
                         differences.append(DifferenceReport(path=found.path, problem=found.problem))
                     else:
@@ -305,8 +299,13 @@ class Session:
         return await in_thread(lambda: health.examine(self._home, self._wiring, self._store))
 
     async def repair(self, *, observe: Observe | None = None) -> RepairResult:
-        """Makes the index again by reading everything that was added or fetched; needs the home alone (verb "repair")."""
-        return await health.repair(self._store, self._wiring.pool, observe)
+        """Makes the index again by reading everything that was added or fetched. Nothing of the user's is changed.
+
+        Needs the home alone: raises UsageError unless the session was opened for the verb "repair".
+        """
+        if self._set_aside is None:
+            raise UsageError("repair needs the home alone", hint='open the session with verb="repair"')
+        return await health.repair(self._store, self._wiring.pool, observe, self._set_aside)
 
     # Parts that the verbs share
 
@@ -358,6 +357,11 @@ class Session:
 
 def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
+
+
+def _followed(path: str) -> str:
+    """A link that is given as the path is followed, as `add` does; none below is."""
+    return os.path.realpath(path)
 
 
 def _quiet(observe: Observe | None) -> Observe:

@@ -32,20 +32,31 @@ class Database:
         self._lock = threading.RLock()
         with self._typed():
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            run = self._connection.execute
-            run("PRAGMA trusted_schema=OFF")
-            run("PRAGMA cell_size_check=ON")
-            run("PRAGMA mmap_size=0")
-            run(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            run(f"PRAGMA synchronous={synchronous}")
-            found = run("PRAGMA user_version").fetchone()[0]
-            if found > version:
+            try:
+                self._prepare(schema, version, synchronous)
+            except BaseException:
                 self._connection.close()
-                raise HomeTooNew(f"{what} {path} has format {found}, this wherry reads up to {version}", hint="upgrade wherry")
-            if found < version:
-                run("PRAGMA journal_mode=TRUNCATE")
+                raise
+
+    def _prepare(self, schema: str, version: int, synchronous: str) -> None:
+        run = self._connection.execute
+        run("PRAGMA trusted_schema=OFF")
+        run("PRAGMA cell_size_check=ON")
+        run("PRAGMA mmap_size=0")
+        run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        run(f"PRAGMA synchronous={synchronous}")
+        found = run("PRAGMA user_version").fetchone()[0]
+        if found > version:
+            what = f"{self._what} {self.path} has format {found}, this wherry reads up to {version}"
+            raise HomeTooNew(what, hint="upgrade wherry")
+        run("PRAGMA journal_mode=TRUNCATE")
+        if found < version:
+            try:
                 self._connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT")
-            run("PRAGMA journal_mode=TRUNCATE")
+            except sqlite3.OperationalError:
+                self._connection.rollback()
+                if run("PRAGMA user_version").fetchone()[0] != version:
+                    raise  # else another process, started with us on a new home, was quicker
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -64,6 +75,11 @@ class Database:
                 self._connection.rollback()
                 raise
             self._connection.execute("COMMIT")
+
+    def sound(self) -> bool:
+        """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
+        with self.reading() as run:
+            return bool(run.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
 
     def close(self) -> None:
         """Closes the file; idempotent."""

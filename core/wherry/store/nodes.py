@@ -65,6 +65,10 @@ class NodeDB:
             count, size = run.execute("SELECT count(*), coalesce(sum(length(data)), 0) FROM nodes").fetchone()
         return count, size
 
+    def sound(self) -> bool:
+        """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
+        return self._db.sound()
+
     def close(self) -> None:
         """Closes the file."""
         self._db.close()

@@ -55,6 +55,10 @@ class StateDB:
             rows = run.execute(f"SELECT cid, path, how, options, at FROM roots {where} ORDER BY at DESC", values).fetchall()
         return [RootRow(CID(row[0]), row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
 
+    def sound(self) -> bool:
+        """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
+        return self._db.sound()
+
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
