@@ -4,20 +4,24 @@
         print(session.add("dataset").cid)
 
 One event loop runs in a thread of its own for the session's life; every call waits for its verb there. A session may be
-used by several threads. KeyboardInterrupt cancels the verb and waits until it has ended cleanly.
+used by several threads. KeyboardInterrupt cancels the verb and waits until it has ended cleanly. Leaving the session ends
+what other threads still do in it, with UsageError. An observer is called on the loop's thread, so it calls no verb.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import CancelledError, Future
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from wherry.errors import UsageError
+from wherry.offload import settled
 from wherry.session import Session as AsyncSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -26,26 +30,110 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Running(Generic[T]):
+    """A task of the loop, seen from other threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], tasks: set[asyncio.Task[Any]]) -> None:
+        """``tasks`` holds the task until it is done."""
+        self.done: Future[T] = Future()
+        self._loop = loop
+        self._tasks = tasks
+        loop.call_soon_threadsafe(self._start, work)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._tasks.add(self._task)
+        self._task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self.done.cancel()
+            return
+        problem = task.exception()
+        if problem is None:
+            self.done.set_result(task.result())
+        else:
+            self.done.set_exception(problem)
+
+    def cancel(self) -> None:
+        """Cancels the task, if it still runs; does not wait."""
+        if not self.done.done():
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._task.cancel()  # `_start` was called before this
+
+    def result(self, awaited: Future[Any] | None = None) -> Any:
+        """Waits for ``awaited``, by default the task's own result. KeyboardInterrupt cancels the task and waits for its end."""
+        try:
+            return (awaited or self.done).result()
+        except KeyboardInterrupt:
+            self.cancel()
+            self.settle()
+            raise
+        except CancelledError:
+            raise UsageError("the session was closed while this verb ran") from None
+
+    def settle(self) -> None:
+        """Waits until the task is done, however it ends."""
+        try:
+            self.done.exception()
+        except CancelledError:
+            return
+
+
 class _Loop:
-    """An event loop in a thread."""
+    """An event loop in a thread, and the tasks that threads of the program wait for."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="wherry-loop", daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's own thread, which must not wait for itself."""
+        return threading.current_thread() is self._thread
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, own: bool = False) -> _Running[T]:
+        """Begins ``work`` as a task, which `end_all` ends unless it is the session's ``own``. Raises UsageError."""
+        with self._lock:
+            problem = "an observer called a verb" if self.is_here else "the session is closed" if self._closing else ""
+            if problem and not own:
+                work.close()
+                raise UsageError(problem, hint="call it from another thread, while the session is open")
+            return _Running(self._loop, work, set() if own else self._tasks)
+
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs ``work`` on the loop and waits for it."""
-        running = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            running.cancel()
-            raise
+        """Runs ``work`` as a task and waits for it. Raises what it raises, and UsageError."""
+        result: T = self.spawn(work).result()
+        return result
+
+    def call(self, what: asyncio.Event) -> None:
+        """Sets an event of the loop."""
+        self._loop.call_soon_threadsafe(what.set)
+
+    def end_all(self) -> None:
+        """Cancels what threads of the program wait for, waits until it has ended, and takes nothing new."""
+        with self._lock:
+            self._closing = True
+
+        async def end() -> None:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await settled(tasks)
+
+        self.spawn(end(), own=True).result()
 
     def close(self) -> None:
         """Ends the loop and its threads."""
-        self.wait(self._loop.shutdown_default_executor())
+        self.spawn(self._loop.shutdown_asyncgens(), own=True).result()
+        self.spawn(self._loop.shutdown_default_executor(), own=True).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -72,10 +160,12 @@ class Session:
         """See `wherry.session.Session.open`."""
         loop = _Loop()
         try:
-            with _entered(
-                loop, AsyncSession.open(home=home, config=config, environ=environ, verb=verb, overrides=overrides)
-            ) as session:
-                yield cls(loop, session)
+            opening = AsyncSession.open(home=home, config=config, environ=environ, verb=verb, overrides=overrides)
+            with _entered(loop, opening, own=True) as session:
+                try:
+                    yield cls(loop, session)
+                finally:
+                    loop.end_all()
         finally:
             loop.close()
 
@@ -113,33 +203,25 @@ class Session:
         """See `wherry.session.Session.doctor`."""
         return self._loop.wait(self._session.doctor())
 
-    def repair(self) -> RepairResult:
+    def repair(self, **options: Any) -> RepairResult:  # as above
         """See `wherry.session.Session.repair`."""
-        return self._loop.wait(self._session.repair())
+        return self._loop.wait(self._session.repair(**options))
 
-    def _each(self, items: AsyncIterator[T]) -> Iterator[T]:
+    def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         """Iterates on the loop. The whole iteration is one task there, for what it opens must be closed where it was opened."""
         queue: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue(1)
 
         async def run() -> None:
             try:
-                async for item in items:
-                    await queue.put((True, item))
-            except asyncio.CancelledError:
-                raise
-            except BaseException as problem:  # noqa: BLE001  # raised again in the caller's thread
+                async with aclosing(items):
+                    async for item in items:
+                        await queue.put((True, item))
+            except Exception as problem:  # noqa: BLE001  # raised again in the caller's thread
                 await queue.put((False, problem))
             else:
                 await queue.put((False, None))
 
-        async def start() -> asyncio.Task[None]:
-            return asyncio.create_task(run())
-
-        async def stop(task: asyncio.Task[None]) -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        task = self._loop.wait(start())
+        running = self._loop.spawn(run())
         try:
             while True:
                 more, item = self._loop.wait(queue.get())
@@ -150,41 +232,33 @@ class Session:
                 else:
                     raise item
         finally:
-            self._loop.wait(stop(task))
+            running.cancel()
+            if not self._loop.is_here:  # the garbage collector may close an iterator on any thread
+                running.settle()
 
 
 @contextmanager
-def _entered(loop: _Loop, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+def _entered(loop: _Loop, context: AbstractAsyncContextManager[T], *, own: bool = False) -> Iterator[T]:
     """Enters and leaves an async context in one task of the loop: task groups and time-outs in it need that."""
-    entered: asyncio.Future[T] | None = None
+    entered: Future[T] = Future()
     leave = asyncio.Event()
 
-    async def start() -> tuple[asyncio.Task[None], asyncio.Future[T]]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        async def live() -> None:
-            try:
-                async with context as value:
-                    future.set_result(value)
-                    await leave.wait()
-            except BaseException as problem:
-                if not future.done():
-                    future.set_exception(problem)
-                    return
+    async def live() -> None:
+        try:
+            async with context as value:
+                entered.set_result(value)
+                await leave.wait()
+        except Exception as problem:
+            if entered.done():
                 raise
+            entered.set_exception(problem)
 
-        return asyncio.create_task(live()), future
-
-    async def result(future: asyncio.Future[T]) -> T:
-        return await future
-
-    async def end(task: asyncio.Task[None]) -> None:
-        leave.set()
-        await task
-
-    task, entered = loop.wait(start())
-    value = loop.wait(result(entered))
+    running = loop.spawn(live(), own=own)
+    running.done.add_done_callback(lambda _: entered.cancel())  # no-op once entered; else the task was cancelled
+    value = running.result(entered)
     try:
         yield value
     finally:
-        loop.wait(end(task))
+        if not running.done.done():
+            loop.call(leave)
+        running.result()
