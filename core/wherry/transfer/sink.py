@@ -46,7 +46,7 @@ class Slot:
     trusted: bool = True  # what the journal says of it can be taken
     fd: int = -1
     direct: int = -1  # a second descriptor, for O_DIRECT
-    fresh: bool = False  # whether this run made it
+    record: FileRecord | None = None  # of a small file that is written, until it is committed
     number: int = 0  # of a long file, in the index
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -178,7 +178,7 @@ class FileSink(Sink):
             raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
 
     def _write_small(self, slot: Slot, parts: list[memoryview]) -> None:
-        fd, slot.fresh = self._create(slot)
+        fd, fresh = self._create(slot)
         try:
             offset = 0
             for part in parts:
@@ -187,7 +187,7 @@ class FileSink(Sink):
         except BaseException:
             os.close(fd)
             raise
-        slot.fd = fd
+        slot.record = self._finish(slot, fd, fresh, [])
 
     def _write_long(self, slot: Slot, view: memoryview, start: int, offset: int) -> None:
         if slot.direct >= 0 and start % PAGE == 0 and offset % PAGE == 0:
@@ -206,28 +206,31 @@ class FileSink(Sink):
         return True
 
     def in_place(self, pieces: Sequence[Piece]) -> None:
-        """Opens a small file that is right already, to look at it."""
+        """Finishes a small file that is right already."""
         slot = pieces[0].slot
         if slot.small:
-            slot.fd = self._open(slot, 0)
+            fd = self._open(slot, 0)
             try:
-                if os.fstat(slot.fd).st_size != slot.size:  # what was compared is there, and more behind it
-                    os.ftruncate(slot.fd, slot.size)
+                if os.fstat(fd).st_size != slot.size:  # what was compared is there, and more behind it
+                    os.ftruncate(fd, slot.size)
             except OSError as problem:
+                os.close(fd)
                 raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
+            slot.record = self._finish(slot, fd, False, [])
 
     def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
         """Finishes the files whose last piece is here, journals and records; many files share one write of each."""
         records = []
+        stretches = []
         for pieces in runs:
-            slot = pieces[0].slot
-            if slot.small:
-                records.append(self._finish(slot, slot.fd, slot.fresh, [_leaf(piece) for piece in pieces]))
+            slot, first, last = pieces[0].slot, pieces[0], pieces[-1]
+            if slot.record is not None:
+                records.append(slot.record._replace(leaves=[_leaf(piece) for piece in pieces]))
+                slot.record = None
             else:
                 self._advance(slot, pieces)
-        self._target.journal.append([
-            (pieces[0].slot.base + pieces[0].offset, pieces[0].slot.base + pieces[-1].offset + pieces[-1].size) for pieces in runs
-        ])
+            stretches.append((slot.base + first.offset, slot.base + last.offset + last.size))
+        self._target.journal.append(stretches)
         self._keep(records)
         super().commit(runs)
 
