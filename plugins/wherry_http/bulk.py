@@ -78,7 +78,8 @@ class Line:
             self._http.auto_open = 0  # it would connect without TLS and without a time-out
             self._http.sock = sock
             self.used = False
-        self._http.sock.pace(self._options.idle_timeout, ROOM + BUFFER_BYTES + _HEADERS_BYTES)
+        if isinstance(self._http.sock, _Paced):
+            self._http.sock.pace(self._options.idle_timeout, ROOM + BUFFER_BYTES + _HEADERS_BYTES)
         return self._http
 
     def _connected(self) -> _Paced:

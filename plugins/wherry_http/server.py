@@ -140,14 +140,14 @@ class Server:
 
     async def _send(self, request: web.Request, response: web.StreamResponse, frames: list[Frame]) -> None:
         transport = request.transport
-        if transport is None:
-            raise ConnectionResetError
+        if transport is None:  # the client is gone already
+            return
         tls = transport.get_extra_info("ssl_object") is not None
         if not tls:
             transport.set_write_buffer_limits(high=0)  # so that drain() means: all is in the kernel
         writer = await response.prepare(request)
         if writer is None:
-            raise ConnectionResetError
+            return
         writer.send_headers()
         raw: socket.socket = transport.get_extra_info("socket")
         try:
@@ -162,9 +162,8 @@ class Server:
             if raw.fileno() >= 0:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LATE)  # frees the kernel's memory at once
             transport.abort()
-            if isinstance(problem, OSError | CutShort):
-                raise ConnectionResetError from problem
-            raise
+            if not isinstance(problem, OSError | CutShort):
+                raise
 
     async def _pump_out(self, raw: socket.socket, frames: list[Frame]) -> None:
         """Sends past the event loop, by workers."""
