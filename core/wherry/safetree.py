@@ -15,6 +15,7 @@ import shutil
 import stat
 import struct
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
@@ -41,6 +42,9 @@ class SafeTree:
         """Opens the directory at ``path``, which must be one. Raises LocalError."""
         self.path = path
         self._has_flags = sys.platform == "linux"
+        self._last = threading.local()  # each thread's last directory
+        self._parents: set[int] = set()  # all of these, to be closed
+        self._lock = threading.Lock()
         self._libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
         try:
             self._fd = os.open(path, _DIRECTORY)
@@ -50,6 +54,9 @@ class SafeTree:
     def open(self, path: str, flags: int, mode: int = 0o666) -> int:
         """Opens ``path`` below the directory. Raises OSError: ELOOP or EXDEV where a link or ".." is in the way."""
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+        parent, _, name = path.rpartition("/")
+        if parent and flags & os.O_CREAT:
+            return os.open(name, flags, mode, dir_fd=self._parent(parent))
         if self._libc is not None:
             how = struct.pack("QQQ", flags, mode if flags & os.O_CREAT else 0, _RESOLVE)
             fd: int = self._libc.syscall(_OPENAT2, self._fd, os.fsencode(path or "."), how, len(how))
@@ -60,6 +67,20 @@ class SafeTree:
                 raise OSError(number, os.strerror(number), path)
             self._libc = None
         return self._walk(path, flags, mode)
+
+    def _parent(self, path: str) -> int:
+        """Opens a directory and keeps it open for the next file that the same thread makes in it."""
+        last: tuple[str, int] | None = getattr(self._last, "dir", None)
+        if last is not None and last[0] == path:
+            return last[1]
+        fd = self.open(path, _DIRECTORY)
+        with self._lock:
+            self._parents.add(fd)
+            if last is not None:
+                self._parents.discard(last[1])
+                os.close(last[1])
+        self._last.dir = (path, fd)
+        return fd
 
     def _walk(self, path: str, flags: int, mode: int) -> int:
         at = os.dup(self._fd)
@@ -172,7 +193,10 @@ class SafeTree:
             os.sync()
 
     def close(self) -> None:
-        """Closes the directory; idempotent."""
+        """Closes the directory; idempotent. No thread may be using it any more."""
+        for fd in self._parents:
+            os.close(fd)
+        self._parents.clear()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from wherry.cid import RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
 from wherry.errors import LimitExceeded, NoSpace, WherryError
 from wherry.observe import Note
@@ -187,7 +188,8 @@ class Get:
             self.count.bytes_total = root.entry.size
         slot: Slot | None = None
         walk = Walk(root.entry)
-        async for step in chosen(self._nodes.steps(walk), walk, self._selection):
+        steps = self._nodes.steps(walk)
+        async for step in steps if self._selection.everything else chosen(steps, walk, self._selection):
             if isinstance(step, EnterDir | EnterFile | LinkStep):
                 self._guard.enter(step)
                 if isinstance(step, LinkStep) and not self._guard.takes_link(step):
@@ -196,6 +198,10 @@ class Get:
                     self._leftovers.enter(step)
             if isinstance(step, EnterFile):
                 slot = self._begin(step)
+                if slot.size and slot.cid.codec == RAW:  # the commonest by far: a file that is one leaf
+                    walk.skip()
+                    self._pieces = [Piece(slot, slot.cid, 0, slot.size)]
+                    await self._leave(slot)
             elif isinstance(step, Leaf) and slot is not None:
                 await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size))
             elif isinstance(step, LeaveFile) and slot is not None:
