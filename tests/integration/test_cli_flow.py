@@ -46,7 +46,7 @@ def start(environ):
 
     def starter(*words):
         line = [*WHERRY, *map(str, words)]
-        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ))
+        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, bufsize=0))
         return started[-1]
 
     yield starter
