@@ -50,7 +50,7 @@ def boundary(space: Workspace) -> Report:
         f"{CALLS:,} look-ups in the memory cache, through the plugin manager's choice and without it",
         arms=[found[PLUGIN], found[DIRECT]],
         figures=[
-            Figure("share of the boundary in hashing a leaf, %", over / hashing * 100, "", SHARE_BOUND),
+            Figure("share of the boundary in hashing a leaf", over / hashing * 100, "%", SHARE_BOUND),
             Figure("a call of a plugin", found[PLUGIN].median_seconds / CALLS * 1e6, "us"),
             Figure("hashing a leaf", hashing * 1e6, "us"),
             Figure("choosing and building the plugin, once", wired * 1e3, "ms"),

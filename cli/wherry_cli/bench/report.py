@@ -62,8 +62,9 @@ def verdict_line(reports: Sequence[Report]) -> str:
     """The last line: how many of the bounds are kept."""
     bounds = [figure.met for report in reports for figure in report.figures if figure.met is not None]
     skipped = sum(report.skipped is not None for report in reports)
-    left_out = f"; {skipped} skipped" if skipped else ""
-    return f"{sum(bounds)} of {len(bounds)} bounds met{left_out}"
+    small = sum(not report.at_full_size and report.skipped is None for report in reports)
+    ends = [f"; {skipped} skipped" if skipped else "", f"; {small} below the size of their bounds" if small else ""]
+    return f"{sum(bounds)} of {len(bounds)} bounds met{''.join(ends)}"
 
 
 def seconds(value: float) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wherry_cli.bench.scale import Scale
 
 LISTEN: Final = "http://127.0.0.1:0"
+_WORTH_SAYING_S: Final = 0.5  # every run is in the report; these lines only show that it goes on
 Work = Callable[[], Run]
 
 
@@ -151,5 +152,6 @@ class Workspace:
         for number, name in rounds_in_turn(list(arms), self.scale.rounds if rounds is None else rounds):
             run = arms[name]()
             found[name].runs.append(run)
-            self.say(f"round {number + 1}: {name}: {seconds(run.seconds)}")
+            if run.seconds >= _WORTH_SAYING_S:
+                self.say(f"round {number + 1}: {name}: {seconds(run.seconds)}")
         return found

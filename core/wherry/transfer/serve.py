@@ -8,8 +8,9 @@ The transport does the work; here are the listeners of one node, opened and clos
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from wherry.errors import UsageError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from wherry.abc.transport import BlockSource, SupportsListen, Transport
+
+
+_OPEN_FILES: Final = 65_536  # enough for any number of requests that is worth to be allowed
 
 
 class Serving:
@@ -35,6 +39,7 @@ async def serving(
     addresses: Sequence[str], transport_of: Callable[[str], Transport], source: BlockSource
 ) -> AsyncIterator[Serving]:
     """Serves ``source`` on all ``addresses`` until the context is left. Raises UsageError, LocalError."""
+    _allow_open_files()
     async with AsyncExitStack() as stack:
         found = []
         for address in addresses:
@@ -43,3 +48,15 @@ async def serving(
                 raise UsageError(f"the transport of {address!r} cannot serve", hint="listen on http://HOST:PORT")
             found.append(await stack.enter_async_context(cast("SupportsListen", transport).listen(address, source)))
         yield Serving(found)
+
+
+def _allow_open_files() -> None:
+    """Raises the soft limit of open files towards the hard one. An answer under way holds three, so 1,024 end at 340."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # a system with a lower bound of its own: what is allowed has to do
+        return
