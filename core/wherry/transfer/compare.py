@@ -126,6 +126,8 @@ class Comparison:
                 if self._selection.everything:
                     async for difference in self._extra(listed, step.path, _place(path, step.path), count):
                         yield difference
+                elif (more := await in_thread(partial(_more_than, count, _place(path, step.path)))) > 0:
+                    yield Difference(step.path, f"holds {more} more than was selected")
                 continue
             if not isinstance(step, EnterDir | EnterFile | LinkStep):
                 continue
@@ -236,6 +238,13 @@ class Comparison:
         finally:
             buffer.release()
         return list(found.values())
+
+
+def _more_than(count: int, place: str) -> int:
+    try:
+        return _count(place) - count
+    except OSError:
+        return 0  # said already where it was entered
 
 
 def _place(root: str, path: str) -> str:

@@ -116,6 +116,7 @@ class Scheduler(Generic[J]):
         if not source.reached:
             source.failures, source.since = 0, now
         source.alive = source.reached = True
+        source.reason = ""
 
     def done(self, source: Source) -> None:
         """A job that the source took is over: done, or handed back."""
