@@ -1,0 +1,113 @@
+"""Every benchmark from end to end, in small: whole processes, real references, and the report that comes out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from wherry_cli.bench.reference import installed
+from wherry_cli.bench.table import BENCHMARKS
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+
+WHERRY = [sys.executable, "-m", "wherry_cli"]
+
+
+@pytest.fixture
+def bench(home, tmp_path, unmeasured):
+    """Runs benchmarks in small; gives their reports by name."""
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def runner(*names, size="24MiB", rounds=2, prepare=None):
+        line = [*WHERRY, "bench", *names, "--json", "-q", "--size", size, "--rounds", str(rounds), "--dir", str(place)]
+        environ = {**os.environ, "PYTHONPATH": ":".join(path for path in sys.path if path)}
+        done = subprocess.run(line, capture_output=True, text=True, env=environ, check=False, timeout=170, preexec_fn=prepare)
+        assert (done.returncode, done.stderr) == (0, "")
+        found = json.loads(done.stdout)
+        assert found["schema"] == "wherry/bench/1"
+        assert list(place.iterdir()) == []
+        return {report["name"]: report for report in found["benchmarks"]}
+
+    return runner
+
+
+def figures(report):
+    return {figure["name"]: figure for figure in report["figures"]}
+
+
+def check_arms(report, rounds):
+    assert len(report["arms"]) == 2
+    for arm in report["arms"]:
+        assert [run["round"] for run in arm["runs"]] == list(range(1, rounds + 1))
+        assert all(run["seconds"] > 0 for run in arm["runs"])
+        assert arm["median_seconds"] > 0
+
+
+def test_add_beside_a_bare_thread(bench):
+    found = bench("add-large", "add-tree")
+    for report in found.values():
+        check_arms(report, 2)
+        assert not report["at_full_size"]
+        ours, reference = report["arms"]
+        bound = next(figure for figure in report["figures"] if figure["bound"])
+        ratio = ours["median_seconds"] / reference["median_seconds"]
+        expected = ratio if report["name"] == "add-tree" else 1 / ratio
+        assert math.isclose(bound["value"], expected, rel_tol=1e-3)
+        assert bound["met"] == (expected <= 1.5 if report["name"] == "add-tree" else expected >= 1.5)
+
+
+def test_get_beside_curl_and_rsync(bench):
+    found = bench("get-large", "get-tree")
+    check_arms(found["get-large"], 2)
+    if installed("rsync"):
+        check_arms(found["get-tree"], 2)
+    else:
+        assert "rsync" in found["get-tree"]["skipped"]
+    if not installed("nginx", "curl"):
+        assert "nginx or curl is not installed" in found["get-large"]["notes"][-1]
+
+
+def test_latency_under_load(bench):
+    report = bench("latency", size="96MiB", rounds=1)["latency"]
+    found = figures(report)
+    assert found["99th percentile at rest"]["value"] >= found["50th percentile at rest"]["value"] > 0
+    assert report["notes"][0].endswith("requests were timed while all 4 transfers moved")
+
+
+def test_memory_of_real_and_of_generated_bytes(bench):
+    found = bench("memory", "synth", rounds=1)
+    for report in found.values():
+        peaks = [figure for figure in report["figures"] if figure["name"].startswith("peak of wherry")]
+        assert [figure["name"].rsplit(" ", 1)[1] for figure in peaks] == ["add", "serve", "get"]
+        assert all(10 < figure["value"] < 100 and figure["met"] for figure in peaks)
+
+
+def test_a_crowd_needs_no_more_descriptors_than_the_usual_limit_lets_a_server_ask_for(bench):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    report = bench(
+        "concurrent", size="200MiB", rounds=1, prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    )["concurrent"]
+    found = figures(report)
+    assert found["answers open at once"]["value"] == 50
+    assert found["errors"]["value"] == 0
+    assert found["peak of the server"]["met"]
+
+
+def test_starting_and_calling_a_plugin(bench):
+    found = bench("startup", "boundary", rounds=1)
+    assert figures(found["startup"])["modules of aiohttp that `add` imports"]["value"] == 0
+    assert figures(found["startup"])["start over a bare Python"]["value"] > 0
+    assert figures(found["boundary"])["a call of a plugin"]["value"] > 0
+
+
+def test_every_benchmark_is_run_above():
+    with open(__file__, encoding="utf-8") as file:
+        text = file.read()
+    assert all(f'"{name}"' in text for name in BENCHMARKS)
