@@ -12,13 +12,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
-from wherry.limits import FIRST_SOURCE_S, WAIT_S
+from wherry.limits import FIRST_SOURCE_S, IDLE_S, WAIT_S
 
 if TYPE_CHECKING:
     import random
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 8.0
+_TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times one source may send the same job wrong before that job goes elsewhere for good
 
 J = TypeVar("J")
@@ -164,7 +165,8 @@ class Scheduler(Generic[J]):
         source.failures += 1
         source.proven = False
         source.reason = reason
-        limit = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
+        most = max(_BACKOFF_FIRST_S, min(_BACKOFF_MAX_S, self._wait_s / _TRIES))
+        limit = min(most, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
         seconds = self._rng.uniform(limit / 4, limit)
         source.rest_until = now + seconds
         return seconds
@@ -195,7 +197,10 @@ class Scheduler(Generic[J]):
         """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long."""
         if not source.reached:
             return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
-        return (source.alive and not source.failures) or now - source.since < self._wait_s
+        if source.alive and not source.failures:
+            return True
+        asked = source.alive and source.working  # it is back, perhaps: its answer is waited for
+        return now - source.since < self._wait_s + (IDLE_S if asked else 0.0)
 
     def reasons(self) -> str:
         """Lists what is wrong with each source, for people."""

@@ -1,0 +1,218 @@
+"""The scheduler's rules, one by one: who is asked for what, who rests, and when it is over."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from wherry.limits import FIRST_SOURCE_S
+from wherry.transfer.scheduler import Scheduler
+
+WAIT_S = 60.0
+
+
+def scheduler(*addresses, wait_s=WAIT_S):
+    made = Scheduler(list(addresses), now=0.0, rng=random.Random(1), wait_s=wait_s)
+    return made, made.sources
+
+
+def proven(made, *sources):
+    for source in sources:
+        made.connected(source, 0.0)
+        made.succeeded(source, 0.0, 1, 100)
+
+
+def kind(made, now):
+    verdict = made.verdict(now)
+    return verdict.kind if verdict is not None else None
+
+
+def test_jobs_are_given_in_order_and_urgent_ones_first():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    for job in "xyz":
+        made.put(job)
+    made.put("node", urgent=True)
+    assert [made.take(a, 0.0).job for _ in range(4)] == ["node", "x", "y", "z"]
+    assert made.take(a, 0.0) is None
+    assert made.waiting == 0
+
+
+def test_a_source_that_is_not_connected_is_given_nothing():
+    made, (a,) = scheduler("a")
+    made.put("x")
+    assert made.take(a, 0.0) is None
+
+
+def test_a_source_has_one_job_until_it_was_of_use_and_again_after_a_failure():
+    made, (a,) = scheduler("a")
+    made.connected(a, 0.0)
+    for job in "vwxyz":
+        made.put(job)
+    first = made.take(a, 0.0)
+    assert made.take(a, 0.0) is None
+    made.succeeded(a, 0.0, 1, 10)
+    second = made.take(a, 0.0)
+    assert (first.job, second.job) == ("v", "w")
+    made.failed(second, a, 0.0, "cut")
+    made.done(a)
+    assert made.take(a, a.rest_until) is None  # the first job is still with it
+    made.done(a)
+    assert made.take(a, a.rest_until).job == "x"
+
+
+def test_a_source_rests_after_a_failure_longer_each_time_and_at_most_eight_seconds():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("x")
+    now, rests = 0.0, []
+    for _ in range(12):
+        task = made.take(a, now)
+        rests.append(made.failed(task, a, now, "slow"))
+        made.done(a)
+        assert made.take(a, now + rests[-1] * 0.99) is None
+        now += rests[-1]
+    assert all(0.05 * 2**n <= rest <= 0.2 * 2**n for n, rest in enumerate(rests[:5]))
+    assert all(2.0 <= rest <= 8.0 for rest in rests[7:])
+
+
+def test_rests_are_not_all_alike():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("x")
+    rests = set()
+    for _ in range(5):
+        made.succeeded(a, 0.0, 1, 1)
+        rests.add(made.failed(made.take(a, 99.0), a, 0.0, "slow"))
+    assert len(rests) == 5
+
+
+def test_a_job_goes_to_another_source_when_one_does_not_have_it():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a, b)
+    made.put("x")
+    made.absent(made.take(a, 0.0), a)
+    assert made.take(a, 0.0) is None
+    assert made.verdict(0.0) is None
+    task = made.take(b, 0.0)
+    assert task.job == "x"
+    made.absent(task, b)
+    assert made.verdict(0.0) == ("absent", "x")
+
+
+def test_what_is_said_of_a_job_holds_for_its_parts():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a, b)
+    made.put("x")
+    task = made.take(a, 0.0)
+    part = task.part("half of x")
+    made.absent(part, a)
+    assert id(a) not in task.absent  # the other half is not concerned
+    task.absent.add(id(b))
+    assert id(b) in task.part("more").absent
+
+
+def test_a_source_that_sends_a_job_wrong_three_times_is_not_asked_for_it_again():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a, b)
+    made.put("x")
+    for _ in range(3):
+        made.bad(made.take(a, 1e6), a, 0.0, "wrong hash")
+        made.done(a)
+    assert made.take(a, 1e6) is None
+    assert made.verdict(1.0) is None  # b may have it
+    made.absent(made.take(b, 1.0), b)
+    assert made.verdict(1.0) == ("corrupt", "x")
+    made.put("y")
+    assert made.take(a, 1e6).job == "y"
+
+
+def test_no_source_ever():
+    made, _ = scheduler("a", "b")
+    made.put("x")
+    assert kind(made, FIRST_SOURCE_S - 0.1) is None
+    assert kind(made, FIRST_SOURCE_S + 0.1) == "unreached"
+    assert kind(scheduler("a")[0], 1e9) is None  # nothing is wanted
+
+
+def test_no_source_named():
+    made, _ = scheduler()
+    made.put("x")
+    assert kind(made, 0.0) == "unreached"
+
+
+def test_waiting_less_is_waiting_less_for_the_first_too():
+    made, _ = scheduler("a", wait_s=2.0)
+    made.put("x")
+    assert kind(made, 2.1) == "unreached"
+
+
+def test_a_source_that_is_lost_is_waited_for_since_it_failed_first():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("x")
+    now = 1000.0  # nothing was wanted for long
+    for _ in range(5):
+        made.gone(a, now, "refused")
+        assert kind(made, now) is None
+        made.connected(a, now)  # it takes the connection each time, and is of no use
+        made.failed(made.take(a, now + 9), a, now, "cut")
+        made.done(a)
+    assert kind(made, 1000.0 + WAIT_S - 0.1) is None
+    assert kind(made, 1000.0 + WAIT_S + 0.1) == "lost"
+    made.succeeded(a, 1100.0, 1, 1)
+    assert kind(made, 1100.0) is None
+
+
+def test_a_source_that_is_busy_for_ever_is_lost():
+    made, (a,) = scheduler("a")
+    made.connected(a, 0.0)
+    made.put("x")
+    now = 0.0
+    while now < WAIT_S:
+        task = made.take(a, now)
+        if task is not None:
+            made.failed(task, a, now, "busy")
+            made.done(a)
+            assert kind(made, now) is None
+        now += 0.5
+    assert kind(made, now + 0.5) == "lost"
+
+
+def test_one_source_that_works_is_enough():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a, b)
+    made.put("x")
+    made.gone(b, 0.0, "refused")
+    assert kind(made, 1e6) is None
+    assert made.take(a, 1e6).job == "x"
+
+
+def test_a_source_that_refuses_us_is_not_waited_for():
+    made, (a, b) = scheduler("a", "b")
+    made.put("x")
+    made.gone(a, 0.0, "401", for_good=True)
+    assert kind(made, 0.0) is None
+    made.gone(b, 0.0, "401", for_good=True)
+    assert kind(made, 0.0) == "denied"
+
+
+def test_an_answer_of_absent_does_not_wait_for_ever_for_a_source_that_never_came():
+    made, (a, _b) = scheduler("a", "b")
+    proven(made, a)
+    made.put("x")
+    made.absent(made.take(a, 0.0), a)
+    assert kind(made, 1.0) is None
+    assert kind(made, FIRST_SOURCE_S + 1) == "absent"
+
+
+@pytest.mark.parametrize("what", ["connected", "failed"])
+def test_each_source_says_why_it_is_of_no_use(what):
+    made, (a, b) = scheduler("a", "b")
+    made.gone(b, 0.0, "refused")
+    made.connected(a, 0.0)
+    if what == "failed":
+        made.put("x")
+        made.failed(made.take(a, 0.0), a, 0.0, "cut short")
+    assert made.reasons() == f"a: {'cut short' if what == 'failed' else 'does not have it'}; b: refused"
