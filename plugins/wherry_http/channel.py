@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -93,13 +94,17 @@ class HttpChannel(Channel):
             if length is None or length > len(buffer.view):
                 raise PeerProtocolError(f"{self._peer} promises {length} bytes, too many", peer=self._peer)
             at = 0
-            # What is left of the answer has the time that the least rate allows; a peer that drips runs out of it.
-            deadline.reschedule(asyncio.get_running_loop().time() + options.idle_timeout + length / RATE_BYTES_MIN)
+            deadline.reschedule(None)  # silence is sock_read's; a peer that drips is found below
+            window, mark = time.monotonic(), 0
             async for piece in response.content.iter_any():
                 if at + len(piece) > length:
                     raise PeerProtocolError(f"{self._peer} sends more than it promised", peer=self._peer)
                 buffer.view[at : at + len(piece)] = piece
                 at += len(piece)
+                if time.monotonic() - window > options.idle_timeout:
+                    if at - mark < RATE_BYTES_MIN * options.idle_timeout:
+                        raise TimeoutError
+                    window, mark = time.monotonic(), at
             if at != length:
                 raise PeerProtocolError(f"{self._peer} cut its answer short", peer=self._peer)
         answer = Answer(wants, self._peer)

@@ -25,7 +25,7 @@ def parse_base(address: str) -> URL:
         base.port  # noqa: B018  # reading it checks it
     except ValueError as problem:
         raise UsageError(f"address {address!r}: {problem}", hint="write http://HOST:PORT") from problem
-    if base.scheme not in _SCHEMES or base.path not in ("", "/") or base.query_string or base.fragment:
+    if base.scheme not in _SCHEMES or not base.host or base.path not in ("", "/") or base.query_string or base.fragment:
         raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint="write http://HOST:PORT")
     return base.with_path("/")
 

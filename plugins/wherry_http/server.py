@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import os
 import socket
 import struct
@@ -12,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.buffers import ROOM, BufferPool
 from wherry.errors import CIDError, WherryError
@@ -69,8 +71,9 @@ class Server:
         app.router.add_post(BLOCKS_PATH, self._blocks)
         # The server's only deadline for a request's header is its keep-alive time (reliability E7).
         self._runner = web.AppRunner(
-            app, keepalive_timeout=self._options.keepalive, access_log=None, handle_signals=False, shutdown_timeout=8.0
-        )
+            app, keepalive_timeout=self._options.keepalive, access_log=None, handle_signals=False, shutdown_timeout=8.0,
+            lingering_time=0, logger=_logger(),  # who sends more than it should is not waited for
+        )  # fmt: skip
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024)
         await site.start()
@@ -253,6 +256,14 @@ class Server:
     async def _fill(self, writer: AbstractStreamWriter, count: int) -> None:
         for start in range(0, count, GATHER_BYTES):
             await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
+
+
+def _logger() -> logging.Logger:
+    """Gives aiohttp a logger that is silent on clients' faults: strangers do not write to this terminal."""
+    logger = logging.Logger("wherry_http.server")  # noqa: LOG001 - of this server alone, so that a filter on it is too
+    logger.parent = logging.getLogger()
+    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    return logger
 
 
 async def _writable(sock: socket.socket, timeout_s: float) -> None:

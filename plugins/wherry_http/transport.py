@@ -36,8 +36,8 @@ class HttpTransport(Transport):
         from wherry_http.channel import open_channel  # a server needs no client
 
         base = parse_base(address)
-        if base.port in (None, 0) or not base.host:
-            raise UsageError(f"address {address!r} names no host or port", hint="write http://HOST:PORT")
+        if base.port in (None, 0):
+            raise UsageError(f"address {address!r} names no port", hint="write http://HOST:PORT")
         return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options)
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ class HttpTransport(Transport):
         from wherry_http.server import Server  # a client needs no server
 
         base = parse_base(address)
-        host, port = base.host or "127.0.0.1", base.explicit_port or 0
+        host, port = base.host or "", base.explicit_port or 0
         options = self._options
         if not (is_loopback(host) or options.tls_cert or options.token or self._allow_public):
             hint = (
