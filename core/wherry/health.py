@@ -140,7 +140,8 @@ def _space(home: Home) -> Check:
 
 
 def _direct() -> Check:
-    has = SafeTree("/").beneath()
+    with SafeTree("/") as tree:
+        has = tree.beneath()
     return Check(name="kernel", status="ok", detail="openat2" if has else "no openat2: paths are walked step by step")
 
 
