@@ -29,7 +29,7 @@ class Scale:
         """Gives the scale that was asked for. Unless ``synth`` is named, 100 GiB of it would take most of the time."""
         scale = cls() if synth_named else cls(synth_bytes=8 * GiB)
         if quick:
-            scale = cls(large_bytes=256 * MiB, tree_files=2000, synth_bytes=2 * GiB, transfer_bytes=MiB, requests=400, starts=5)
+            scale = cls(large_bytes=256 * MiB, tree_files=2000, synth_bytes=2 * GiB, transfer_bytes=MiB, requests=300, starts=5)
         if size_bytes is not None:
             size = max(size_bytes, MiB)
             scale = replace(
