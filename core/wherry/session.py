@@ -37,6 +37,7 @@ from wherry.results import (
     VerifyResult,
 )
 from wherry.store.home import Home, default_home
+from wherry.store.index import discard_if_damaged
 from wherry.ticket import PREFIX, Ticket
 from wherry.transfer import read
 from wherry.transfer.add import Add
@@ -100,6 +101,8 @@ class Session:
         path = (home or default_home(surroundings)).expanduser().absolute()
         alone = verb == "repair"
         with Home(path, verb, alone=alone) as opened:
+            if alone:
+                await in_thread(lambda: discard_if_damaged(path))  # or repair could not open what it is to mend
             wiring = Wiring(path, config, surroundings)
             set_aside = await in_thread(lambda: health.set_damaged_aside(path)) if alone else []
             store = wiring.store()
@@ -350,9 +353,12 @@ class Session:
         cid, ticket, path = self._parse(what)
         fetcher = self._fetcher(self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher)
-        async with running(fetcher):
-            entry = (await nodes.root(cid)).entry
-            yield nodes, fetcher, await nodes.find(entry, path) if path else entry
+        try:
+            async with running(fetcher):
+                entry = (await nodes.root(cid)).entry
+                yield nodes, fetcher, await nodes.find(entry, path) if path else entry
+        finally:
+            await in_thread(nodes.flush)
 
 
 def _absolute(path: str) -> str:

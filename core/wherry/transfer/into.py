@@ -74,6 +74,7 @@ class Fill:
         if self.run is not None:
             self.run.close()
         try:
+            self.nodes.flush()
             if self.recorder is not None:
                 self.recorder.flush()
         finally:
@@ -130,6 +131,7 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
 
 def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> None:
     """Records, names, acknowledges: in this order, so that whatever is lost in between is found again by looking."""
+    fill.nodes.flush()
     recorder.flush()
     target.finish(force=fill.force, synced=fill.sync)
     if root.entry.kind == FILE:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from wherry.block import EMPTY_LEAF, Block, checked
 from wherry.cid import RAW
@@ -20,18 +21,24 @@ if TYPE_CHECKING:
     from wherry.transfer.fetch import Fetcher
 
 
+_UNSAVED_BYTES_MAX: Final = 4 << 20
+_UNSAVED_S_MAX: Final = 1.0  # of fetched nodes, what a kill may cost
+
+
 class Nodes:
     """Where a verb gets manifest nodes from."""
 
     def __init__(self, store: Store, fetcher: Fetcher | None) -> None:
         self._store = store
         self._fetcher = fetcher
-        self._at_hand: dict[CID, Block] = {}  # fetched ahead of the walk: at most what fits into one answer
+        self._at_hand: dict[CID, Block] = {}  # fetched and not yet in the store
+        self._at_hand_bytes = 0
+        self._saved_at = time.monotonic()
         self.leaf: Block | None = None  # the root, if it is a leaf
 
     async def get(self, cid: CID, ahead: Sequence[CID] = ()) -> Block:
         """Gives one node; fetches those ``ahead`` that are absent along with it. Raises what fetching does."""
-        block = self._at_hand.pop(cid, None) or self._local([cid]).get(cid)
+        block = self._at_hand.get(cid) or self._local(cid)
         if block is not None:
             return block
         if cid == EMPTY_LEAF:
@@ -41,24 +48,31 @@ class Nodes:
         unknown = [other for other in dict.fromkeys(ahead) if other != cid and other not in self._at_hand]
         held = self._store.nodes.sizes(unknown)
         found = await self._fetcher.nodes([cid, *[other for other in unknown if other not in held]])
-        nodes = [block for block in found.values() if block.cid.codec != RAW]
-        await in_thread(lambda: self._store.nodes.put_many(nodes))
-        self._at_hand = found
-        return self._at_hand.pop(cid)
+        for block in found.values():
+            self.know(block)
+        if self._at_hand_bytes > _UNSAVED_BYTES_MAX or time.monotonic() - self._saved_at > _UNSAVED_S_MAX:
+            await in_thread(self.flush)
+        return found[cid]
 
-    def _local(self, cids: Sequence[CID]) -> dict[CID, Block]:
-        found = self._store.blocks(cids)
-        for cid in cids:
-            if cid not in found and cid.codec == RAW:
-                held = self._store.find([cid])[0]
-                if held is not None:
-                    data = bytearray(held.size)
-                    try:
-                        held.read_into(memoryview(data))
-                        found[cid] = checked(cid, bytes(data), origin="this machine")
-                    except WherryError:  # changed since: it is fetched instead
-                        continue
-        return found
+    def flush(self) -> None:
+        """Brings what was fetched into the store; blocks its thread. Each time syncs the disk, so it is done now and then."""
+        self._store.nodes.put_many([block for block in self._at_hand.values() if block.cid.codec != RAW])
+        self._at_hand.clear()
+        self._at_hand_bytes = 0
+        self._saved_at = time.monotonic()
+
+    def _local(self, cid: CID) -> Block | None:
+        if cid.codec != RAW:
+            return self._store.nodes.get_many([cid]).get(cid)
+        held = self._store.find([cid])[0]
+        if held is None:
+            return None
+        data = bytearray(held.size)
+        try:
+            held.read_into(memoryview(data))
+            return checked(cid, bytes(data), origin="this machine")
+        except WherryError:  # changed since: it is fetched instead
+            return None
 
     async def root(self, cid: CID) -> Root:
         """Reads a root."""
@@ -69,7 +83,9 @@ class Nodes:
 
     def know(self, block: Block) -> None:
         """Takes a block that was found elsewhere."""
-        self._at_hand[block.cid] = block
+        if block.cid not in self._at_hand:
+            self._at_hand[block.cid] = block
+            self._at_hand_bytes += len(block.data)
 
     async def find(self, root: Entry, path: str) -> Entry:
         """Finds the entry at ``path``. Raises NotFound."""
