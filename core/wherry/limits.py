@@ -14,7 +14,7 @@ CID_TEXT_CHARS_MAX: Final = 256  # refused before decoding: base decoders are qu
 LEAF_BYTES_MAX: Final = 4 * MiB  # D2: the leaf limit; one pooled buffer holds one leaf
 NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entries of the longest names fit
 
-# DAG-CBOR (reliability E4: depth and item bombs in decoders without bounds)
+# DAG-CBOR (specs/0003 §2: depth and item bombs in decoders without bounds)
 CBOR_DEPTH_MAX: Final = 64
 CBOR_ITEMS_MAX: Final = 65_536
 

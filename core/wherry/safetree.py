@@ -1,4 +1,4 @@
-"""Writes inside one directory and nowhere else (specs/0001 T6; reliability R15).
+"""Writes inside one directory and nowhere else (specs/0001 §4, T6).
 
 Every path is opened relative to the directory's descriptor with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, so neither a name
 from a stranger nor a link that somebody put there meanwhile leads outside. Where the kernel has no openat2 (before 5.6),

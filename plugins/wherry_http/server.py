@@ -69,7 +69,7 @@ class Server:
         app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._gate])
         app.router.add_get(INFO_PATH, self._info)
         app.router.add_post(BLOCKS_PATH, self._blocks)
-        # The server's only deadline for a request's header is its keep-alive time (reliability E7).
+        # The server's only deadline for a request's header is its keep-alive time (specs/0008 §5.1).
         self._runner = web.AppRunner(
             app, keepalive_timeout=self._options.keepalive, access_log=None, handle_signals=False, shutdown_timeout=8.0,
             lingering_time=0, logger=_logger(),  # who sends more than it should is not waited for
