@@ -1,4 +1,4 @@
-"""Jobs: batches of wants, what becomes of them, and what is left of them to be asked of another source."""
+"""Jobs: batches of wants, what becomes of them, and what is left to be asked of another source (specs/0013 §1)."""
 
 from __future__ import annotations
 

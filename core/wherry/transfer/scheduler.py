@@ -1,4 +1,4 @@
-"""Decides which source is asked for which job, and when to give up. Pure: events and times in, jobs out (D6, D8).
+"""Decides which source is asked for which job, and when to give up (specs/0013). Pure: events and times in, jobs out.
 
 A job is a batch of wants. Each source works on a few jobs at a time, takes the oldest job that it has not failed, and rests
 after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015). A source that
