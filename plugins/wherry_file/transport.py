@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from wherry.abc.transport import Channel, Transport
-from wherry.errors import PeerUnreachable, UsageError, WherryError
+from wherry.errors import PeerError, PeerUnreachable, UsageError, WherryError
 from wherry.store.store import Store
 from wherry.transfer.local import FilesChannel, HeldChannel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from wherry.abc.transport import Arrival, Lender, Want
 
 
 class FileTransport(Transport):
@@ -30,9 +32,26 @@ class FileTransport(Transport):
             raise PeerUnreachable(f"{address}: there is nothing at {path!r}", peer=address, hint="is the disk mounted?")
         opened = _open(path, address)
         try:
-            yield HeldChannel(opened) if isinstance(opened, Store) else opened
+            yield HomeChannel(opened, address) if isinstance(opened, Store) else opened
         finally:
             opened.close()
+
+
+class HomeChannel(HeldChannel):
+    """Blocks of another home. What is wrong with it is a peer's fault to us."""
+
+    def __init__(self, store: Store, address: str) -> None:
+        super().__init__(store)
+        self._address = address
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
+        """See `Channel.fetch`."""
+        try:
+            async with aclosing(super().fetch(wants, lender)) as arrivals:
+                async for arrival in arrivals:
+                    yield arrival
+        except WherryError as problem:
+            raise PeerError(f"{self._address}: {problem.message}", peer=self._address, hint=problem.hint) from problem
 
 
 def _open(path: str, address: str) -> Store | FilesChannel:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUSY_S: Final = 30.0
+_REPAIR: Final = "`wherry repair` makes a damaged index again; a damaged state.db or nodes.db needs a copy, or `wherry add`"
 _CACHE_KIB: Final = 4096  # the page cache counts towards the process's 100 MB
 
 
@@ -32,11 +33,12 @@ class Database:
         self._lock = threading.RLock()
         with self._typed():
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
+        try:
+            with self._typed():
                 self._prepare(schema, version, synchronous)
-            except BaseException:
-                self._connection.close()
-                raise
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _prepare(self, schema: str, version: int, synchronous: str) -> None:
         run = self._connection.execute
@@ -45,18 +47,26 @@ class Database:
         run("PRAGMA mmap_size=0")
         run(f"PRAGMA cache_size=-{_CACHE_KIB}")
         run(f"PRAGMA synchronous={synchronous}")
-        found = run("PRAGMA user_version").fetchone()[0]
+        run("PRAGMA journal_mode=TRUNCATE")
+        if self._version() < version:
+            run("BEGIN IMMEDIATE")
+            try:
+                if self._version() < version:  # looked at again: another process may have made it meanwhile
+                    for statement in schema.split(";"):
+                        run(statement)
+                    run(f"PRAGMA user_version={version}")
+                run("COMMIT")
+            except BaseException:
+                self._connection.rollback()
+                raise
+        found = self._version()
         if found > version:
             what = f"{self._what} {self.path} has format {found}, this wherry reads up to {version}"
             raise HomeTooNew(what, hint="upgrade wherry")
-        run("PRAGMA journal_mode=TRUNCATE")
-        if found < version:
-            try:
-                self._connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT")
-            except sqlite3.OperationalError:
-                self._connection.rollback()
-                if run("PRAGMA user_version").fetchone()[0] != version:
-                    raise  # else another process, started with us on a new home, was quicker
+
+    def _version(self) -> int:
+        found: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return found
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -71,15 +81,22 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")  # may fail: a full disk, a reader that does not end
             except BaseException:
                 self._connection.rollback()
                 raise
-            self._connection.execute("COMMIT")
 
     def sound(self) -> bool:
         """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
         with self.reading() as run:
             return bool(run.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    def check(self) -> None:
+        """Looks at every page; raises StoreError if one is damaged."""
+        with self.reading() as run:
+            said = run.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            raise StoreError(f"{self._what} {self.path}: {said}", hint=_REPAIR)
 
     def close(self) -> None:
         """Closes the file; idempotent."""
@@ -105,5 +122,5 @@ class Database:
         if name.startswith("SQLITE_BUSY"):
             return StoreError(f"{what} for {_BUSY_S:.0f} s", hint="another wherry process is writing; try again")
         if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-            return StoreError(what, hint="`wherry repair` rebuilds what can be rebuilt")
+            return StoreError(what, hint=_REPAIR)
         return StoreError(what)

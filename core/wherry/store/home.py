@@ -57,7 +57,7 @@ class Home:
     def _check_format(self) -> None:
         marker = self.path / "FORMAT"
         try:
-            found = marker.read_text()[:80]
+            found = marker.read_text(errors="replace")[:80]
         except FileNotFoundError:
             temporary = self.path / f"FORMAT.{os.getpid()}"
             temporary.write_text(_FORMAT)
@@ -78,8 +78,13 @@ class Home:
 
     def _announce(self, verb: str) -> None:
         path = self.path / "run" / f"{os.getpid()}-{id(self):x}"
-        self._run = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._run, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while self._run < 0:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)  # waits at most while another process looks at it, in `holders`
+            if _is_at(fd, path):
+                self._run = fd
+            else:  # and that one took it for a dead process's, between our two calls
+                os.close(fd)
         os.write(self._run, json.dumps({"pid": os.getpid(), "verb": verb, "since": int(time.time())}).encode())
         self._run_path = path
 
@@ -117,10 +122,17 @@ class Home:
         self.close()
 
 
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _describe(data: bytes) -> str:
     try:
         said = json.loads(data)
         since = time.strftime("%H:%M:%S", time.localtime(said["since"]))
         return f"`wherry {said['verb']}` (pid {said['pid']}, since {since})"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return "a wherry process that has just begun"

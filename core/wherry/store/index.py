@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.cid import CID
+from wherry.errors import HomeTooNew, StoreError
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ CREATE TABLE progress (
 ) WITHOUT ROWID
 """
 _AT_ONCE: Final = 256  # values in one query
+_PLACES_MAX: Final = 8  # of a leaf besides the first: a tree may hold a million copies of one small file
 DIGEST_BYTES: Final = 32
 
 
@@ -202,9 +204,30 @@ class Index:
             leaves = run.execute("SELECT count(*) FROM leaves").fetchone()[0]
         return files, leaves
 
+    def check(self) -> None:
+        """Looks at all of it; raises StoreError if it is damaged."""
+        self._db.check()
+
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def discard_if_damaged(home: Path) -> bool:
+    """Removes an index that is damaged, so that a new one is made; tells whether it did. Needs the home alone."""
+    try:
+        index = Index(home)
+        try:
+            index.check()
+        finally:
+            index.close()
+    except HomeTooNew:
+        raise
+    except StoreError:
+        for name in ("index.db", "index.db-journal"):
+            (home / name).unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _reserve(run: sqlite3.Connection, count: int) -> int:
@@ -233,5 +256,15 @@ def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, in
             continue
         if row[1] is None:
             run.execute("UPDATE leaves SET file=?, offset=?, size=? WHERE digest=?", (file, offset, size, digest))
-        else:
+        elif _has_room(run, digest):
             run.execute("INSERT OR REPLACE INTO more_leaves VALUES (?,?,?,?)", (digest, file, offset, size))
+
+
+def _has_room(run: sqlite3.Connection, digest: bytes) -> bool:
+    """Tells whether one more place of a leaf is kept; forgets those in files that are gone, if that makes room."""
+    query = "SELECT count(*) FROM more_leaves WHERE digest=?"
+    if run.execute(query, (digest,)).fetchone()[0] < _PLACES_MAX:
+        return True
+    run.execute("DELETE FROM more_leaves WHERE digest=? AND file NOT IN (SELECT id FROM files)", (digest,))
+    left: int = run.execute(query, (digest,)).fetchone()[0]
+    return left < _PLACES_MAX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import BlockSource, Held
@@ -31,9 +32,13 @@ class Store(BlockSource):
 
         ``hashed``: hash what lies in files before it is given out.
         """
-        self.state = StateDB(home)
-        self.nodes = NodeDB(home)
-        self.index = Index(home)
+        with ExitStack() as opened:
+            self.state = StateDB(home)
+            opened.callback(self.state.close)
+            self.nodes = NodeDB(home)
+            opened.callback(self.nodes.close)
+            self.index = Index(home)
+            opened.pop_all()  # from here on, `close` does it
         self._hashed = hashed
         self._open_cache = open_cache
         self._cache: Cache | None = None
