@@ -161,6 +161,7 @@ class Index:
 
     def knows_below(self, path: str) -> bool:
         """Tells whether any file at or below ``path`` is known: if not, looking each up is in vain."""
+        path = path.rstrip("/")
         with self._db.reading() as run:
             query = "SELECT 1 FROM files WHERE path=? OR (path>? AND path<?) LIMIT 1"
             below = path.rstrip("/")

@@ -1,0 +1,178 @@
+"""The home: who holds it, and what is refused."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from wherry.errors import HomeBusy, HomeTooNew, LocalError, StoreError, WherryError
+from wherry.store.home import Home, default_home
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from wherry.store.home import Home
+with Home(Path(sys.argv[1]), "serve"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the home; killed in the end."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "home")], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_where_the_home_is():
+    assert default_home({"WHERRY_HOME": "/a"}) == Path("/a")
+    assert default_home({"WHERRY_HOME": "", "XDG_DATA_HOME": "/b"}) == Path("/b/wherry")
+    assert default_home({"WHERRY_HOME": "~/c"}) == Path.home() / "c"
+    assert default_home({}) == Path.home() / ".local/share/wherry"
+
+
+def test_it_is_made_for_its_owner_alone(tmp_path):
+    with Home(tmp_path / "a/home", "add"):
+        assert stat.S_IMODE((tmp_path / "a/home").stat().st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "a/home/lock").stat().st_mode) == 0o600
+
+
+def test_several_share_it(tmp_path, holder):
+    with Home(tmp_path / "home", "add") as home, Home(tmp_path / "home", "get"):
+        said = home.holders()
+        assert sorted(re.findall(r"`wherry (\w+)` \(pid (\d+), since \d\d:\d\d:\d\d\)", " ".join(said))) == sorted(
+            [("serve", str(holder.pid)), ("add", str(os.getpid())), ("get", str(os.getpid()))]
+        )
+    assert [path.name.split("-")[0] for path in (tmp_path / "home/run").iterdir()] == [str(holder.pid)]
+
+
+def test_who_must_be_alone_is_told_who_is_there(tmp_path, holder):
+    with pytest.raises(HomeBusy, match=rf"`wherry serve` \(pid {holder.pid}") as caught:
+        Home(tmp_path / "home", "repair", alone=True)
+    assert "stop it" in caught.value.hint
+    assert len(list((tmp_path / "home/run").iterdir())) == 1
+
+
+def test_nobody_comes_in_while_one_is_alone(tmp_path):
+    with Home(tmp_path, "repair", alone=True):
+        with pytest.raises(HomeBusy, match="wherry repair"):
+            Home(tmp_path, "add")
+    with Home(tmp_path, "add"):
+        pass
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert len(list((tmp_path / "home/run").iterdir())) == 1
+    with Home(tmp_path / "home", "repair", alone=True) as home:
+        assert [line.split("`")[1] for line in home.holders()] == ["wherry repair"]
+    assert list((tmp_path / "home/run").iterdir()) == []
+
+
+def test_a_name_that_makes_no_sense_is_no_obstacle(tmp_path):
+    with Home(tmp_path, "add") as home:
+        for number, text in enumerate((b"", b"{", b"\xff", b"[]", b'{"verb": 1}', b'{"verb": "x", "pid": 1, "since": 1e300}')):
+            path = tmp_path / "run" / f"other-{number}"
+            path.write_bytes(text)
+            fd = os.open(path, os.O_RDWR)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            assert len(home.holders()) == 2
+            os.close(fd)
+
+
+def test_opening_while_others_look_who_is_there(tmp_path):
+    """Whoever looks must not take one that is just opening for a dead one, nor stand in its way."""
+    stop, errors = threading.Event(), []
+    with Home(tmp_path, "watch") as home:
+
+        def look():
+            while not stop.is_set():
+                home.holders()
+
+        def use():
+            try:
+                for _ in range(100):
+                    with Home(tmp_path, "add") as mine:
+                        if not any("wherry add" in line for line in mine.holders()):
+                            errors.append("not listed")
+            except BaseException as problem:
+                errors.append(problem)
+
+        watching, using = threading.Thread(target=look), threading.Thread(target=use)
+        watching.start()
+        using.start()
+        using.join()
+        stop.set()
+        watching.join()
+    assert errors == []
+
+
+def test_a_home_of_a_newer_wherry(tmp_path):
+    (tmp_path / "FORMAT").write_text("wherry-home 2\n")
+    with pytest.raises(HomeTooNew, match="wherry-home 2") as caught:
+        Home(tmp_path, "add")
+    assert "upgrade" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", [b"", b"something", b"\xff\xfe\x00" * 100])
+def test_a_folder_that_is_not_ours(tmp_path, text):
+    (tmp_path / "FORMAT").write_bytes(text)
+    with pytest.raises(StoreError, match="not wherry's") as caught:
+        Home(tmp_path, "add")
+    assert "--home" in caught.value.hint
+
+
+def test_a_place_that_cannot_be_a_home(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(LocalError, match="home"):
+            Home(path, "add")
+
+
+def test_a_home_that_may_not_be_written(tmp_path):
+    with Home(tmp_path / "home", "add"):
+        pass
+    code = """
+import os, sys
+from pathlib import Path
+from wherry.store.home import Home
+from wherry.errors import LocalError
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    Home(Path(sys.argv[1]), "add")
+except LocalError as problem:
+    print(type(problem).__name__, problem.hint)
+"""
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    for path in (tmp_path / "home").iterdir():
+        path.chmod(0o555)
+    (tmp_path / "home").chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], capture_output=True, text=True, check=False)
+    (tmp_path / "home").chmod(0o700)
+    assert done.stdout.startswith("Unwritable"), done.stderr
+    assert "permissions" in done.stdout
+
+
+def test_closing_twice_is_no_error(tmp_path):
+    home = Home(tmp_path, "add")
+    home.close()
+    home.close()
+    assert issubclass(HomeBusy, WherryError)
