@@ -59,12 +59,17 @@ class Fill:
     target: Target | None = field(default=None, init=False)
     recorder: Recorder | None = field(default=None, init=False)
 
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that are verified and in their place."""
+        return self.run.done_bytes if self.run is not None else 0
+
     def progress(self) -> Progress:
         """How far it is."""
         run = self.run
         alive = sum(source.alive for source in self.fetcher.sources)
         return Progress(
-            verb="get", phase="fetch", bytes_done=run.done_bytes if run else 0,
+            verb="get", phase="fetch", bytes_done=self.done_bytes,
             bytes_total=run.count.bytes_total if run else None,
             files_done=run.count.files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
         )  # fmt: skip
@@ -79,9 +84,11 @@ class Fill:
                 self.recorder.flush()
         finally:
             if self.target is not None:
-                if not self.target.existed and not self.target.finished and self.run is not None and not self.run.done_bytes:
-                    self.target.discard()
-                self.target.close()
+                try:
+                    if not (self.target.existed or self.target.finished or self.done_bytes):
+                        self.target.discard()
+                finally:
+                    self.target.close()
 
 
 async def root_of_get(nodes: Nodes, cid: CID, path: str | None) -> Root:

@@ -103,7 +103,10 @@ class Target:
     def discard(self) -> None:
         """Removes part and journal: nothing of use is in them."""
         self.tree.close()
-        _remove(self.part)
+        try:
+            _remove(self.part)
+        except OSError as problem:
+            raise local_error(problem, "cannot remove", self.part) from problem
         self.journal.close(remove=True)
 
     def finish(self, *, force: bool, synced: bool) -> None:
@@ -127,8 +130,7 @@ class Target:
             exchange(self.part, self.path)  # at no moment is there neither the old nor the new
         except OSError:
             aside = self.part + "-old"
-            if os.path.lexists(aside):
-                _remove(aside)
+            _remove(aside)
             os.rename(self.path, aside)
             os.rename(self.part, self.path)
             _remove(aside)
@@ -153,7 +155,7 @@ def tidy(path: str, identity: dict[str, str]) -> bool:
     try:
         opened = Journal(journal, identity)
         found = opened.found
-        if found and os.path.lexists(part):
+        if found:
             _remove(part)
         opened.close(remove=found)
     except (OSError, WherryError):  # another get has it, or the place is read-only: it is no obstacle to anything
@@ -170,6 +172,8 @@ def free_bytes(path: str) -> int:
 
 
 def _remove(path: str) -> None:
+    if not os.path.lexists(path):
+        return
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:
