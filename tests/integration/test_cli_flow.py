@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -17,61 +16,11 @@ from wherry_cli.demo import compare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-WHERRY = [sys.executable, "-m", "wherry_cli"]
-READY_S = 30
-
-
-@pytest.fixture
-def environ(home):
-    """A user's environment, with a home of its own as the default; ``home`` has cleaned the rest."""
-    return {**os.environ, "PYTHONPATH": ":".join(path for path in sys.path if path)}
-
-
-@pytest.fixture
-def wherry(environ):
-    """Runs a line to its end; gives code, standard output, standard error."""
-
-    def run(*words, code=0):
-        done = subprocess.run([*WHERRY, *map(str, words)], capture_output=True, env=environ, check=False, timeout=100)
-        assert done.returncode == code, done.stderr.decode()
-        return done
-
-    return run
-
-
-@pytest.fixture
-def start(environ):
-    """Starts a line that stays, and gives the process; it is ended with the test."""
-    started = []
-
-    def starter(*words):
-        line = [*WHERRY, *map(str, words)]
-        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, bufsize=0))
-        return started[-1]
-
-    yield starter
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-
-
-def line_of(process):
-    """The next line of its standard output; fails if none comes in time."""
-    ready, _, _ = select.select([process.stdout], [], [], READY_S)
-    assert ready, "nothing was printed in time"
-    return process.stdout.readline().decode().rstrip("\n")
-
-
-def shared(process):
-    return json.loads(line_of(process))
-
 
 @pytest.fixture
 def share(start, tree, tmp_path):
     process = start("share", tree, "--home", tmp_path / "home-a", "--listen", "http://127.0.0.1:0", "--json")
-    return process, shared(process)
+    return process, process.said()
 
 
 def test_share_and_get_give_the_same_tree(share, wherry, tree, tmp_path):
@@ -90,7 +39,7 @@ def test_share_and_get_give_the_same_tree(share, wherry, tree, tmp_path):
 
 def test_the_lines_that_share_prints_work_as_they_are(start, environ, tree, tmp_path):
     process = start("share", tree, "--home", tmp_path / "home-a", "--listen", "http://127.0.0.1:0")
-    cid, line, with_ticket = (line_of(process) for _ in range(3))
+    cid, line, with_ticket = (process.line() for _ in range(3))
     for number, pasted in enumerate((line, with_ticket)):
         folder = tmp_path / f"machine-{number}"
         folder.mkdir()
@@ -105,7 +54,7 @@ def test_the_lines_that_share_prints_work_as_they_are(start, environ, tree, tmp_
 
 def test_serve_says_when_it_is_ready_and_stops_cleanly(start, wherry, tree, tmp_path):
     process = start("serve", tree, "--listen", "http://127.0.0.1:0", "--json")
-    said = shared(process)
+    said = process.said()
     assert said["schema"] == "wherry/serve/1"
     assert said["added"][0]["cid"] == wherry("add", "-q", tree).stdout.decode().strip()  # while it serves, on the same home
     process.send_signal(signal.SIGTERM)
