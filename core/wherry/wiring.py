@@ -13,10 +13,11 @@ from wherry.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from wherry.abc.cache import Cache
-    from wherry.abc.transport import Transport
+    from wherry.abc.transport import Channel, Transport
 
 
 class Wiring:
@@ -54,3 +55,7 @@ class Wiring:
         if colon:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
+
+    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
+        """Opens a channel to ``address`` with its transport."""
+        return self.transport(address).connect(address)
