@@ -1,0 +1,97 @@
+"""Large files, hashed a stretch at a time by several threads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import closing
+
+import pytest
+
+from wherry.buffers import BufferPool
+from wherry.errors import NotFound, SourceChanged
+from wherry.synth import Synth
+from wherry.transfer import hashing
+from wherry.transfer.hashing import Opened, hash_leaves
+from wherry.transfer.reader import RACY_NS
+from wherry.units import MiB
+
+
+def test_leaves_of_a_stretch():
+    data = os.urandom(25)
+    found = hash_leaves(memoryview(data), 1000, 10)
+    pieces = [data[:10], data[10:20], data[20:]]
+    assert found == [(hashlib.sha256(piece).digest(), 1000 + 10 * at, len(piece)) for at, piece in enumerate(pieces)]
+
+
+def test_a_file_and_its_stretches(tmp_path):
+    path, pool = tmp_path / "x", BufferPool()
+    data = os.urandom(3 * MiB + 5)
+    path.write_bytes(data)
+    path.chmod(0o755)
+    with closing(Opened(str(path))) as opened:
+        assert opened.executable
+        assert opened.signature.size == len(data)
+        found = opened.hash_stretch(MiB, 2 * MiB + 5, MiB, pool)
+        assert found == hash_leaves(memoryview(data)[MiB:], MiB, MiB)
+        opened.check_same()
+        with path.open("ab") as file:
+            file.write(b"x")
+        with pytest.raises(SourceChanged):
+            opened.check_same()
+    assert len(pool._free) == pool._made
+
+
+def test_a_buffer_comes_back_when_reading_fails(tmp_path):
+    path, pool = tmp_path / "x", BufferPool()
+    path.write_bytes(b"short")
+    with closing(Opened(str(path))) as opened, pytest.raises(SourceChanged, match="shorter"):
+        opened.hash_stretch(0, MiB, MiB, pool)
+    assert len(pool._free) == pool._made == 1
+
+
+def test_a_young_file_is_waited_for_and_taken_as_it_is_then(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        path.write_bytes(b"other")
+
+    monkeypatch.setattr(hashing.time, "sleep", sleep)
+    monkeypatch.setattr(hashing.time, "time_ns", lambda: path.stat().st_ctime_ns + 1_000_000)
+    with closing(Opened(str(path))) as opened:
+        assert opened.racy  # written to all the time
+        assert opened.signature.size == 5
+    assert waited == [pytest.approx((RACY_NS - 1_000_000) / 1e9 + 0.001)]
+
+
+def test_an_old_file_and_one_from_the_future_are_not_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"one")
+    changed = path.stat().st_ctime_ns
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+    for age, racy in ((RACY_NS + 1, False), (-(10**12), True)):  # a clock that was set back says nothing about a file
+        monkeypatch.setattr(time, "time_ns", lambda age=age: changed + age)
+        with closing(Opened(str(path))) as opened:
+            assert opened.racy is racy
+
+
+def test_what_is_no_regular_file(tmp_path):
+    with pytest.raises(NotFound):
+        Opened(str(tmp_path / "absent"))
+    with pytest.raises(SourceChanged, match="regular"):
+        Opened(str(tmp_path))
+
+
+def test_a_generated_file():
+    pool = BufferPool()
+    synth = Synth("synth://3MiB?seed=9")
+    with closing(Opened(synth.address, synth)) as opened:
+        expected = bytearray(MiB)
+        synth.read_into(memoryview(expected), MiB)
+        assert opened.hash_stretch(MiB, MiB, MiB, pool) == [(hashlib.sha256(expected).digest(), MiB, MiB)]
+        assert not opened.racy
+        opened.check_same()

@@ -1,0 +1,69 @@
+"""The composition root: what configuration chooses is what is built, once it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from wherry.errors import ConfigError, PluginNotFound, UsageError
+from wherry.wiring import Wiring
+
+
+def wiring(tmp_path, text="", **environ):
+    config = tmp_path / "some.toml"
+    config.write_text(text)
+    return Wiring(tmp_path, config, environ)
+
+
+def test_the_first_transport_in_use_that_speaks_a_scheme(tmp_path):
+    made = wiring(tmp_path)
+    assert type(made.transport("http://127.0.0.1:1")).__name__ == "HttpTransport"
+    assert type(made.transport("HTTPS://127.0.0.1:1")).__name__ == "HttpTransport"
+    assert type(made.transport("file:///x")).__name__ == "FileTransport"
+
+
+@pytest.mark.parametrize(("address", "hint"), [("gopher://x", "http (http, https)"), ("lab", "configured peer")])
+def test_an_address_that_nothing_speaks(tmp_path, address, hint):
+    with pytest.raises(UsageError, match="no transport speaks") as caught:
+        wiring(tmp_path).transport(address)
+    assert hint in caught.value.hint
+
+
+def test_what_is_not_in_use_is_not_built(tmp_path):
+    made = wiring(tmp_path, '[transport]\nuse = ["file"]\n')
+    with pytest.raises(UsageError, match="http"):
+        made.transport("http://127.0.0.1:1")
+
+
+def test_a_plugin_that_is_not_installed(tmp_path):
+    made = wiring(tmp_path, '[transport]\nuse = ["acme.quic"]\n')
+    with pytest.raises((PluginNotFound, ConfigError), match="acme"):
+        made.transport("http://127.0.0.1:1")
+
+
+def test_the_budget_and_the_cache_are_the_configured_ones(tmp_path):
+    made = wiring(tmp_path, '[memory]\nbudget = "16 MiB"\n[cache]\nuse = "memory"\n')
+    assert made.pool.count == 4
+    store = made.store()
+    try:
+        assert type(store.cache).__name__ == "MemoryCache"
+    finally:
+        store.close()
+
+
+def test_the_environment_goes_before_the_file(tmp_path):
+    made = wiring(tmp_path, "[add]\nmtime = false\n", WHERRY_ADD__MTIME="true")
+    assert made.config.add.mtime is True
+
+
+def test_adding_needs_no_network_library(tmp_path, unmeasured):
+    code = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom wherry.session import Session\n"
+        "async def main():\n"
+        "    async with Session.open(home=Path(sys.argv[1]), environ={}) as session:\n"
+        "        await session.add(__import__('os').__file__)\n"
+        "asyncio.run(main())\nassert 'aiohttp' not in sys.modules, 'aiohttp'\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], check=True, timeout=30)
