@@ -115,17 +115,41 @@ def test_what_is_said_of_a_job_holds_for_its_parts():
 
 def test_a_source_that_sends_a_job_wrong_three_times_is_not_asked_for_it_again():
     made, (a, b) = scheduler("a", "b")
-    proven(made, a, b)
+    made.connected(a, 0.0)
     made.put("x")
     for _ in range(3):
         made.bad(made.take(a, 1e6), a, 0.0, "wrong hash")
         made.done(a)
     assert made.take(a, 1e6) is None
     assert made.verdict(1.0) is None  # b may have it
+    proven(made, b)
     made.absent(made.take(b, 1.0), b)
     assert made.verdict(1.0) == ("corrupt", "x")
     made.put("y")
     assert made.take(a, 1e6).job == "y"
+
+
+def test_a_source_that_sends_other_jobs_right_may_send_one_wrong_more_often():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("x")
+    for _ in range(10):
+        made.bad(made.take(a, 1e6), a, 0.0, "wrong hash")
+        made.done(a)
+    assert made.take(a, 1e6) is None
+    assert made.verdict(1.0) == ("corrupt", "x")
+
+
+def test_a_job_that_came_wrong_is_left_to_another_source_that_works():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a, b)
+    made.put("x")
+    made.bad(made.take(a, 0.0), a, 0.0, "wrong hash")
+    made.done(a)
+    assert made.take(a, 1e6) is None
+    made.failed(made.take(b, 0.0), b, 0.0, "silent")
+    made.done(b)
+    assert made.take(a, 1e6).job == "x"  # now that one fails too
 
 
 def test_no_source_ever():

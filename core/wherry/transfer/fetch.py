@@ -200,12 +200,16 @@ class Fetcher:
         if left is None:
             return
         task.job = left
-        if rejected or job.progress == before:
+        if rejected:
+            reason = next(iter(rejected.values())).message
+        else:
             reason = f"{source.address} answered with nothing that was asked for"
-            if rejected:
-                reason = next(iter(rejected.values())).message
+        if job.progress == before:
             self._observe(Note("warning", reason))
             self._scheduler.bad(task, source, time.monotonic(), reason)
+        elif rejected:
+            self._observe(Note("warning", reason))
+            self._scheduler.failed(task, source, time.monotonic(), reason)
         else:
             self._scheduler.again(task)
 

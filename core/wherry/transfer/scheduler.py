@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 8.0
 _TRIES: Final = 8  # at the least, within the time that a source is waited for
-_BAD_MAX: Final = 3  # times one source may send the same job wrong before that job goes elsewhere for good
+_BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
+_BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
 
 J = TypeVar("J")
 
@@ -101,14 +102,25 @@ class Scheduler(Generic[J]):
         if source.working and not source.proven:
             return None
         for place, task in enumerate(self._queue):
-            if self._may_ask(source, task):
+            if self._may_ask(source, task) and not self._better(source, task):
                 del self._queue[place]
                 source.working += 1
                 return task
         return None
 
     def _may_ask(self, source: Source, task: Task[J]) -> bool:
-        return id(source) not in task.absent and task.bad.get(id(source), 0) < _BAD_MAX
+        return id(source) not in task.absent and not self._is_bad(source, task)
+
+    def _is_bad(self, source: Source, task: Task[J]) -> bool:
+        return task.bad.get(id(source), 0) >= (_BAD_MAX_OF_USEFUL if source.blocks else _BAD_MAX)
+
+    def _better(self, source: Source, task: Task[J]) -> bool:
+        """Whether a job that ``source`` sent wrong is left to another, which is there and did not, or not as often."""
+        bad = task.bad.get(id(source), 0)
+        return bad > 0 and any(
+            other.alive and not other.failures and task.bad.get(id(other), 0) < bad and self._may_ask(other, task)
+            for other in self.sources
+        )
 
     # What sources did
 
@@ -187,7 +199,7 @@ class Scheduler(Generic[J]):
             return "denied"
         if not any(source.reached for source in self.sources):
             return "unreached"
-        if any(count >= _BAD_MAX for count in task.bad.values()):
+        if any(self._is_bad(source, task) for source in self.sources):
             return "corrupt"
         if any(source.reached for source in able):
             return "lost"
