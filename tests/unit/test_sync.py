@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -106,6 +107,23 @@ def test_an_iterator_that_is_closed_early_leaves_nothing(session, tree, taken):
     assert session._loop._tasks == set()
 
 
+def test_closing_an_iterator_waits_until_what_it_opened_is_closed(session):
+    ended = []
+
+    async def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append(True)
+
+    found = session._each(items())
+    assert next(found) == 1
+    found.close()
+    assert ended == [True]
+
+
 def test_an_iterator_that_outlives_its_session(home, tree):
     with Session.open(home=home) as session:
         cid = session.add(str(tree)).cid
@@ -145,8 +163,6 @@ def test_leaving_ends_what_other_threads_do(home):
             ended.append(problem)
 
     async def never():
-        import asyncio
-
         await asyncio.Event().wait()
 
     serving = threading.Event()
