@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -77,16 +78,19 @@ class Home:
             raise HomeBusy(f"home {self.path} is held by {holders}", hint=hint) from problem
 
     def _announce(self, verb: str) -> None:
-        path = self.path / "run" / f"{os.getpid()}-{id(self):x}"
+        self._run_path = path = self.path / "run" / f"{os.getpid()}-{id(self):x}"
         while self._run < 0:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as problem:
+                raise local_error(problem, "cannot open wherry's home", str(self.path)) from problem
             fcntl.flock(fd, fcntl.LOCK_EX)  # waits at most while another process looks at it, in `holders`
             if _is_at(fd, path):
                 self._run = fd
             else:  # and that one took it for a dead process's, between our two calls
                 os.close(fd)
-        os.write(self._run, json.dumps({"pid": os.getpid(), "verb": verb, "since": int(time.time())}).encode())
-        self._run_path = path
+        with suppress(OSError):  # on a full disk it stays without its name, which is information only
+            os.write(self._run, json.dumps({"pid": os.getpid(), "verb": verb, "since": int(time.time())}).encode())
 
     def holders(self) -> list[str]:
         """Names the processes that hold this home: verb, pid, since when. Clears what dead ones left."""

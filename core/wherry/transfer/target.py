@@ -43,6 +43,12 @@ class Target:
             os.makedirs(parent, exist_ok=True)
         except OSError as problem:
             raise local_error(problem, "cannot make the directory", parent) from problem
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            pass
+        except OSError as problem:  # a name that this file system cannot have is said now, not when all is fetched
+            raise local_error(problem, "cannot write", path) from problem
         self.journal = Journal(journal, identity)
         try:
             self.existed = self._prepare()
