@@ -68,5 +68,6 @@ def path_of(address: str) -> str:
     parts = urlsplit(address)
     path = unquote(parts.path)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
-        raise UsageError(f"address {address!r} is not of the form file:///PATH", hint="write file:// and an absolute path")
+        shown = "an address with a user" if "@" in parts.netloc else f"address {address!r}"  # which may have a password too
+        raise UsageError(f"{shown} is not of the form file:///PATH", hint="write file:// and an absolute path")
     return os.path.normpath(path)

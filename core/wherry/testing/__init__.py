@@ -4,6 +4,10 @@ Each part is imported from its own module:
 
     plugin              for pytest: runs ``async def`` tests; ``pytest_plugins = ["wherry.testing.plugin"]``
     cache               CacheContract, SharedCacheContract: what every cache must do, as tests to subclass
+    transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
+    memory              MemoryTransport: blocks inside one process, with faults from a seed
+    blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them
+    certificates        a throwaway certificate for tests of TLS
     chaos               ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
     hostile             HostileServer: an HTTP server that misbehaves as its script says
     hostile_manifests   manifests that are not canonical, lie, nest or explode

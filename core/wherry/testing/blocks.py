@@ -163,7 +163,10 @@ async def harvest(channel: Channel, wants: Sequence[Want], pool: CountedPool) ->
         whole.rejected.update(numbers[number] for number in found.rejected)
         whole.laid += [[(numbers[want], start, stop) for want, start, stop in laid] for laid in found.laid]
         whole.faults += found.faults
-        if found.faults or not found.left_out:
+        sized = [numbers[number] for number in sorted(found.left_out) if wants[numbers[number]].size is not None]
+        if sized:
+            whole.faults.append(f"it leaves out the wants {sized}, whose sizes were known")
+        if whole.faults or not found.left_out:
             return whole
         if len(found.left_out) == len(numbers):
             whole.faults.append(f"it answers none of {len(numbers)} wants")

@@ -53,7 +53,7 @@ def source_of(*files: Sequence[Leaf]) -> MemorySource:
 def right(found: Harvest, leaves: Sequence[Leaf], absent: set[int] | None = None) -> None:
     """Complains unless each leaf arrived with its bytes, and those in ``absent`` are missing."""
     expect(not found.faults, "; ".join(found.faults))
-    expect(not found.left_out, f"wants {sorted(found.left_out)} of known size were left out")
+    expect(not found.left_out, f"the wants {sorted(found.left_out)} were left out")
     missing = absent or set()
     expect(found.missing == missing, f"{sorted(found.missing)} are missing, must be {sorted(missing)}")
     expect(not found.rejected, f"the blocks {sorted(found.rejected)} arrived with wrong bytes")

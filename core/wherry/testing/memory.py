@@ -204,5 +204,6 @@ class MemoryChannel(Channel):
 def _name_of(address: str) -> str:
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        raise UsageError(f"address {address!r} is not of the form memory://NAME", hint="write memory:// and a short name")
+        shown = "an address with a user" if "@" in address else f"address {address!r}"  # which may have a password too
+        raise UsageError(f"{shown} is not of the form memory://NAME", hint="write memory:// and a short name")
     return match[1]
