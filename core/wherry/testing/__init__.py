@@ -7,6 +7,7 @@ Each part is imported from its own module:
     transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them
+    checks              runs a suite without collecting it, to see which checks fail
     certificates        a throwaway certificate for tests of TLS
     chaos               ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
     hostile             HostileServer: an HTTP server that misbehaves as its script says
