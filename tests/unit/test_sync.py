@@ -112,14 +112,14 @@ def test_closing_an_iterator_waits_until_what_it_opened_is_closed(session):
 
     async def items():
         try:
-            yield 1
-            yield 2
+            for number in range(10):  # it runs ahead by what the queue holds, and must not be at its end
+                yield number
         finally:
             await asyncio.sleep(0.05)
             ended.append(True)
 
     found = session._each(items())
-    assert next(found) == 1
+    assert next(found) == 0
     found.close()
     assert ended == [True]
 
