@@ -77,7 +77,11 @@ class Journal:
         self._left_at = os.fstat(self._fd).st_mtime_ns
         self._rebooted = False
         self._identity = {"wherry": "journal/1", **identity}
-        self._load()
+        try:
+            self._load()
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def _load(self) -> None:
         try:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 class Packer:
-    """Gathers pieces in order and gives full batches. A long file has batches of its own, so its runs lie aligned."""
+    """Gathers pieces in order and gives full batches. A long file begins a batch, so its runs lie aligned; small ones
+    may follow its end.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []

@@ -1,0 +1,156 @@
+"""Targets: the hidden part, its lock, its name at the end, and what is left when it goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from wherry.block import EMPTY_LEAF
+from wherry.errors import NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
+from wherry.manifest import DIR, FILE, Entry
+from wherry.transfer import target as module
+from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
+
+WHO = {"cid": "bafy", "selection": ""}
+A_DIR = Entry("", DIR, EMPTY_LEAF, 0, 1)
+A_FILE = Entry("", FILE, EMPTY_LEAF, 3, 1)
+
+
+@pytest.fixture(params=["directory", "file"])
+def kind(request):
+    return A_DIR if request.param == "directory" else A_FILE
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "place/target")
+
+
+def fill(target, kind):
+    place = target.inside("inner" if kind is A_DIR else "")
+    fd = target.tree.open(place, os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"new")
+    os.close(fd)
+
+
+def content(path):
+    with open(f"{path}/inner" if os.path.isdir(path) else path) as file:
+        return file.read()
+
+
+def test_it_appears_whole_and_leaves_nothing_beside(path, kind):
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    assert not os.path.lexists(path)
+    target.finish(force=False, synced=True)
+    target.close()
+    assert content(path) == "new"
+    assert os.listdir(os.path.dirname(path)) == ["target"]
+
+
+def test_it_goes_on_where_it_was(path, kind):
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    target.journal.append([(0, 3)])
+    assert not target.existed
+    target.close()
+    again = Target(path, kind, WHO)
+    assert again.existed
+    assert again.journal.done.total == 3
+    again.finish(force=False, synced=False)
+    again.close()
+    assert content(path) == "new"
+
+
+def test_a_name_that_appeared_meanwhile_is_kept(path, kind):
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    with open(path, "w") as file:
+        file.write("mine")
+    with pytest.raises(TargetExists):
+        target.finish(force=False, synced=False)
+    target.close()
+    assert content(path) == "mine"
+    assert os.path.lexists(hidden_names(path)[0])
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+@pytest.mark.parametrize("there", ["file", "directory", "nothing"])
+def test_forced_it_replaces_whatever_is_there(path, kind, there, can_exchange, monkeypatch):
+    if not can_exchange:
+
+        def cannot(one, other):
+            raise OSError(errno.EINVAL, "cannot")
+
+        monkeypatch.setattr(module, "exchange", cannot)
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    if there == "file":
+        open(path, "w").close()
+    elif there == "directory":
+        os.makedirs(f"{path}/old/older")
+    target.finish(force=True, synced=False)
+    target.close()
+    assert content(path) == "new"
+    assert os.listdir(os.path.dirname(path)) == ["target"]
+
+
+def test_one_at_a_time(path, kind):
+    target = Target(path, kind, WHO)
+    with pytest.raises(TargetBusy):
+        Target(path, kind, WHO)
+    target.discard()
+    target.close()
+    assert os.listdir(os.path.dirname(path)) == []
+    Target(path, kind, WHO).discard()
+
+
+def test_discarding_needs_no_part(path):
+    target = Target(path, A_FILE, WHO)  # a file's part is made when it is written
+    target.discard()
+    target.close()
+    assert os.listdir(os.path.dirname(path)) == []
+
+
+def test_a_long_name_has_short_hidden_ones(tmp_path):
+    names = hidden_names(str(tmp_path / ("é" * 127)))
+    assert all(len(os.fsencode(os.path.basename(name))) < 60 for name in names)
+    assert hidden_names(str(tmp_path / ("é" * 126 + "a"))) != names
+    assert os.path.basename(hidden_names("/a/b")[0]) == ".b.wherry-part"
+
+
+def test_a_place_that_cannot_be_is_said_at_once_and_leaves_nothing(tmp_path):
+    with pytest.raises(Unwritable):
+        Target(str(tmp_path / ("n" * 256)), A_DIR, WHO)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WherryError):
+        Target(str(tmp_path / "file/x"), A_DIR, WHO)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_space(path, tmp_path):
+    target = Target(path, A_DIR, WHO)
+    free = free_bytes(str(tmp_path))
+    assert free_bytes(str(tmp_path / "not/there/yet")) == pytest.approx(free, rel=0.1)
+    target.check_space(free // 4)
+    with pytest.raises(NoSpace, match="free"):
+        target.check_space(free * 2)
+    fill(target, A_DIR)
+    assert target.allocated_bytes() >= 3
+    target.discard()
+
+
+def test_tidying_takes_only_what_is_this_transfers_own(path):
+    target = Target(path, A_DIR, WHO)
+    target.close()
+    os.mkdir(path)
+    assert not tidy(path, {**WHO, "cid": "another"})
+    assert len(os.listdir(os.path.dirname(path))) == 3
+    busy = Target(path, A_DIR, WHO)
+    assert not tidy(path, WHO)
+    busy.close()
+    assert tidy(path, WHO)
+    assert os.listdir(os.path.dirname(path)) == ["target"]
+    assert not tidy(path, WHO)
