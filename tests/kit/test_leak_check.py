@@ -34,7 +34,7 @@ async def test_clean_coroutine(tmp_path):
 
 
 def test_leaks_are_found(tmp_path: Path):
-    conftest = (Path(__file__).parent.parent / "conftest.py").read_text().replace("LEAK_GRACE_S = 2.0", "LEAK_GRACE_S = 0.1")
+    conftest = (Path(__file__).parent.parent / "conftest.py").read_text().replace("LEAK_GRACE_S = 2.0", "LEAK_GRACE_S = 1.0")
     (tmp_path / "conftest.py").write_text(conftest)
     (tmp_path / "test_leaky.py").write_text(LEAKY)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
