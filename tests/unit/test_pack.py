@@ -50,7 +50,8 @@ def test_batches_hold_every_piece_once_in_order_and_fit_into_a_buffer(given_file
             assert long == batch[: len(long)]  # first; one stretch of one file, within one aligned window of it
             assert len({piece.slot.path for piece in long}) == 1
             assert all(two.offset == one.offset + one.size for one, two in pairwise(long))
-            assert long[0].offset // BUFFER_BYTES == long[-1].offset // BUFFER_BYTES
+            whole = [piece for piece in long if piece.offset + piece.size < piece.slot.size] or long[:1]
+            assert long[0].offset // BUFFER_BYTES == whole[-1].offset // BUFFER_BYTES  # all but the end of the file
     by_file = {}
     for number, batch in enumerate(batches):
         for piece in batch:

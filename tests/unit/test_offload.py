@@ -1,0 +1,58 @@
+"""Threads that are waited for, whatever is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from wherry.offload import in_thread
+
+
+async def test_it_gives_and_raises_what_the_call_does():
+    def bad():
+        raise KeyError("x")
+
+    assert await in_thread(lambda: threading.current_thread() is threading.main_thread()) is False
+    with pytest.raises(KeyError):
+        await in_thread(bad)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_cancelled_it_comes_back_when_the_thread_does(times):
+    let_go, over = threading.Event(), []
+
+    def work():
+        let_go.wait(5)
+        over.append(True)
+
+    task = asyncio.create_task(in_thread(work))
+    for _ in range(times):
+        await asyncio.sleep(0.02)
+        task.cancel()
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert over == [True]
+
+
+async def test_what_a_cancelled_call_raises_is_dropped():
+    def bad():
+        time.sleep(0.1)
+        raise KeyError("x")
+
+    task = asyncio.create_task(in_thread(bad))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_executor_of_ones_own():
+    with ThreadPoolExecutor(1, "mine") as executor:
+        assert (await in_thread(lambda: threading.current_thread().name, executor)).startswith("mine")
