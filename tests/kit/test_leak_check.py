@@ -44,10 +44,10 @@ def test_leaks_are_found(tmp_path: Path):
         "Failed: left behind: threads [], descriptors {",
         "AssertionError: the test left 1 task(s) running",
         "LookupError: a coroutine test runs and can fail",
-        "test_leaky.py::test_task\n",
-        "test_leaky.py::test_failing\n",
-        "test_leaky.py::test_thread\n",
-        "test_leaky.py::test_descriptor\n",
+        "test_leaky.py::test_task",
+        "test_leaky.py::test_failing",
+        "test_leaky.py::test_thread",
+        "test_leaky.py::test_descriptor",
         "2 failed, 4 passed, 2 errors",
     ):
         assert expected in done.stdout, done.stdout

@@ -102,6 +102,7 @@ def modules_after(*argv):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split())
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("argv", [["version"], ["--help"], ["--version"], ["get", "--help"]], ids=" ".join)
 def test_a_light_run_imports_nothing_heavy(argv):
     loaded = modules_after(*argv)
