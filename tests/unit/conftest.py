@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager
 
 import pytest
+from getting import MIB, World, write
 
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
@@ -75,3 +77,16 @@ def go():
         return run(argv, Invocation(opener=opener, environ={}))
 
     return line
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A tree with a long file and some small ones, in all 24 MiB and a bit."""
+    rng = random.Random(3)
+    files = {f"small/{number:02}": rng.randbytes(1000 + number) for number in range(20)}
+    return write(tmp_path / "large", {"long.bin": rng.randbytes(24 * MIB + 5), **files})
