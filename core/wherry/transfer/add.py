@@ -83,6 +83,7 @@ class Add:
         self._mtime = mtime
         self._home = os.path.realpath(home) if home else ""
         self._recorder = Recorder(store)
+        self._chunker_name = chunker.name
         self._readers = Readers(chunker.leaf_bytes, pool)
         self._cancelled = False
         self._root_path = ""
@@ -126,7 +127,7 @@ class Add:
             block = dataset_block(entry, dict(meta))
             self._recorder.node(block)
             cid = block.cid
-        options = {"chunker": self._chunker.name, "mtime": str(self._mtime).lower()}
+        options = {"chunker": self._chunker_name, "mtime": str(self._mtime).lower()}
         self._recorder.root(cid, self._root_path, "add", options)
         return cid
 
@@ -171,7 +172,8 @@ class Add:
                     builders[-1].add(entry)
                 else:
                     alone.append(entry)
-                self._recorder.flush_if_due()
+                if self.tally.files % _BATCH_FILES == 0:
+                    self._recorder.flush_if_due()
 
         for item in self._known(seen):
             if self._cancelled:
@@ -212,7 +214,7 @@ class Add:
 
     def _known_still(self, found: Found, row: FileRow) -> _Known | None:
         """Gives the file as it is known, if it is unchanged and its node is here."""
-        if row.cid is None or row.chunker != self._chunker.name:
+        if row.cid is None or row.chunker != self._chunker_name:
             return None
         if row.cid.codec != RAW and row.cid not in self._store.nodes.sizes([row.cid]):
             return None
@@ -256,7 +258,7 @@ class Add:
                 builder.add(CID.from_digest(RAW, digest), length)
             cid = builder.finish()
         signature = Signature(*row[:5])
-        self._recorder.file(FileRecord(found.path, signature, None if row[6] else cid, self._chunker.name, leaves))
+        self._recorder.file(FileRecord(found.path, signature, None if row[6] else cid, self._chunker_name, leaves))
         self.tally.bytes += size
         self.tally.read_bytes += size
         attrs = self._attrs(row[5] & 0o100 != 0, signature) if row[5] & 0o100 or self._mtime else PLAIN
@@ -269,7 +271,7 @@ class Add:
             if not found.name:
                 self.tally.bytes_total = size
             builder = FileBuilder(self._recorder.node)
-            record = self._recorder.large(found.path, opened.signature, self._chunker.name)
+            record = self._recorder.large(found.path, opened.signature, self._chunker_name)
             for digest in record.digests_so_far(leaf_bytes):
                 builder.add(CID.from_digest(RAW, digest), min(leaf_bytes, size - builder.size))
             self._recorder.known(builder.leaves)
