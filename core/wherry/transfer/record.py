@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wherry.store.store import Store
     from wherry.transfer.hashing import LeafRow
 
-_ROWS_MAX: Final = 32_768  # rows or nodes a transaction: tens of milliseconds in which readers wait
+_ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait
 _NODE_BYTES_MAX: Final = 4 << 20
 _SECONDS_MAX: Final = 2.0  # what a kill may cost
 
