@@ -71,11 +71,6 @@ class FileNode:
         """Bytes of the file that this node stands for."""
         return self.ends[-1]
 
-    @property
-    def of_leaves(self) -> bool:
-        """Whether the children are leaves, not file nodes."""
-        return self.links[0].codec == RAW
-
 
 @dataclass(frozen=True, slots=True)
 class DirNode:

@@ -35,7 +35,6 @@ def test_nodes_of_the_vectors(vector):
     match node:
         case FileNode():
             assert (vector["kind"], vector["size"], tuple(vector["ends"])) == ("file", node.size, node.ends)
-            assert node.of_leaves is (node.links[0].codec == RAW)
             sizes = [end - begin for begin, end in zip((0, *node.ends), node.ends, strict=False)]
             assert manifest.file_block(list(node.links), sizes) == block
         case DirNode():
