@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import UsageError
+from wherry.abc.chunker import Chunker
 from wherry.limits import LEAF_BYTES_MAX
-from wherry.units import KiB, MiB, parse_size
+from wherry.units import KiB, MiB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHOICES: Final = ("fixed:1MiB", "fixed:2MiB", "fixed:4MiB")  # the first is the default
+LEAF_CHOICES: Final = (1 * MiB, 2 * MiB, 4 * MiB)  # bytes of fixed leaves; the first is the default
 
 
-@dataclass(frozen=True, slots=True)
-class FixedChunker:
+@dataclass(frozen=True)
+class FixedChunker(Chunker):
     """Cuts every ``leaf_bytes`` bytes; the last leaf of a file is what is left. An empty file has no leaves."""
 
     leaf_bytes: int
@@ -29,12 +29,19 @@ class FixedChunker:
             raise ValueError(f"leaves have 1 to {LEAF_BYTES_MAX} bytes, not {self.leaf_bytes}")
 
     @property
-    def name(self) -> str:
-        """The name that `parse_chunker` reads: ``fixed:1MiB``."""
-        for unit, letters in ((MiB, "MiB"), (KiB, "KiB")):
-            if self.leaf_bytes % unit == 0:
-                return f"fixed:{self.leaf_bytes // unit}{letters}"
-        return f"fixed:{self.leaf_bytes}"
+    def leaf_bytes_max(self) -> int:  # type: ignore[override]  # read only, as the whole object is
+        """See `Chunker`."""
+        return self.leaf_bytes
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # read only, as the whole object is
+        """``fixed:1MiB``."""
+        return f"fixed:{exact_name(self.leaf_bytes)}"
+
+    def cut(self, data: memoryview, *, last: bool) -> list[int]:
+        """See `Chunker.cut`."""
+        whole, rest = divmod(len(data), self.leaf_bytes)
+        return [self.leaf_bytes] * whole + ([rest] if rest and last else [])
 
     def count(self, size: int) -> int:
         """How many leaves a file of ``size`` bytes has."""
@@ -49,14 +56,9 @@ class FixedChunker:
             yield whole, size - whole
 
 
-def parse_chunker(text: str) -> FixedChunker:
-    """Makes the chunker that ``text`` names. Raises UsageError, which lists the choices, for any other."""
-    kind, colon, size = text.partition(":")
-    try:
-        leaf_bytes = parse_size(size) if (kind, colon) == ("fixed", ":") else 0
-    except ValueError:
-        leaf_bytes = 0
-    for choice in (1 * MiB, 2 * MiB, 4 * MiB):
-        if leaf_bytes == choice:
-            return FixedChunker(choice)
-    raise UsageError(f"{text[:80]!r} is no way to cut files", hint=f"choose one of {', '.join(CHOICES)}")
+def exact_name(size: int) -> str:
+    """Writes a size as chunkers' names have it, without a space: ``256KiB``."""
+    for unit, letters in ((MiB, "MiB"), (KiB, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit}{letters}"
+    return str(size)

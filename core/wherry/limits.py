@@ -45,3 +45,10 @@ REQUEST_BYTES_MAX: Final = 64 * KiB  # body of a request to a server
 TICKET_CHARS_MAX: Final = 4096
 TICKET_ADDRESSES_MAX: Final = 20
 ADDRESS_CHARS_MAX: Final = 2048
+
+# Plugins
+LOCATE_S: Final = 5.0  # a locator that takes longer is not waited for: a get without any other source would seem to hang
+LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a weapon against whoever is named
+POLICY_JOBS_MAX: Final = 32  # jobs in a policy's view: more than ever wait (16), and small enough to look at each time
+POLICY_IDLE_S: Final = 2.0  # a peer with slots and a job it may be asked for is not left idle longer, whatever a policy says
+OBSERVER_EVENTS_MAX: Final = 10_000  # events that wait for an observer: some MB; then the oldest are dropped

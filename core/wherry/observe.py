@@ -36,3 +36,8 @@ class Note:
 
 Event: TypeAlias = Progress | Note
 Observe: TypeAlias = Callable[[Event], None]
+
+
+def quiet(event: Event) -> None:
+    """Observes nothing."""
+    del event

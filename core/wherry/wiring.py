@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
+from wherry.dial import NAMED
 from wherry.env import Env
 from wherry.errors import UsageError
 from wherry.plugin.manager import Manager
 from wherry.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from wherry.abc.cache import Cache
+    from wherry.abc.chunker import Chunker
+    from wherry.abc.cipher import Cipher
+    from wherry.abc.locator import Locator
+    from wherry.abc.policy import Policy
     from wherry.abc.transport import Channel, Transport
+    from wherry.coding import Codings
+    from wherry.dial import Dial
 
 
 class Wiring:
-    """The parts of one node, each made when it is first needed."""
+    """The parts of one node, each made when it is first needed. For the thread of its loop, or one thread."""
 
     def __init__(self, home: Path, config_file: Path | None, environ: Mapping[str, str]) -> None:
         """Reads the configuration. Raises ConfigError, which lists everything that is wrong."""
@@ -31,26 +39,80 @@ class Wiring:
         self.config: Config = load(config_file, home, environ)
         self.pool = BufferPool(self.config.memory.budget)
 
+    def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
+        return Env(
+            self._home,
+            self._environ,
+            allow_public=allow_public,
+            dial=dial,
+            peers=self.config.peers,
+            codings=lambda: self.codings,
+            cache=self.cache,
+        )
+
+    def build(self, kind: str, name: str, env: Env | None = None, given: Mapping[str, str] | None = None) -> Any:
+        """Builds an instance of ``kind`` by its name in the configuration, or by a plugin's if none is called so.
+
+        ``given`` are options, as text, that go before the configured ones. Raises PluginError, ConfigError.
+        """
+        instance, options = resolve(self.config, kind, name, self.manager, self._environ, given)
+        return self.manager.build(kind, instance.plugin, options, env or self._env())
+
+    def chosen(self, kind: str) -> Sequence[str]:
+        """Gives the names of the instances in use, the preferred one first."""
+        return self.config.use[kind]
+
+    # The parts
+
     def store(self) -> Store:
         """Opens the store."""
-        return Store(self._home, self._cache, hashed=self.config.serve.verify == "hash")
+        return Store(self._home, lambda: self.cache(self.chosen("cache")[0]), hashed=self.config.serve.verify == "hash")
 
-    def _cache(self) -> Cache:
-        instance = self.config.selected("cache")[0]
-        options = resolve(self.config, "cache", instance.name, self.manager, self._environ)
-        return self.manager.build("cache", instance.plugin, options, Env(self._home, self._environ))
+    def cache(self, name: str) -> Cache:
+        """Builds a cache."""
+        cache: Cache = self.build("cache", name)
+        return cache
 
-    def transport(self, address: str, *, allow_public: bool = False) -> Transport:
-        """Builds the first configured transport that speaks the scheme of ``address``. Raises UsageError, PluginError."""
+    def chunker(self, text: str | None = None) -> Chunker:
+        """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""
+        name, _, size = (text or self.chosen("chunker")[0]).partition(":")
+        chunker: Chunker = self.build("chunker", name, given={"size": size} if size else None)
+        return chunker
+
+    def cipher(self, name: str | None = None) -> Cipher:
+        """Builds a cipher: the configured one for None."""
+        cipher: Cipher = self.build("cipher", name or self.chosen("cipher")[0])
+        return cipher
+
+    @cached_property
+    def codings(self) -> Codings:
+        """The codings of this node: the configured compressor to code with, all that are installed to decode."""
+        from wherry.coding import Codings
+
+        return Codings(self.chosen("compressor")[0], lambda name: self.build("compressor", name))
+
+    def policy(self) -> Policy:
+        """Builds the policy."""
+        policy: Policy = self.build("policy", self.chosen("policy")[0])
+        return policy
+
+    def locators(self) -> list[tuple[str, Locator]]:
+        """Builds the locators in use, with their names."""
+        return [(name, self.build("locator", name)) for name in self.chosen("locator")]
+
+    def transport(self, address: str, *, allow_public: bool = False, dial: Dial = NAMED) -> Transport:
+        """Builds the transport for ``address``: ``NAME+SCHEME:...`` names one, else the first in use that speaks SCHEME.
+
+        Raises UsageError, PluginError.
+        """
         scheme, colon, _ = address.partition(":")
         tried = []
-        env = Env(self._home, self._environ, allow_public)
-        for instance in self.config.selected("transport") if colon else ():
-            options = resolve(self.config, "transport", instance.name, self.manager, self._environ)
-            transport = self.manager.build("transport", instance.plugin, options, env)
+        env = self._env(allow_public=allow_public, dial=dial)
+        for name in self.chosen("transport") if colon else ():
+            transport: Transport = self.build("transport", name, env)
             if scheme.lower() in transport.schemes:
                 return transport
-            tried.append(f"{instance.name} ({', '.join(sorted(transport.schemes))})")
+            tried.append(f"{name} ({', '.join(sorted(transport.schemes))})")
         hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
         if colon:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"

@@ -7,12 +7,11 @@ at any time. Every method is synchronous and may be called from several threads 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wherry.block import Block
     from wherry.cid import CID
 
 
@@ -20,30 +19,40 @@ class CacheUsage(NamedTuple):
     """What a cache holds and how it did since it was opened."""
 
     blocks: int
-    bytes: int  # of block data
+    bytes: int  # of data as kept, coded or not
     bytes_max: int
     hits: int
     misses: int
     evictions: int
 
 
+class Kept(NamedTuple):
+    """A block as a cache keeps it. Core codes and decodes; to a cache ``data`` is opaque."""
+
+    cid: CID
+    data: bytes  # the block's bytes, or their coded form
+    size: int  # bytes of the block itself
+    coding: str = ""  # the compressor's name; "": ``data`` is the block
+
+
 class Cache(ABC):
-    """Keeps blocks within a quota of bytes, forgetting the least recently used first."""
+    """Keeps blocks within a quota of bytes, forgetting the least recently used first (or by another rule that it tells)."""
 
     @abstractmethod
-    def get_many(self, cids: Sequence[CID]) -> list[bytes | None]:
-        """Gives each block's bytes, or None. A hit makes the block recently used. Raises StoreError on a damaged store."""
+    def get_many(self, cids: Sequence[CID]) -> list[Kept | None]:
+        """Gives each block as it was put, or None. A hit makes it recently used. Raises StoreError on a damaged store."""
 
     @abstractmethod
-    def put_many(self, blocks: Sequence[Block]) -> None:
-        """Keeps blocks. A get after a put is not promised to hit. Must not keep ``data`` objects that are not bytes.
+    def put_many(self, blocks: Sequence[Kept]) -> None:
+        """Keeps blocks; one that is held already may stay as it is. A get after a put is not promised to hit.
 
-        The quota holds when it returns, and a block larger than the quota is not kept. Raises NoSpace or Unwritable.
+        The quota, counted in bytes of ``data``, holds when it returns, and a block larger than it is not kept. Must not keep
+        ``data`` objects that are not bytes. Raises NoSpace or Unwritable.
         """
 
     @abstractmethod
     def sizes(self, cids: Sequence[CID]) -> list[int | None]:
-        """Gives the bytes of each block that is held, and None for the others, without making them recently used."""
+        """Gives ``size`` of each block that is held, and None for the others, without making them recently used."""
 
     def has_many(self, cids: Sequence[CID]) -> list[bool]:
         """Tells which blocks are held, without making them recently used."""
@@ -64,3 +73,11 @@ class Cache(ABC):
     @abstractmethod
     def close(self) -> None:
         """Releases files and memory. Idempotent; no other method may be called after it."""
+
+
+@runtime_checkable
+class SupportsPrefetch(Protocol):
+    """A cache that can make itself ready for reads to come. Optional."""
+
+    def prefetch(self, cids: Sequence[CID]) -> None:
+        """Takes a hint: these will be read soon, in this order. Returns quickly; raises nothing."""

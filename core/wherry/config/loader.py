@@ -49,19 +49,29 @@ def check(explicit: Path | None, home: Path, environ: Mapping[str, str], manager
     return assembly.problems
 
 
-def resolve(config: Config, kind: str, name: str, manager: Manager, environ: Mapping[str, str]) -> Any:
-    """Gives the options of one instance, for its provider's ``build``, also where `load` was given no manager.
+def resolve(
+    config: Config,
+    kind: str,
+    name: str,
+    manager: Manager,
+    environ: Mapping[str, str],
+    given: Mapping[str, str] | None = None,
+) -> tuple[Instance, Any]:
+    """Gives an instance and its options, for its provider's ``build``, also where `load` was given no manager.
 
-    Raises ConfigProblems, and PluginError if there is no such plugin.
+    A ``name`` that is not configured stands for the plugin of that name with its defaults. ``given`` are options as text,
+    which go before the configured ones. Raises ConfigProblems, and PluginError if there is no such plugin.
     """
-    instance = config.instances[kind, name]
-    if instance.options is not None:
-        return instance.options
+    instance = config.instances.get((kind, name)) or Instance(kind=kind, name=name, plugin=name)
+    if instance.options is not None and not given:
+        return instance, instance.options
     assembly = _Assembly(environ, manager)
-    options = assembly.fill(manager.get(kind, instance.plugin).options, f"{kind}.{name}", instance.entries)
+    entries = dict(instance.entries)
+    entries.update({key: Entry(value, "the command line", f"{name}.{key}") for key, value in (given or {}).items()})
+    options = assembly.fill(manager.get(kind, instance.plugin).options, f"{kind}.{name}", entries)
     if assembly.problems:
         raise ConfigProblems(assembly.problems)
-    return options
+    return instance, options
 
 
 def use_option(selection: Selection) -> Option:
@@ -185,7 +195,7 @@ class _Assembly:
                 self._complain(entry, str(refused), expected=option.expected)
                 continue
             names = value if selection.many else (value,)
-            if not names or not all(is_name(name) for name in names):
+            if (not names and selection.default) or not all(is_name(name) for name in names):
                 self._complain(entry, "names no plugin", expected=option.expected)
             elif len(names) > USES_MAX or len(set(names)) < len(names):
                 self._complain(entry, f"names a plugin twice, or more than {USES_MAX}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from wherry.chunking import CHOICES
 from wherry.config.values import Entry
 from wherry.limits import BUDGET_BYTES, BUFFER_BYTES, WAIT_S
 from wherry.plugin.options import Duration, Size, option
@@ -45,7 +44,6 @@ class Get:
 class Add:
     """``[add]``: how data is named."""
 
-    chunker: str = option(CHOICES[0], help="how files are cut into blocks", choices=CHOICES)
     mtime: bool = option(False, help="keep modification times; then the CID depends on them")
 
 
@@ -76,6 +74,12 @@ SELECTIONS: Final = {
     for selection in (
         Selection("transport", True, ("http", "file"), "transports to use, the preferred one first"),
         Selection("cache", False, ("disk",), "the cache for fetched blocks"),
+        Selection("compressor", False, ("zstd",), "how blocks are coded at rest and on slow links; identity codes nothing"),
+        Selection("cipher", False, ("xchacha20poly1305",), "the cipher that new encrypted datasets are sealed with"),
+        Selection("chunker", False, ("fixed",), "where files are cut into blocks; the CID depends on it"),
+        Selection("policy", False, ("reputation",), "which peer is asked for what"),
+        Selection("locator", True, ("static",), "who is asked for peers when `get` is given no source"),
+        Selection("observer", True, (), "who is told what this process does: logs and metrics"),
     )
 }
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from wherry.abc.cache import Cache
+    from wherry.abc.chunker import Chunker
+    from wherry.abc.cipher import Cipher
+    from wherry.abc.command import Command
+    from wherry.abc.compressor import Compressor
+    from wherry.abc.locator import Locator
+    from wherry.abc.observer import Observer
+    from wherry.abc.policy import Policy
     from wherry.abc.transport import Transport
     from wherry.plugin.providers import Provider
 
@@ -35,6 +42,48 @@ def wherry_register_caches() -> Iterable[Provider[Cache]]:
     return ()
 
 
+@hookspec
+def wherry_register_compressors() -> Iterable[Provider[Compressor]]:
+    """Gives compressors: codings of blocks at rest and on one hop (``wherry.abc.compressor``). Their names are for ever."""
+    return ()
+
+
+@hookspec
+def wherry_register_ciphers() -> Iterable[Provider[Cipher]]:
+    """Gives ciphers: authenticated encryption of blocks (``wherry.abc.cipher``). Their names are for ever."""
+    return ()
+
+
+@hookspec
+def wherry_register_chunkers() -> Iterable[Provider[Chunker]]:
+    """Gives chunkers: where files are cut into leaves (``wherry.abc.chunker``). Their names are for ever."""
+    return ()
+
+
+@hookspec
+def wherry_register_policies() -> Iterable[Provider[Policy]]:
+    """Gives policies: which peer is asked for what (``wherry.abc.policy``)."""
+    return ()
+
+
+@hookspec
+def wherry_register_locators() -> Iterable[Provider[Locator]]:
+    """Gives locators: from a CID to addresses of peers (``wherry.abc.locator``)."""
+    return ()
+
+
+@hookspec
+def wherry_register_observers() -> Iterable[Provider[Observer]]:
+    """Gives observers: metrics and logs of what a process does (``wherry.abc.observer``)."""
+    return ()
+
+
+@hookspec
+def wherry_register_commands() -> Iterable[Provider[Command]]:
+    """Gives commands: verbs of the command line (``wherry.abc.command``)."""
+    return ()
+
+
 class Kind(NamedTuple):
     """A kind of plugin: its name in the configuration, its hook, and the class that what is built must be."""
 
@@ -48,5 +97,12 @@ KINDS: Final = {
     for kind in (
         Kind("transport", "wherry_register_transports", "wherry.abc.transport:Transport"),
         Kind("cache", "wherry_register_caches", "wherry.abc.cache:Cache"),
+        Kind("compressor", "wherry_register_compressors", "wherry.abc.compressor:Compressor"),
+        Kind("cipher", "wherry_register_ciphers", "wherry.abc.cipher:Cipher"),
+        Kind("chunker", "wherry_register_chunkers", "wherry.abc.chunker:Chunker"),
+        Kind("policy", "wherry_register_policies", "wherry.abc.policy:Policy"),
+        Kind("locator", "wherry_register_locators", "wherry.abc.locator:Locator"),
+        Kind("observer", "wherry_register_observers", "wherry.abc.observer:Observer"),
+        Kind("command", "wherry_register_commands", "wherry.abc.command:Command"),
     )
 }

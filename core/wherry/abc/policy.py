@@ -1,0 +1,67 @@
+"""The contract of a policy: which peer is asked for which job next (specs/0006 §9, specs/0017).
+
+Written for implementers. A policy is a pure function: what it needs to know is in the view, chance comes from ``rng``, and
+the same view and seed give the same plan. Core checks every assignment, so a policy decides how fast a transfer is, never
+whether its bytes are right; peers that core has banned or that rest after a failure are not in the view's slots.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+
+class PeerView(NamedTuple):
+    """What is known of one peer."""
+
+    address: str
+    local: bool  # on this machine or on a private network
+    slots: int  # jobs that it may be given now; 0: busy, resting, away
+    working: int  # jobs that it is asked for now
+    rate: float  # payload bytes a second that one job of its got lately; 0.0: not known yet
+    latency_s: float  # from asking to the first bytes, lately; 0.0: not known yet
+    score: float  # reputation, 0.0 (useless) to 1.0 (flawless), 0.5 for a newcomer (specs/0017 §3)
+    bytes: int  # verified payload that it gave
+    failures: int  # one after the other
+    rejected: int  # blocks that did not verify
+
+
+class JobView(NamedTuple):
+    """One job (a batch of wants) that waits."""
+
+    bytes: int  # of wants whose size is known
+    urgent: bool  # the walk waits for it
+    age_s: float  # since it was put
+    peers: frozenset[int]  # which of the view's peers may be asked for it
+
+
+class SwarmView(NamedTuple):
+    """A snapshot. Jobs are in the order in which they are wanted; urgent ones come first."""
+
+    now: float  # seconds of a steady clock
+    peers: Sequence[PeerView]
+    jobs: Sequence[JobView]  # at most POLICY_JOBS_MAX of them
+
+
+class Assignment(NamedTuple):
+    """Give this job to this peer: indexes into the view."""
+
+    job: int
+    peer: int
+
+
+class Policy(ABC):
+    """Chooses. Synchronous and fast: it runs on the event loop, once a batch."""
+
+    @abstractmethod
+    def plan(self, view: SwarmView, rng: Random) -> Sequence[Assignment]:
+        """Gives jobs to peers that have slots; each job at most once, no peer more than its slots.
+
+        Must give a job to somebody where a peer with slots may be asked for one, unless it waits for a better peer that
+        works now: idle for ever is core's to prevent (after POLICY_IDLE_S core assigns in order, by itself). Core drops
+        assignments that the view does not allow, and says so once.
+        """

@@ -1,0 +1,64 @@
+"""Which machines may be dialled: the address policy, asked at each connect (specs/0001 T11; specs/0018 §4).
+
+An address that the user wrote may lead anywhere. One that a stranger named (a tracker, a redirect) must not send this node
+into its own network: there it would knock at doors that the stranger cannot reach. What counts is the resolved IP address at
+the moment of connecting, so neither a name that resolves inwards nor one that changes its mind passes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from wherry.errors import PeerDenied
+
+if TYPE_CHECKING:
+    Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_SIX_TO_FOUR: Final = ipaddress.ip_network("2002::/16")
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """What may be dialled: "named", everything; "lan", also private and link-local networks; "public", the Internet only."""
+
+    reach: Literal["named", "lan", "public"]
+
+    def allows(self, ip: str) -> bool:
+        """Tells whether a connection to ``ip`` (as text, resolved) may be made. False for what is no IP address."""
+        if self.reach == "named":
+            return True
+        try:
+            address = _plain(ipaddress.ip_address(ip.partition("%")[0]))
+        except ValueError:
+            return False
+        if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
+            return False
+        return address.is_global or (self.reach == "lan" and (address.is_private or address.is_link_local))
+
+    def check(self, ip: str, peer: str) -> None:
+        """Raises PeerDenied, naming ``peer``, unless `allows`."""
+        if not self.allows(ip):
+            where = "this machine or a private network" if self.reach == "public" else "a place that is not on the local network"
+            hint = "if you trust it, name it yourself with --from"
+            raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
+
+
+NAMED: Final = Dial("named")
+LAN: Final = Dial("lan")
+PUBLIC: Final = Dial("public")
+
+
+def _plain(address: Address) -> Address:
+    """Gives the IPv4 address that an IPv6 one stands for (mapped, NAT64, 6to4): ``is_global`` takes those for public."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if any(address in network for network in _NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in _SIX_TO_FOUR:
+        return ipaddress.IPv4Address((int(address) >> 80) & 0xFFFFFFFF)
+    return address
