@@ -67,7 +67,7 @@ def test_the_plain_face_has_the_same_verbs():
     import wherry.sync
     from wherry.session import Session
 
-    public = {name for name in vars(Session) if not name.startswith("_")}
+    public = {name for name in dir(Session) if not name.startswith("_")}
     assert {name for name in vars(wherry.sync.Session) if not name.startswith("_")} == public - {"home", "config"}
 
 

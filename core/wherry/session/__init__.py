@@ -1,0 +1,76 @@
+"""The public face: one open home, and the verbs as methods (specs/0011). Async; `wherry.sync` is the plain one.
+
+    async with Session.open() as session:
+        added = await session.add("dataset")
+        async with session.serve() as serving:
+            print(serving.listen)
+            await serving.forever()
+
+A session belongs to one event loop. Verbs may run side by side. Cancelling one ends it cleanly: what was done is kept.
+Every method raises WherryError and its kinds only, never a group of exceptions.
+
+What only some verbs need is imported in them: `add` of a tree of small files takes half a second, and starts 25 ms sooner.
+The families of verbs are classes of the modules beside this one, and share `wherry.session.parts`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from wherry.offload import in_thread
+from wherry.session.adding import Adding
+from wherry.session.getting import NOWHERE, Getting
+from wherry.session.reading import Reading
+from wherry.session.upkeep import Upkeep
+from wherry.store.home import Home, default_home
+from wherry.store.index import discard_if_damaged
+from wherry.wiring import Wiring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+
+class Session(Adding, Getting, Reading, Upkeep):
+    """An open home. Make one with `Session.open`."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        home: Path | None = None,
+        config: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        verb: str = "python",
+        overrides: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Session]:
+        """Opens ``home`` (by default WHERRY_HOME, or the user's data folder).
+
+        ``config`` is a file to read instead of ``home/wherry.toml``; ``overrides`` are dotted keys that go before both;
+        ``verb`` tells other processes what this one does. Raises ConfigError, HomeBusy, StoreError.
+        """
+        surroundings = dict(os.environ if environ is None else environ)
+        for key, value in (overrides or {}).items():
+            surroundings[f"WHERRY_{key.replace('.', '__').replace('-', '_').upper()}"] = value
+        path = (home or default_home(surroundings)).expanduser().absolute()
+        alone = verb == "repair"
+        with Home(path, verb, alone=alone) as opened:
+            if alone:
+                await in_thread(lambda: discard_if_damaged(path))  # or repair could not open what it is to mend
+            wiring = Wiring(path, config, surroundings)
+            set_aside: list[str] = []
+            if alone:
+                from wherry import health
+
+                set_aside = await in_thread(lambda: health.set_damaged_aside(path))
+            store = wiring.store()
+            try:
+                yield cls(opened, wiring, store, set_aside if alone else None)
+            finally:
+                await in_thread(store.close)
+
+
+__all__ = ("NOWHERE", "Session")

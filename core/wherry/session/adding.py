@@ -1,0 +1,82 @@
+"""The verbs that make data known and give it away: they read the user's own files, and fetch nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from wherry.chunking import parse_chunker
+from wherry.observe import Progress
+from wherry.offload import stoppable
+from wherry.results import AddResult
+from wherry.session.parts import Parts
+from wherry.transfer.add import Add
+from wherry.transfer.pace import paced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from wherry.observe import Observe
+    from wherry.transfer.serve import Serving
+
+
+class Adding(Parts):
+    """Add and serve."""
+
+    async def add(
+        self,
+        path: str,
+        *,
+        chunker: str | None = None,
+        mtime: bool | None = None,
+        name: str | None = None,
+        meta: Mapping[str, str] | None = None,
+        observe: Observe | None = None,
+    ) -> AddResult:
+        """Reads a file or directory once, records where its blocks lie, and gives its CID; nothing is copied.
+
+        ``chunker`` and ``mtime`` default to the configuration; ``name`` and ``meta`` become metadata of the dataset.
+        """
+        began = time.monotonic()
+        cut = parse_chunker(chunker or self.config.add.chunker)
+        keep = self.config.add.mtime if mtime is None else mtime
+        run = Add(self._store, self._wiring.pool, cut, mtime=keep, home=str(self.home))
+        words = {**({"name": name} if name else {}), **(meta or {})}
+
+        def progress() -> Progress:
+            tally = run.tally
+            return Progress(
+                verb="add", phase="hash", bytes_done=tally.bytes, bytes_total=tally.bytes_total, files_done=tally.files
+            )
+
+        async with paced(observe, progress):
+            cid = await stoppable(lambda: run.run(os.path.expanduser(path), words), run.cancel)
+        tally = run.tally
+        warnings = [*tally.warnings, *([f"and {tally.more_warnings} more warnings"] if tally.more_warnings else [])]
+        return AddResult(
+            cid=str(cid), files=tally.files, bytes=tally.bytes, new_blocks=run.new_blocks, reused_blocks=run.reused_blocks,
+            seconds=time.monotonic() - began, warnings=warnings,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def serve(
+        self, paths: Sequence[str] = (), *, listen: Sequence[str] = (), allow_public: bool | None = None
+    ) -> AsyncIterator[Serving]:
+        """Adds ``paths``, then serves everything that this home holds, on ``listen`` or the configured addresses.
+
+        Leaving the context stops accepting and ends what is under way within ten seconds. Raises UsageError for a public
+        address without protection, LocalError for one that is taken.
+        """
+        for path in paths:
+            await self.add(path)
+        public = self.config.serve.allow_public if allow_public is None else allow_public
+        from wherry.transfer.serve import serving
+
+        async with serving(
+            listen or self.config.serve.listen,
+            lambda address: self._wiring.transport(address, allow_public=public),
+            self._store,
+        ) as opened:
+            yield opened

@@ -1,0 +1,87 @@
+"""The verb that brings data here and writes it where the user wants it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wherry.limits import TREE_ENTRIES_MAX
+from wherry.offload import in_thread
+from wherry.results import GetPlan, GetResult, SourceReport
+from wherry.session.parts import Parts, absolute, quiet
+from wherry.transfer.pace import paced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.observe import Observe
+    from wherry.transfer.scheduler import Source
+    from wherry.transfer.select import Links, Names
+
+NOWHERE = "null:"
+
+
+class Getting(Parts):
+    """Get."""
+
+    async def get(
+        self,
+        what: str,
+        *,
+        sources: Sequence[str] = (),
+        output: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        force: bool = False,
+        dry_run: bool = False,
+        wait_s: float | None = None,
+        links: Links | None = None,
+        names: Names | None = None,
+        max_bytes: int | None = None,
+        observe: Observe | None = None,
+    ) -> GetResult | GetPlan:
+        """Fetches, verifies and writes what a CID or ticket names; goes on where an earlier run was interrupted.
+
+        ``output`` is the file or directory to make (``null:`` keeps nothing); it must not exist unless ``force``, or be
+        this very content already. ``dry_run`` tells what would be done.
+        """
+        from wherry.transfer.get import check_bounds
+        from wherry.transfer.into import Fill, fill_target, plan_target, root_of_get
+        from wherry.transfer.running import running
+        from wherry.transfer.select import Guard, Selection
+        from wherry.transfer.tree import Nodes
+
+        began = time.monotonic()
+        options = self.config.get
+        cid, addresses, name = self._source(what, sources)
+        target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
+        fetcher = self._fetcher(addresses, wait_s, observe)
+        nodes = Nodes(self._store, fetcher)
+        selection = Selection(include, exclude)
+        fill = Fill(
+            nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,
+            guard=Guard(names or options.names, links or options.links), observe=quiet(observe),
+            direct=options.direct_io, sync=options.sync, force=force,
+        )  # fmt: skip
+
+        async def work() -> GetResult | GetPlan:
+            root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
+            check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
+            if dry_run:
+                return await plan_target(fill, cid, root, target, transport_of=self._wiring.transport, addresses=addresses)
+            async with paced(observe, fill.progress):
+                size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
+            return GetResult(
+                cid=str(cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes, seconds=time.monotonic() - began,
+                sources=[_report(source) for source in fetcher.sources],
+            )  # fmt: skip
+
+        try:
+            async with running(fetcher):
+                return await work()
+        finally:
+            await in_thread(fill.close)
+
+
+def _report(source: Source) -> SourceReport:
+    return SourceReport(address=source.address, bytes=source.bytes, blocks=source.blocks, errors=source.errors)

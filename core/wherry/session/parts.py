@@ -1,0 +1,113 @@
+"""What every verb of a session stands on, once: the home, and the way from a name to a CID, addresses and a fetcher.
+
+Each family of verbs is a file beside this one. What only some verbs need is imported where it is used, here as there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from wherry.cid import CID
+from wherry.errors import UsageError
+from wherry.offload import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from wherry.config import Config
+    from wherry.manifest import Entry
+    from wherry.observe import Event, Observe
+    from wherry.store.home import Home
+    from wherry.store.store import Store
+    from wherry.ticket import Ticket
+    from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.tree import Nodes
+    from wherry.wiring import Wiring
+
+
+class Parts:
+    """An open home without verbs. A family of verbs is a subclass; a session is all of them."""
+
+    def __init__(self, home: Home, wiring: Wiring, store: Store, set_aside: list[str] | None = None) -> None:
+        """``set_aside``: damaged databases that were put away; None: this session does not have the home alone."""
+        self._set_aside = set_aside
+        self._home = home
+        self._wiring = wiring
+        self._store = store
+
+    @property
+    def home(self) -> Path:
+        """The folder of this session's home."""
+        return self._home.path
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self._wiring.config
+
+    def _parse(self, what: str) -> tuple[CID, Ticket | None, str]:
+        """Reads ``CID[/PATH]`` or a ticket."""
+        from wherry.ticket import PREFIX, Ticket
+
+        if what.startswith(PREFIX):
+            ticket = Ticket.parse(what)
+            return ticket.cid, ticket, ""
+        text, _, path = what.partition("/")
+        return CID.parse(text), None, path.strip("/")
+
+    def _source(self, what: str, sources: Sequence[str]) -> tuple[CID, list[str], str | None]:
+        cid, ticket, path = self._parse(what)
+        if path:
+            raise UsageError(
+                "get takes a CID without a path", hint="choose parts of a dataset with --include, or use `wherry cat`"
+            )
+        return cid, self._addresses(sources, ticket), ticket.name if ticket else None
+
+    def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
+        """Gives the addresses to ask: those named, those of the ticket, or else all configured peers."""
+        peers = self.config.peers
+        named = [peers.get(source, source) for source in sources] + list(ticket.addresses if ticket else ())
+        addresses = list(dict.fromkeys(named or peers.values()))
+        for address in addresses:
+            self._wiring.transport(address)  # says now, not in the middle, that nothing speaks it
+        return addresses
+
+    def _fetcher(self, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
+        from wherry.transfer.fetch import Fetcher
+
+        wait = self.config.get.wait if wait_s is None else wait_s
+        connect = self._wiring.connect
+        return Fetcher(addresses, connect, self._wiring.pool, wait_s=wait, observe=quiet(observe))
+
+    @asynccontextmanager
+    async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
+        """Resolves ``CID[/PATH]``; fetches what is not here from the sources."""
+        from wherry.transfer.running import running
+        from wherry.transfer.tree import Nodes
+
+        cid, ticket, path = self._parse(what)
+        fetcher = self._fetcher(self._addresses(sources, ticket), None, None)
+        nodes = Nodes(self._store, fetcher)
+        try:
+            async with running(fetcher):
+                entry = (await nodes.root(cid)).entry
+                yield nodes, fetcher, await nodes.find(entry, path) if path else entry
+        finally:
+            await in_thread(nodes.flush)
+
+
+def absolute(path: str) -> str:
+    """Gives the whole path that the user meant by ``path``; links in it stay."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def quiet(observe: Observe | None) -> Observe:
+    """Gives ``observe``, or one that does nothing."""
+
+    def nobody(event: Event) -> None:
+        del event
+
+    return observe or nobody

@@ -1,0 +1,102 @@
+"""The verbs that look into a dataset and write nothing outside the home: they fetch what they look at, and no more."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from wherry.manifest import DIR, FILE
+from wherry.observe import Progress
+from wherry.offload import in_thread
+from wherry.results import DifferenceReport, LsEntry, Stat, VerifyResult
+from wherry.session.parts import Parts, absolute
+from wherry.transfer.pace import paced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from wherry.observe import Observe
+
+_DIFFERENCES_MAX = 10_000  # listed; more are counted
+
+
+class Reading(Parts):
+    """Cat, ls, stat and verify."""
+
+    async def cat(
+        self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Gives the bytes of ``CID[/PATH]``, verified, in order, a leaf at a time."""
+        from wherry.transfer import read
+
+        async with (
+            self._reading(what, sources) as (nodes, fetcher, entry),
+            aclosing(read.content(nodes, self._store, fetcher, entry, offset=offset, length=length)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+
+    async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncGenerator[LsEntry, None]:
+        """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
+        from wherry.transfer import read
+
+        async with self._reading(what, sources) as (nodes, _, root), aclosing(read.entries(nodes, root)) as found:
+            async for entry in found:
+                mtime = entry.attrs.mtime
+                yield LsEntry(
+                    name=entry.name, kind=read.shape(entry), size=entry.size, cid=str(entry.cid) if not entry.target else None,
+                    executable=entry.attrs.executable, mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
+                    target=entry.target or None, entries=entry.entries - 1 if entry.kind == DIR else None,
+                )  # fmt: skip
+
+    async def stat(self, what: str, *, sources: Sequence[str] = ()) -> Stat:
+        """Tells what ``CID[/PATH]`` stands for, from its own node."""
+        from wherry.transfer import read
+
+        cid, _, path = self._parse(what)
+        meta: dict[str, str] = {}
+        async with self._reading(what, sources) as (nodes, _, entry):
+            if not path:
+                meta = (await nodes.root(cid)).meta
+            blocks, chunk = await read.leaves_of(nodes, entry)
+            held = await in_thread(lambda: bool(self._store.state.roots(cid)))
+            return Stat(
+                cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size,
+                files=1 if entry.kind == FILE else None,
+                entries=entry.entries - 1 if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
+            )  # fmt: skip
+
+    async def verify(
+        self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
+    ) -> VerifyResult:
+        """Compares the file or directory at ``path`` with ``CID[/PATH]``, reading all of it."""
+        from wherry.transfer.compare import Comparison
+
+        began = time.monotonic()
+        place = absolute(path)
+        differences: list[DifferenceReport] = []
+        more = 0
+        async with self._reading(what, sources) as (nodes, _, entry):
+            run = Comparison(nodes, self._wiring.pool)
+
+            def progress() -> Progress:
+                return Progress(
+                    verb="verify", phase="verify", bytes_done=run.bytes, bytes_total=entry.size, files_done=run.files
+                )
+
+            async with paced(observe, progress), aclosing(run.differences(entry, _followed(place))) as found_all:
+                async for found in found_all:
+                    if len(differences) < _DIFFERENCES_MAX:
+                        differences.append(DifferenceReport(path=found.path, problem=found.problem))
+                    else:
+                        more += 1
+        return VerifyResult(
+            cid=what, path=place, ok=not differences, files=run.files, bytes=run.bytes, seconds=time.monotonic() - began,
+            differences=differences, more_differences=more,
+        )  # fmt: skip
+
+
+def _followed(path: str) -> str:
+    return os.path.realpath(path)  # a link that is given as the path is followed, as `add` does

@@ -1,0 +1,34 @@
+"""The verbs about the home itself: what is wrong with it, and making it good again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.errors import UsageError
+from wherry.offload import in_thread
+from wherry.session.parts import Parts
+
+if TYPE_CHECKING:
+    from wherry.observe import Observe
+    from wherry.results import Check, RepairResult
+
+
+class Upkeep(Parts):
+    """Doctor and repair."""
+
+    async def doctor(self) -> list[Check]:
+        """Looks for what is wrong with this machine, home and configuration."""
+        from wherry import health
+
+        return await in_thread(lambda: health.examine(self._home, self._wiring, self._store))
+
+    async def repair(self, *, observe: Observe | None = None) -> RepairResult:
+        """Makes the index again by reading everything that was added or fetched. Nothing of the user's is changed.
+
+        Needs the home alone: raises UsageError unless the session was opened for the verb "repair".
+        """
+        if self._set_aside is None:
+            raise UsageError("repair needs the home alone", hint='open the session with verb="repair"')
+        from wherry import health
+
+        return await health.repair(self._store, self._wiring.pool, observe, self._set_aside)
