@@ -1,0 +1,1 @@
+"""wherry's content-defined chunker: ``fastcdc`` (specs/0003 §8)."""
