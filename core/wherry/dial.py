@@ -41,7 +41,9 @@ class Dial:
     def check(self, ip: str, peer: str) -> None:
         """Raises PeerDenied, naming ``peer``, unless `allows`."""
         if not self.allows(ip):
-            where = "this machine or a private network" if self.reach == "public" else "a place that is not on the local network"
+            where = (
+                "this machine or a private network" if self.reach == "public" else "a place outside the local network"
+            )
             hint = "if you trust it, name it yourself with --from"
             raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
 
@@ -49,6 +51,23 @@ class Dial:
 NAMED: Final = Dial("named")
 LAN: Final = Dial("lan")
 PUBLIC: Final = Dial("public")
+
+
+def is_near(address: str) -> bool:
+    """Tells whether an address of a transport, such as ``http://10.0.0.1:4290``, leads to this machine or a private network.
+
+    Nothing is looked up: a name is far, but for ``localhost`` and those under ``.local`` (RFC 6762). An address without a host
+    is a path of this machine.
+    """
+    rest = address.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = rest[1:].partition("]")[0] if rest.startswith("[") else rest.partition(":")[0]
+    if not host or host.lower() == "localhost" or host.lower().rstrip(".").endswith(".local"):
+        return True
+    try:
+        ip = _plain(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        return False
+    return ip.is_private or ip.is_loopback or ip.is_link_local
 
 
 def _plain(address: Address) -> Address:

@@ -10,8 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied, PeerError, PeerUnreachable, WherryError
+from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Note
 from wherry.offload import in_thread
+from wherry.transfer.choice import Choice
 from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 from wherry.transfer.scheduler import Scheduler, Source, Task
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from wherry.abc.policy import Policy
     from wherry.abc.transport import Channel
     from wherry.block import Block
     from wherry.buffers import BufferPool
@@ -43,14 +46,25 @@ class Fetcher:
     """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
 
     def __init__(
-        self, addresses: Sequence[str], connect: Connect, pool: BufferPool, *, wait_s: float, observe: Observe
+        self,
+        addresses: Sequence[str],
+        connect: Connect,
+        pool: BufferPool,
+        *,
+        wait_s: float,
+        observe: Observe,
+        policy: Policy | None = None,
     ) -> None:
+        """``policy`` chooses among several sources; None: whoever is free takes the oldest job."""
         self._connect = connect
         self._pool = pool
         self._observe = observe
         self._wait_s = wait_s
         rng = random.Random()  # noqa: S311  # jitter is no secret
-        self._scheduler: Scheduler[Job] = Scheduler(list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s)
+        choice = Choice(policy, rng, time.monotonic, self._warn) if policy is not None else None
+        self._scheduler: Scheduler[Job] = Scheduler(
+            list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s, choice=choice
+        )
         self._bell = asyncio.Event()
         self._open_jobs = 0  # leaf jobs not yet done
         self.wire_bytes = 0  # payload received
@@ -59,6 +73,9 @@ class Fetcher:
     def sources(self) -> list[Source]:
         """What is known of each source."""
         return self._scheduler.sources
+
+    def _warn(self, text: str) -> None:
+        self._observe(Note("warning", text))
 
     def _ring(self) -> None:
         self._bell.set()
@@ -76,7 +93,7 @@ class Fetcher:
     async def nodes(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Fetches the first of ``cids``, and the others as far as they come along. Waits while sources are away."""
         answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
-        self._scheduler.put(NodeJob(cids, answer), urgent=True)
+        self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic())
         self._ring()
         return await answer
 
@@ -85,11 +102,13 @@ class Fetcher:
         while self._scheduler.waiting >= _QUEUE_JOBS:
             await self._heard(1.0)
         self._open_jobs += 1
-        self._scheduler.put(job)
+        self._scheduler.more = True
+        self._scheduler.put(job, size=job.size, now=time.monotonic())
         self._ring()
 
     async def drained(self) -> None:
-        """Waits until every leaf job is done."""
+        """Waits until every leaf job is done. Say it when there will be no more: a policy may know how to end."""
+        self._scheduler.more = False
         while self._open_jobs:
             await self._heard(1.0)
 
@@ -131,7 +150,7 @@ class Fetcher:
             reason, for_good = "", False
             try:
                 async with self._connect(source.address) as channel:
-                    self._scheduler.connected(source, time.monotonic())
+                    self._scheduler.connected(source, time.monotonic(), channel.parallel)
                     self._ring()
                     try:
                         async with asyncio.TaskGroup() as group:
@@ -156,7 +175,7 @@ class Fetcher:
             now = time.monotonic()
             task = self._scheduler.take(source, now)
             if task is None:
-                await self._heard(max(0.05, source.rest_until - now) if now < source.rest_until else 5.0)
+                await self._heard(max(0.05, source.rest_until - now) if now < source.rest_until else POLICY_IDLE_S / 2)
                 continue
             try:
                 await self._do(task, source, channel)
@@ -165,7 +184,7 @@ class Fetcher:
             except PeerError as problem:
                 self._observe(Note("info", problem.message))
             finally:
-                self._scheduler.done(source)
+                self._scheduler.done(source, task, time.monotonic())
                 self._ring()
 
     async def _do(self, task: Task[Job], source: Source, channel: Channel) -> None:
@@ -173,7 +192,7 @@ class Fetcher:
         job = task.job
         before = job.progress
         try:
-            missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source))
+            missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source, task))
         except BaseException as problem:
             # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
             _, left = job.rest(set())
@@ -182,7 +201,7 @@ class Fetcher:
                 if isinstance(problem, PeerError):
                     return
                 raise
-            task.job = left
+            task.job, task.size = left, left.size
             if isinstance(problem, PeerError):
                 self._scheduler.failed(task, source, time.monotonic(), problem.message)
             else:
@@ -194,22 +213,22 @@ class Fetcher:
             return
         if absent is not None:
             part = task if left is None else task.part(absent)
-            part.job = absent
+            part.job, part.size = absent, absent.size
             self._open_jobs += part is not task and isinstance(absent, LeafJob)
             self._scheduler.absent(part, source)
         if left is None:
             return
-        task.job = left
+        task.job, task.size = left, left.size
         if rejected:
             reason = next(iter(rejected.values())).message
         else:
             reason = f"{source.address} answered with nothing that was asked for"
         if job.progress == before:
-            self._observe(Note("warning", reason))
-            self._scheduler.bad(task, source, time.monotonic(), reason)
+            self._warn(reason)
+            self._scheduler.bad(task, source, time.monotonic(), reason, rejected=len(rejected))
         elif rejected:
-            self._observe(Note("warning", reason))
-            self._scheduler.failed(task, source, time.monotonic(), reason)
+            self._warn(reason)
+            self._scheduler.failed(task, source, time.monotonic(), reason, rejected=len(rejected))
         else:
             self._scheduler.again(task)
 
@@ -220,11 +239,11 @@ class Fetcher:
         else:
             self._open_jobs -= 1
 
-    def _count(self, source: Source) -> Callable[[int, int], None]:
+    def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:
         def count(blocks: int, size: int) -> None:
             self.wire_bytes += size
             if blocks:
-                self._scheduler.succeeded(source, time.monotonic(), blocks, size)
+                self._scheduler.succeeded(source, time.monotonic(), blocks, size, task)
 
         return count
 

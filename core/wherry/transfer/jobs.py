@@ -25,6 +25,7 @@ class Job(ABC):
     """A batch of wants that is with one source at a time."""
 
     wants: Sequence[Want]
+    size: int = 0  # bytes of the wants whose size is known
 
     @abstractmethod
     def settle(self, arrival: Arrival, peer: str) -> None:
@@ -64,6 +65,7 @@ class LeafJob(Job):
         self._sink = sink
         self.pieces = pieces
         self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
+        self.size = sum(piece.size for piece in pieces)
         self.done = bytearray(len(pieces))
         self.in_place = in_place  # while what lies in the part already is looked at
 

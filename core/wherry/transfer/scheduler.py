@@ -4,6 +4,9 @@ A job is a batch of wants. Each source works on a few jobs at a time, takes the 
 after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015). A source that
 has given nothing yet, or nothing since its last failure, has one job at a time: each job holds a buffer of the process's
 budget, and sources that stall must not hold all of them.
+
+Where several sources are there, a policy may choose who gets what (specs/0017): it sees a snapshot, and is obeyed as far as
+all of the above allows.
 """
 
 from __future__ import annotations
@@ -12,16 +15,23 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
-from wherry.limits import FIRST_SOURCE_S, IDLE_S, WAIT_S
+from wherry.abc.policy import JobView, PeerView, SwarmView
+from wherry.dial import is_near
+from wherry.limits import FIRST_SOURCE_S, IDLE_S, POLICY_JOBS_MAX, WAIT_S
+from wherry.transfer.standing import Standing
 
 if TYPE_CHECKING:
     import random
+
+    from wherry.transfer.choice import Choice
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 8.0
 _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
+_PLAN_S: Final = 0.25  # how long a plan holds while nothing happens: jobs grow old, and a policy may wait for that
+_PARALLEL: Final = 4  # jobs at a time of a source that does not say
 
 J = TypeVar("J")
 
@@ -40,9 +50,13 @@ class Source:
     proven: bool = False  # was of use since its last failure
     working: int = 0  # jobs that it is asked for now
     reason: str = "was not asked yet"  # why it is of no use now
+    parallel: int = _PARALLEL  # jobs that it takes at a time
+    jobs: int = 0  # that it was given
     blocks: int = 0
     bytes: int = 0
     errors: int = 0
+    local: bool = False  # on this machine or on a private network, as far as its address tells
+    standing: Standing = field(default_factory=Standing)
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +67,15 @@ class Task(Generic[J]):
     urgent: bool = False
     absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
     bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
+    size: int = 0  # bytes of it, as far as they are known
+    put: float = 0.0  # when it was put
+    asked: float = 0.0  # when a source was asked for it last
+    first: float = 0.0  # when that source's first bytes of it were there; 0.0: not yet
+    got: int = 0  # bytes that came since
 
     def part(self, job: J) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""
-        return Task(job, self.urgent, set(self.absent), dict(self.bad))
+        return Task(job, self.urgent, set(self.absent), dict(self.bad), self.size, self.put)
 
 
 class Verdict(NamedTuple, Generic[J]):
@@ -74,22 +93,43 @@ class Verdict(NamedTuple, Generic[J]):
 class Scheduler(Generic[J]):
     """Jobs waiting and sources to ask. Times are seconds of one steady clock."""
 
-    def __init__(self, addresses: list[str], *, now: float, rng: random.Random, wait_s: float = WAIT_S) -> None:
-        self.sources = [Source(address, since=now) for address in addresses]
+    def __init__(
+        self,
+        addresses: list[str],
+        *,
+        now: float,
+        rng: random.Random,
+        wait_s: float = WAIT_S,
+        choice: Choice | None = None,
+    ) -> None:
+        """``choice`` is asked who gets which job where several sources are there; None: the oldest job, whoever is free."""
+        self.sources: list[Source] = []
+        self.more = True  # whether more jobs will be put; whoever puts them says so
         self._queue: deque[Task[J]] = deque()
         self._rng = rng
         self._wait_s = wait_s
+        self._choice = choice
+        self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
+        self._planned_at = 0.0
+        for address in addresses:
+            self.add(address, now)
+
+    def add(self, address: str, now: float) -> Source:
+        """Takes a source that was found later."""
+        self.sources.append(Source(address, since=now, local=is_near(address)))
+        return self.sources[-1]
 
     @property
     def waiting(self) -> int:
         """Jobs that nobody works on."""
         return len(self._queue)
 
-    def put(self, job: J, *, urgent: bool = False) -> None:
-        """Takes a new job; an urgent one goes before all others."""
-        self._requeue(Task(job, urgent))
+    def put(self, job: J, *, urgent: bool = False, size: int = 0, now: float = 0.0) -> None:
+        """Takes a new job of ``size`` bytes; an urgent one goes before all others."""
+        self._requeue(Task(job, urgent, size=size, put=now))
 
     def _requeue(self, task: Task[J]) -> None:
+        self._plan.clear()
         if task.urgent:
             self._queue.appendleft(task)
         else:
@@ -97,16 +137,90 @@ class Scheduler(Generic[J]):
 
     def take(self, source: Source, now: float) -> Task[J] | None:
         """Gives the next job for ``source``, if it may be asked now; say `done` when it is over, whatever came of it."""
+        if not self._queue or not self._free(source, now):
+            return None
+        task = self._by_policy(source, now) if self._may_choose() else self._oldest(source)
+        if task is not None:
+            source.working += 1
+            source.jobs += 1
+            task.asked, task.first, task.got = now, 0.0, 0
+        return task
+
+    def _free(self, source: Source, now: float) -> bool:
         if not source.alive or source.denied or now < source.rest_until:
-            return None
-        if source.working and not source.proven:
-            return None
+            return False
+        return source.proven or not source.working
+
+    def _oldest(self, source: Source) -> Task[J] | None:
         for place, task in enumerate(self._queue):
             if self._may_ask(source, task) and not self._better(source, task):
                 del self._queue[place]
-                source.working += 1
                 return task
         return None
+
+    # What the policy says
+
+    def _may_choose(self) -> bool:
+        """Whether there is anything to choose, and somebody to do it."""
+        if self._choice is None or self._choice.out:
+            return False
+        there = 0
+        for source in self.sources:
+            there += source.alive and not source.denied
+        return there > 1
+
+    def _by_policy(self, source: Source, now: float) -> Task[J] | None:
+        """Gives what is planned for ``source``; plans if something happened since, or it had no slots then."""
+        if (id(source) not in self._plan or now - self._planned_at > _PLAN_S) and not self._replan(now):
+            return self._oldest(source)
+        given = self._plan.get(id(source))
+        if not given:
+            return None
+        task = given.pop(0)
+        self._queue.remove(task)
+        return task
+
+    def _replan(self, now: float) -> bool:
+        """Asks the policy. False: it is left out."""
+        there = [source for source in self.sources if source.alive and not source.denied]
+        slots = [self._slots(source, now) for source in there]
+        best = max(source.standing.rate for source in there)
+        peers = [
+            PeerView(
+                source.address, source.local, free, source.working, source.standing.rate, source.standing.latency_s,
+                source.standing.score(now, best), source.bytes, source.jobs, source.failures, source.standing.rejected,
+            )
+            for source, free in zip(there, slots, strict=True)
+        ]  # fmt: skip
+        everybody = frozenset(range(len(there)))
+        tasks: list[Task[J]] = []
+        jobs: list[JobView] = []
+        for task in self._queue:
+            able = everybody if not task.absent and not task.bad else self._able(task, there)
+            if able is everybody or any(slots[peer] for peer in able):
+                tasks.append(task)
+                jobs.append(JobView(task.size, task.urgent, now - task.put, able))
+                if len(jobs) == POLICY_JOBS_MAX:
+                    break
+        pairs = self._choice.plan(SwarmView(now, peers, jobs, self.more)) if self._choice is not None else None
+        if pairs is None:
+            return False
+        self._planned_at = now
+        self._plan = {id(source): [] for source, free in zip(there, slots, strict=True) if free}
+        for job, peer in sorted(pairs):
+            self._plan[id(there[peer])].append(tasks[job])
+        return True
+
+    def _slots(self, source: Source, now: float) -> int:
+        """Jobs that a source may be given now. Whoever calls `take` has one free, whatever ``parallel`` says."""
+        if not self._free(source, now):
+            return 0
+        return max(1, source.parallel - source.working) if source.proven else 1
+
+    def _able(self, task: Task[J], there: list[Source]) -> frozenset[int]:
+        return frozenset(
+            place for place, source in enumerate(there) if self._may_ask(source, task) and not self._better(source, task)
+        )
 
     def _may_ask(self, source: Source, task: Task[J]) -> bool:
         return id(source) not in task.absent and not self._is_bad(source, task)
@@ -124,19 +238,29 @@ class Scheduler(Generic[J]):
 
     # What sources did
 
-    def connected(self, source: Source, now: float) -> None:
-        """A connection was made."""
+    def connected(self, source: Source, now: float, parallel: int = _PARALLEL) -> None:
+        """A connection was made, for ``parallel`` jobs at a time."""
+        self._plan.clear()
+        source.parallel = parallel
         if not source.reached:
             source.failures, source.since = 0, now
         source.alive = source.reached = True
         source.reason = ""
 
-    def done(self, source: Source) -> None:
-        """A job that the source took is over: done, or handed back."""
+    def done(self, source: Source, task: Task[J] | None = None, now: float = 0.0) -> None:
+        """A job that the source took is over: done, or handed back. With ``task``, what it gave counts for its standing."""
         source.working -= 1
+        self._plan.clear()
+        if task is not None and task.got:
+            source.standing.answered(now, task.got, now - task.asked, task.first - task.asked)
 
-    def succeeded(self, source: Source, now: float, blocks: int, count: int) -> None:
-        """Blocks arrived, ``count`` bytes of them."""
+    def succeeded(self, source: Source, now: float, blocks: int, count: int, task: Task[J] | None = None) -> None:
+        """Blocks arrived, ``count`` bytes of them, of ``task``."""
+        if task is not None:
+            task.first = task.first or now
+            task.got += count
+        if not source.proven:
+            self._plan.clear()
         source.blocks += blocks
         source.bytes += count
         source.failures = 0
@@ -146,12 +270,18 @@ class Scheduler(Generic[J]):
 
     def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False) -> float:
         """A connection failed or could not be made; gives the seconds to rest before the next try."""
+        self._plan.clear()
         source.alive = False
         source.denied = source.denied or for_good
         return self._rest(source, now, reason)
 
-    def failed(self, task: Task[J], source: Source, now: float, reason: str) -> float:
-        """A request failed while the source stays; its job goes back. Gives the seconds to rest."""
+    def failed(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
+        """A request failed, or brought ``rejected`` blocks, while the source stays; its job goes back.
+
+        Gives the seconds to rest.
+        """
+        if rejected:
+            source.standing.wrong(now, rejected)
         self._requeue(task)
         return self._rest(source, now, reason)
 
@@ -161,8 +291,9 @@ class Scheduler(Generic[J]):
         source.reason = source.reason or "does not have all of it"
         self._requeue(task)
 
-    def bad(self, task: Task[J], source: Source, now: float, reason: str) -> float:
-        """The source sent bytes that did not verify. Gives the seconds to rest."""
+    def bad(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
+        """The source sent bytes that did not verify, ``rejected`` blocks, and nothing else. Gives the seconds to rest."""
+        source.standing.wrong(now, rejected)
         task.bad[id(source)] = task.bad.get(id(source), 0) + 1
         return self.failed(task, source, now, reason)
 
@@ -173,6 +304,7 @@ class Scheduler(Generic[J]):
     def _rest(self, source: Source, now: float, reason: str) -> float:
         if source.reached and not source.failures:
             source.since = now
+        source.standing.failed(now)
         source.errors += 1
         source.failures += 1
         source.proven = False
