@@ -6,46 +6,58 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.chunking import CHOICES, FixedChunker, parse_chunker
-from wherry.errors import UsageError
+from wherry.chunking import FixedChunker
+from wherry.errors import ConfigError, PluginError, UsageError
 from wherry.limits import LEAF_BYTES_MAX
 from wherry.units import MiB
+from wherry.wiring import Wiring
 
 
-@pytest.mark.parametrize(("text", "leaf_bytes"), [("fixed:1MiB", MiB), ("fixed:2MiB", 2 * MiB), ("fixed:4MiB", 4 * MiB)])
-def test_the_choices_are_read_and_named(text, leaf_bytes):
-    assert parse_chunker(text) == FixedChunker(leaf_bytes)
-    assert parse_chunker(text).name == text
-    assert text in CHOICES
+@pytest.fixture
+def wiring(tmp_path):
+    return Wiring(tmp_path, None, {})
 
 
-@pytest.mark.parametrize("text", ["fixed:4 MiB", "fixed:4194304", "fixed:4mib"])
-def test_other_spellings_of_a_choice_have_its_one_name(text):
-    assert parse_chunker(text).name == "fixed:4MiB"
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (None, "fixed:1MiB"),
+        ("fixed", "fixed:1MiB"),
+        ("fixed:2MiB", "fixed:2MiB"),
+        ("fixed:4 MiB", "fixed:4MiB"),
+        ("fixed:4194304", "fixed:4MiB"),
+        ("fixed:4mib", "fixed:4MiB"),
+        ("fastcdc", "fastcdc:256KiB"),
+        ("fastcdc:64KiB", "fastcdc:64KiB"),
+        ("fastcdc:1MiB", "fastcdc:1MiB"),
+    ],
+)
+def test_whatever_the_spelling_a_choice_has_one_name(wiring, text, name):
+    assert wiring.chunker(text).name == name
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "fixed",
-        "fixed:",
-        "fixed:0",
-        "fixed:3MiB",
-        "fixed:8MiB",
-        "fixed:1MB",
-        "fixed:-1MiB",
-        "FIXED:1MiB",
-        "rabin",
-        ":1MiB",
-        "fixed:1MiB:",
-    ],
+    [":1MiB", "fixed:0", "fixed:3MiB", "fixed:8MiB", "fixed:1MB", "fixed:-1MiB", "FIXED:1MiB", "rabin", "fixed:1MiB:"],
 )
-def test_anything_else_is_refused_with_the_choices(text):
-    with pytest.raises(UsageError) as caught:
-        parse_chunker(text)
-    for choice in CHOICES:
-        assert choice in str(caught.value)
+def test_anything_else_is_refused(wiring, text):
+    with pytest.raises((ConfigError, PluginError, UsageError)):
+        wiring.chunker(text)
+
+
+@pytest.mark.parametrize("text", ["fixed:3MiB", "fastcdc:4MiB"])
+def test_a_size_that_is_none_of_the_choices_is_refused_with_them(wiring, text):
+    with pytest.raises(ConfigError, match="1048576"):
+        wiring.chunker(text)
+
+
+def test_the_configuration_chooses(tmp_path):
+    file = tmp_path / "wherry.toml"
+    file.write_text('[chunker]\nuse = "fastcdc"\n[chunker.fastcdc]\nsize = "64 KiB"\n')
+    wiring = Wiring(tmp_path, file, {})
+    assert wiring.chunker().name == "fastcdc:64KiB"
+    assert wiring.chunker("fastcdc:1MiB").name == "fastcdc:1MiB"
+    assert wiring.chunker("fixed").name == "fixed:1MiB"
 
 
 @pytest.mark.parametrize("leaf_bytes", [0, -1, LEAF_BYTES_MAX + 1])
