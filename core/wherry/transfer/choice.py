@@ -99,7 +99,8 @@ def lonely(view: SwarmView, pairs: Sequence[tuple[int, int]]) -> int | None:
         given.add(job)
     if not any(slots):
         return None
-    for number, job in enumerate(view.jobs):
-        if number not in given and any(slots[peer] for peer in job.peers) and not any(works[peer] for peer in job.peers):
+    for number, waiting in enumerate(view.jobs):
+        able = waiting.peers
+        if number not in given and any(slots[peer] for peer in able) and not any(works[peer] for peer in able):
             return number
     return None
