@@ -33,6 +33,7 @@ TREE_BYTES_MAX: Final = 1 << 60  # 1 EiB
 # Memory and work in flight
 BUFFER_BYTES: Final = LEAF_BYTES_MAX  # one lent buffer: four leaves of 1 MiB, or hundreds of small blocks
 BUDGET_BYTES: Final = 32 * MiB  # D6: buffers lent by a process at one time
+BATCH_BYTES_MAX: Final = BUFFER_BYTES + 16 * KiB  # of known sizes a request: a buffer of leaves, with the tags of sealed ones
 BATCH_WANTS_MAX: Final = 512  # wants a request: enough to hide a round trip, few enough to answer from one look-up
 
 # Peers
@@ -52,3 +53,10 @@ LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a
 POLICY_JOBS_MAX: Final = 32  # jobs in a policy's view: more than ever wait (16), and small enough to look at each time
 POLICY_IDLE_S: Final = 2.0  # a peer with slots and a job it may be asked for is not left idle longer, whatever a policy says
 OBSERVER_EVENTS_MAX: Final = 10_000  # events that wait for an observer: some MB; then the oldest are dropped
+
+# Keys (specs/0021)
+KEY_FILE_BYTES_MAX: Final = 64 * KiB  # armored; 256 generations take 21 KiB
+KEY_GENERATIONS_MAX: Final = 256  # of wrapping keys: a rotation a month for 21 years
+PASSPHRASE_BYTES_MAX: Final = 1024
+ARGON2_BYTES_MAX: Final = 1024 * MiB  # a key file that asks for more would stop this machine rather than a thief
+ARGON2_OPS_MAX: Final = 10
