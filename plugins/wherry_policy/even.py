@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 from wherry.abc.policy import Policy
 from wherry_policy.fill import Filling
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Sequence
 
     from wherry.abc.policy import Assignment, SwarmView
@@ -28,4 +28,9 @@ class Random(Policy):
 
     def plan(self, view: SwarmView, rng: random.Random) -> Sequence[Assignment]:
         """See `Policy.plan`."""
-        return Filling(view, lambda peer, given: rng.random()).plan()
+
+        def rank(peer: int, given: int) -> float:
+            del peer, given
+            return rng.random()
+
+        return Filling(view, rank).plan()

@@ -13,12 +13,30 @@ from wherry.abc.policy import Policy
 from wherry_policy.fill import Filling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from wherry.abc.policy import Assignment, SwarmView
 
 _SIZE: Final = 1 << 20  # bytes of a job whose size is not known
+
+
+def ends(view: SwarmView) -> Callable[[int, int], tuple[float, ...]]:
+    """Gives the rank of a peer that was given so many jobs: the seconds until one more job would be done there."""
+    peers = view.peers
+    size = sum(job.bytes for job in view.jobs) / max(1, len(view.jobs)) or _SIZE
+    best = max((peer.rate for peer in peers), default=0.0) or 1.0
+    # A newcomer passes for as fast as the best: how else would it show what it can do?
+    seconds = [peer.latency_s + size / (peer.rate or best) for peer in peers]
+
+    def rank(peer: int, given: int) -> tuple[float, ...]:
+        beyond = given - peers[peer].slots
+        if beyond < 0:
+            return seconds[peer], given + peers[peer].working
+        # Its slots become free one after the other, evenly spread over the time that a job takes.
+        return seconds[peer] * (1 + (beyond + 1) / (peers[peer].slots + peers[peer].working)), 0.0
+
+    return rank
 
 
 class Fastest(Policy):
@@ -27,17 +45,4 @@ class Fastest(Policy):
     def plan(self, view: SwarmView, rng: Random) -> Sequence[Assignment]:
         """See `Policy.plan`."""
         del rng
-        peers = view.peers
-        size = sum(job.bytes for job in view.jobs) / max(1, len(view.jobs)) or _SIZE
-        best = max((peer.rate for peer in peers), default=0.0) or 1.0
-        # A newcomer passes for as fast as the best: how else would it show what it can do?
-        seconds = [peer.latency_s + size / (peer.rate or best) for peer in peers]
-
-        def ends(peer: int, given: int) -> tuple[float, ...]:
-            beyond = given - peers[peer].slots
-            if beyond < 0:
-                return seconds[peer], given + peers[peer].working
-            # Its slots become free one after the other, evenly spread over the time that a job takes.
-            return seconds[peer] * (1 + (beyond + 1) / (peers[peer].slots + peers[peer].working)), 0.0
-
-        return Filling(view, ends, ahead=not view.more).plan()
+        return Filling(view, ends(view), ahead=not view.more).plan()

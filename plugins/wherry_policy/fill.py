@@ -46,8 +46,8 @@ class Filling:
         self._heap: list[tuple[Rank, int]] = []
         for peer in range(len(view.peers)):
             if self._open(peer):
-                self._ranks[peer] = rank(peer, 0)
-                self._heap.append((rank(peer, 0), peer))
+                self._ranks[peer] = first = rank(peer, 0)
+                self._heap.append((first, peer))
         heapify(self._heap)
 
     def plan(self) -> list[Assignment]:

@@ -62,7 +62,7 @@ def wherry_register_policies() -> Iterable[Provider[Policy]]:
             "reputation",
             options=ReputationOptions,
             build=build_reputation,
-            summary="more for peers that were of more use so far",
+            summary="more for peers that were of more use",
         ),
         provider("fastest", options=NoOptions, build=build_fastest, summary="each job where it will be done first"),
         provider("round-robin", options=NoOptions, build=build_round_robin, summary="the same number of jobs for each peer"),
