@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.coding import Codings
     from wherry.dial import Dial
-    from wherry.observe import Observe
+    from wherry.observe import Emit
 
 
 def _no_codings() -> Codings:
@@ -34,5 +34,5 @@ class Env:
     dial: Dial = NAMED  # which machines a transport may connect to; it asks at each connect, redirects included
     peers: Mapping[str, str] = field(default_factory=dict)  # [peers] of the configuration: name to address
     codings: Callable[[], Codings] = _no_codings  # what a transport may code blocks with, on its hop
-    emit: Observe = quiet  # takes events of ``wherry.observe``; cheap, from any thread
+    emit: Emit = quiet  # takes events of ``wherry.observe``; cheap, from any thread
     cache: Callable[[str], Cache] | None = None  # for a cache made of caches: builds another instance by its name

@@ -53,6 +53,7 @@ LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a
 POLICY_JOBS_MAX: Final = 32  # jobs in a policy's view: more than ever wait (16), and small enough to look at each time
 POLICY_IDLE_S: Final = 2.0  # a peer with slots and a job it may be asked for is not left idle longer, whatever a policy says
 OBSERVER_EVENTS_MAX: Final = 10_000  # events that wait for an observer: some MB; then the oldest are dropped
+OBSERVER_CLOSE_S: Final = 2.0  # a session that ends waits so long for its observers: metrics are no reason to hold a user up
 
 # Keys (specs/0021)
 KEY_FILE_BYTES_MAX: Final = 64 * KiB  # armored; 256 generations take 21 KiB

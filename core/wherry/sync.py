@@ -156,11 +156,14 @@ class Session:
         environ: Mapping[str, str] | None = None,
         verb: str = "python",
         overrides: Mapping[str, str] | None = None,
+        profile: str | None = None,
     ) -> Iterator[Session]:
         """See `wherry.session.Session.open`."""
         loop = _Loop()
         try:
-            opening = AsyncSession.open(home=home, config=config, environ=environ, verb=verb, overrides=overrides)
+            opening = AsyncSession.open(
+                home=home, config=config, environ=environ, verb=verb, overrides=overrides, profile=profile
+            )
             with _entered(loop, opening, own=True) as session:
                 try:
                     yield cls(loop, session)

@@ -10,6 +10,7 @@ from wherry.config import Config, load, resolve
 from wherry.dial import NAMED
 from wherry.env import Env
 from wherry.errors import UsageError
+from wherry.observe import quiet
 from wherry.plugin.manager import Manager
 from wherry.store.store import Store
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Channel, Transport
     from wherry.coding import Codings
     from wherry.dial import Dial
+    from wherry.observe import Emit
+    from wherry.observing import Observing
 
 
 class Wiring:
@@ -38,6 +41,7 @@ class Wiring:
         self.manager = Manager.from_environ(environ)
         self.config: Config = load(config_file, home, environ)
         self.pool = BufferPool(self.config.memory.budget)
+        self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
         return Env(
@@ -47,6 +51,7 @@ class Wiring:
             dial=dial,
             peers=self.config.peers,
             codings=lambda: self.codings,
+            emit=self.emit,
             cache=self.cache,
         )
 
@@ -63,6 +68,16 @@ class Wiring:
         return self.config.use[kind]
 
     # The parts
+
+    def observe(self) -> Observing | None:
+        """Starts the observers in use; from here on they are told. None: there are none. Close it when all else is closed."""
+        if not self.chosen("observer"):
+            return None
+        from wherry.observing import observing
+
+        found = observing(self.chosen("observer"), lambda name: self.build("observer", name))
+        self.emit = found.emit if found is not None else quiet
+        return found
 
     def store(self) -> Store:
         """Opens the store."""

@@ -46,15 +46,19 @@ class Session(Adding, Getting, Reading, Upkeep):
         environ: Mapping[str, str] | None = None,
         verb: str = "python",
         overrides: Mapping[str, str] | None = None,
+        profile: str | None = None,
     ) -> AsyncIterator[Session]:
         """Opens ``home`` (by default WHERRY_HOME, or the user's data folder).
 
         ``config`` is a file to read instead of ``home/wherry.toml``; ``overrides`` are dotted keys that go before both;
-        ``verb`` tells other processes what this one does. Raises ConfigError, HomeBusy, StoreError.
+        ``verb`` tells other processes what this one does; ``profile``
+        chooses the profile of the configuration, before WHERRY_PROFILE. Raises ConfigError, HomeBusy, StoreError.
         """
         surroundings = dict(os.environ if environ is None else environ)
         for key, value in (overrides or {}).items():
             surroundings[f"WHERRY_{key.replace('.', '__').replace('-', '_').upper()}"] = value
+        if profile is not None:
+            surroundings["WHERRY_PROFILE"] = profile
         path = (home or default_home(surroundings)).expanduser().absolute()
         alone = verb == "repair"
         with Home(path, verb, alone=alone) as opened:
@@ -66,11 +70,16 @@ class Session(Adding, Getting, Reading, Upkeep):
                 from wherry import health
 
                 set_aside = await in_thread(lambda: health.set_damaged_aside(path))
-            store = wiring.store()
+            observing = await in_thread(wiring.observe) if wiring.chosen("observer") else None
             try:
-                yield cls(opened, wiring, store, set_aside if alone else None)
+                store = wiring.store()
+                try:
+                    yield cls(opened, wiring, store, set_aside if alone else None)
+                finally:
+                    await in_thread(store.close)
             finally:
-                await in_thread(store.close)
+                if observing is not None:
+                    await in_thread(observing.close)
 
 
 __all__ = ("NOWHERE", "Session")

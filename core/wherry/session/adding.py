@@ -12,6 +12,7 @@ from wherry.observe import Progress
 from wherry.offload import stoppable
 from wherry.results import AddResult
 from wherry.session.parts import Parts
+from wherry.session.telling import told, told_while
 from wherry.transfer.add import Add
 from wherry.transfer.pace import paced
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 class Adding(Parts):
     """Add and serve."""
 
+    @told
     async def add(
         self,
         path: str,
@@ -60,6 +62,7 @@ class Adding(Parts):
             seconds=time.monotonic() - began, warnings=warnings,
         )  # fmt: skip
 
+    @told_while
     @asynccontextmanager
     async def serve(
         self, paths: Sequence[str] = (), *, listen: Sequence[str] = (), allow_public: bool | None = None

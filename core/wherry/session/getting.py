@@ -9,6 +9,7 @@ from wherry.limits import TREE_ENTRIES_MAX
 from wherry.offload import in_thread
 from wherry.results import GetPlan, GetResult, SourceReport
 from wherry.session.parts import Parts, absolute, quiet
+from wherry.session.telling import told
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ NOWHERE = "null:"
 class Getting(Parts):
     """Get."""
 
+    @told
     async def get(
         self,
         what: str,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from wherry.config import Config
     from wherry.manifest import Entry
-    from wherry.observe import Event, Observe
+    from wherry.observe import Emit, Event, Observe
     from wherry.store.home import Home
     from wherry.store.store import Store
     from wherry.ticket import Ticket
@@ -47,6 +47,11 @@ class Parts:
     def config(self) -> Config:
         """The configuration."""
         return self._wiring.config
+
+    @property
+    def emit(self) -> Emit:
+        """Takes events for the observers."""
+        return self._wiring.emit
 
     def _parse(self, what: str) -> tuple[CID, Ticket | None, str]:
         """Reads ``CID[/PATH]`` or a ticket."""
@@ -80,7 +85,7 @@ class Parts:
 
         wait = self.config.get.wait if wait_s is None else wait_s
         connect = self._wiring.connect
-        return Fetcher(addresses, connect, self._wiring.pool, wait_s=wait, observe=quiet(observe))
+        return Fetcher(addresses, connect, self._wiring.pool, wait_s=wait, observe=quiet(observe or self.emit), emit=self.emit)
 
     @asynccontextmanager
     async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:

@@ -12,6 +12,7 @@ from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import DifferenceReport, LsEntry, Stat, VerifyResult
 from wherry.session.parts import Parts, absolute
+from wherry.session.telling import told, told_pieces
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _DIFFERENCES_MAX = 10_000  # listed; more are counted
 class Reading(Parts):
     """Cat, ls, stat and verify."""
 
+    @told_pieces
     async def cat(
         self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
@@ -38,6 +40,7 @@ class Reading(Parts):
             async for piece in pieces:
                 yield piece
 
+    @told_pieces
     async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncGenerator[LsEntry, None]:
         """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
         from wherry.transfer import read
@@ -51,6 +54,7 @@ class Reading(Parts):
                     target=entry.target or None, entries=entry.entries - 1 if entry.kind == DIR else None,
                 )  # fmt: skip
 
+    @told
     async def stat(self, what: str, *, sources: Sequence[str] = ()) -> Stat:
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
         from wherry.transfer import read
@@ -68,6 +72,7 @@ class Reading(Parts):
                 entries=entry.entries - 1 if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
             )  # fmt: skip
 
+    @told
     async def verify(
         self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
     ) -> VerifyResult:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wherry.errors import UsageError
 from wherry.offload import in_thread
 from wherry.session.parts import Parts
+from wherry.session.telling import told
 
 if TYPE_CHECKING:
     from wherry.observe import Observe
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 class Upkeep(Parts):
     """Doctor and repair."""
 
+    @told
     async def doctor(self) -> list[Check]:
         """Looks for what is wrong with this machine, home and configuration."""
         from wherry import health
 
         return await in_thread(lambda: health.examine(self._home, self._wiring, self._store))
 
+    @told
     async def repair(self, *, observe: Observe | None = None) -> RepairResult:
         """Makes the index again by reading everything that was added or fetched. Nothing of the user's is changed.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied, PeerError, PeerUnreachable, WherryError
 from wherry.limits import POLICY_IDLE_S
-from wherry.observe import Note
+from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected, quiet
 from wherry.offload import in_thread
 from wherry.transfer.choice import Choice
 from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wherry.block import Block
     from wherry.buffers import BufferPool
     from wherry.cid import CID
-    from wherry.observe import Observe
+    from wherry.observe import Emit, Observe
 
     Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 
@@ -54,11 +54,13 @@ class Fetcher:
         wait_s: float,
         observe: Observe,
         policy: Policy | None = None,
+        emit: Emit = quiet,
     ) -> None:
         """``policy`` chooses among several sources; None: whoever is free takes the oldest job."""
         self._connect = connect
         self._pool = pool
         self._observe = observe
+        self._emit = emit
         self._wait_s = wait_s
         rng = random.Random()  # noqa: S311  # jitter is no secret
         choice = Choice(policy, rng, time.monotonic, self._warn) if policy is not None else None
@@ -151,6 +153,7 @@ class Fetcher:
             try:
                 async with self._connect(source.address) as channel:
                     self._scheduler.connected(source, time.monotonic(), channel.parallel)
+                    self._emit(Connected(_scheme(source)))
                     self._ring()
                     try:
                         async with asyncio.TaskGroup() as group:
@@ -158,10 +161,9 @@ class Fetcher:
                                 group.create_task(self._work(source, channel))
                     except* _Reconnect as problems:
                         raise PeerUnreachable(_first(problems).reason, peer=source.address) from None
-            except PeerDenied as problem:
-                reason, for_good = str(problem.message), True
             except PeerError as problem:
-                reason = problem.message
+                reason, for_good = problem.message, isinstance(problem, PeerDenied)
+                self._emit(PeerFailed(scheme=_scheme(source), error=type(problem).__name__))
             if source.alive:
                 self._observe(
                     Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
@@ -183,6 +185,7 @@ class Fetcher:
                 raise _Reconnect(problem.message) from problem
             except PeerError as problem:
                 self._observe(Note("info", problem.message))
+                self._emit(PeerFailed(scheme=_scheme(source), error=type(problem).__name__))
             finally:
                 self._scheduler.done(source, task, time.monotonic())
                 self._ring()
@@ -207,6 +210,9 @@ class Fetcher:
             else:
                 self._scheduler.again(task)
             raise
+        if rejected:
+            first = type(next(iter(rejected.values()))).__name__
+            self._emit(Rejected(scheme=_scheme(source), error=first, blocks=len(rejected)))
         absent, left = job.rest(missing - set(rejected))
         if absent is None and left is None:
             self._close(task)
@@ -240,12 +246,22 @@ class Fetcher:
             self._open_jobs -= 1
 
     def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:
+        before = task.asked
+
         def count(blocks: int, size: int) -> None:
+            nonlocal before
             self.wire_bytes += size
+            now = time.monotonic()
             if blocks:
-                self._scheduler.succeeded(source, time.monotonic(), blocks, size, task)
+                self._scheduler.succeeded(source, now, blocks, size, task)
+                seconds, before = now - before, now
+                self._emit(Fetched(scheme=_scheme(source), blocks=blocks, bytes=size, wire_bytes=size, seconds=seconds))
 
         return count
+
+
+def _scheme(source: Source) -> str:
+    return source.address.partition(":")[0].lower()  # of a transport in use, or nobody would speak to it
 
 
 def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:

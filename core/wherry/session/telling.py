@@ -1,0 +1,115 @@
+"""Tells the observers when a verb begins and how it ended. One mark above a verb does it, so that none forgets its end.
+
+    @told            a coroutine; its ``observe=`` and the observers both hear its Progress and Notes
+    @told_pieces     an asynchronous generator
+    @told_while      a context, such as that of ``serve``
+
+Without observers a verb runs as it stands, but for one look at that.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from wherry.observe import Began, Ended, quiet
+from wherry.results import AddResult, GetResult, RepairResult, VerifyResult
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from wherry.observe import Emit, Observe, Shown
+    from wherry.session.parts import Parts
+
+    Verb = TypeVar("Verb", bound=Callable[..., Coroutine[Any, Any, Any]])
+    Pieces = TypeVar("Pieces", bound=Callable[..., AsyncGenerator[Any, None]])
+    While = TypeVar("While", bound=Callable[..., AbstractAsyncContextManager[Any]])
+
+
+@contextmanager
+def _telling(emit: Emit, verb: str) -> Iterator[list[int]]:
+    """Tells of a verb that runs inside the block, and yields a list for the bytes that it handled."""
+    emit(Began(verb))
+    began = time.monotonic()
+    sizes: list[int] = []
+    error: str | None = None
+    try:
+        yield sizes
+    except GeneratorExit:  # whoever reads has enough: that is no failure
+        raise
+    except BaseException as problem:
+        error = type(problem).__name__
+        raise
+    finally:
+        emit(Ended(verb=verb, seconds=time.monotonic() - began, bytes=sum(sizes), error=error))
+
+
+def both(emit: Emit, observe: Observe | None) -> Observe | None:
+    """Gives what tells the observers and ``observe``; None if there is nobody to tell."""
+    if emit is quiet:
+        return observe
+    if observe is None:
+        return emit
+    caller = observe
+
+    def tell(event: Shown) -> None:
+        emit(event)
+        caller(event)
+
+    return tell
+
+
+def told(verb: Verb) -> Verb:
+    """Marks a verb that is a coroutine."""
+
+    @wraps(verb)
+    async def telling(self: Parts, *given: Any, **options: Any) -> Any:
+        emit = self.emit
+        if emit is quiet:
+            return await verb(self, *given, **options)
+        if "observe" in getattr(verb, "__kwdefaults__", None) or ():
+            options["observe"] = both(emit, options.get("observe"))
+        with _telling(emit, verb.__name__) as sizes:
+            result = await verb(self, *given, **options)
+            if isinstance(result, AddResult | GetResult | VerifyResult | RepairResult):
+                sizes.append(result.bytes)
+            return result
+
+    return cast("Verb", telling)
+
+
+def told_pieces(verb: Pieces) -> Pieces:
+    """Marks a verb that is a generator; pieces that are bytes count."""
+
+    @wraps(verb)
+    def telling(self: Parts, *given: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        pieces = verb(self, *given, **options)
+        return pieces if self.emit is quiet else _told_pieces(self.emit, verb.__name__, pieces)
+
+    return cast("Pieces", telling)
+
+
+async def _told_pieces(emit: Emit, verb: str, pieces: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    with _telling(emit, verb) as sizes:
+        sizes.append(0)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, bytes):
+                    sizes[0] += len(piece)
+                yield piece
+
+
+def told_while(verb: While) -> While:
+    """Marks a verb that is a context."""
+
+    @wraps(verb)
+    @asynccontextmanager
+    async def telling(self: Parts, *given: Any, **options: Any) -> AsyncIterator[Any]:
+        with _telling(self.emit, verb.__name__):
+            async with verb(self, *given, **options) as opened:
+                yield opened
+
+    return cast("While", telling)
