@@ -78,7 +78,7 @@ class PolicyContract(ABC):
         policy = self.make_policy()
         for seed in range(VIEWS):
             rng = random.Random(seed)
-            view = view_of(rng, rng.randrange(1, 9), rng.randrange(1, 9))
+            view = view_of(rng, rng.randrange(1, 9), rng.randrange(1, 33))
             for pair in policy.plan(view, rng):
                 expect(_is_there(view, *pair), f"{pair!r} is no job and peer of the view")
 

@@ -19,7 +19,7 @@ _FULL_BYTES: Final = 1 * MiB  # a job of fewer bytes says less of the rate, in p
 _DOUBT: Final = 4.0  # good jobs that a source which gave one wrong is taken to have given: one is no proof of ten per cent
 _CORRUPT: Final = 10.0  # a tenth of jobs wrong is as bad as all of them
 _SLOW_S: Final = 0.5  # latency that halves its part of the score
-_RELIABILITY, _GOODPUT, _LATENCY = 0.6, 0.3, 0.1  # weights
+_RELIABILITY, _GOODPUT, _LATENCY = 6, 3, 1  # weights; whole numbers, so that a newcomer's score is 0.5 to the last bit
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +61,8 @@ class Standing:
         goodput = min(1.0, self.rate / best_rate) if self.rate else 0.5
         latency = _SLOW_S / (_SLOW_S + self.latency_s) if self.latency_s else 0.5
         integrity = max(0.0, 1 - _CORRUPT * wrong / (useful + wrong + _DOUBT))
-        return integrity * (_RELIABILITY * reliability + _GOODPUT * goodput + _LATENCY * latency)
+        weighted = _RELIABILITY * reliability + _GOODPUT * goodput + _LATENCY * latency
+        return integrity * weighted / (_RELIABILITY + _GOODPUT + _LATENCY)
 
     def _fade(self, now: float) -> None:
         faded = math.exp2((self._at - now) / HALF_LIFE_S)
