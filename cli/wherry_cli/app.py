@@ -26,7 +26,7 @@ COMPLETE_VARIABLE: Final = "_WHERRY_COMPLETE"  # set by the script that --instal
 PIPE_CLOSED: Final = 141  # the shell's code for a process that SIGPIPE ended
 EXIT_CODES: Final = (
     "0 done; 1 a fault in wherry; 2 usage; 3 configuration; 4 plugin; 5 bad data or CID; 6 not found; 7 other machine; "
-    "8 this machine's files; 9 the destination; 10 wherry's home; 11 differences found; 130 Ctrl-C; 143 SIGTERM"
+    "8 this machine's files; 9 the destination; 10 wherry's home; 11 differences found; 12 keys; 130 Ctrl-C; 143 SIGTERM"
 )
 
 

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from wherry.limits import BUDGET_BYTES, BUFFER_BYTES
+from wherry.limits import BATCH_BYTES_MAX, BUDGET_BYTES, BUFFER_BYTES
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +22,7 @@ ROOM: Final = 16_384  # before the payload, for headers of a protocol; a multipl
 
 
 class Buffer:
-    """Lent memory: ``view`` is ``ROOM + BUFFER_BYTES`` bytes, page-aligned.
+    """Lent memory: ``view`` is ``ROOM + BATCH_BYTES_MAX`` bytes, page-aligned.
 
     The first ROOM bytes are for headers, so that a payload behind them can lie aligned. Belongs to whoever holds it, until
     ``release``; nothing may keep a slice of ``view`` after that.
@@ -32,7 +32,7 @@ class Buffer:
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
-        self._memory = mmap.mmap(-1, ROOM + BUFFER_BYTES)
+        self._memory = mmap.mmap(-1, ROOM + BATCH_BYTES_MAX)
         self.view = memoryview(self._memory)
 
     def release(self) -> None:

@@ -33,7 +33,9 @@
      ├ StoreError                       10   wherry's home
      │  ├ HomeBusy                           another process holds it; says who
      │  └ HomeTooNew
-     └ VerifyFailed                     11   `verify` found differences
+     ├ VerifyFailed                     11   `verify` found differences
+     └ KeyProblem                       12   encryption keys
+        └ NoKey                              a dataset is encrypted, and no key here opens it
 
 Each message says what failed, on what, and what to do next (``hint``). An error of the operating system or of a library
 is re-raised as one of these, ``from`` the original, at the border where it is met. ``retry`` says where the same want may
@@ -223,6 +225,16 @@ class VerifyFailed(WherryError):
     """``verify`` found differences."""
 
     exit_code = 11
+
+
+class KeyProblem(WherryError):
+    """A key cannot be read, made or used."""
+
+    exit_code = 12
+
+
+class NoKey(KeyProblem):
+    """A dataset is encrypted, and no key of this home opens it."""
 
 
 _WRITE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG})

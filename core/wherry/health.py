@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from wherry.block import verify
 from wherry.cid import RAW
 from wherry.dag.walk import EnterFile, Leaf, LeaveFile, Walk, root_of
-from wherry.errors import BlockNotFound, HomeTooNew, LocalError, StoreError, WherryError
+from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, StoreError, WherryError
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
-from wherry.store.index import FileRecord, Index
+from wherry.store.index import FileRecord, Index, LeafRow
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
 from wherry.synth import Synth, is_synth
@@ -34,11 +34,15 @@ from wherry.units import GiB, format_size
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wherry.block import Block
     from wherry.buffers import BufferPool
+    from wherry.cid import CID
     from wherry.observe import Observe
+    from wherry.sealing.seal import Sealing
     from wherry.store.home import Home
     from wherry.store.state import RootRow
     from wherry.store.store import Store
+    from wherry.transfer.unlock import Locksmith, Unlocked
     from wherry.wiring import Wiring
 
 _FREE_MIN: Final = 1 * GiB
@@ -161,9 +165,10 @@ def _root(row: RootRow, store: Store) -> Check:
 class _Rereading:
     """Reads what one root holds and records where its leaves lie. Blocks its thread."""
 
-    def __init__(self, store: Store, pool: BufferPool) -> None:
+    def __init__(self, store: Store, pool: BufferPool, locksmith: Locksmith) -> None:
         self._store = store
         self._pool = pool
+        self._locksmith = locksmith
         self._recorder = Recorder(store)
         self._stopped = False
         self.files = 0
@@ -177,34 +182,48 @@ class _Rereading:
         """Tells whether all of the root still is as its manifest says. What is, is recorded."""
         whole = True
         try:
-            entry = self._entry(row)
+            entry, unlocked = self._entry(row)
+            sealing = unlocked.sealing if unlocked is not None else None
+            cut = row.options.get("chunker", "")
+            if unlocked is not None:
+                cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}"
             leaves: list[Leaf] = []
-            for step in local_steps(self._store, Walk(entry)):
+            for step in local_steps(self._store, Walk(entry), sealing):
                 if isinstance(step, EnterFile):
                     leaves = []
                 elif isinstance(step, Leaf):
                     leaves.append(step)
                 elif isinstance(step, LeaveFile):
                     path = f"{row.path}/{step.path}" if step.path else row.path
-                    whole = self._file(path, step.entry, leaves, row.options.get("chunker", "")) and whole
+                    whole = self._file(path, step.entry, leaves, cut, sealing) and whole
+        except NoKey:  # nothing is known to be wrong with it
+            return True
         except WherryError:
             whole = False
         self._recorder.flush()
         return whole
 
-    def _entry(self, row: RootRow) -> Entry:
-        """Gives the root's entry. A bare leaf has no node: its size is the file's."""
+    def _entry(self, row: RootRow) -> tuple[Entry, Unlocked | None]:
+        """Gives the root's entry; of an encrypted dataset, unlocked. A bare leaf has no node: its size is the file's."""
         if row.cid.codec == RAW:
             try:
-                return Entry("", FILE, row.cid, os.stat(row.path).st_size)
+                return Entry("", FILE, row.cid, os.stat(row.path).st_size), None
             except OSError as problem:
                 raise LocalError(f"{row.path!r}: {problem.strerror}") from problem
-        found = self._store.blocks([row.cid]).get(row.cid)
-        if found is None:
-            raise BlockNotFound(f"block {row.cid} is not here")
-        return root_of(found).entry
+        found = self._block(row.cid)
+        if not self._locksmith.knows(found):
+            return root_of(found).entry, None
+        unlocked = self._locksmith.unlock(found)
+        root = unlocked.sealing.open_node(self._block(unlocked.header.root), unlocked.key)
+        return root_of(root, sealed=True).entry, unlocked
 
-    def _file(self, path: str, entry: Entry, leaves: list[Leaf], chunker: str) -> bool:
+    def _block(self, cid: CID) -> Block:
+        found = self._store.blocks([cid]).get(cid)
+        if found is None:
+            raise BlockNotFound(f"block {cid} is not here")
+        return found
+
+    def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealing | None) -> bool:
         self.files += 1
         self.bytes += entry.size
         buffer = self._pool.take()
@@ -215,11 +234,14 @@ class _Rereading:
                 for leaf in leaves:
                     if self._stopped:
                         raise InterruptedError
-                    verify(leaf.cid, opened.read(leaf.offset, leaf.size, buffer.view), origin=path)
+                    data = opened.read(leaf.offset, leaf.size, buffer.view)
+                    if sealing is not None and leaf.key:
+                        data = sealing.seal_leaf(data, leaf.key, leaf.offset, final=leaf.final)
+                    verify(leaf.cid, data, origin=path)
                 opened.check_same()
-                rows = [(leaf.cid.digest, leaf.offset, leaf.size) for leaf in leaves]
+                rows = [LeafRow(leaf.cid.digest, leaf.offset, leaf.size, leaf.key) for leaf in leaves]
                 cid = None if opened.racy else entry.cid
-                self._recorder.file(FileRecord(path, opened.signature, cid, chunker, rows))
+                self._recorder.file(FileRecord(path, opened.signature, cid, cut, rows, entry.key))
                 self._recorder.flush_if_due()
         except WherryError:
             return False
@@ -228,16 +250,19 @@ class _Rereading:
         return True
 
 
-async def repair(store: Store, pool: BufferPool, observe: Observe | None, set_aside: list[str]) -> RepairResult:
+async def repair(
+    store: Store, pool: BufferPool, locksmith: Locksmith, observe: Observe | None, set_aside: list[str]
+) -> RepairResult:
     """Reads everything that was added or fetched and records again where it lies; nothing of the user's is changed.
 
     A root that is no longer what it was, or whose manifest is lost, is dropped from the list of roots, and told; so is
-    what `set_damaged_aside` gave. Raises StoreError.
+    what `set_damaged_aside` gave. One that is encrypted, and whose key is not here, stays in the list, unread. Raises
+    StoreError.
     """
     began = time.monotonic()
     rows = await in_thread(store.state.roots)
     await in_thread(store.index.clear)
-    reading = _Rereading(store, pool)
+    reading = _Rereading(store, pool, locksmith)
     dropped = []
 
     def progress() -> Progress:

@@ -7,6 +7,8 @@ that can be seen in one node; what needs the parent (a child's listed size and c
     dir/1      entries, sorted by name          a directory of at most FANOUT entries, or one piece of a larger one
     shards/1   shards, sorted by last name      an index over dir or shards nodes
     dataset/1  root, meta                       a tree or file with words about it, or a lone file with attributes
+
+Nodes of an encrypted dataset are the same, and list the key of each child besides (specs/0016 §4).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from wherry.names import check_name, check_target, shown
 FILE: Final = "f"
 DIR: Final = "d"
 LINK: Final = "l"
+KEY_BYTES: Final = 32  # of a sealed child (specs/0016 §3)
 _MTIME_ABS_MAX: Final = 1 << 40  # seconds; 34,000 years either way
 
 
@@ -48,6 +51,12 @@ class Entry(NamedTuple):
     entries: int = 1
     attrs: Attrs = PLAIN
     target: str = ""  # of a link
+    key: bytes = b""  # of the child's block, where the dataset is encrypted
+
+    @property
+    def has_block(self) -> bool:
+        """Whether there is a block behind it: a link has none, and the empty file's is everybody's."""
+        return self.kind == DIR or (self.kind == FILE and self.size > 0)
 
 
 class Shard(NamedTuple):
@@ -57,6 +66,7 @@ class Shard(NamedTuple):
     cid: CID
     size: int
     entries: int
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class FileNode:
 
     links: tuple[CID, ...]
     ends: tuple[int, ...]  # where each child ends, counted from the node's start
+    keys: tuple[bytes, ...] = ()  # one a child, where the dataset is encrypted
 
     @property
     def size(self) -> int:
@@ -126,13 +137,20 @@ _ENTRIES: Final = dagcbor.encode("entries")
 _FILE_LINK: Final = dagcbor.encode(FILE) + dagcbor.LINK_HEAD
 
 
-def file_block(links: list[CID], sizes: list[int]) -> Block:
-    """Writes a file node."""
-    return named(DAG_CBOR, dagcbor.encode({"wherry": "file/1", "size": sum(sizes), "links": links, "sizes": sizes}))
+def file_block(links: list[CID], sizes: list[int], keys: list[bytes] | None = None) -> Block:
+    """Writes a file node; with ``keys``, that of an encrypted dataset, to be sealed."""
+    value: dict[str, object] = {"wherry": "file/1", "size": sum(sizes), "links": links, "sizes": sizes}
+    if keys:
+        value["keys"] = keys[0] if keys.count(keys[0]) == len(keys) else b"".join(keys)
+    return named(DAG_CBOR, dagcbor.encode(value))
 
 
-def dir_block(entries: list[Entry]) -> Block:
+def dir_block(entries: list[Entry], *, sealed: bool = False) -> Block:
     """Writes a directory node; ``entries`` are sorted by name."""
+    if sealed:
+        keys = b"".join([entry.key for entry in entries if entry.has_block])
+        values = [_entry_value(entry) for entry in entries]
+        return named(DAG_CBOR, dagcbor.encode({"wherry": "dir/1", "entries": values, "keys": keys}))
     body = [
         _file_bytes(entry) if entry.kind == FILE and entry.attrs == PLAIN else dagcbor.encode(_entry_value(entry))
         for entry in entries
@@ -148,12 +166,18 @@ def _file_bytes(entry: Entry) -> bytes:
 
 def shards_block(shards: list[Shard]) -> Block:
     """Writes an index over pieces of a directory; ``shards`` are sorted by last name."""
-    return named(DAG_CBOR, dagcbor.encode({"wherry": "shards/1", "shards": shards}))
+    value: dict[str, object] = {"wherry": "shards/1", "shards": [shard[:4] for shard in shards]}
+    if shards[0].key:
+        value["keys"] = b"".join([shard.key for shard in shards])
+    return named(DAG_CBOR, dagcbor.encode(value))
 
 
 def dataset_block(root: Entry, meta: dict[str, str]) -> Block:
     """Writes a root with metadata. Raises LimitExceeded if ``meta`` is too large."""
-    data = dagcbor.encode({"wherry": "dataset/1", "root": _entry_value(root._replace(name="")), "meta": meta})
+    value: dict[str, object] = {"wherry": "dataset/1", "root": _entry_value(root._replace(name="")), "meta": meta}
+    if root.key:
+        value["keys"] = root.key
+    data = dagcbor.encode(value)
     if len(data) > META_BYTES_MAX:
         raise LimitExceeded(f"dataset metadata takes {len(data)} bytes, at most {META_BYTES_MAX} are kept")
     return named(DAG_CBOR, data)
@@ -182,13 +206,22 @@ def _entry_value(entry: Entry) -> list[object]:
 # Decoding
 
 
-def decode(block: Block) -> Node:
-    """Reads a manifest node from a verified block. Raises DecodeError, IntegrityError, LimitExceeded or UnsafeName."""
+def decode(block: Block, *, sealed: bool = False) -> Node:
+    """Reads a manifest node from a verified block. Raises DecodeError, IntegrityError, LimitExceeded or UnsafeName.
+
+    ``sealed``: the data are those of an opened node of an encrypted dataset, which lists keys.
+    """
     if block.cid.codec != DAG_CBOR:
         raise DecodeError(f"block {block.cid} is no wherry manifest: its codec is not dag-cbor")
     value = dagcbor.decode(block.data)
     if not isinstance(value, dict):
         raise DecodeError(f"block {block.cid} is no wherry manifest")
+    keys = value.pop("keys", None) if sealed else None
+    node = _node(block, value)
+    return _with_keys(node, keys) if sealed else node
+
+
+def _node(block: Block, value: dict[str, dagcbor.Value]) -> Node:
     kind = value.get("wherry")
     if kind == "file/1":
         return _file(value)
@@ -200,6 +233,31 @@ def decode(block: Block) -> Node:
         return _dataset(value, len(block.data))
     hint = "a newer wherry may read it" if isinstance(kind, str) else None
     raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({shown(kind)})", hint=hint)
+
+
+def _with_keys(node: Node, value: dagcbor.Value) -> Node:
+    """Puts each child's key beside it."""
+    if isinstance(node, FileNode):
+        count = len(node.links)
+        keys = _split(value, 1 if type(value) is bytes and len(value) == KEY_BYTES else count)
+        if count > 1 and len(keys) == count and keys.count(keys[0]) == count:
+            raise DecodeError("sealed file node: keys that are all equal are written once")
+        return FileNode(node.links, node.ends, tuple(keys) if len(keys) == count else (keys[0],) * count)
+    if isinstance(node, DirNode):
+        each = iter(_split(value, sum([entry.has_block for entry in node.entries])))
+        return DirNode(tuple([entry._replace(key=next(each)) if entry.has_block else entry for entry in node.entries]))
+    if isinstance(node, ShardsNode):
+        both = zip(node.shards, _split(value, len(node.shards)), strict=True)
+        return ShardsNode(tuple([shard._replace(key=key) for shard, key in both]))
+    if not node.root.has_block and value is None:
+        return node
+    return DatasetNode(node.root._replace(key=_split(value, 1)[0]), node.meta)
+
+
+def _split(value: dagcbor.Value, count: int) -> list[bytes]:
+    if type(value) is not bytes or len(value) != count * KEY_BYTES:
+        raise DecodeError(f"sealed node: {count} keys of {KEY_BYTES} bytes are needed")
+    return [value[at : at + KEY_BYTES] for at in range(0, len(value), KEY_BYTES)]
 
 
 def _keys(value: dict[str, dagcbor.Value], needed: set[str]) -> None:

@@ -40,8 +40,31 @@ class AddResult(Result):
     bytes: int
     new_blocks: int  # blocks that this node did not hold before
     reused_blocks: int
+    unique_bytes: int  # of leaves that this node did not hold before
+    stored_bytes: int  # written into the home: manifest nodes, and sealed blocks that cannot be made again
     seconds: float
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantResult(Result):
+    """What `grant` did."""
+
+    schema = "wherry/grant/1"
+
+    cid: str  # of the new header: give this one to the recipients
+    before: str  # the CID that was granted
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewrapResult(Result):
+    """What `keys rotate` did to datasets."""
+
+    schema = "wherry/rewrap/1"
+
+    key: str
+    datasets: list[list[str]]  # pairs: the CID before, and the one now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +151,8 @@ class Stat(Result):
     blocks: int | None
     chunk_bytes: int | None
     meta: dict[str, str]
+    encrypted: str | None  # how, if it is: the scheme's name (specs/0016 §3)
+    granted_by: str | None  # the sender of the grant that opened it; None: it was opened by a key of our own
     held: bool  # whether this node added or fetched it whole
 
 
@@ -182,3 +207,77 @@ class RepairResult(Result):
     bytes: int
     seconds: float
     set_aside: list[str] = field(default_factory=list)  # damaged databases that were renamed, and begun anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualFiles(Result):
+    """Files of the same bytes that lie on the disk more than once, as far as they are unchanged since they were read."""
+
+    schema = "wherry/equal-files/1"
+
+    cid: str
+    cut: str  # how: see `CutStat`
+    bytes: int  # of one of them
+    copies: int
+    paths: list[str]  # of the first of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedBytes(Result):
+    """Two files that are not equal and share leaves. They may share more: of each leaf, few places are kept."""
+
+    schema = "wherry/shared-bytes/1"
+
+    path: str  # where the leaves were read first
+    other: str
+    cut: str  # how the other one was cut: see `CutStat`
+    bytes: int
+    leaves: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutStat(Result):
+    """What was cut in one way."""
+
+    schema = "wherry/cut-stat/1"
+
+    cut: str  # the chunker's name, and behind a space what the leaves are sealed with; "": written by `get`
+    files: int
+    bytes: int  # of the files
+    leaves: int  # different ones that no file cut in another way has
+    unique_bytes: int  # of those
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStat(Result):
+    """What this home knows, and what it keeps itself. Sizes in bytes."""
+
+    schema = "wherry/store-stat/1"
+
+    files: int
+    bytes: int  # of the files, each as often as it was cut in another way
+    leaves: int
+    unique_bytes: int  # of the different leaves
+    saved: float  # the share of `bytes` that need not be kept or sent a second time
+    nodes: int  # of manifests
+    nodes_bytes: int
+    cache_blocks: int
+    cache_bytes: int
+    stored_bytes: int  # that the home takes: its databases, and the cache wherever it lies
+    cuts: list[CutStat] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyReport(Result):
+    """What a key file says without its passphrase."""
+
+    schema = "wherry/key/1"
+
+    name: str
+    kind: str  # domain, identity, recipient; unknown: the file cannot be read
+    made: int | None  # seconds since 1970
+    locked: bool  # by a passphrase
+    recipient: str | None = None  # of an identity or a recipient: the text to give away
+    fingerprint: str | None = None
+    generations: list[str] = field(default_factory=list)  # of a domain: ids of its wrapping keys, the newest first
+    problem: str | None = None  # why the file cannot be used

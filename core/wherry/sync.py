@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from wherry.results import AddResult, Check, GetPlan, GetResult, LsEntry, RepairResult, Stat, VerifyResult
+    from wherry.results import (
+        AddResult,
+        Check,
+        EqualFiles,
+        GetPlan,
+        GetResult,
+        KeyReport,
+        LsEntry,
+        RepairResult,
+        SharedBytes,
+        Stat,
+        StoreStat,
+        VerifyResult,
+    )
 
 T = TypeVar("T")
 
@@ -176,6 +189,14 @@ class Session:
         """See `wherry.session.Session.add`."""
         return self._loop.wait(self._session.add(path, **options))
 
+    def grant(self, what: str, to: Sequence[str], **options: Any) -> GrantResult:  # as above
+        """See `wherry.session.Session.grant`."""
+        return self._loop.wait(self._session.grant(what, to, **options))
+
+    def rewrap(self, name: str) -> RewrapResult:
+        """See `wherry.session.Session.rewrap`."""
+        return self._loop.wait(self._session.rewrap(name))
+
     def get(self, what: str, **options: Any) -> GetResult | GetPlan:  # as above
         """See `wherry.session.Session.get`."""
         return self._loop.wait(self._session.get(what, **options))
@@ -209,6 +230,42 @@ class Session:
     def repair(self, **options: Any) -> RepairResult:  # as above
         """See `wherry.session.Session.repair`."""
         return self._loop.wait(self._session.repair(**options))
+
+    def store_stat(self) -> StoreStat:
+        """See `wherry.session.Session.store_stat`."""
+        return self._loop.wait(self._session.store_stat())
+
+    def duplicates(self, *, min_bytes: int = 1) -> Iterator[EqualFiles | SharedBytes]:
+        """See `wherry.session.Session.duplicates`."""
+        return self._each(self._session.duplicates(min_bytes=min_bytes))
+
+    def keys(self) -> list[KeyReport]:
+        """See `wherry.session.Session.keys`."""
+        return self._loop.wait(self._session.keys())
+
+    def key(self, name: str) -> KeyReport:
+        """See `wherry.session.Session.key`."""
+        return self._loop.wait(self._session.key(name))
+
+    def new_key(self, name: str, **options: Any) -> KeyReport:  # as above
+        """See `wherry.session.Session.new_key`."""
+        return self._loop.wait(self._session.new_key(name, **options))
+
+    def export_key(self, name: str, **options: Any) -> bytes:  # as above
+        """See `wherry.session.Session.export_key`."""
+        return self._loop.wait(self._session.export_key(name, **options))
+
+    def import_key(self, name: str, data: bytes, **options: Any) -> KeyReport:  # as above
+        """See `wherry.session.Session.import_key`."""
+        return self._loop.wait(self._session.import_key(name, data, **options))
+
+    def rotate_key(self, name: str, **options: Any) -> KeyReport:  # as above
+        """See `wherry.session.Session.rotate_key`."""
+        return self._loop.wait(self._session.rotate_key(name, **options))
+
+    def delete_key(self, name: str) -> None:
+        """See `wherry.session.Session.delete_key`."""
+        self._loop.wait(self._session.delete_key(name))
 
     def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         """Iterates on the loop. The whole iteration is one task there, for what it opens must be closed where it was opened."""

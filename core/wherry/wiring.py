@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
 from wherry.dial import NAMED
 from wherry.env import Env
-from wherry.errors import UsageError
+from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
 from wherry.plugin.manager import Manager
 from wherry.store.store import Store
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from wherry.dial import Dial
     from wherry.observe import Emit
     from wherry.observing import Observing
+    from wherry.sealing.ring import KeyRing
+    from wherry.transfer.unlock import Locksmith, Sealings
 
 
 class Wiring:
@@ -52,7 +55,6 @@ class Wiring:
             peers=self.config.peers,
             codings=lambda: self.codings,
             emit=self.emit,
-            cache=self.cache,
         )
 
     def build(self, kind: str, name: str, env: Env | None = None, given: Mapping[str, str] | None = None) -> Any:
@@ -81,11 +83,21 @@ class Wiring:
 
     def store(self) -> Store:
         """Opens the store."""
-        return Store(self._home, lambda: self.cache(self.chosen("cache")[0]), hashed=self.config.serve.verify == "hash")
+        return Store(
+            self._home,
+            lambda: self.cache(self.chosen("cache")[0]),
+            codings=lambda: self.codings,
+            sealing=lambda scheme: self.sealings.of(scheme),  # noqa: PLW0108 - the sealings are made when first needed
+            hashed=self.config.serve.verify == "hash",
+        )
 
-    def cache(self, name: str) -> Cache:
-        """Builds a cache."""
-        cache: Cache = self.build("cache", name)
+    def cache(self, name: str, *, within: tuple[str, ...] = ()) -> Cache:
+        """Builds a cache; ``within`` are those that it is to be a part of. Raises ConfigError for a circle of caches."""
+        if name in within:
+            circle = ", made of ".join([*within[within.index(name) :], name])
+            raise ConfigError(f"a cache is made of itself: {circle}", hint=f"choose other caches in [cache.{within[-1]}]")
+        env = replace(self._env(), cache=lambda other: self.cache(other, within=(*within, name)))
+        cache: Cache = self.build("cache", name, env)
         return cache
 
     def chunker(self, text: str | None = None) -> Chunker:
@@ -98,6 +110,37 @@ class Wiring:
         """Builds a cipher: the configured one for None."""
         cipher: Cipher = self.build("cipher", name or self.chosen("cipher")[0])
         return cipher
+
+    @cached_property
+    def sealings(self) -> Sealings:
+        """How blocks are sealed and opened, by scheme."""
+        from wherry.transfer.unlock import Sealings
+
+        return Sealings(self.known_cipher, lambda: self.codings)
+
+    def known_cipher(self, name: str) -> Cipher:
+        """Builds the cipher that a dataset names: one of wherry's own, or one that is configured.
+
+        A stranger's dataset must not choose which installed package runs. Raises PluginError, UsageError.
+        """
+        if "." in name and name not in {instance.plugin for instance in self.config.instances.values()}:
+            line = f'[cipher]\nuse = "{name}"'
+            raise UsageError(f"this dataset is sealed with the cipher {name!r}, which is not configured", hint=f"write {line!r}")
+        return self.cipher(name)
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """The keys of this home."""
+        from wherry.sealing.ring import KeyRing
+
+        return KeyRing(self._home)
+
+    @cached_property
+    def locksmith(self) -> Locksmith:
+        """Opens encrypted datasets with the keys of this home."""
+        from wherry.transfer.unlock import Locksmith
+
+        return Locksmith(lambda: self.ring, self.sealings)
 
     @cached_property
     def codings(self) -> Codings:

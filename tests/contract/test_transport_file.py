@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, closing
 
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.testing.source import SourceContract
 from wherry_file.transport import FileTransport
@@ -43,6 +43,6 @@ class TestHome(SourceContract):
         with closing(Store(home, None)) as store:
             for path, leaves in files.items():
                 signature = Signature.of((data / path).stat())
-                rows = [(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in leaves]
+                rows = [LeafRow(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in leaves]
                 store.index.record([FileRecord(str(data / path), signature, None, "1MiB", rows)])
         yield f"file://{home}"

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from wherry import dagcbor, manifest
 from wherry.block import Block
-from wherry.chunking import parse_chunker
 from wherry.cid import CID, CODECS, DAG_CBOR, DAG_PB, RAW
 from wherry.dag.walk import find, root_of
-from wherry.errors import DataError, NotFound, UsageError, WherryError
+from wherry.errors import DataError, NotFound, WherryError
 from wherry.limits import NODE_BYTES_MAX
 from wherry.manifest import DIR
 from wherry.names import Collisions, check_name, check_path, check_portable, check_target, escapes, folded
@@ -192,8 +191,6 @@ def test_any_text_as_name_target_and_path(one, two):
         collisions.add(one)
         collisions.add(two)
         collisions.finish()
-    with suppress(UsageError):
-        parse_chunker(one)
 
 
 @pytest.mark.parametrize(

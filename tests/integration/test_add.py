@@ -79,11 +79,11 @@ def slow(folder):
     (where / "sitecustomize.py").write_text(
         "import time\n"
         "from wherry.transfer import hashing\n"
-        "plain = hashing.Opened.hash_stretch\n"
-        "def hash_stretch(*args):\n"
+        "plain = hashing.Opened.name_stretch\n"
+        "def name_stretch(*args):\n"
         "    time.sleep(0.2)\n"
         "    return plain(*args)\n"
-        "hashing.Opened.hash_stretch = hash_stretch\n"
+        "hashing.Opened.name_stretch = name_stretch\n"
     )
     return where
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from wherry.buffers import BufferPool
-from wherry.chunking import parse_chunker
+from wherry.chunking import FixedChunker
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.dag.walk import EnterDir, EnterFile, LinkStep, Walk, root_of
 from wherry.errors import LimitExceeded, LocalError, NotFound, SourceChanged, UnsafeName, UsageError
@@ -22,7 +22,7 @@ from wherry.transfer.add import Add
 from wherry.transfer.tree import local_steps
 from wherry.units import MiB
 
-ONE = parse_chunker("fixed:1MiB")
+ONE = FixedChunker(1 << 20)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_what_makes_another_cid(store, tree):
     plain = added(store, tree)[1]
     others = {
         added(store, tree, mtime=True)[1],
-        added(store, tree, chunker=parse_chunker("fixed:2MiB"))[1],
+        added(store, tree, chunker=FixedChunker(2 << 20))[1],
         added(store, tree, meta={"name": "x"})[1],
     }
     assert len(others | {plain}) == 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wherry.buffers import BufferPool
-from wherry.chunking import FixedChunker, parse_chunker
+from wherry.chunking import FixedChunker
 from wherry.cid import CID, RAW
 from wherry.dag import build
 from wherry.dag.build import FileBuilder, nodes_of
@@ -21,7 +21,7 @@ from wherry.transfer import hashing
 from wherry.transfer.add import Add
 from wherry.units import MiB
 
-ONE = parse_chunker("fixed:1MiB")
+ONE = FixedChunker(1 << 20)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_another_chunker_reads_again(store, tmp_path):
     path.write_bytes(os.urandom(3 * MiB))
     settle(path)
     added(store, path)
-    assert added(store, path, chunker=parse_chunker("fixed:2MiB"))[0].tally.read_bytes == 3 * MiB
+    assert added(store, path, chunker=FixedChunker(2 << 20))[0].tally.read_bytes == 3 * MiB
 
 
 def test_a_file_whose_node_was_lost_is_read_again(tmp_path):

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from wherry.buffers import PAGE, ROOM, Buffer, BufferPool
-from wherry.limits import BUDGET_BYTES, BUFFER_BYTES
+from wherry.limits import BATCH_BYTES_MAX, BUDGET_BYTES, BUFFER_BYTES
 
 
 def address_of(view: memoryview) -> int:
@@ -23,7 +23,7 @@ def drain(pool: BufferPool) -> list[Buffer]:
 def test_a_buffer_is_page_aligned_and_has_room_for_a_header():
     pool = BufferPool()
     buffer = pool.take()
-    assert len(buffer.view) == ROOM + BUFFER_BYTES
+    assert len(buffer.view) == ROOM + BATCH_BYTES_MAX
     assert ROOM >= PAGE
     assert ROOM % PAGE == 0
     assert address_of(buffer.view) % PAGE == 0

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.chunking import CHOICES, parse_chunker
 from wherry.config import ConfigProblems, check, load, resolve
 from wherry.errors import ConfigError, PluginNotFound
 from wherry.plugin import Duration, Size, hookimpl, option, provider
@@ -86,21 +85,18 @@ def keys(problems):
 def test_defaults(tmp_path):
     config = load(None, tmp_path, {})
     assert config.file is None
-    assert config.use == {"transport": ("http", "file"), "cache": ("disk",)}
+    assert config.use == {
+        "transport": ("http", "file"), "cache": ("disk",), "compressor": ("zstd",), "cipher": ("xchacha20poly1305",),
+        "chunker": ("fixed",), "policy": ("reputation",), "locator": ("static",), "observer": (),
+    }  # fmt: skip
     assert config.serve.listen == ("http://127.0.0.1:4290",)
     assert (config.serve.verify, config.serve.allow_public) == ("stat", False)
     assert (config.get.wait, config.get.links, config.get.names) == (60.0, "refuse", "portable")
     assert (config.get.sync, config.get.max_bytes, config.get.direct_io) == (True, None, True)
-    assert (config.add.chunker, config.add.mtime) == ("fixed:1MiB", False)
+    assert config.add.mtime is False
     assert config.memory.budget == 32 << 20
     assert config.peers == {}
     assert config.origin("get.wait") == "default"
-
-
-def test_chunkers_are_those_of_the_code(tmp_path, write):
-    for choice in CHOICES:
-        write(f'[add]\nchunker = "{choice}"')
-        assert parse_chunker(load(None, tmp_path, {}).add.chunker).name == choice
 
 
 def test_the_file_goes_before_defaults_and_the_environment_before_the_file(tmp_path, write):
@@ -223,7 +219,6 @@ def test_files_that_cannot_be_one(tmp_path):
         ('serve.listen = "http://x"', "is text"),
         ("serve.listen = [1]", "is a whole number"),
         ("memory.budget = 1", "too small"),
-        ('add.chunker = "fixed:3MiB"', "fixed:2MiB"),
         ("get = 5", "is no table"),
         ("serve.listen = [" + '"x",' * 1025 + "]", "1025 items"),
         ('transport.use = "http"', "is text"),

@@ -10,19 +10,46 @@ from contextlib import closing
 import pytest
 
 from wherry.buffers import BufferPool
-from wherry.errors import NotFound, SourceChanged
+from wherry.chunking import FixedChunker
+from wherry.errors import NotFound, PluginContractError, SourceChanged
+from wherry.store.index import LeafRow
 from wherry.synth import Synth
 from wherry.transfer import hashing
-from wherry.transfer.hashing import Opened, hash_leaves
+from wherry.transfer.hashing import Naming, Opened
 from wherry.transfer.reader import RACY_NS
 from wherry.units import MiB
 
+ONE = Naming(FixedChunker(MiB))
+
+
+def leaves_of(data, offset, size):
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    return [LeafRow(hashlib.sha256(piece).digest(), offset + size * at, len(piece)) for at, piece in enumerate(pieces)]
+
 
 def test_leaves_of_a_stretch():
-    data = os.urandom(25)
-    found = hash_leaves(memoryview(data), 1000, 10)
-    pieces = [data[:10], data[10:20], data[20:]]
-    assert found == [(hashlib.sha256(piece).digest(), 1000 + 10 * at, len(piece)) for at, piece in enumerate(pieces)]
+    data = memoryview(os.urandom(25))
+    naming = Naming(FixedChunker(10))
+    assert naming.leaves(data, 1000, naming.cut(data, last=True), 2000, b"") == leaves_of(data, 1000, 10)
+
+
+class Wrong(FixedChunker):
+    """Says what `lengths` is, whatever it is given."""
+
+    lengths = ()
+
+    def cut(self, data, *, last):
+        return list(self.lengths)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "last"), [([5], True), ([11, 14], True), ([0, 25], True), ([10, 10, 10], True), ([], False)]
+)
+def test_a_chunker_that_cuts_wrong_is_blamed(lengths, last):
+    chunker = Wrong(10)
+    chunker.__class__.lengths = lengths
+    with pytest.raises(PluginContractError, match="fixed:10"):
+        Naming(chunker).cut(memoryview(bytes(25)), last=last)
 
 
 def test_a_file_and_its_stretches(tmp_path):
@@ -33,8 +60,8 @@ def test_a_file_and_its_stretches(tmp_path):
     with closing(Opened(str(path))) as opened:
         assert opened.executable
         assert opened.signature.size == len(data)
-        found = opened.hash_stretch(MiB, 2 * MiB + 5, MiB, pool)
-        assert found == hash_leaves(memoryview(data)[MiB:], MiB, MiB)
+        found = opened.name_stretch(MiB, 2 * MiB + 5, ONE, b"", pool)
+        assert found == leaves_of(memoryview(data)[MiB:], MiB, MiB)
         opened.check_same()
         with path.open("ab") as file:
             file.write(b"x")
@@ -47,7 +74,7 @@ def test_a_buffer_comes_back_when_reading_fails(tmp_path):
     path, pool = tmp_path / "x", BufferPool()
     path.write_bytes(b"short")
     with closing(Opened(str(path))) as opened, pytest.raises(SourceChanged, match="shorter"):
-        opened.hash_stretch(0, MiB, MiB, pool)
+        opened.name_stretch(0, MiB, ONE, b"", pool)
     assert len(pool._free) == pool._made == 1
 
 
@@ -92,6 +119,6 @@ def test_a_generated_file():
     with closing(Opened(synth.address, synth)) as opened:
         expected = bytearray(MiB)
         synth.read_into(memoryview(expected), MiB)
-        assert opened.hash_stretch(MiB, MiB, MiB, pool) == [(hashlib.sha256(expected).digest(), MiB, MiB)]
+        assert opened.name_stretch(MiB, MiB, ONE, b"", pool) == [LeafRow(hashlib.sha256(expected).digest(), MiB, MiB)]
         assert not opened.racy
         opened.check_same()

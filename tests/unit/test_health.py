@@ -142,9 +142,8 @@ async def test_repair_begins_with_a_database_that_is_damaged(home, tree, name, d
 
 async def test_a_database_of_a_newer_wherry_is_left_alone(home, tree):
     await added(home, tree)
-    Database(home / "index.db", "", 1, synchronous="NORMAL", what="index").close()
-    newer = Database(home / "index.db", "CREATE TABLE more (x)", 99, synchronous="NORMAL", what="index")
-    newer.close()
+    newer = {2: "CREATE TABLE more (x)"} | {number: "SELECT 1" for number in range(3, 99)}
+    Database(home / "index.db", "", 99, synchronous="NORMAL", what="index", steps=newer).close()
     with pytest.raises(HomeTooNew):
         await repaired(home)
     assert (home / "index.db").exists()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from wherry.errors import PeerError
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.testing.blocks import CountedPool, fetch_once, harvest
 from wherry.testing.certificates import make_certificate
@@ -38,7 +38,7 @@ async def served(folder, way):
             path = data / file[0].want.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"".join(leaf.data for leaf in file))
-            rows = [(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in file]
+            rows = [LeafRow(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in file]
             store.index.record([FileRecord(str(path), Signature.of(path.stat()), None, "c", rows)])
         transport = HttpTransport(options)
         async with transport.listen("http://127.0.0.1:0", store) as address, transport.connect(address) as channel:
@@ -108,7 +108,7 @@ async def test_another_place_is_taken_when_the_first_has_changed(way, tmp_path):
     async with served(tmp_path, way) as (store, channel):
         twin = tmp_path / "twin"
         twin.write_bytes((tmp_path / "data/large").read_bytes())
-        rows = [(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in LARGE]
+        rows = [LeafRow(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in LARGE]
         store.index.record([FileRecord(str(twin), Signature.of(twin.stat()), None, "c", rows)])
         (tmp_path / "data/large").write_bytes(b"other")
         right(await harvest(channel, wants(LARGE), CountedPool()), LARGE)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from wherry.errors import PeerBusy, PeerDenied
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.testing.blocks import CountedPool, MemorySource, harvest
 from wherry.testing.leaves import file_of, right, source_of
@@ -239,7 +239,7 @@ async def store_of(folder, *files, hashed=False):
             path = data / file[0].want.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"".join(leaf.data for leaf in file))
-            rows = [(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in file]
+            rows = [LeafRow(leaf.want.cid.digest, leaf.want.offset, leaf.want.size) for leaf in file]
             store.index.record([FileRecord(str(path), Signature.of(path.stat()), None, "c", rows)])
         yield store
 

@@ -15,7 +15,7 @@ import pytest
 
 from wherry.cid import CID, RAW
 from wherry.errors import HomeTooNew, StoreError
-from wherry.store.index import _PLACES_MAX, FileRecord, Index, Signature, discard_if_damaged
+from wherry.store.index import _PLACES_MAX, FileRecord, Fresh, Index, LeafRow, Signature, discard_if_damaged
 
 CHUNKER = "1MiB"
 
@@ -29,7 +29,9 @@ def signature(number=0):
 
 
 def record(path, *digests, number=0, cid=None):
-    return FileRecord(path, signature(number), cid, CHUNKER, [(one, 100 * place, 100) for place, one in enumerate(digests)])
+    return FileRecord(
+        path, signature(number), cid, CHUNKER, [LeafRow(one, 100 * place, 100) for place, one in enumerate(digests)]
+    )
 
 
 @pytest.fixture
@@ -44,28 +46,28 @@ def places(index, one):
 
 def test_what_is_recorded_is_found(index):
     cid = CID.of(RAW, b"x")
-    assert index.record([record("/a", digest(1), digest(2), cid=cid), record("/b", digest(3))]) == 3
+    assert index.record([record("/a", digest(1), digest(2), cid=cid), record("/b", digest(3))]).leaves == 3
     assert places(index, digest(2)) == [("/a", 100, 100)]
     assert index.locate([digest(1), digest(9), digest(3)]).keys() == {digest(1), digest(3)}
     assert index.locate([]) == {}
     row = index.files(["/a", "/none"])["/a"]
-    assert (row.cid, row.signature, row.chunker) == (cid, signature(), CHUNKER)
+    assert (row.cid, row.signature, row.cut) == (cid, signature(), CHUNKER)
     assert index.files(["/b"])["/b"].cid is None
     assert index.usage() == (2, 3)
 
 
 def test_many_are_looked_up_at_once(index):
     many = [digest(number) for number in range(1000)]
-    assert index.record([record(f"/f{number}", one) for number, one in enumerate(many)]) == 1000
+    assert index.record([record(f"/f{number}", one) for number, one in enumerate(many)]).leaves == 1000
     assert index.locate(many).keys() == set(many)
     assert len(index.files([f"/f{number}" for number in range(1000)])) == 1000
 
 
 def test_a_leaf_may_lie_in_several_places(index):
-    assert index.record([record("/a", digest(1)), record("/b", digest(1))]) == 1
-    assert index.record([record("/c", digest(2), digest(1))]) == 1
+    assert index.record([record("/a", digest(1)), record("/b", digest(1))]).leaves == 1
+    assert index.record([record("/c", digest(2), digest(1))]).leaves == 1
     assert sorted(places(index, digest(1))) == [("/a", 0, 100), ("/b", 0, 100), ("/c", 100, 100)]
-    assert index.record([record("/d", digest(5), digest(5))]) == 1
+    assert index.record([record("/d", digest(5), digest(5))]).leaves == 1
     assert places(index, digest(5)) == [("/d", 0, 100)]
 
 
@@ -95,20 +97,23 @@ def test_numbers_of_files_are_never_used_again(tmp_path):
     with closing(Index(tmp_path)) as index:
         fourth = index.begin("/b", signature(), CHUNKER)
         assert first < second < third < fourth
-        index.add_leaves(first, [(digest(1), 0, 10)], progress=False)  # late, for a file that is no more
+        index.add_leaves(first, [LeafRow(digest(1), 0, 10)], progress=False)  # late, for a file that is no more
         assert places(index, digest(1)) == []
-        index.add_leaves(fourth, [(digest(1), 5, 10)], progress=False)
+        index.add_leaves(fourth, [LeafRow(digest(1), 5, 10)], progress=False)
         assert places(index, digest(1)) == [("/b", 5, 10)]
 
 
 def test_reading_goes_on_where_it_was(tmp_path):
     with closing(Index(tmp_path)) as index:
         number = index.begin("/long", signature(), CHUNKER)
-        index.add_leaves(number, [(digest(1), 0, 100), (digest(2), 100, 100)], progress=True)
-        index.add_leaves(number, [(digest(3), 200, 100)], progress=True)
+        index.add_leaves(number, [LeafRow(digest(1), 0, 100), LeafRow(digest(2), 100, 100)], progress=True)
+        index.add_leaves(number, [LeafRow(digest(3), 200, 100)], progress=True)
     with closing(Index(tmp_path)) as index:
         assert index.files(["/long"])["/long"].cid is None
-        assert list(index.progress(number)) == [(0, digest(1) + digest(2)), (200, digest(3))]
+        assert list(index.progress(number)) == [
+            [LeafRow(digest(1), 0, 100), LeafRow(digest(2), 100, 100)],
+            [LeafRow(digest(3), 200, 100)],
+        ]
         index.finish(number, CID.of(RAW, b"x"), signature(9))
         assert list(index.progress(number)) == []
         row = index.files(["/long"])["/long"]
@@ -116,9 +121,9 @@ def test_reading_goes_on_where_it_was(tmp_path):
 
 
 def test_empty_batches(index):
-    assert index.record([]) == 0
-    assert index.add_rows([]) == 0
-    assert index.add_leaves(1, [], progress=True) == 0
+    assert index.record([]).leaves == 0
+    assert index.add_rows([]) == Fresh()
+    assert index.add_leaves(1, [], progress=True) == Fresh()
     assert index.usage() == (0, 0)
     assert not index.holds_any()
 
@@ -171,12 +176,12 @@ def test_damage_inside_is_found(tmp_path):
 WRITER = """
     import sys, hashlib
     from pathlib import Path
-    from wherry.store.index import Index, FileRecord, Signature
+    from wherry.store.index import FileRecord, Index, LeafRow, Signature
     index = Index(Path(sys.argv[1]))
     print("ready", flush=True)
     for number in range(int(sys.argv[2]), int(sys.argv[3])):
         one = hashlib.sha256(str(number).encode()).digest()
-        index.record([FileRecord(f"/{number}", Signature(1, 2, 3, 0, 5), None, "c", [(one, 0, 100)])])
+        index.record([FileRecord(f"/{number}", Signature(1, 2, 3, 0, 5), None, "c", [LeafRow(one, 0, 100)])])
         print(number, flush=True)
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 from wherry.block import named
 from wherry.cid import CID, DAG_CBOR, RAW
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.transfer import record as record_module
 from wherry.transfer.record import Recorder
@@ -34,7 +34,9 @@ def node(number):
 def test_nothing_is_written_before_a_flush_and_all_of_it_then(store):
     recorder = Recorder(store)
     recorder.node(node(1))
-    recorder.file(FileRecord("/x", SIGNATURE, node(1).cid, "fixed:1MiB", [(digest(1), 0, 10), (digest(2), 10, 20)]))
+    recorder.file(
+        FileRecord("/x", SIGNATURE, node(1).cid, "fixed:1MiB", [LeafRow(digest(1), 0, 10), LeafRow(digest(2), 10, 20)])
+    )
     recorder.flush_if_due()
     assert store.index.usage() == (0, 0)
     recorder.flush()
@@ -54,7 +56,7 @@ def test_it_is_due_by_size_and_by_time(store, monkeypatch, by):
         real = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: real + 3)
     recorder.node(node(1))
-    recorder.file(FileRecord("/x", SIGNATURE, None, "fixed:1MiB", [(digest(1), 0, 30)]))
+    recorder.file(FileRecord("/x", SIGNATURE, None, "fixed:1MiB", [LeafRow(digest(1), 0, 30)]))
     recorder.flush_if_due()
     assert store.index.usage() == (1, 1)
 
@@ -73,13 +75,13 @@ def test_nodes_come_before_files_and_roots_come_last(store, monkeypatch):
 
 def test_a_large_file_goes_on_behind_what_was_saved(store):
     first = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
-    assert list(first.digests_so_far(10)) == []
-    first.add([(digest(0), 0, 10), (digest(1), 10, 10)])
+    assert list(first.so_far()) == []
+    first.add([LeafRow(digest(0), 0, 10), LeafRow(digest(1), 10, 10)])
     first.save()
-    first.add([(digest(2), 20, 10)])  # killed before it is saved
+    first.add([LeafRow(digest(2), 20, 10)])  # killed before it is saved
     again = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
-    assert list(again.digests_so_far(10)) == [digest(0), digest(1)]
-    again.add([(digest(2), 20, 10)])
+    assert [leaf.digest for leaf in again.so_far()] == [digest(0), digest(1)]
+    again.add([LeafRow(digest(2), 20, 10)])
     again.finish(node(1).cid)
     assert list(store.index.progress(again._file)) == []
     assert store.index.files(["/x"])["/x"].cid == node(1).cid
@@ -88,20 +90,20 @@ def test_a_large_file_goes_on_behind_what_was_saved(store):
 @pytest.mark.parametrize("change", ["signature", "chunker", "finished"])
 def test_what_was_saved_of_another_file_is_not_taken(store, change):
     first = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
-    first.add([(digest(0), 0, 10)])
+    first.add([LeafRow(digest(0), 0, 10)])
     first.save()
     if change == "finished":
         first.finish(node(1).cid)
     signature = SIGNATURE._replace(mtime=9) if change == "signature" else SIGNATURE
     again = Recorder(store).large("/x", signature, "fixed:2MiB" if change == "chunker" else "fixed:1MiB")
-    assert list(again.digests_so_far(10)) == []
+    assert list(again.so_far()) == []
 
 
 def test_a_gap_ends_what_is_known(store):
     first = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
-    first.add([(digest(0), 0, 10)])
+    first.add([LeafRow(digest(0), 0, 10)])
     first.save()
-    first.add([(digest(2), 20, 10)])
+    first.add([LeafRow(digest(2), 20, 10)])
     first.save()
     again = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
-    assert list(again.digests_so_far(10)) == [digest(0)]
+    assert [leaf.digest for leaf in again.so_far()] == [digest(0)]

@@ -8,11 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from wherry.abc.cache import Kept
 from wherry.block import EMPTY_LEAF, named
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.errors import IntegrityError, LocalError, NotFound, SourceChanged, StoreError, WherryError
 from wherry.fileio import open_regular, open_unchanged, read_exactly
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
 from wherry.store.store import Store
@@ -30,7 +31,7 @@ def path(tmp_path):
 
 
 def put(store, path):
-    rows = [(FIRST.cid.digest, 0, 600), (SECOND.cid.digest, 600, 400)]
+    rows = [LeafRow(FIRST.cid.digest, 0, 600), LeafRow(SECOND.cid.digest, 600, 400)]
     store.index.record([FileRecord(str(path), Signature.of(path.stat()), None, "c", rows)])
 
 
@@ -161,7 +162,7 @@ def test_generated_sources_are_read(store):
     data = bytearray(1 << 20)
     source.read_into(memoryview(data), 1 << 20)
     leaf = named(RAW, bytes(data))
-    rows = [(leaf.cid.digest, 1 << 20, 1 << 20)]
+    rows = [LeafRow(leaf.cid.digest, 1 << 20, 1 << 20)]
     store.index.record([FileRecord(source.address, Signature(0, 0, source.size, 0, 0), None, "c", rows)])
     held = store.find([leaf.cid])[0]
     assert held.open_span() is None
@@ -210,17 +211,16 @@ def test_the_cache_is_asked_last_and_believed_never(tmp_path):
     with closing(Store(tmp_path, open_cache)) as store:
         store.nodes.put_many([named(DAG_CBOR, b"\xa0")])
         assert store.find([CID.of(DAG_CBOR, b"\xa0"), EMPTY_LEAF])[0] is not None
-        cache.put_many([cached, rotten])
+        cache.put_many([Kept(*cached, len(cached.data)), Kept(*rotten, len(rotten.data))])
         held = store.find([cached.cid])[0]
         assert read(held) == b"cached"
         assert store.blocks([cached.cid]) == {cached.cid: cached}
-        cache._blocks[rotten.cid] = b"wrong!"
+        cache.put_many([Kept(rotten.cid, b"wrong!", 6)])
         held = store.find([rotten.cid])[0]
         with pytest.raises(StoreError):
             read(held)
         assert store.find([rotten.cid]) == [None]
-        cache.put_many([rotten])
-        cache._blocks[rotten.cid] = b"wrong!"
+        cache.put_many([Kept(rotten.cid, b"wrong!", 6)])
         assert store.blocks([rotten.cid]) == {}
         assert cache.has_many([rotten.cid]) == [False]
         assert len(opened) == 1

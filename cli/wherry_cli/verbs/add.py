@@ -14,12 +14,28 @@ from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
     from wherry.results import AddResult
+    from wherry.session import Encryption
     from wherry_cli.progress import Watcher
 
 KEPT = "nothing is lost: the same command begins again"
 
-Chunker = Annotated[
-    str | None, typer.Option("--chunker", metavar="NAME", help="How files are cut: fixed:1MiB, fixed:2MiB or fixed:4MiB.")
+_CUT = "How files are cut: fixed, fixed:2MiB, fastcdc, fastcdc:64KiB... (default: [chunker] of the configuration)."
+Chunker = Annotated[str | None, typer.Option("--chunker", metavar="NAME[:SIZE]", help=_CUT)]
+Encrypt = Annotated[
+    str | None, typer.Option("--encrypt", metavar="KEY", help="Encrypt with a key of `wherry keys`: whoever has it can read.")
+]
+To = Annotated[
+    list[str] | None,
+    typer.Option("--to", metavar="RECIPIENT", help="Encrypt for a recipient, by text or name in `wherry keys`. Repeatable."),
+]
+SignAs = Annotated[str | None, typer.Option("--sign-as", metavar="NAME", help="The identity that signs for --to.")]
+RandomKeys = Annotated[
+    bool, typer.Option("--random-keys", help="With encryption: fresh keys for each file, so that nothing is ever equal.")
+]
+Pad = Annotated[bool, typer.Option("--pad", help="With encryption: hide lengths, at up to 12 % more bytes.")]
+Compress = Annotated[
+    bool,
+    typer.Option("--compress", help="With encryption: compress before sealing; the sealed blocks are then kept in the home."),
 ]
 Mtime = Annotated[
     bool | None,
@@ -38,6 +54,12 @@ def add(
         list[str] | None,
         typer.Option("--meta", metavar="KEY=TEXT", help="Words about the dataset, part of its CID. Repeatable."),
     ] = None,
+    encrypt: Encrypt = None,
+    to: To = None,
+    sign_as: SignAs = None,
+    random_keys: RandomKeys = False,
+    pad: Pad = False,
+    compress: Compress = False,
 ) -> None:
     """Read files once, in place, and print their CID.
 
@@ -45,15 +67,29 @@ def add(
     """
     run = Invocation.of(ctx)
     words = read_meta(meta or [])
+    sealed = encryption(encrypt, to, sign_as, random_keys=random_keys, pad=pad, compress=compress)
 
     async def work() -> None:
         async with run.session("add") as session:
             with run.watcher() as watcher:
-                options = given(chunker=chunker, mtime=mtime, name=name, meta=words)
+                options = given(chunker=chunker, mtime=mtime, name=name, meta=words, encryption=sealed)
                 result = await session.add(path, **options, observe=watcher)
         show(run.out(), watcher, result)
 
     run.drive(work, kept=KEPT)
+
+
+def encryption(
+    key: str | None, to: list[str] | None, sender: str | None, *, random_keys: bool, pad: bool, compress: bool
+) -> Encryption | None:
+    """Says how to encrypt; None: not at all. Raises UsageError for options that mean nothing without it."""
+    if key is None and not to:
+        if random_keys or pad or compress or sender is not None:
+            raise UsageError("this option belongs to encryption", hint="say for whom: --encrypt KEY, or --to RECIPIENT")
+        return None
+    from wherry.session import Encryption
+
+    return Encryption(key, tuple(to or ()), sender, random_keys, pad, compress)
 
 
 def read_meta(pairs: list[str]) -> dict[str, str] | None:
@@ -97,4 +133,10 @@ def summary(result: AddResult) -> str:
 
 def build() -> Any:
     """Makes the command."""
-    return single(add, "wherry add ./dataset", 'wherry add --meta "licence=CC0" ./dataset', "cid=$(wherry add -q model.bin)")
+    return single(
+        add,
+        "wherry add ./dataset",
+        "wherry add --encrypt team ./dataset",
+        'wherry add --meta "licence=CC0" ./dataset',
+        "cid=$(wherry add -q model.bin)",
+    )

@@ -34,6 +34,12 @@ def share(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     token_file: TokenFile = None,
+    encrypt: add_verb.Encrypt = None,
+    to: add_verb.To = None,
+    sign_as: add_verb.SignAs = None,
+    random_keys: add_verb.RandomKeys = False,
+    pad: add_verb.Pad = False,
+    compress: add_verb.Compress = False,
 ) -> None:
     """Add files, serve them, and print the line to paste elsewhere.
 
@@ -41,6 +47,7 @@ def share(
     """
     run = Invocation.of(ctx)
     overrides = http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    sealed = add_verb.encryption(encrypt, to, sign_as, random_keys=random_keys, pad=pad, compress=compress)
 
     async def work() -> None:
         # Listening comes first: an address that cannot be had is known before a long read, not after it.
@@ -49,7 +56,7 @@ def share(
             session.serve((), listen=tuple(listen or ()), **given(allow_public=allow_public or None)) as serving,
         ):
             with run.watcher() as watcher:
-                result = await session.add(path, **given(chunker=chunker, mtime=mtime), observe=watcher)
+                result = await session.add(path, **given(chunker=chunker, mtime=mtime, encryption=sealed), observe=watcher)
             out = run.out()
             add_verb.warn(out, watcher, result)
             show(out, result, list(serving.listen), name_of(path))

@@ -81,7 +81,7 @@ class Channel(ABC):
     def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """Yields the wanted blocks, in any order, each want at most once; a want that is absent is ``missing``.
 
-        Core asks for at most BATCH_WANTS_MAX wants and BUFFER_BYTES of known sizes at a time, so one buffer can take the
+        Core asks for at most BATCH_WANTS_MAX wants and BATCH_BYTES_MAX of known sizes at a time, so one buffer can take the
         whole answer. Where sizes are not known, as many as fit into a buffer, and one at least, must be answered; the
         others may be left out, and core asks again. Once yielded, an Arrival's buffer belongs to core; before, to the
         transport, which releases it when it fails.
@@ -98,6 +98,9 @@ class Transport(ABC):
     """Makes channels to addresses of its schemes, and listens on them."""
 
     schemes: ClassVar[frozenset[str]]  # such as {"http", "https"}
+    # Whether it asks ``Env.dial`` at each connect. One that does not is never given an address that a locator found, unless
+    # the user wrote it: who answers a question for peers must not choose what of this machine or network is opened.
+    obeys_dial: ClassVar[bool] = False
 
     @abstractmethod
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:

@@ -4,13 +4,14 @@ Files become balanced trees: FANOUT children a node, all leaves equally deep. Di
 cut behind the names whose hash begins with a zero byte, so where they are cut depends on the names around and on nothing
 else: a name that comes or goes changes one piece and the few nodes above it.
 
-A builder writes nothing that `manifest.decode` refuses.
+A builder writes nothing that `manifest.decode` refuses. Nodes of an encrypted dataset are sealed by ``emit``, which then gives
+the CID and key that the parent lists (specs/0016 §4); leaves and entries come with theirs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry import manifest
 from wherry.block import EMPTY_LEAF
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from wherry.block import Block
     from wherry.cid import CID
+
+    Emit: TypeAlias = Callable[[Block], "tuple[CID, bytes] | None"]  # takes a node; gives CID and key if it was sealed
 
 # Only long link targets come near: a thousand of them would not fit into a node. An entry's weight is an upper bound of its
 # encoded bytes that is simple to compute anywhere.
@@ -40,62 +43,69 @@ def nodes_of(leaves: int) -> int:
     return count
 
 
+class _Child(NamedTuple):
+    cid: CID
+    size: int
+    key: bytes
+
+
 class FileBuilder:
     """Takes the leaves of one file in order; gives the file's CID. ``emit`` gets each node when it is whole."""
 
-    def __init__(self, emit: Callable[[Block], None]) -> None:
+    def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._levels: list[tuple[list[CID], list[int]]] = [([], [])]
+        self._levels: list[list[_Child]] = [[]]
         self.size = 0  # bytes so far
         self.leaves = 0
+        self.key = b""  # of the whole, once it is finished, where leaves came with keys
 
-    def add(self, leaf: CID, size: int) -> None:
-        """Takes the next leaf; ``size`` in bytes. Raises ValueError for a size that no leaf in a node has."""
+    def add(self, leaf: CID, size: int, key: bytes = b"") -> None:
+        """Takes the next leaf; ``size`` in plain bytes. Raises ValueError for a size that no leaf in a node has."""
         if not 0 < size <= LEAF_BYTES_MAX:
             raise ValueError(f"a leaf of {size} bytes; 1 to {LEAF_BYTES_MAX} are possible, and an empty file has none")
         self.size += size
         self.leaves += 1
-        self._put(0, leaf, size)
+        self._put(0, _Child(leaf, size, key))
 
-    def _put(self, level: int, cid: CID, size: int) -> None:
+    def _put(self, level: int, child: _Child) -> None:
         if level == len(self._levels):
-            self._levels.append(([], []))
-        links, sizes = self._levels[level]
-        if len(links) == FANOUT:
+            self._levels.append([])
+        if len(self._levels[level]) == FANOUT:
             self._push_up(level)
-            links, sizes = self._levels[level]
-        links.append(cid)
-        sizes.append(size)
+        self._levels[level].append(child)
 
     def finish(self) -> CID:
         """Gives the CID of the file: its leaf if it has only one, else the root node."""
         level = 0
         while level < len(self._levels) - 1:  # pushing up may add a level
-            if self._levels[level][0]:
+            if self._levels[level]:
                 self._push_up(level)
             level += 1
-        links, sizes = self._levels[-1]
-        if not links:
+        top = self._levels[-1]
+        if not top:
             return EMPTY_LEAF
-        if len(links) == 1:
-            return links[0]
-        block = manifest.file_block(links, sizes)
-        self._emit(block)
-        return block.cid
+        root = top[0] if len(top) == 1 else self._node(top)
+        self.key = root.key
+        return root.cid
 
     def _push_up(self, level: int) -> None:
-        links, sizes = self._levels[level]
-        block = manifest.file_block(links, sizes)
-        self._emit(block)
-        self._levels[level] = ([], [])
-        self._put(level + 1, block.cid, sum(sizes))
+        children, self._levels[level] = self._levels[level], []
+        self._put(level + 1, self._node(children))
+
+    def _node(self, children: list[_Child]) -> _Child:
+        sizes = [child.size for child in children]
+        keys = [child.key for child in children] if children[0].key else None
+        block = manifest.file_block([child.cid for child in children], sizes, keys)
+        cid, key = self._emit(block) or (block.cid, b"")
+        return _Child(cid, sum(sizes), key)
 
 
 class DirBuilder:
     """Takes the entries of one directory, sorted by name; gives the directory's CID, size and entries."""
 
-    def __init__(self, emit: Callable[[Block], None]) -> None:
+    def __init__(self, emit: Emit, *, sealed: bool = False) -> None:
         self._emit = emit
+        self._sealed = sealed
         self._held: list[Entry] = []
         self._weight = 0  # of those held
         self._last = ""
@@ -103,6 +113,7 @@ class DirBuilder:
         self._levels: list[list[Shard]] = []
         self.size = 0
         self.entries = 0
+        self.key = b""  # of the whole, once it is finished, if it is sealed
 
     def add(self, entry: Entry) -> None:
         """Takes the next entry. Raises UnsafeName, or ValueError if its name does not sort behind the one before."""
@@ -128,9 +139,8 @@ class DirBuilder:
     def finish(self) -> CID:
         """Gives the CID of the directory."""
         if not self._cutting:
-            block = manifest.dir_block(self._held)
-            self._emit(block)
-            return block.cid
+            cid, self.key = self._made(manifest.dir_block(self._held, sealed=self._sealed))
+            return cid
         if self._held:
             self._close_piece()
         return self._close_levels()
@@ -146,10 +156,9 @@ class DirBuilder:
 
     def _close_piece(self) -> None:
         entries, self._held, self._weight = self._held, [], 0
-        block = manifest.dir_block(entries)
-        self._emit(block)
+        cid, key = self._made(manifest.dir_block(entries, sealed=self._sealed))
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
-        self._put(0, Shard(entries[-1].name, block.cid, size, count))
+        self._put(0, Shard(entries[-1].name, cid, size, count, key))
 
     def _put(self, level: int, shard: Shard) -> None:
         if level == len(self._levels):
@@ -164,20 +173,23 @@ class DirBuilder:
         if len(shards) == 1:  # an index over one piece says nothing: lift the piece
             self._put(level + 1, shards[0])
             return
-        block = manifest.shards_block(shards)
-        self._emit(block)
+        cid, key = self._made(manifest.shards_block(shards))
         size, count = sum(shard.size for shard in shards), sum(shard.entries for shard in shards)
-        self._put(level + 1, Shard(shards[-1].last, block.cid, size, count))
+        self._put(level + 1, Shard(shards[-1].last, cid, size, count, key))
 
     def _close_levels(self) -> CID:
         level = 0
         while True:
             shards = self._levels[level]
             if level == len(self._levels) - 1 and len(shards) == 1:
+                self.key = shards[0].key
                 return shards[0].cid
             if shards:
                 self._close_index(level)
             level += 1
+
+    def _made(self, block: Block) -> tuple[CID, bytes]:
+        return self._emit(block) or (block.cid, b"")
 
 
 def _weight(entry: Entry) -> int:

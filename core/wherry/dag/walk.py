@@ -63,7 +63,9 @@ class Leaf(NamedTuple):
 
     cid: CID
     offset: int  # in the file
-    size: int
+    size: int  # plain bytes
+    key: bytes = b""  # where the dataset is encrypted
+    final: bool = False  # the file ends with it
 
 
 class LeaveFile(NamedTuple):
@@ -85,6 +87,7 @@ class Need(NamedTuple):
 
     cid: CID
     ahead: list[CID]
+    key: bytes = b""  # where the dataset is encrypted: opens the block
 
 
 Step: TypeAlias = EnterDir | LeaveDir | EnterFile | Leaf | LeaveFile | LinkStep | Need | None
@@ -104,6 +107,7 @@ class _Frame:
     level: int = 0  # file nodes or shards above, within one file or directory
     offset: int = 0  # of a file node in its file
     last: str = ""  # a piece of a large directory ends with this name
+    key: bytes = b""  # opens the block, where the dataset is encrypted
 
 
 class Walk:
@@ -111,7 +115,7 @@ class Walk:
 
     def __init__(self, root: Entry, *, path: str = "", start: int = 0, stop: int | None = None, depth: int = 0) -> None:
         """``start`` and ``stop`` give a byte range, for a root that is a file: only leaves that touch it are given."""
-        self._stack = [_Frame("root", path, root, root.cid, root.size, root.entries, depth)]
+        self._stack = [_Frame("root", path, root, root.cid, root.size, root.entries, depth, key=root.key)]
         self._start, self._stop = max(start, 0), stop
         self._node: Node | None = None
         self._node_bytes = 0
@@ -120,11 +124,14 @@ class Walk:
         self._small_leaves = 0
 
     def supply(self, block: Block) -> None:
-        """Gives the verified block that `Need` named. Raises what `manifest.decode` does, and IntegrityError for another."""
+        """Gives the verified block that `Need` named, opened by its key if it has one.
+
+        Raises what `manifest.decode` does, and IntegrityError for another block.
+        """
         frame = self._stack[-1] if self._stack else None
         if frame is None or frame.what != "node" or frame.cid != block.cid:
             raise IntegrityError(f"block {block.cid} is not the one that the walk needs")
-        self._node, self._node_bytes = manifest.decode(block), len(block.data)
+        self._node, self._node_bytes = manifest.decode(block, sealed=bool(frame.key)), len(block.data)
 
     def skip(self) -> None:
         """Leaves out what was just entered, or what is left of it: no leaves, no entries, and no Leave step."""
@@ -153,7 +160,7 @@ class Walk:
             if frame.cid.codec == RAW:
                 return self._leaf(frame)
             if self._node is None:
-                return Need(frame.cid, self._ahead(frame.cid))
+                return Need(frame.cid, self._ahead(frame.cid), frame.key)
             node, self._node = self._node, None
             frames = self._unfold_file(frame, node) if frame.entry.kind == FILE else self._unfold_dir(frame, node)
             self._stack.pop()
@@ -172,7 +179,8 @@ class Walk:
             return LinkStep(path, entry)
         self._stack.append(_Frame("leave", path, entry, entry.cid, 0, 0, frame.depth))
         if entry.kind == DIR or self._touches(entry.size):
-            self._stack.append(_Frame("node", path, entry, entry.cid, entry.size, entry.entries - 1, frame.depth))
+            count = entry.entries - 1
+            self._stack.append(_Frame("node", path, entry, entry.cid, entry.size, count, frame.depth, key=entry.key))
         if entry.kind == FILE:
             return EnterFile(path, entry)
         self._before.pop(frame.depth, None)
@@ -191,7 +199,7 @@ class Walk:
                 )
             self._small_leaves += 1
         self._stack.pop()
-        return Leaf(frame.cid, frame.offset, frame.size)
+        return Leaf(frame.cid, frame.offset, frame.size, frame.key, frame.offset + frame.size == frame.entry.size)
 
     def _ahead(self, needed: CID) -> list[CID]:
         ahead: dict[CID, None] = {}
@@ -217,13 +225,16 @@ class Walk:
                 break
             size, offset = node.ends[index] - begin, frame.offset + begin
             child = _Frame("node", frame.path, frame.entry, node.links[index], size, 0, frame.depth, frame.level + 1, offset)
+            if node.keys:
+                child.key = node.keys[index]
             frames.append(child)
         frames.reverse()
         return frames
 
     def _unfold_dir(self, frame: _Frame, node: Node) -> list[_Frame]:
         path, depth, level = frame.path, frame.depth, frame.level + 1
-        piece = _piece(path, node, Shard(frame.last, frame.cid, frame.size, frame.count), self._before.get(depth, ""))
+        listed = Shard(frame.last, frame.cid, frame.size, frame.count)
+        piece = _piece(path, node, listed, self._before.get(depth, ""))
         if isinstance(piece, ShardsNode) and level > SHARD_DEPTH_MAX:
             raise LimitExceeded(f"{shown(path or '/')}: pieces of a directory are nested more than {SHARD_DEPTH_MAX} deep")
         children = len(piece.entries if isinstance(piece, DirNode) else piece.shards)
@@ -237,7 +248,7 @@ class Walk:
             frames = [_Frame("entry", path, item, item.cid, item.size, item.entries, depth + 1) for item in piece.entries]
         else:
             frames = [
-                _Frame("node", path, frame.entry, shard.cid, shard.size, shard.entries, depth, level, 0, shard.last)
+                _Frame("node", path, frame.entry, shard.cid, shard.size, shard.entries, depth, level, 0, shard.last, shard.key)
                 for shard in piece.shards
             ]
         frames.append(_Frame("held", path, frame.entry, frame.cid, weight, 0, depth))
@@ -273,20 +284,25 @@ class Root(NamedTuple):
     meta: dict[str, str]
 
 
-def root_of(block: Block) -> Root:
-    """Reads a root block: a leaf, a file, a directory or a dataset. Raises what `manifest.decode` raises."""
+def root_of(block: Block, *, sealed: bool = False) -> Root:
+    """Reads a root block: a leaf, a file, a directory or a dataset. Raises what `manifest.decode` raises.
+
+    ``sealed``: an opened root of an encrypted dataset, which is always a dataset node.
+    """
     if block.cid.codec == RAW:
         return Root(Entry("", FILE, block.cid, len(block.data)), {})
-    node = manifest.decode(block)
+    node = manifest.decode(block, sealed=sealed)
     if isinstance(node, DatasetNode):
         return Root(node.root, node.meta)
+    if sealed:
+        raise DecodeError(f"block {block.cid} is no root of an encrypted dataset")
     if isinstance(node, FileNode):
         return Root(Entry("", FILE, block.cid, node.size), {})
     return Root(Entry("", DIR, block.cid, node.size, node.count + 1), {})
 
 
-def find(root: Entry, path: str) -> Generator[CID, Block, Entry]:
-    """Finds the entry at ``path`` from few nodes: yields each CID it needs, is sent its verified block, returns the entry.
+def find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
+    """Finds the entry at ``path`` from few nodes: yields what it needs, is sent the verified block, returns the entry.
 
     Raises NotFound if nothing is there, and what `Walk` raises for nodes that lie; links are not followed.
     """
@@ -301,14 +317,14 @@ def find(root: Entry, path: str) -> Generator[CID, Block, Entry]:
     return entry
 
 
-def _find_in(directory: Entry, path: str, name: str) -> Generator[CID, Block, Entry | None]:
+def _find_in(directory: Entry, path: str, name: str) -> Generator[Need, Block, Entry | None]:
     """Finds one name in one directory, by the same checks on the way as `Walk` makes."""
-    listed, before = Shard("", directory.cid, directory.size, directory.entries - 1), ""
+    listed, before = Shard("", directory.cid, directory.size, directory.entries - 1, directory.key), ""
     for _ in range(SHARD_DEPTH_MAX + 1):
-        block = yield listed.cid
+        block = yield Need(listed.cid, [], listed.key)
         if block.cid != listed.cid:
             raise IntegrityError(f"block {block.cid} is not {listed.cid}, which the search needs")
-        node = _piece(path, manifest.decode(block), listed, before)
+        node = _piece(path, manifest.decode(block, sealed=bool(listed.key)), listed, before)
         if isinstance(node, DirNode):
             return next((item for item in node.entries if item.name == name), None)
         index = bisect_left(node.shards, name, key=lambda shard: shard.last)

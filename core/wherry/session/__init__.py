@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING
 from wherry.offload import in_thread
 from wherry.session.adding import Adding
 from wherry.session.getting import NOWHERE, Getting
+from wherry.session.granting import Encryption, Granting
+from wherry.session.keeping import Keeping
 from wherry.session.reading import Reading
+from wherry.session.storing import Storing
 from wherry.session.upkeep import Upkeep
 from wherry.store.home import Home, default_home
 from wherry.store.index import discard_if_damaged
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Session(Adding, Getting, Reading, Upkeep):
+class Session(Adding, Granting, Getting, Reading, Upkeep, Storing, Keeping):
     """An open home. Make one with `Session.open`."""
 
     @classmethod
@@ -82,4 +85,4 @@ class Session(Adding, Getting, Reading, Upkeep):
                     await in_thread(observing.close)
 
 
-__all__ = ("NOWHERE", "Session")
+__all__ = ("NOWHERE", "Encryption", "Session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from wherry.chunking import parse_chunker
 from wherry.observe import Progress
-from wherry.offload import stoppable
+from wherry.offload import in_thread, stoppable
 from wherry.results import AddResult
 from wherry.session.parts import Parts
 from wherry.session.telling import told, told_while
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from wherry.observe import Observe
+    from wherry.session.granting import Encryption
     from wherry.transfer.serve import Serving
 
 
@@ -35,16 +36,23 @@ class Adding(Parts):
         mtime: bool | None = None,
         name: str | None = None,
         meta: Mapping[str, str] | None = None,
+        encryption: Encryption | None = None,
         observe: Observe | None = None,
     ) -> AddResult:
         """Reads a file or directory once, records where its blocks lie, and gives its CID; nothing is copied.
 
         ``chunker`` and ``mtime`` default to the configuration; ``name`` and ``meta`` become metadata of the dataset.
+        ``encryption`` seals it, names included (specs/0016); the sealed blocks are made again when they are asked for.
         """
         began = time.monotonic()
-        cut = parse_chunker(chunker or self.config.add.chunker)
+        cut = self._wiring.chunker(chunker)
         keep = self.config.add.mtime if mtime is None else mtime
-        run = Add(self._store, self._wiring.pool, cut, mtime=keep, home=str(self.home))
+        sealed = None
+        if encryption is not None:
+            from wherry.session.granting import publication
+
+            sealed, cut = await in_thread(partial(publication, self, encryption, cut))
+        run = Add(self._store, self._wiring.pool, cut, mtime=keep, home=str(self.home), publication=sealed)
         words = {**({"name": name} if name else {}), **(meta or {})}
 
         def progress() -> Progress:
@@ -59,6 +67,7 @@ class Adding(Parts):
         warnings = [*tally.warnings, *([f"and {tally.more_warnings} more warnings"] if tally.more_warnings else [])]
         return AddResult(
             cid=str(cid), files=tally.files, bytes=tally.bytes, new_blocks=run.new_blocks, reused_blocks=run.reused_blocks,
+            unique_bytes=run.unique_bytes, stored_bytes=run.stored_bytes,
             seconds=time.monotonic() - began, warnings=warnings,
         )  # fmt: skip
 

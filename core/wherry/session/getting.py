@@ -58,7 +58,7 @@ class Getting(Parts):
         cid, addresses, name = self._source(what, sources)
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
         fetcher = self._fetcher(addresses, wait_s, observe)
-        nodes = Nodes(self._store, fetcher)
+        nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         selection = Selection(include, exclude)
         fill = Fill(
             nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,

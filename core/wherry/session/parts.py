@@ -44,6 +44,16 @@ class Parts:
         return self._home.path
 
     @property
+    def wiring(self) -> Wiring:
+        """The parts of this node; for the families of verbs, not for programs that use a session."""
+        return self._wiring
+
+    @property
+    def store(self) -> Store:
+        """What this node holds; as `wiring`."""
+        return self._store
+
+    @property
     def config(self) -> Config:
         """The configuration."""
         return self._wiring.config
@@ -95,7 +105,7 @@ class Parts:
 
         cid, ticket, path = self._parse(what)
         fetcher = self._fetcher(self._addresses(sources, ticket), None, None)
-        nodes = Nodes(self._store, fetcher)
+        nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         try:
             async with running(fetcher):
                 entry = (await nodes.root(cid)).entry

@@ -66,10 +66,13 @@ class Reading(Parts):
                 meta = (await nodes.root(cid)).meta
             blocks, chunk = await read.leaves_of(nodes, entry)
             held = await in_thread(lambda: bool(self._store.state.roots(cid)))
+            unlocked = nodes.unlocked
             return Stat(
                 cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size,
                 files=1 if entry.kind == FILE else None,
                 entries=entry.entries - 1 if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
+                encrypted=unlocked.header.scheme.name if unlocked is not None else None,
+                granted_by=str(unlocked.sender) if unlocked is not None and unlocked.sender is not None else None,
             )  # fmt: skip
 
     @told

@@ -10,12 +10,14 @@ from wherry.session.parts import Parts
 from wherry.session.telling import told
 
 if TYPE_CHECKING:
+    from wherry.cid import CID
     from wherry.observe import Observe
     from wherry.results import Check, RepairResult
+    from wherry.store.state import RootRow
 
 
 class Upkeep(Parts):
-    """Doctor and repair."""
+    """Roots, doctor and repair."""
 
     @told
     async def doctor(self) -> list[Check]:
@@ -23,6 +25,10 @@ class Upkeep(Parts):
         from wherry import health
 
         return await in_thread(lambda: health.examine(self._home, self._wiring, self._store))
+
+    async def roots(self, cid: CID | None = None) -> list[RootRow]:
+        """Lists what was added and fetched, or what of it is ``cid``, the newest first."""
+        return await in_thread(lambda: self._store.state.roots(cid))
 
     @told
     async def repair(self, *, observe: Observe | None = None) -> RepairResult:
@@ -34,4 +40,4 @@ class Upkeep(Parts):
             raise UsageError("repair needs the home alone", hint='open the session with verb="repair"')
         from wherry import health
 
-        return await health.repair(self._store, self._wiring.pool, observe, self._set_aside)
+        return await health.repair(self._store, self._wiring.pool, self._wiring.locksmith, observe, self._set_aside)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from wherry.errors import HomeTooNew, NoSpace, StoreError, Unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _BUSY_S: Final = 30.0
@@ -26,8 +26,20 @@ _CACHE_KIB: Final = 4096  # the page cache counts towards the process's 100 MB
 class Database:
     """One SQLite file with one connection, for all threads of this process in turn."""
 
-    def __init__(self, path: Path, schema: str, version: int, *, synchronous: Literal["FULL", "NORMAL"], what: str) -> None:
-        """Opens or creates ``path``. Raises StoreError if it is damaged, HomeTooNew if a newer wherry wrote it."""
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        *,
+        synchronous: Literal["FULL", "NORMAL"],
+        what: str,
+        steps: Mapping[int, str] | None = None,
+    ) -> None:
+        """Opens or creates ``path``; ``steps`` bring a file of an older version one version further, each by its own SQL.
+
+        Raises StoreError if it is damaged, HomeTooNew if a newer wherry wrote it.
+        """
         self.path = path
         self._what = what
         self._lock = threading.RLock()
@@ -35,12 +47,12 @@ class Database:
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             with self._typed():
-                self._prepare(schema, version, synchronous)
+                self._prepare({0: schema} | dict(steps or {}), version, synchronous)
         except BaseException:
             self._connection.close()
             raise
 
-    def _prepare(self, schema: str, version: int, synchronous: str) -> None:
+    def _prepare(self, steps: Mapping[int, str], version: int, synchronous: str) -> None:
         run = self._connection.execute
         run("PRAGMA trusted_schema=OFF")
         run("PRAGMA cell_size_check=ON")
@@ -51,10 +63,12 @@ class Database:
         if self._version() < version:
             run("BEGIN IMMEDIATE")
             try:
-                if self._version() < version:  # looked at again: another process may have made it meanwhile
-                    for statement in schema.split(";"):
+                found = self._version()  # looked at again: another process may have made it meanwhile
+                while found < version:
+                    for statement in steps[found].split(";"):
                         run(statement)
-                    run(f"PRAGMA user_version={version}")
+                    found = found + 1 if found else version
+                    run(f"PRAGMA user_version={found}")
                 run("COMMIT")
             except BaseException:
                 self._connection.rollback()

@@ -15,9 +15,10 @@ from wherry.synth import Synth, is_synth
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wherry.abc.cache import Cache
     from wherry.cid import CID
-    from wherry.store.index import Place
+    from wherry.sealing.seal import Sealing
+    from wherry.store.cached import Cached
+    from wherry.store.index import Place, SealedPlace
     from wherry.store.nodes import NodeDB
 
 
@@ -48,20 +49,16 @@ class HeldEmpty(Held):
 
 
 class HeldCached(Held):
-    """A block of the cache; read, and hashed, when it is sent."""
+    """A block of the cache; read, decoded, and hashed, when it is sent."""
 
-    def __init__(self, cid: CID, size: int, cache: Cache) -> None:
+    def __init__(self, cid: CID, size: int, cached: Cached) -> None:
         self.size = size
         self._cid = cid
-        self._cache = cache
+        self._cached = cached
 
     def read_into(self, view: memoryview) -> None:
         """Reads the block. Raises StoreError if it was forgotten or has rotted since; the cache then forgets it."""
-        data = self._cache.get_many([self._cid])[0]
-        if data is None or len(data) != self.size or hashlib.sha256(data).digest() != self._cid.digest:
-            self._cache.delete_many([self._cid])
-            raise StoreError(f"block {self._cid} is no longer in the cache")
-        view[:] = data
+        self._cached.read_into(self._cid, view)
 
 
 class HeldLeaf(Held):
@@ -106,6 +103,27 @@ class HeldLeaf(Held):
             if len(self._places) == 1:
                 raise
             return None
+
+
+class HeldSealed(Held):
+    """A sealed leaf, made again from the plain bytes in a file of the user; it leaves only if it is the same as it was."""
+
+    def __init__(self, cid: CID, sealed: SealedPlace, sealing: Sealing) -> None:
+        self._cid = cid
+        self._sealed = sealed
+        self._sealing = sealing
+        self.size = sealing.wire_size(sealed.place.size) or 0
+
+    def read_into(self, view: memoryview) -> None:
+        """Reads, seals and hashes. Raises SourceChanged if the file does not hold it any more, or LocalError."""
+        place = self._sealed.place
+        plain = view[: place.size]
+        _read(place, plain)
+        final = place.offset + place.size == place.signature.size
+        sealed = self._sealing.seal_leaf(plain, self._sealed.key, place.offset, final=final)
+        if hashlib.sha256(sealed).digest() != self._cid.digest:
+            raise SourceChanged(f"{place.path!r} no longer holds the block {self._cid}", hint="add it again")
+        view[:] = sealed
 
 
 def _read(place: Place, view: memoryview) -> None:

@@ -19,22 +19,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-_SCHEMA: Final = """
+_FILES: Final = """
+CREATE TABLE {name} (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL, cut TEXT NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,
+    ctime INTEGER, cid BLOB, key BLOB NOT NULL, leaves INTEGER NOT NULL, UNIQUE (path, cut)
+)"""
+_SEALED: Final = """
+CREATE TABLE sealed (
+    digest BLOB PRIMARY KEY, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, key BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE progress (
+    file INTEGER NOT NULL, start INTEGER NOT NULL, leaves BLOB NOT NULL, PRIMARY KEY (file, start)
+) WITHOUT ROWID
+"""
+_SCHEMA: Final = f"""
 CREATE TABLE counter (next INTEGER NOT NULL);
 INSERT INTO counter VALUES (1);
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
-    cid BLOB, chunker TEXT NOT NULL
-);
+{_FILES.format(name="files")};
 CREATE TABLE leaves (
     digest BLOB PRIMARY KEY, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE more_leaves (
     digest BLOB NOT NULL, file INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (digest, file)
 ) WITHOUT ROWID;
-CREATE TABLE progress (
-    file INTEGER NOT NULL, start INTEGER NOT NULL, digests BLOB NOT NULL, PRIMARY KEY (file, start)
-) WITHOUT ROWID
+{_SEALED}
+"""
+# Version 2 came with chunkers other than fixed and with encryption: a file may be cut in several ways side by side.
+_FROM_1: Final = f"""
+{_FILES.format(name="files_2")};
+INSERT INTO files_2 SELECT id, path, chunker, dev, ino, size, mtime, ctime, cid, x'', 0 FROM files;
+DROP TABLE files;
+ALTER TABLE files_2 RENAME TO files;
+DROP TABLE progress;
+{_SEALED}
 """
 _AT_ONCE: Final = 256  # values in one query
 _PLACES_MAX: Final = 8  # of a leaf besides the first: a tree may hold a million copies of one small file
@@ -56,14 +73,25 @@ class Signature(NamedTuple):
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
+class LeafRow(NamedTuple):
+    """One leaf of a file: the digest of its block, and where its plain bytes lie."""
+
+    digest: bytes
+    offset: int
+    size: int  # plain bytes
+    key: bytes = b""  # of a sealed leaf: what its parent lists (specs/0016 §4)
+
+
 class FileRow(NamedTuple):
     """A file that was read whole, or is being read (``cid`` is None)."""
 
     id: int
     path: str
+    cut: str  # see `FileRecord`
     signature: Signature
     cid: CID | None
-    chunker: str
+    key: bytes
+    leaves: int
 
 
 class Place(NamedTuple):
@@ -72,91 +100,120 @@ class Place(NamedTuple):
     path: str
     signature: Signature
     offset: int
-    size: int
+    size: int  # plain bytes
+
+
+class SealedPlace(NamedTuple):
+    """Where the plain bytes of a sealed leaf lie, and what makes the block of them."""
+
+    place: Place
+    cut: str
+    key: bytes
 
 
 class FileRecord(NamedTuple):
-    """A file read whole: its name, and its leaves as (digest, offset, size)."""
+    """A file read whole.
+
+    ``cut`` tells how its leaves were made: the chunker's name, and for sealed ones behind a space what they were sealed
+    with (specs/0016 §7); "" for what `get` wrote. One file may be recorded once for each.
+    """
 
     path: str
     signature: Signature
     cid: CID | None  # None: to be read again by the next add
-    chunker: str
-    leaves: Sequence[tuple[bytes, int, int]]
+    cut: str
+    leaves: Sequence[LeafRow]
+    key: bytes = b""  # of the sealed file, as its directory lists it
+
+
+class Fresh(NamedTuple):
+    """What was not known before."""
+
+    leaves: int = 0
+    bytes: int = 0
 
 
 class Index:
     """index.db. Safe for threads; commits are ordered but may be lost in a power cut, which `repair` mends."""
 
     def __init__(self, home: Path) -> None:
-        self._db = Database(home / "index.db", _SCHEMA, 1, synchronous="NORMAL", what="index")
+        self._db = Database(home / "index.db", _SCHEMA, 2, synchronous="NORMAL", what="index", steps={1: _FROM_1})
 
     # Writing
 
-    def record(self, files: Sequence[FileRecord]) -> int:
-        """Keeps whole files with their leaves. Gives how many leaves were not known before."""
+    def record(self, files: Sequence[FileRecord]) -> Fresh:
+        """Keeps whole files with their leaves. Gives what was not known before."""
         if not files:
-            return 0
+            return Fresh()
         with self._db.writing() as run:
             first = _reserve(run, len(files))
-            rows = [(number, file.path, *file.signature, file.cid, file.chunker) for number, file in enumerate(files, first)]
-            run.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?)", rows)
-            return _add_leaves(
-                run, [(leaf[0], number, leaf[1], leaf[2]) for number, file in enumerate(files, first) for leaf in file.leaves]
-            )
+            rows = [
+                (number, file.path, file.cut, *file.signature, file.cid, file.key, len(file.leaves))
+                for number, file in enumerate(files, first)
+            ]
+            run.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            return _add_leaves(run, [(number, leaf) for number, file in enumerate(files, first) for leaf in file.leaves])
 
-    def begin(self, path: str, signature: Signature, chunker: str) -> int:
+    def begin(self, path: str, signature: Signature, cut: str) -> int:
         """Begins a file that is too long for one record; gives its number."""
         with self._db.writing() as run:
             number = _reserve(run, 1)
-            run.execute("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,NULL,?)", (number, path, *signature, chunker))
+            run.execute("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,NULL,x'',0)", (number, path, cut, *signature))
         return number
 
-    def add_leaves(self, file: int, leaves: Sequence[tuple[bytes, int, int]], *, progress: bool) -> int:
+    def add_leaves(self, file: int, leaves: Sequence[LeafRow], *, progress: bool) -> Fresh:
         """Adds leaves of a file that was begun; with ``progress`` (leaves in order) reading can go on behind them."""
         if not leaves:
-            return 0
+            return Fresh()
         with self._db.writing() as run:
             if progress:
-                digests = b"".join([leaf[0] for leaf in leaves])
-                run.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?)", (file, leaves[0][1], digests))
-            return _add_leaves(run, [(digest, file, offset, size) for digest, offset, size in leaves])
+                run.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?)", (file, leaves[0][1], _packed(leaves)))
+            return _add_leaves(run, [(file, leaf) for leaf in leaves])
 
-    def add_rows(self, rows: list[tuple[bytes, int, int, int]]) -> int:
-        """Adds leaves (digest, file, offset, size) of files that were begun. Gives how many were not known before."""
+    def add_rows(self, rows: list[tuple[int, LeafRow]]) -> Fresh:
+        """Adds leaves of files that were begun, each with its file's number. Gives what was not known before."""
         if not rows:
-            return 0
+            return Fresh()
         with self._db.writing() as run:
             return _add_leaves(run, rows)
 
-    def finish(self, file: int, cid: CID | None, signature: Signature | None = None) -> None:
+    def finish(
+        self, file: int, cid: CID | None, signature: Signature | None = None, *, key: bytes = b"", leaves: int = 0
+    ) -> None:
         """Says that a file that was begun is whole (``cid`` None: but must be read again by the next add).
 
         ``signature`` replaces the one it began with.
         """
         with self._db.writing() as run:
-            run.execute("UPDATE files SET cid=? WHERE id=?", (cid, file))
+            run.execute("UPDATE files SET cid=?, key=?, leaves=? WHERE id=?", (cid, key, leaves, file))
             if signature is not None:
                 run.execute("UPDATE files SET dev=?, ino=?, size=?, mtime=?, ctime=? WHERE id=?", (*signature, file))
             run.execute("DELETE FROM progress WHERE file=?", (file,))
 
+    def moved(self, file: int, signature: Signature) -> None:
+        """Takes the signature that a whole file has since it was renamed."""
+        with self._db.writing() as run:
+            run.execute("UPDATE files SET dev=?, ino=?, size=?, mtime=?, ctime=? WHERE id=?", (*signature, file))
+
     def clear(self) -> None:
         """Forgets all files and leaves."""
         with self._db.writing() as run:
-            for table in ("files", "leaves", "more_leaves", "progress"):
+            for table in ("files", "leaves", "more_leaves", "sealed", "progress"):
                 run.execute(f"DELETE FROM {table}")  # names of our own
 
     # Reading
 
-    def files(self, paths: Sequence[str]) -> dict[str, FileRow]:
-        """Looks files up by path."""
+    def files(self, paths: Sequence[str], cut: str | None = None) -> dict[str, FileRow]:
+        """Looks files up by path, as cut in one way; None: in whatever way, the one recorded last."""
         found = {}
+        how, values = ("", []) if cut is None else (" AND cut=?", [cut])
         with self._db.reading() as run:
             for start in range(0, len(paths), _AT_ONCE):
                 some = paths[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
-                for row in run.execute(f"SELECT * FROM files WHERE path IN ({marks})", some):
-                    found[row[1]] = FileRow(row[0], row[1], Signature(*row[2:7]), CID(row[7]) if row[7] else None, row[8])
+                for row in run.execute(f"SELECT * FROM files WHERE path IN ({marks}){how} ORDER BY id", [*some, *values]):
+                    cid = CID(row[8]) if row[8] else None
+                    found[row[1]] = FileRow(row[0], row[1], row[2], Signature(*row[3:8]), cid, row[9], row[10])
         return found
 
     def knows_below(self, path: str) -> bool:
@@ -170,19 +227,20 @@ class Index:
     def holds_any(self) -> bool:
         """Tells whether any leaf is known."""
         with self._db.reading() as run:
-            return run.execute("SELECT 1 FROM leaves LIMIT 1").fetchone() is not None
+            query = "SELECT 1 WHERE EXISTS (SELECT 1 FROM leaves) OR EXISTS (SELECT 1 FROM sealed)"
+            return run.execute(query).fetchone() is not None
 
-    def progress(self, file: int) -> Iterable[tuple[int, bytes]]:
-        """Gives what was read so far of a file, in order: (offset, digests of the leaves from there)."""
+    def progress(self, file: int) -> Iterable[list[LeafRow]]:
+        """Gives the leaves that were read so far of a file, in order."""
         start = -1
         while True:
             with self._db.reading() as run:
-                query = "SELECT start, digests FROM progress WHERE file=? AND start>? ORDER BY start LIMIT 1"
+                query = "SELECT start, leaves FROM progress WHERE file=? AND start>? ORDER BY start LIMIT 1"
                 row = run.execute(query, (file, start)).fetchone()
             if row is None:
                 return
             start = row[0]
-            yield start, row[1]
+            yield _unpacked(start, row[1])
 
     def locate(self, digests: Sequence[bytes]) -> dict[bytes, list[Place]]:
         """Finds where leaves lie, by digest. Files may have changed since: compare the signature."""
@@ -198,12 +256,27 @@ class Index:
                         found.setdefault(row[0], []).append(Place(row[1], Signature(*row[2:7]), row[7], row[8]))
         return found
 
+    def locate_sealed(self, digests: Sequence[bytes]) -> dict[bytes, SealedPlace]:
+        """Finds the plain bytes that sealed leaves can be made of again, by the digest of the sealed block."""
+        found: dict[bytes, SealedPlace] = {}
+        with self._db.reading() as run:
+            for start in range(0, len(digests), _AT_ONCE):
+                some = digests[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"""SELECT digest, path, dev, ino, files.size, mtime, ctime, offset, s.size, cut, s.key
+                            FROM sealed AS s JOIN files ON files.id = s.file WHERE digest IN ({marks})"""
+                for row in run.execute(query, some):
+                    place = Place(row[1], Signature(*row[2:7]), row[7], row[8])
+                    found[row[0]] = SealedPlace(place, row[9], row[10])
+        return found
+
     def usage(self) -> tuple[int, int]:
         """Gives the number of files and of leaves."""
         with self._db.reading() as run:
             files = run.execute("SELECT count(*) FROM files").fetchone()[0]
-            leaves = run.execute("SELECT count(*) FROM leaves").fetchone()[0]
-        return files, leaves
+            open_leaves = run.execute("SELECT count(*) FROM leaves").fetchone()[0]
+            sealed = run.execute("SELECT count(*) FROM sealed").fetchone()[0]
+        return files, open_leaves + sealed
 
     def check(self) -> None:
         """Looks at all of it; raises StoreError if it is damaged."""
@@ -237,28 +310,74 @@ def _reserve(run: sqlite3.Connection, count: int) -> int:
     return first
 
 
-def _add_leaves(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int]]) -> int:
-    rows.sort()  # neighbours in the tree are written together
-    before = run.total_changes
-    run.executemany("INSERT OR IGNORE INTO leaves VALUES (?,?,?,?)", rows)
-    new = run.total_changes - before
-    if new < len(rows):
-        _add_further_places(run, rows)
+def _packed(leaves: Sequence[LeafRow]) -> bytes:
+    """Writes consecutive leaves: how long their keys are, then of each its digest, size and key."""
+    records = [leaf[0] + leaf[2].to_bytes(4, "big") + leaf[3] for leaf in leaves]
+    return b"".join([bytes([len(leaves[0][3])]), *records])
+
+
+def _unpacked(start: int, data: bytes) -> list[LeafRow]:
+    behind = DIGEST_BYTES + 4
+    rows = []
+    for at in range(1, len(data), behind + data[0]):
+        size = int.from_bytes(data[at + DIGEST_BYTES : at + behind], "big")
+        rows.append(LeafRow(data[at : at + DIGEST_BYTES], start, size, data[at + behind : at + behind + data[0]]))
+        start += size
+    return rows
+
+
+def _add_leaves(run: sqlite3.Connection, leaves: list[tuple[int, LeafRow]]) -> Fresh:
+    """Adds leaves, each with the number of its file."""
+    rows = [(leaf[0], file, leaf[1], leaf[2]) for file, leaf in leaves if not leaf[3]]
+    sealed = [(leaf[0], file, leaf[1], leaf[2], leaf[3]) for file, leaf in leaves if leaf[3]]
+    count = size = 0
+    if rows:
+        rows.sort()  # neighbours in the tree are written together
+        before = run.total_changes
+        run.executemany("INSERT OR IGNORE INTO leaves VALUES (?,?,?,?)", rows)
+        count = run.total_changes - before
+        size = sum([row[3] for row in rows]) if count == len(rows) else _add_further_places(run, rows)
+    if sealed:
+        sealed.sort()
+        before = run.total_changes
+        run.executemany("INSERT OR IGNORE INTO sealed VALUES (?,?,?,?,?)", sealed)
+        new = run.total_changes - before
+        count += new
+        size += sum([row[3] for row in sealed]) if new == len(sealed) else _move_sealed(run, sealed)
+    return Fresh(count, size)
+
+
+def _move_sealed(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int, bytes]]) -> int:
+    """Gives sealed leaves that were known the place that was added last; gives the bytes of those that were new.
+
+    One place is enough: who has the key makes the block from it, and who has not can fetch it from others.
+    """
+    new = 0
+    for digest, file, offset, size, key in rows:
+        found = run.execute("SELECT file, offset FROM sealed WHERE digest=?", (digest,)).fetchone()
+        if found == (file, offset):
+            new += size
+        else:
+            run.execute("UPDATE sealed SET file=?, offset=?, size=?, key=? WHERE digest=?", (file, offset, size, key, digest))
     return new
 
 
-def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int]]) -> None:
-    """Keeps the places of leaves that were known: instead of a place in a file that is gone, or beside the first."""
+def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int]]) -> int:
+    """Keeps the places of leaves that were known: instead of a place in a file that is gone, or beside the first.
+
+    Gives the bytes of the leaves among ``rows`` that were new.
+    """
+    new = 0
+    query = "SELECT file, files.id, offset FROM leaves LEFT JOIN files ON files.id = leaves.file WHERE digest=?"
     for digest, file, offset, size in rows:
-        row = run.execute(
-            "SELECT file, files.id FROM leaves LEFT JOIN files ON files.id = leaves.file WHERE digest=?", (digest,)
-        ).fetchone()
+        row = run.execute(query, (digest,)).fetchone()
         if row[0] == file:
-            continue
-        if row[1] is None:
+            new += size if row[2] == offset else 0
+        elif row[1] is None:
             run.execute("UPDATE leaves SET file=?, offset=?, size=? WHERE digest=?", (file, offset, size, digest))
         elif _has_room(run, digest):
             run.execute("INSERT OR REPLACE INTO more_leaves VALUES (?,?,?,?)", (digest, file, offset, size))
+    return new
 
 
 def _has_room(run: sqlite3.Connection, digest: bytes) -> bool:

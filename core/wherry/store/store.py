@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import BlockSource, Held
-from wherry.block import EMPTY_LEAF, Block, checked
+from wherry.block import EMPTY_LEAF, Block
 from wherry.cid import RAW
-from wherry.errors import IntegrityError
-from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode
+from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode, HeldSealed
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -21,15 +20,28 @@ if TYPE_CHECKING:
 
     from wherry.abc.cache import Cache
     from wherry.cid import CID
+    from wherry.coding import Codings
+    from wherry.sealing.seal import Scheme, Sealing
+    from wherry.store.cached import Cached
     from wherry.store.index import Place
 
 
 class Store(BlockSource):
     """Everything this node holds. Synchronous; safe for threads; several processes may open one home."""
 
-    def __init__(self, home: Path, open_cache: Callable[[], Cache] | None, *, hashed: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        open_cache: Callable[[], Cache] | None,
+        *,
+        codings: Callable[[], Codings] | None = None,
+        sealing: Callable[[Scheme], Sealing] | None = None,
+        hashed: bool = False,
+    ) -> None:
         """Opens the databases in ``home``; the cache (None: there is none) is opened when first needed.
 
+        ``codings`` are those of the cache's blocks, made when first needed; None: they are kept plain.
+        ``sealing`` makes sealed blocks again from the user's files; without it they are not found there.
         ``hashed``: hash what lies in files before it is given out.
         """
         with ExitStack() as opened:
@@ -40,29 +52,54 @@ class Store(BlockSource):
             self.index = Index(home)
             opened.pop_all()  # from here on, `close` does it
         self._hashed = hashed
+        self._sealing = sealing
         self._open_cache = open_cache
-        self._cache: Cache | None = None
+        self._codings = codings or _plain
+        self._cache: Cached | None = None
         self._cache_lock = threading.Lock()
 
     @property
-    def cache(self) -> Cache | None:
+    def cache(self) -> Cached | None:
         """The cache for blocks that may be forgotten."""
         with self._cache_lock:
             if self._cache is None and self._open_cache is not None:
-                self._cache = self._open_cache()
+                from wherry.store.cached import Cached  # most runs need no cache
+
+                self._cache = Cached(self._open_cache(), self._codings)
             return self._cache
+
+    def prefetch(self, cids: Sequence[CID]) -> None:
+        """Tells the cache what will be read soon, in this order; a cache that nobody asked yet stays closed."""
+        if self._cache is not None:
+            self._cache.prefetch(cids)
 
     def find(self, cids: Sequence[CID]) -> list[Held | None]:
         """Looks up a batch; None for a block that is not held. Raises StoreError, IntegrityError for a damaged node."""
         places = self.index.locate([cid.digest for cid in cids if cid.codec == RAW])
         nodes = self.nodes.sizes([cid for cid in cids if cid.codec != RAW or cid.digest not in places])
         absent = [cid for cid in cids if cid not in nodes and cid.digest not in places]
+        sealed = self._sealed([cid for cid in absent if cid.codec == RAW])
+        absent = [cid for cid in absent if cid not in sealed]
         cache = self.cache if absent else None
-        cached: dict[CID, Held] = {}
+        cached: dict[CID, Held] = dict(sealed)
         if cache is not None:
             sizes = zip(absent, cache.sizes(absent), strict=True)
-            cached = {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
+            cached |= {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
         return [self._held(cid, places, nodes, cached) for cid in cids]
+
+    def _sealed(self, cids: Sequence[CID]) -> dict[CID, HeldSealed]:
+        """Finds sealed leaves whose plain bytes lie in files of this machine."""
+        if self._sealing is None or not cids:
+            return {}
+        located = self.index.locate_sealed([cid.digest for cid in cids])
+        found = {}
+        for cid in cids:
+            sealed = located.get(cid.digest)
+            if sealed is not None:
+                scheme = scheme_of(sealed.cut)
+                if not scheme.coding:  # what was coded before it was sealed cannot be made again
+                    found[cid] = HeldSealed(cid, sealed, self._sealing(scheme))
+        return found
 
     def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Held]) -> Held | None:
         if cid.codec == RAW and cid.digest in places:
@@ -83,16 +120,7 @@ class Store(BlockSource):
 
     def _cached(self, cids: Sequence[CID]) -> dict[CID, Block]:
         cache = self.cache
-        found: dict[CID, Block] = {}
-        for cid, data in zip(cids, cache.get_many(cids), strict=True) if cache is not None else ():
-            if data is None:
-                continue
-            try:
-                found[cid] = checked(cid, data, origin="the cache")
-            except IntegrityError:  # a cache may rot; forgetting the block heals it
-                if cache is not None:
-                    cache.delete_many([cid])
-        return found
+        return {} if cache is None else cache.get(cids)
 
     def close(self) -> None:
         """Closes everything; idempotent."""
@@ -100,3 +128,16 @@ class Store(BlockSource):
             self._cache.close()
         for database in (self.index, self.nodes, self.state):
             database.close()
+
+
+def scheme_of(cut: str) -> Scheme:
+    """Gives the scheme that leaves were sealed by, of what a file's record says of how it was cut."""
+    from wherry.sealing.seal import Scheme  # most homes hold nothing sealed
+
+    return Scheme.parse(cut.split(" ")[1])
+
+
+def _plain() -> Codings:
+    from wherry.coding import Codings
+
+    return Codings()

@@ -55,10 +55,10 @@ class MemoryTree:
         """Gives the entry at ``path`` and how many nodes it took; raises what `find` raises."""
         search, asked = find(root, path), 0
         try:
-            cid = next(search)
+            need = next(search)
             while True:
                 asked += 1
-                cid = search.send(Block(cid, self.blocks[cid]))
+                need = search.send(Block(need.cid, self.blocks[need.cid]))
         except StopIteration as done:
             entry: Entry = done.value
             return entry, asked

@@ -3,6 +3,9 @@
     scan -> small files in batches, large ones in stretches -> read and hash (worker threads, one hop)
          -> in order: leaves into file trees, entries into directories -> record nodes and places -> acknowledge the root
 
+With encryption, leaves are sealed before they are hashed and nodes before they are recorded, and a header says who may open
+them; the sealed blocks themselves are made again from the files when somebody asks for them (specs/0016).
+
 Reads every byte once and copies none (D3). What an earlier run read and recorded is not read again: whole files that have
 not changed, and the beginning of a large file whose reading was interrupted. Synchronous; it imports no event loop.
 """
@@ -12,61 +15,42 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wherry.block import EMPTY_LEAF
+from wherry.chunking import FixedChunker
 from wherry.cid import CID, RAW
 from wherry.dag.build import DirBuilder, FileBuilder, nodes_of
 from wherry.errors import NotFound, SourceChanged, UsageError
-from wherry.limits import BUFFER_BYTES
 from wherry.manifest import DIR, FILE, LINK, PLAIN, Attrs, Entry, dataset_block
-from wherry.names import escapes, portability
-from wherry.store.index import DIGEST_BYTES, FileRecord, Signature
+from wherry.store.index import DIGEST_BYTES, FileRecord, LeafRow, Signature
 from wherry.synth import Synth, is_synth
-from wherry.transfer.hashing import Opened
+from wherry.transfer.hashing import Naming, Opened
+from wherry.transfer.large import leaves_in_order
 from wherry.transfer.readers import Batch, Readers
 from wherry.transfer.record import Recorder
 from wherry.transfer.scan import Found, Left, Seen, Skipped, root_kind, scan
+from wherry.transfer.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
 
+    from wherry.abc.chunker import Chunker
+    from wherry.block import Block
     from wherry.buffers import BufferPool
-    from wherry.chunking import FixedChunker
     from wherry.store.index import FileRow
     from wherry.store.store import Store
-    from wherry.transfer.hashing import LeafRow
+    from wherry.transfer.publish import Publication
     from wherry.transfer.reader import Row
     from wherry.transfer.record import LargeFile
 
 _BATCH_FILES: Final = 64  # small files a call: many share one hop
 _MANY_FILES: Final = 512  # from so many on, children that read along are worth their start
-_WINDOW: Final = 8  # batches or stretches under way; their results wait for their turn
+_WINDOW: Final = 8  # batches under way; their results wait for their turn
 _LOOK_UP_FILES: Final = 256  # names looked up in one query
-_WARNINGS_MAX: Final = 20  # said one by one; the others are counted
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was done so far; read by whoever shows progress."""
-
-    files: int = 0
-    bytes: int = 0
-    read_bytes: int = 0  # of them, those that had to be read
-    bytes_total: int | None = None
-    warnings: list[str] = field(default_factory=list)
-    more_warnings: int = 0
-
-    def warn(self, text: str) -> None:
-        """Keeps a warning, within bounds."""
-        if len(self.warnings) < _WARNINGS_MAX:
-            self.warnings.append(text)
-        else:
-            self.more_warnings += 1
 
 
 _File: TypeAlias = tuple[Found, Batch, int]  # a file to be read, its batch and its place there
@@ -76,15 +60,28 @@ _Known: TypeAlias = tuple[Found, "FileRow", bool, None]  # a file that was read 
 class Add:
     """One run of `add`. ``run`` blocks its thread; ``cancel`` may be called from any other."""
 
-    def __init__(self, store: Store, pool: BufferPool, chunker: FixedChunker, *, mtime: bool = False, home: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        pool: BufferPool,
+        chunker: Chunker,
+        *,
+        mtime: bool = False,
+        home: str = "",
+        publication: Publication | None = None,
+    ) -> None:
+        """``publication``: encrypt, and for whom."""
         self._store = store
         self._pool = pool
-        self._chunker = chunker
+        self._naming = Naming(chunker, publication.sealer if publication else None)
         self._mtime = mtime
         self._home = os.path.realpath(home) if home else ""
         self._recorder = Recorder(store)
-        self._chunker_name = chunker.name
-        self._readers = Readers(chunker.leaf_bytes, pool)
+        self._publication = publication
+        self._cut = publication.cut(chunker.name) if publication else chunker.name
+        # What cuts at fixed distances and does not seal needs no plugin, so child processes can do it.
+        self._fixed = chunker.leaf_bytes if isinstance(chunker, FixedChunker) and publication is None else 0
+        self._readers = Readers(self._fixed, pool, None if self._fixed else self._naming.small)
         self._cancelled = False
         self._root_path = ""
         self._look_up = False
@@ -99,6 +96,16 @@ class Add:
     def reused_blocks(self) -> int:
         """Blocks that this node held already."""
         return self._recorder.blocks - self._recorder.new_blocks
+
+    @property
+    def unique_bytes(self) -> int:
+        """Bytes of leaves that this node did not hold before."""
+        return self._recorder.new_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of manifest nodes, and of blocks that cannot be made again, written into the home."""
+        return self._recorder.stored_bytes
 
     def cancel(self) -> None:
         """Ends ``run`` soon, with InterruptedError; what was read stays recorded."""
@@ -122,14 +129,38 @@ class Add:
                 threads.shutdown(cancel_futures=True)
                 self._recorder.flush()
                 raise
-        cid = entry.cid
-        if meta or entry.attrs != PLAIN:
-            block = dataset_block(entry, dict(meta))
-            self._recorder.node(block)
-            cid = block.cid
-        options = {"chunker": self._chunker_name, "mtime": str(self._mtime).lower()}
+        cid = self._root(entry, meta)
+        options = {"chunker": self._naming.chunker.name, "mtime": str(self._mtime).lower()}
+        if self._publication is not None:
+            options |= self._publication.options
         self._recorder.root(cid, self._root_path, "add", options)
         return cid
+
+    def _root(self, entry: Entry, meta: Mapping[str, str]) -> CID:
+        """Makes what stands above the tree."""
+        if self._publication is not None:
+            sealed, key = self._publication.node(dataset_block(entry, dict(meta)))
+            self._recorder.node(sealed)
+            for block in self._publication.finish(sealed.cid, key):
+                self._recorder.node(block)
+            return self._publication.header.cid
+        if not meta and entry.attrs == PLAIN:
+            return entry.cid
+        block = dataset_block(entry, dict(meta))
+        self._recorder.node(block)
+        return block.cid
+
+    def _emit(self, node: Block) -> tuple[CID, bytes] | None:
+        """Keeps a manifest node; sealed, gives what its parent lists."""
+        if self._publication is None:
+            self._recorder.node(node)
+            return None
+        sealed, key = self._publication.node(node)
+        self._recorder.node(sealed)
+        return sealed.cid, key
+
+    def _dir_builder(self) -> DirBuilder:
+        return DirBuilder(self._emit, sealed=self._publication is not None)
 
     def _open(self, path: str) -> tuple[str, Generator[Seen]]:
         if is_synth(path):
@@ -145,7 +176,7 @@ class Add:
     # Order: what comes first in the manifest is settled first
 
     def _build(self, seen: Iterable[Seen], threads: ThreadPoolExecutor) -> Entry:
-        builders = [DirBuilder(self._recorder.node)]
+        builders = [self._dir_builder()]
         names: list[str] = []
         alone: list[Entry] = []
         pending: deque[_File | _Known | Seen] = deque()
@@ -157,13 +188,13 @@ class Add:
             item = pending.popleft()
             if isinstance(item, Found):
                 if item.kind == DIR:
-                    builders.append(DirBuilder(self._recorder.node))
+                    builders.append(self._dir_builder())
                     names.append(item.name)
                 else:
                     builders[-1].add(Entry(item.name, LINK, target=item.target))
             elif isinstance(item, Left):
                 inner = builders.pop()
-                builders[-1].add(Entry(names.pop(), DIR, inner.finish(), inner.size, inner.entries + 1))
+                builders[-1].add(_directory(names.pop(), inner))
             elif isinstance(item, Skipped):
                 self.tally.warn(f"{item.path!r} is left out: {item.why}")
             else:
@@ -173,7 +204,7 @@ class Add:
                 else:
                     alone.append(entry)
                 if self.tally.files % _BATCH_FILES == 0:
-                    self._recorder.flush_if_due()
+                    self._flush_if_due()
 
         for item in self._known(seen):
             if self._cancelled:
@@ -197,8 +228,7 @@ class Add:
             settle()
         if alone:
             return alone[0]
-        root = builders.pop()
-        return Entry("", DIR, root.finish(), root.size, root.entries + 1)
+        return _directory("", builders.pop())
 
     # Files
 
@@ -206,15 +236,15 @@ class Add:
         """Puts what is recorded beside each file that has not changed since, in the same order."""
         for some in _groups(seen, _LOOK_UP_FILES):
             paths = [item.path for item in some if isinstance(item, Found) and item.kind == FILE] if self._look_up else []
-            rows = self._store.index.files(paths) if paths else {}
+            rows = self._store.index.files(paths, self._cut) if paths else {}
             for item in some:
-                self._warn(item)
+                self.tally.look_at(item, self._root_path)
                 row = rows.get(item.path) if isinstance(item, Found) and item.kind == FILE else None
                 yield (row is not None and isinstance(item, Found) and self._known_still(item, row)) or item
 
     def _known_still(self, found: Found, row: FileRow) -> _Known | None:
         """Gives the file as it is known, if it is unchanged and its node is here."""
-        if row.cid is None or row.chunker != self._chunker_name:
+        if row.cid is None:
             return None
         if row.cid.codec != RAW and row.cid not in self._store.nodes.sizes([row.cid]):
             return None
@@ -232,96 +262,102 @@ class Add:
         if len(item) == 4:
             _, known, executable, _ = item
             size = known.signature.size
-            leaves = self._chunker.count(size)
+            leaves = known.leaves or -(-size // self._naming.chunker.leaf_bytes_max)  # 0: recorded by an older wherry
             self._recorder.known(leaves + nodes_of(leaves))
             self.tally.bytes += size
-            return Entry(found.name, FILE, known.cid or EMPTY_LEAF, size, 1, self._attrs(executable, known.signature))
+            entry = Entry(found.name, FILE, known.cid or EMPTY_LEAF, size, 1, self._attrs(executable, known.signature))
+            entry = entry._replace(key=known.key)
+            if self._publication is not None:
+                self._publication.again(entry)
+            return entry
         _, batch, place = item
         if is_synth(found.path):
             return self._large(found, threads)
         row = self._readers.result(batch)[place]
-        digests = row[7]
-        return self._large(found, threads) if digests is None else self._small(found, row, digests)
+        return self._large(found, threads) if row[7] is None else self._small(found, row, self._rows(row))
 
-    def _small(self, found: Found, row: Row, digests: bytes) -> Entry:
-        size, leaf_bytes = row[2], self._chunker.leaf_bytes
-        if size <= leaf_bytes:
-            cid = CID.from_digest(RAW, digests) if size else EMPTY_LEAF
-            leaves = [(digests, 0, size)] if size else []
+    def _rows(self, row: Row) -> list[LeafRow]:
+        """Gives the leaves of a small file; from children come only their digests."""
+        if not self._fixed:
+            rows: list[LeafRow] = row[7]
+            return rows
+        size, digests = row[2], row[7]
+        if size <= self._fixed:
+            return [LeafRow(digests, 0, size)] if size else []
+        starts = zip(range(0, len(digests), DIGEST_BYTES), range(0, size, self._fixed), strict=True)
+        return [LeafRow(digests[at : at + DIGEST_BYTES], offset, min(self._fixed, size - offset)) for at, offset in starts]
+
+    def _small(self, found: Found, row: Row, leaves: list[LeafRow]) -> Entry:
+        size, key = row[2], b""
+        if len(leaves) > 1:
+            builder = FileBuilder(self._emit)
+            for leaf in leaves:
+                self._link(leaf, builder)
+            cid, key = builder.finish(), builder.key
         else:
-            builder = FileBuilder(self._recorder.node)
-            leaves = [
-                (digests[at : at + DIGEST_BYTES], offset, min(leaf_bytes, size - offset))
-                for at, offset in zip(range(0, len(digests), DIGEST_BYTES), range(0, size, leaf_bytes), strict=True)
-            ]
-            for digest, _, length in leaves:
-                builder.add(CID.from_digest(RAW, digest), length)
-            cid = builder.finish()
+            cid = CID.from_digest(RAW, leaves[0].digest) if leaves else EMPTY_LEAF
+            key = leaves[0].key if leaves else b""
+            if self._publication is not None:
+                self._publication.leaves(leaves)
         signature = Signature(*row[:5])
-        self._recorder.file(FileRecord(found.path, signature, None if row[6] else cid, self._chunker_name, leaves))
+        self._recorder.file(FileRecord(found.path, signature, None if row[6] else cid, self._cut, leaves, key))
         self.tally.bytes += size
         self.tally.read_bytes += size
         attrs = self._attrs(row[5] & 0o100 != 0, signature) if row[5] & 0o100 or self._mtime else PLAIN
-        return Entry(found.name, FILE, cid, size, 1, attrs)
+        return Entry(found.name, FILE, cid, size, 1, attrs, "", key)
 
     def _large(self, found: Found, threads: ThreadPoolExecutor) -> Entry:
         synth = Synth(found.path) if is_synth(found.path) else None
         with closing(_opened(found.path, synth)) as opened:
-            size, leaf_bytes = opened.signature.size, self._chunker.leaf_bytes
+            size = opened.signature.size
             if not found.name:
                 self.tally.bytes_total = size
-            builder = FileBuilder(self._recorder.node)
-            record = self._recorder.large(found.path, opened.signature, self._chunker_name)
-            for digest in record.digests_so_far(leaf_bytes):
-                builder.add(CID.from_digest(RAW, digest), min(leaf_bytes, size - builder.size))
+            builder = FileBuilder(self._emit)
+            record = self._recorder.large(found.path, opened.signature, self._cut)
+            key = self._naming.sealer.file_key() if self._naming.sealer is not None else b""
+            for leaf in record.so_far():
+                key = leaf.key if key else b""  # in the mode "random" the file goes on under the key that it began with
+                self._link(leaf, builder)
             self._recorder.known(builder.leaves)
             self.tally.bytes += builder.size
-            running: deque[Future[list[LeafRow]]] = deque()
-            at = builder.size
+            leaves = leaves_in_order(opened, self._naming, key, builder.size, threads, self._pool)
             try:
-                while at < size or running:
-                    while at < size and len(running) < _WINDOW:
-                        length = min(BUFFER_BYTES, size - at)
-                        running.append(threads.submit(opened.hash_stretch, at, length, leaf_bytes, self._pool))
-                        at += length
-                    self._take(running.popleft().result(), builder, record)
+                with closing(leaves):
+                    for some in leaves:
+                        self._take(some, builder, record)
             except BaseException:
                 record.save()
                 raise
-            finally:
-                for future in running:
-                    future.cancel()
-                for future in running:
-                    future.cancelled() or future.exception()
             opened.check_same()
             cid = builder.finish()
-            record.finish(None if opened.racy else cid)
-            return Entry(found.name, FILE, cid, size, 1, self._attrs(opened.executable, opened.signature))
+            record.finish(None if opened.racy else cid, builder.key)
+            attrs = self._attrs(opened.executable, opened.signature)
+            return Entry(found.name, FILE, cid, size, 1, attrs, "", builder.key)
+
+    def _link(self, leaf: LeafRow, builder: FileBuilder) -> None:
+        builder.add(CID.from_digest(RAW, leaf.digest), leaf.size, leaf.key)
+        if self._publication is not None:
+            self._publication.leaves([leaf])
 
     def _take(self, leaves: list[LeafRow], builder: FileBuilder, record: LargeFile) -> None:
         if self._cancelled:
             raise InterruptedError
-        for digest, _, size in leaves:
-            builder.add(CID.from_digest(RAW, digest), size)
-            self.tally.bytes += size
-            self.tally.read_bytes += size
+        for leaf in leaves:
+            self._link(leaf, builder)
+            self.tally.bytes += leaf.size
+            self.tally.read_bytes += leaf.size
         record.add(leaves)
+        self._flush_if_due()
+
+    def _flush_if_due(self) -> None:
+        for block in self._publication.drain() if self._publication is not None else ():
+            self._recorder.node(block)
         self._recorder.flush_if_due()
 
     def _attrs(self, executable: bool, signature: Signature) -> Attrs:
         if not executable and not self._mtime:
             return PLAIN
         return Attrs(executable, divmod(signature.mtime, 10**9) if self._mtime else None)
-
-    def _warn(self, item: Seen) -> None:
-        """Says what other machines may refuse, here where it can still be mended."""
-        if not isinstance(item, Found) or not item.name:
-            return
-        problem = portability(item.name)
-        if problem is not None:
-            self.tally.warn(f"{item.path!r}: the name {problem}; `get` refuses it unless --names posix is given")
-        if item.kind == LINK and escapes(item.path[len(self._root_path.rstrip("/")) + 1 :], item.target):
-            self.tally.warn(f"{item.path!r} points out of the tree; `get` refuses it unless --links skip or keep is given")
 
 
 _ANY: Final = Entry("", FILE, EMPTY_LEAF)
@@ -339,6 +375,11 @@ def _opened(path: str, synth: Synth | None) -> Opened:
         return Opened(path, synth)
     except NotFound as problem:  # it was there a moment ago
         raise SourceChanged(f"{path!r} vanished while the tree was read", hint="run the same command again") from problem
+
+
+def _directory(name: str, builder: DirBuilder) -> Entry:
+    cid = builder.finish()
+    return Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
 
 
 def _one(item: Seen) -> Generator[Seen]:

@@ -92,13 +92,15 @@ class Get:
         self._selection = selection
         self._guard = guard
         self._observe = observe
-        self._packer = Packer()
+        self._sealing = nodes.unlocked.sealing if nodes.unlocked is not None else None
+        self._packer = Packer(self._sealing)
         self._target: Target | None = None
         self._journal: Journal | None = None
-        self._sink = Sink()
+        self._sink = Sink(self._sealing)
         self._recheck = False
         self._part: Channel | None = None  # what an interrupted run left, as a source
-        self._stages: list[Channel] = []  # other local sources
+        self._stages: list[Channel] = []  # other local sources of blocks
+        self._plain: list[Channel] = []  # local sources of plain bytes
         self._channels: list[FilesChannel] = []
         self._leftovers: Leftovers | None = None
         self._pieces: list[Piece] = []
@@ -122,7 +124,11 @@ class Get:
         Raises what fetching and writing do. Call `close` afterwards, when the fetcher is over.
         """
         self._target, self._journal = target, target.journal
-        self._sink = FileSink(target, self._store, recorder, direct=direct, sync=sync)
+        unlocked = self._nodes.unlocked
+        cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}" if unlocked is not None else ""
+        self._sink = FileSink(
+            target, self._store, recorder, direct=direct, sync=sync, sealing=self._sealing, cut=cut
+        )  # fmt: skip
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
             self._part = self._files(target.part)
@@ -130,7 +136,7 @@ class Get:
         self._use_known()
         if replaced is not None:
             with suppress(WherryError):  # what cannot be read is of no use, and is replaced all the same
-                self._stages.append(self._files(replaced))
+                self._plain.append(self._files(replaced))
         if self._store.index.holds_any():
             self._stages.append(HeldChannel(self._store))
         self._check_space(root.entry, target)
@@ -200,10 +206,10 @@ class Get:
                 slot = self._begin(step)
                 if slot.size and slot.cid.codec == RAW:  # the commonest by far: a file that is one leaf
                     walk.skip()
-                    self._pieces = [Piece(slot, slot.cid, 0, slot.size)]
+                    self._pieces = [Piece(slot, slot.cid, 0, slot.size, slot.key)]
                     await self._leave(slot)
             elif isinstance(step, Leaf) and slot is not None:
-                await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size))
+                await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size, step.key))
             elif isinstance(step, LeaveFile) and slot is not None:
                 await self._leave(slot)
             elif isinstance(step, EnterDir) and self._target is not None:
@@ -230,7 +236,7 @@ class Get:
 
     def _begin(self, step: EnterFile) -> Slot:
         entry = step.entry
-        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.selected_bytes, entry.size)
+        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.selected_bytes, entry.size, entry.key)
         self.count.selected_bytes += entry.size
         self.count.files += 1
         self._pieces = []
@@ -265,16 +271,21 @@ class Get:
             return
         job: LeafJob | None = LeafJob(self._sink, pieces)
         if self._part is not None and (self._recheck or not all(piece.slot.trusted for piece in pieces)):
-            job = await self._try(self._part, pieces, in_place=True)
+            job = await self._try(self._part, pieces, in_place=True, plain=True)
+        for channel in self._plain:
+            if job is not None:
+                job = await self._try(channel, job.pieces, plain=True)
         for channel in self._stages:
             if job is not None:
                 job = await self._try(channel, job.pieces)
         if job is not None:
             await self._fetcher.put(job)
 
-    async def _try(self, channel: Channel, pieces: Sequence[Piece], *, in_place: bool = False) -> LeafJob | None:
+    async def _try(
+        self, channel: Channel, pieces: Sequence[Piece], *, in_place: bool = False, plain: bool = False
+    ) -> LeafJob | None:
         """Asks a local source; gives what it did not have, or not right."""
-        attempt = LeafJob(self._sink, pieces, in_place=in_place)
+        attempt = LeafJob(self._sink, pieces, in_place=in_place, plain=plain)
         await fetch_once(channel, attempt, self._pool, "this machine")
         left = [piece for piece, done in zip(pieces, attempt.done, strict=True) if not done]
         return LeafJob(self._sink, left) if left else None

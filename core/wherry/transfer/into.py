@@ -144,7 +144,7 @@ def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root
     if root.entry.kind == FILE:
         row = fill.store.index.files([target.path]).get(target.path)
         if row is not None:  # renaming a file changes its ctime
-            fill.store.index.finish(row.id, row.cid, Signature.of(os.lstat(target.path)))
+            fill.store.index.moved(row.id, Signature.of(os.lstat(target.path)))
     recorder.root(cid, target.path, "get", {"selection": fill.selection.identity})
 
 
@@ -182,7 +182,8 @@ async def plan_target(
     async def look_up() -> int:
         leaves = list(batch)
         batch.clear()
-        found = await in_thread(lambda: fill.store.index.locate([leaf.cid.digest for leaf in leaves]))
+        locate = fill.store.index.locate if fill.nodes.unlocked is None else fill.store.index.locate_sealed
+        found = await in_thread(lambda: locate([leaf.cid.digest for leaf in leaves]))
         return sum(leaf.size for leaf in leaves if leaf.cid.digest in found)
 
     walk = Walk(root.entry)

@@ -10,7 +10,7 @@ from wherry.block import Block, checked
 from wherry.cid import RAW
 from wherry.errors import LimitExceeded, WherryError
 from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
-from wherry.transfer.sink import settle
+from wherry.transfer.settle import settle
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,17 +61,27 @@ class JobLender(Lender):
 class LeafJob(Job):
     """Leaves that go to the sink."""
 
-    def __init__(self, sink: Sink, pieces: Sequence[Piece], *, in_place: bool = False) -> None:
+    def __init__(self, sink: Sink, pieces: Sequence[Piece], *, in_place: bool = False, plain: bool = False) -> None:
+        """``plain``: asked of files of this machine, which hold plain bytes also where the dataset is encrypted.
+
+        ``in_place``: those are the very files that are written.
+        """
         self._sink = sink
         self.pieces = pieces
-        self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
-        self.size = sum(piece.size for piece in pieces)
+        sealing = None if plain else sink.sealing
+        if sealing is None:
+            self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
+        else:  # where plain bytes lie is no help to a source, and nobody's business
+            self.wants = [Want(piece.cid, sealing.wire_size(piece.size)) for piece in pieces]
         self.done = bytearray(len(pieces))
-        self.in_place = in_place  # while what lies in the part already is looked at
+        self.in_place = in_place
+        self.plain = plain
 
     def settle(self, arrival: Arrival, peer: str) -> None:
         """See `Job.settle`."""
-        settle(self._sink, arrival, self.pieces, self.done, peer=peer, in_place=self.in_place)
+        settle(
+            self._sink, arrival, self.pieces, self.done, peer=peer, in_place=self.in_place, plain=self.plain
+        )  # fmt: skip
 
     @property
     def progress(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES
+from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, BUFFER_BYTES
 
 if TYPE_CHECKING:
+    from wherry.sealing.seal import Sealing
     from wherry.transfer.sink import Piece
 
 
@@ -15,15 +16,21 @@ class Packer:
     may follow its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sealing: Sealing | None = None) -> None:
+        """``sealing`` tells how long pieces are on their way."""
+        self._sealing = sealing
+        self._most = BUFFER_BYTES if sealing is None else BATCH_BYTES_MAX
         self._pieces: list[Piece] = []
         self._bytes = 0
 
+    def _wire(self, piece: Piece) -> int:
+        return piece.size if self._sealing is None else self._sealing.wire_size(piece.size) or piece.size
+
     def small(self, pieces: list[Piece]) -> list[Piece]:
         """Takes all pieces of a small file; gives the batch that they did not fit into, or nothing."""
-        size = sum(piece.size for piece in pieces)
+        size = sum(map(self._wire, pieces))
         full: list[Piece] = []
-        if self._bytes + size > BUFFER_BYTES or len(self._pieces) + len(pieces) > BATCH_WANTS_MAX:
+        if self._bytes + size > self._most or len(self._pieces) + len(pieces) > BATCH_WANTS_MAX:
             full = self.flush()
         self._pieces += pieces
         self._bytes += size
@@ -35,7 +42,7 @@ class Packer:
         if self._pieces and not self._goes_on(piece):
             full = self.flush()
         self._pieces.append(piece)
-        self._bytes += piece.size
+        self._bytes += self._wire(piece)
         return full
 
     def _goes_on(self, piece: Piece) -> bool:
@@ -43,7 +50,7 @@ class Packer:
         adjacent = last.slot is piece.slot and last.offset + last.size == piece.offset
         # Batches begin at multiples of a buffer in the file, also behind a gap that an earlier run left.
         aligned = piece.offset // BUFFER_BYTES == self._pieces[0].offset // BUFFER_BYTES
-        room = self._bytes + piece.size <= BUFFER_BYTES and len(self._pieces) < BATCH_WANTS_MAX
+        room = self._bytes + self._wire(piece) <= self._most and len(self._pieces) < BATCH_WANTS_MAX
         return adjacent and room and (aligned or BUFFER_BYTES % piece.size != 0)
 
     def flush(self) -> list[Piece]:

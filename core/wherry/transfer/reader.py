@@ -17,6 +17,11 @@ import stat
 import sys
 import time
 
+TYPE_CHECKING = False  # typing itself takes a child as long to import as all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 # A file written to within this time of being read may be written to again without its times changing: the clock of file
 # times ticks every 1 to 10 ms. Its leaves are recorded, but it is read again by the next add. The time of the last change
 # (ctime) tells: nobody can set it, while mtime may lie years ahead.
@@ -25,13 +30,18 @@ RACY_NS = 20_000_000
 # NONBLOCK: a FIFO put in a file's place must not hang us
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
-# (dev, ino, size, mtime ns, ctime ns, mode, racy, digests of all leaves joined; None: larger than the buffer)
-Row = tuple[int, int, int, int, int, int, bool, bytes | None]
-Answer = list[Row] | tuple[int, str, str]  # or (errno, what happened, path); errno 0: the file changed
+# (dev, ino, size, mtime ns, ctime ns, mode, racy, leaves). Leaves are the digests of all joined, or what the caller's own
+# `name` made of the bytes; None: the file is larger than the buffer.
+if TYPE_CHECKING:
+    Row = tuple[int, int, int, int, int, int, bool, Any]
+    Answer = list[Row] | tuple[int, str, str]  # or (errno, what happened, path); errno 0: the file changed
 
 
-def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
-    """Reads and hashes files into ``view``; files longer than it are only looked at. Never raises for a file's sake."""
+def read_small(paths: list[str], leaf_bytes: int, view: memoryview, name: Callable[[memoryview], Any] | None = None) -> Answer:
+    """Reads and hashes files into ``view``; files longer than it are only looked at. Never raises for a file's sake.
+
+    ``name`` makes what stands for a file's leaves; without it they are cut every ``leaf_bytes`` and hashed.
+    """
     rows: list[Row] = []
     sha256, now = hashlib.sha256, time.time_ns() - RACY_NS
     for path in paths:
@@ -42,14 +52,17 @@ def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
                 size, mtime, ctime = found.st_size, found.st_mtime_ns, found.st_ctime_ns
                 if not stat.S_ISREG(found.st_mode):
                     return 0, "is no longer a regular file", path
-                digests: bytes | None
+                leaves: Any
                 if size > len(view):
-                    digests = None
+                    leaves = None
                 else:
                     piece = view[:size]
                     if os.readv(fd, [piece]) != size and not _read_again(fd, piece):
                         return 0, "became shorter while it was read", path
-                    digests = sha256(piece).digest() if 0 < size <= leaf_bytes else _leaves(piece, leaf_bytes)
+                    if name is not None:
+                        leaves = name(piece)
+                    else:
+                        leaves = sha256(piece).digest() if 0 < size <= leaf_bytes else _leaves(piece, leaf_bytes)
                     after = os.fstat(fd)
                     if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (size, mtime, ctime):
                         return 0, "changed while it was read", path
@@ -57,7 +70,7 @@ def read_small(paths: list[str], leaf_bytes: int, view: memoryview) -> Answer:
                 os.close(fd)
         except OSError as problem:
             return problem.errno or 5, problem.strerror or str(problem), path
-        rows.append((found.st_dev, found.st_ino, size, mtime, ctime, found.st_mode, ctime > now, digests))
+        rows.append((found.st_dev, found.st_ino, size, mtime, ctime, found.st_mode, ctime > now, leaves))
     return rows
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from wherry.buffers import ROOM
 from wherry.errors import SourceChanged, local_error
@@ -21,6 +21,8 @@ from wherry.transfer.reader import read_small
 from wherry.units import KiB
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wherry.buffers import BufferPool
     from wherry.transfer.reader import Answer, Row
 
@@ -88,15 +90,17 @@ class _Child:
 class Readers:
     """Reads batches in the order in which they are asked for. One thread; leave the context to end the children."""
 
-    def __init__(self, leaf_bytes: int, pool: BufferPool) -> None:
+    def __init__(self, leaf_bytes: int, pool: BufferPool, name: Callable[[memoryview], Any] | None = None) -> None:
+        """``name`` makes what stands for the leaves of a file, in this process; see `read_small`."""
         self._leaf_bytes = leaf_bytes
         self._pool = pool
+        self._name = name
         self._children: list[_Child] = []
         self._unsent: deque[Batch] = deque()
 
     def start(self) -> None:
         """Starts the children; without it (few files, or no way to start one) this process reads alone."""
-        if not sys.executable:  # Python inside another program
+        if not sys.executable or self._name is not None:  # Python inside another program; a plugin's work is not a child's
             return
         try:
             for _ in range(min(_CHILDREN_MAX, (os.cpu_count() or 1) - 1) - len(self._children)):
@@ -141,7 +145,7 @@ class Readers:
     def _read(self, batch: Batch) -> None:
         buffer = self._pool.take()
         try:
-            batch.answer = read_small(batch.paths, self._leaf_bytes, buffer.view[ROOM:])
+            batch.answer = read_small(batch.paths, self._leaf_bytes, buffer.view[ROOM : ROOM + BUFFER_BYTES], self._name)
         finally:
             buffer.release()
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from wherry.store.index import DIGEST_BYTES, FileRecord
+from wherry.store.index import FileRecord, LeafRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.store.index import Signature
+    from wherry.store.index import Fresh, Signature
     from wherry.store.store import Store
-    from wherry.transfer.hashing import LeafRow
 
 _ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait
 _NODE_BYTES_MAX: Final = 4 << 20
@@ -29,17 +28,20 @@ class Recorder:
         self._nodes: list[Block] = []
         self._node_bytes = 0
         self._files: list[FileRecord] = []
-        self._loose: list[tuple[bytes, int, int, int]] = []
+        self._loose: list[tuple[int, LeafRow]] = []
         self._rows = 0
         self._since = time.monotonic()
         self.blocks = 0  # leaves and nodes given
         self.new_blocks = 0  # of them, those that were not known
+        self.new_bytes = 0  # of leaves that were not known
+        self.stored_bytes = 0  # of nodes, as written into the home
 
     def node(self, block: Block) -> None:
         """Takes a manifest node."""
         self._nodes.append(block)
         self._node_bytes += len(block.data)
         self.blocks += 1
+        self.stored_bytes += len(block.data)
 
     def file(self, record: FileRecord) -> None:
         """Takes a file that was read whole."""
@@ -49,7 +51,7 @@ class Recorder:
 
     def leaves(self, file: int, leaves: Sequence[LeafRow]) -> None:
         """Takes leaves, in any order, of a file that `Index.begin` gave the number of."""
-        self._loose += [(digest, file, offset, size) for digest, offset, size in leaves]
+        self._loose += [(file, leaf) for leaf in leaves]
         self._rows += len(leaves)
         self.blocks += len(leaves)
 
@@ -57,9 +59,9 @@ class Recorder:
         """Counts leaves that need no record, because they are known."""
         self.blocks += leaves
 
-    def large(self, path: str, signature: Signature, chunker: str) -> LargeFile:
+    def large(self, path: str, signature: Signature, cut: str) -> LargeFile:
         """Begins a file whose leaves come in order, over a longer time."""
-        return LargeFile(self, self._store, path, signature, chunker)
+        return LargeFile(self, self._store, path, signature, cut)
 
     def flush_if_due(self) -> None:
         """Writes if enough has gathered, or enough time has passed."""
@@ -73,9 +75,13 @@ class Recorder:
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
         self.new_blocks += self._store.nodes.put_many(nodes)
-        self.new_blocks += self._store.index.record(files)
-        self.new_blocks += self._store.index.add_rows(loose)
+        self._count(self._store.index.record(files))
+        self._count(self._store.index.add_rows(loose))
         self._since = time.monotonic()
+
+    def _count(self, fresh: Fresh) -> None:
+        self.new_blocks += fresh.leaves
+        self.new_bytes += fresh.bytes
 
     def root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
         """Writes everything, and then acknowledges the root."""
@@ -86,28 +92,31 @@ class Recorder:
 class LargeFile:
     """The record of one large file: leaves are written every few seconds, so reading can go on behind them."""
 
-    def __init__(self, recorder: Recorder, store: Store, path: str, signature: Signature, chunker: str) -> None:
+    def __init__(self, recorder: Recorder, store: Store, path: str, signature: Signature, cut: str) -> None:
         self._recorder = recorder
         self._store = store
         self._leaves: list[LeafRow] = []
+        self._count = 0
         self._since = time.monotonic()
-        before = store.index.files([path]).get(path)
-        self.resumed = before is not None and before.cid is None and (before.signature, before.chunker) == (signature, chunker)
-        self._file = before.id if before is not None and self.resumed else store.index.begin(path, signature, chunker)
+        before = store.index.files([path], cut).get(path)
+        self.resumed = before is not None and before.cid is None and before.signature == signature
+        self._file = before.id if before is not None and self.resumed else store.index.begin(path, signature, cut)
 
-    def digests_so_far(self, leaf_bytes: int) -> Iterator[bytes]:
-        """Gives the digests of the leaves that an interrupted run left, from the file's start up to the first gap."""
+    def so_far(self) -> Iterator[LeafRow]:
+        """Gives the leaves that an interrupted run left, from the file's start up to the first gap."""
         expected = 0
-        for start, digests in self._store.index.progress(self._file) if self.resumed else ():
-            if start != expected:
+        for leaves in self._store.index.progress(self._file) if self.resumed else ():
+            if leaves[0].offset != expected:
                 return
-            for at in range(0, len(digests), DIGEST_BYTES):
-                yield digests[at : at + DIGEST_BYTES]
-            expected += len(digests) // DIGEST_BYTES * leaf_bytes
+            for leaf in leaves:
+                expected += leaf.size
+                self._count += 1
+                yield leaf
 
     def add(self, leaves: list[LeafRow]) -> None:
         """Takes the next leaves."""
         self._leaves += leaves
+        self._count += len(leaves)
         self._recorder.blocks += len(leaves)
         if len(self._leaves) >= _ROWS_MAX or time.monotonic() - self._since > _SECONDS_MAX:
             self.save()
@@ -115,14 +124,14 @@ class LargeFile:
     def save(self) -> None:
         """Writes the leaves taken so far."""
         leaves, self._leaves = self._leaves, []
-        self._recorder.new_blocks += self._store.index.add_leaves(self._file, leaves, progress=True)
+        self._recorder._count(self._store.index.add_leaves(self._file, leaves, progress=True))
         self._since = time.monotonic()
 
-    def finish(self, cid: CID | None) -> None:
+    def finish(self, cid: CID | None, key: bytes = b"") -> None:
         """Says that the file is whole (None: but to be read again by the next add).
 
         Its nodes are written first, for a finished file is not read again.
         """
         self.save()
         self._recorder.flush()
-        self._store.index.finish(self._file, cid)
+        self._store.index.finish(self._file, cid, key=key, leaves=self._count)

@@ -1,4 +1,4 @@
-"""Where verified bytes go: files of the target, or nowhere (specs/0010 §2). Settles what arrives, on the thread it is on.
+"""Where verified bytes go: files of the target, or nowhere (specs/0010 §2).
 
 The order for each batch: hash every block -> write -> append to the journal. A file that fits into one buffer is written
 whole by one call or not at all; a longer one is preallocated and filled piece by piece, by O_DIRECT where that wins.
@@ -13,24 +13,23 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wherry.block import verify
 from wherry.buffers import PAGE
-from wherry.errors import IntegrityError, Unwritable, WherryError, local_error
+from wherry.errors import Unwritable, WherryError, local_error
 from wherry.limits import BUFFER_BYTES
-from wherry.store.index import FileRecord, Signature
+from wherry.store.index import FileRecord, LeafRow, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wherry.abc.transport import Arrival, Laid
-    from wherry.buffers import Buffer
     from wherry.cid import CID
     from wherry.manifest import Attrs
+    from wherry.sealing.seal import Sealing
     from wherry.store.store import Store
     from wherry.transfer.record import Recorder
     from wherry.transfer.target import Target
 
 _DIRECT_BYTES_MIN: Final = 64 << 20  # smaller files gain nothing from O_DIRECT (specs/decisions/0004)
+_SEALED_SMALL_MAX: Final = BUFFER_BYTES * 7 // 8  # padding makes sealed leaves up to an eighth longer on their way
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +42,7 @@ class Slot:
     attrs: Attrs
     base: int  # where it begins in the transfer's stretch of bytes
     left: int  # bytes neither written nor known to be
+    key: bytes = b""  # where the dataset is encrypted
     trusted: bool = True  # what the journal says of it can be taken
     fd: int = -1
     direct: int = -1  # a second descriptor, for O_DIRECT
@@ -53,7 +53,7 @@ class Slot:
     @property
     def small(self) -> bool:
         """Whether it is written whole by one call."""
-        return self.size <= BUFFER_BYTES
+        return self.size <= (_SEALED_SMALL_MAX if self.key else BUFFER_BYTES)
 
 
 class Piece(NamedTuple):
@@ -62,13 +62,21 @@ class Piece(NamedTuple):
     slot: Slot
     cid: CID
     offset: int
-    size: int
+    size: int  # plain bytes
+    key: bytes = b""  # where the dataset is encrypted
+
+    @property
+    def final(self) -> bool:
+        """Whether the file ends with it."""
+        return self.offset + self.size == self.slot.size
 
 
 class Sink:
     """Takes settled pieces. This one writes nothing: the target ``null:``. Safe for threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealing: Sealing | None = None) -> None:
+        """``sealing`` opens what arrives, where the dataset is encrypted."""
+        self.sealing = sealing
         self._counting = threading.Lock()
         self.done_bytes = 0  # verified and in their place
 
@@ -105,8 +113,20 @@ class Sink:
 class FileSink(Sink):
     """Writes into the part of a target, journals, and records for the index. Safe for threads."""
 
-    def __init__(self, target: Target, store: Store, recorder: Recorder, *, direct: bool, sync: bool) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        target: Target,
+        store: Store,
+        recorder: Recorder,
+        *,
+        direct: bool,
+        sync: bool,
+        sealing: Sealing | None = None,
+        cut: str = "",
+    ) -> None:
+        """``cut`` tells the index how leaves were made (see `FileRecord`)."""
+        super().__init__(sealing)
+        self._cut = cut
         self._target = target
         self._store = store
         self._recorder = recorder
@@ -121,9 +141,10 @@ class FileSink(Sink):
             self._keep([self._finish(slot, *self._create(slot), [])])
             return
         final = self._target.final(slot.path)
-        row = self._store.index.files([final]).get(final)
+        row = self._store.index.files([final], self._cut).get(final)
         going_on = row is not None and row.cid is None
-        slot.number = row.id if row is not None and going_on else self._store.index.begin(final, Signature(0, 0, 0, 0, 0), "")
+        nothing = Signature(0, 0, 0, 0, 0)
+        slot.number = row.id if row is not None and going_on else self._store.index.begin(final, nothing, self._cut)
         slot.fd = self._open(slot)
         self._open_slots.add(slot)
         found = os.fstat(slot.fd)
@@ -265,9 +286,9 @@ class FileSink(Sink):
         if whole:
             record = self._finish(slot, slot.fd, False, [])
             with self._recording:
-                self._store.index.finish(slot.number, slot.cid, record.signature)
+                self._store.index.finish(slot.number, slot.cid, record.signature, key=slot.key)
 
-    def _finish(self, slot: Slot, fd: int, fresh: bool, leaves: list[tuple[bytes, int, int]]) -> FileRecord:
+    def _finish(self, slot: Slot, fd: int, fresh: bool, leaves: list[LeafRow]) -> FileRecord:
         """Gives a whole file its attributes, closes it, and says what is to be recorded of it."""
         try:
             if not fresh:  # a file that was there before may have any mode
@@ -287,7 +308,7 @@ class FileSink(Sink):
         finally:
             slot.fd = fd
             self._close(slot)
-        return FileRecord(self._target.final(slot.path), signature, slot.cid, "", leaves)
+        return FileRecord(self._target.final(slot.path), signature, slot.cid, self._cut, leaves, slot.key)
 
     def _keep(self, records: list[FileRecord]) -> None:
         with self._recording:
@@ -307,8 +328,8 @@ class FileSink(Sink):
         slot.fd = slot.direct = -1
 
 
-def _leaf(piece: Piece) -> tuple[bytes, int, int]:
-    return piece.cid.digest, piece.offset, piece.size
+def _leaf(piece: Piece) -> LeafRow:
+    return LeafRow(piece.cid.digest, piece.offset, piece.size, piece.key)
 
 
 def _write_all(fd: int, view: memoryview, offset: int) -> None:
@@ -317,65 +338,3 @@ def _write_all(fd: int, view: memoryview, offset: int) -> None:
         if count == len(view):
             return
         view, offset = view[count:], offset + count
-
-
-def settle(
-    sink: Sink, arrival: Arrival, pieces: Sequence[Piece], done: bytearray, *, peer: str, in_place: bool = False
-) -> None:
-    """Verifies and writes what arrived for ``pieces``; sets ``done`` for each that counts. Notes faults in ``arrival``."""
-    arrival.settled = True
-    buffer = arrival.buffer
-    if buffer is None:
-        return
-    try:
-        written: list[list[Laid]] = []
-        try:
-            for run in _runs(_verified(arrival, buffer, pieces, done, peer), pieces):
-                some = [pieces[laid.want] for laid in run]
-                if some[0].slot.small and sum([piece.size for piece in some]) != some[0].slot.size:
-                    continue  # not all of it is here: it is asked for again, whole
-                if in_place:
-                    sink.in_place(some)
-                else:
-                    sink.write(buffer.view, some, [laid.start for laid in run])
-                written.append(run)
-        finally:  # what was written counts also when the disk became full behind it
-            if written:
-                sink.commit([[pieces[laid.want] for laid in run] for run in written])
-                for run in written:
-                    for laid in run:
-                        done[laid.want] = 1
-    except BaseException as problem:  # noqa: BLE001  # this thread is the transport's: core raises it again on its own
-        arrival.failure = problem
-
-
-def _verified(arrival: Arrival, buffer: Buffer, pieces: Sequence[Piece], done: bytearray, peer: str) -> list[Laid]:
-    good: list[Laid] = []
-    for laid in sorted(arrival.blocks):
-        if done[laid.want] or (good and good[-1].want == laid.want):
-            continue  # came twice; a piece that counted twice would make its file whole too early
-        piece = pieces[laid.want]
-        try:
-            if laid.stop - laid.start != piece.size:
-                raise IntegrityError(f"block {piece.cid} from {peer} has {laid.stop - laid.start} bytes, not {piece.size}")
-            verify(piece.cid, buffer.view[laid.start : laid.stop], origin=peer)
-        except WherryError as problem:
-            arrival.rejected.append((laid.want, problem))
-        else:
-            good.append(laid)
-    return good
-
-
-def _runs(good: list[Laid], pieces: Sequence[Piece]) -> list[list[Laid]]:
-    """Groups the blocks of each small file, and those of a long one that follow each other in the buffer as in the file."""
-    runs: list[list[Laid]] = []
-    for laid in good:
-        if runs:
-            last = runs[-1][-1]
-            before, piece = pieces[last.want], pieces[laid.want]
-            follows = piece.slot is before.slot and piece.offset == before.offset + before.size
-            if follows and (piece.slot.small or laid.start == last.stop):
-                runs[-1].append(laid)
-                continue
-        runs.append([laid])
-    return runs

@@ -1,0 +1,64 @@
+"""The leaves of one large file, in order, read and named by several threads ahead of whoever takes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from wherry.chunking import FixedChunker
+from wherry.limits import BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from wherry.buffers import BufferPool
+    from wherry.store.index import LeafRow
+    from wherry.transfer.hashing import Naming, Opened
+
+_WINDOW: Final = 6  # stretches under way; each holds a buffer of the process's eight
+
+
+def leaves_in_order(
+    opened: Opened, naming: Naming, file_key: bytes, start: int, threads: ThreadPoolExecutor, pool: BufferPool
+) -> Generator[list[LeafRow]]:
+    """Gives the leaves from ``start`` (where one begins) to the end of the file, a stretch at a time.
+
+    Close it if it is not read to its end: it then waits for the threads. Raises LocalError, SourceChanged, and
+    PluginContractError for a chunker that cuts wrong.
+    """
+    fixed = isinstance(naming.chunker, FixedChunker)
+    futures = (_fixed if fixed else _cut)(opened, naming, file_key, start, threads, pool)
+    running: deque[Future[list[LeafRow]]] = deque()
+    try:
+        for future in futures:
+            running.append(future)
+            if len(running) >= _WINDOW:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:  # not cancelled: each gives back the buffer that it holds
+            future.exception()
+
+
+def _fixed(
+    opened: Opened, naming: Naming, file_key: bytes, at: int, threads: ThreadPoolExecutor, pool: BufferPool
+) -> Iterator[Future[list[LeafRow]]]:
+    """Where leaves lie is known beforehand, so the threads read as well."""
+    size = opened.signature.size
+    while at < size:
+        length = min(BUFFER_BYTES, size - at)
+        yield threads.submit(opened.name_stretch, at, length, naming, file_key, pool)
+        at += length
+
+
+def _cut(
+    opened: Opened, naming: Naming, file_key: bytes, at: int, threads: ThreadPoolExecutor, pool: BufferPool
+) -> Iterator[Future[list[LeafRow]]]:
+    """Where a leaf ends is known when it was read: this thread reads and cuts, the others name."""
+    rest = b""
+    while at < opened.signature.size:
+        stretch, rest = opened.cut_stretch(at, rest, naming, pool)
+        at += sum(stretch.lengths)
+        yield threads.submit(opened.name_cut, stretch, naming, file_key)
