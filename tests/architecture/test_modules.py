@@ -92,6 +92,7 @@ def test_the_check_above_can_fail():
         ("wherry_http.plugin", {"aiohttp", "ssl"}),
         ("wherry_file.plugin", {"aiohttp"}),
         ("wherry_cache.plugin", {"aiohttp", "sqlite3"}),
+        ("wherry_chunk.plugin", {"aiohttp", "asyncio", "pyfastcdc"}),
         ("wherry_cli.main", {"aiohttp", "asyncio", "sqlite3", "typer"}),
     ],
 )
