@@ -27,13 +27,13 @@ def check(holds: object, problem: str) -> None:
 
 
 def expected_files() -> set[str]:
-    """Every module and marker of the packages, at its import path."""
+    """Every file of the packages but what Python leaves beside them, at its import path."""
     packages = [ROOT / path for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
     return {
         str(path.relative_to(package.parent))
         for package in packages
         for path in package.rglob("*")
-        if path.suffix in {".py", ".typed"}
+        if path.is_file() and path.suffix != ".pyc"
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from wherry_cli.render import Out, Style, safe
 if TYPE_CHECKING:
     from wherry.plugin.manager import Listed
     from wherry.plugin.options import Option
+    from wherry_cli.scaffolding import NewPlugin
 
 HELP = """Show the plugins that are installed.
 
@@ -40,6 +42,21 @@ def info(
     """Show one plugin and its options."""
     run = Invocation.of(ctx)
     show_info(run.out(), find(_listing(run), name))
+
+
+def new(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What it is: transport, cache, compressor, ...")],
+    name: Annotated[str, typer.Argument(metavar="VENDOR.NAME", help="What the configuration will call it.")],
+    directory: Annotated[str, typer.Option("--dir", metavar="DIR", help="Where its folder is made.")] = ".",
+) -> None:
+    """Write a package with a plugin that works, to begin from."""
+    from wherry_cli.scaffolding import NewPlugin, write
+
+    run = Invocation.of(ctx)
+    plugin = NewPlugin.parse(kind, name)
+    written = write(plugin, directory)
+    show_new(run.out(), plugin, os.path.join(directory, plugin.dist), written)
 
 
 def _listing(run: Invocation) -> list[Listed]:
@@ -108,6 +125,17 @@ def _show_option(out: Out, line: Listed, option: Option) -> None:
         out.line(f"      also: {safe(option.env)} in the environment")
 
 
+def show_new(out: Out, plugin: NewPlugin, folder: str, written: list[str]) -> None:
+    """Prints what was written, and what to do with it."""
+    if out.as_json:
+        names = {"kind": plugin.kind, "name": plugin.name, "distribution": plugin.dist, "package": plugin.package}
+        out.result({"schema": "wherry/plugin-new/1", **names, "path": folder, "files": written})
+        return
+    for path in () if out.quiet else written:
+        out.line(safe(os.path.join(folder, path)))
+    out.note(f"Next:  cd {safe(folder)} && pip install -e '.[test]' && pytest")
+
+
 def _status(out: Out, line: Listed) -> str:
     styles: dict[str, Style] = {"ok": "green", "broken": "red", "clash": "red", "disabled": "yellow"}
     return out.paint(f"{line.status:8}", styles[line.status])
@@ -118,4 +146,5 @@ def build() -> Any:
     app = group(HELP, "wherry plugins list", "wherry plugins info http")
     member(app, "list", list_plugins, "wherry plugins list", "wherry plugins list --kind transport --json")
     member(app, "info", info, "wherry plugins info http", "wherry plugins info cache.disk")
+    member(app, "new", new, "wherry plugins new transport acme.quic", "wherry plugins new cache acme.shared --dir ~/src")
     return finished(app)

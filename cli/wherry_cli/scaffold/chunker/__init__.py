@@ -1,0 +1,1 @@
+"""The chunker vendor.name: cuts files at the ends of lines."""

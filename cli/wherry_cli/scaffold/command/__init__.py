@@ -1,0 +1,1 @@
+"""The command vendor.name: a table of what this home holds."""

@@ -1,0 +1,1 @@
+"""The compressor vendor.name: zlib."""

@@ -1,0 +1,1 @@
+"""The locator vendor.name: addresses from a file."""

@@ -1,0 +1,1 @@
+"""The observer vendor.name: counts what happens, in a file."""

@@ -1,0 +1,1 @@
+"""The transport vendor.name: blocks over TCP."""
