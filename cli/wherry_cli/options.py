@@ -136,6 +136,13 @@ def duration(text: str | float) -> float:
         raise typer.BadParameter(str(problem)) from problem
 
 
+def descriptor(text: str | int) -> int:
+    """Reads the number of an open descriptor. Raises BadParameter."""
+    if not str(text).isascii() or not str(text).isdigit():
+        raise typer.BadParameter(f"{text!r} is no number of a descriptor")
+    return int(text)
+
+
 # Options that several verbs share.
 
 From = Annotated[
@@ -151,6 +158,14 @@ AllowPublic = Annotated[
 ]
 TlsCert = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate (PEM) for https.")]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Key (PEM) of the certificate.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="File with the passphrase.  [env: WHERRY_PASSPHRASE_FILE]"),
+]
+PassphraseFd = Annotated[
+    int | None,
+    typer.Option("--passphrase-fd", metavar="N", parser=descriptor, help="Descriptor to read the passphrase from."),
+]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
 
 

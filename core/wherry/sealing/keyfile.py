@@ -206,6 +206,11 @@ def _recipient(value: Value) -> Recipient:
     return Recipient.from_bytes(value)
 
 
+def unwrapped(text: bytes) -> bytes:
+    """Takes away what mail and editors put around and into armored text: blank lines about it, and other line ends."""
+    return text.replace(b"\r\n", b"\n").strip() + b"\n"
+
+
 def _armored(data: bytes) -> bytes:
     digits = base64.b64encode(data + _checksum(data)).decode("ascii")
     lines = [digits[at : at + _LINE_CHARS] for at in range(0, len(digits), _LINE_CHARS)]

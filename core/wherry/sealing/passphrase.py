@@ -112,17 +112,20 @@ def _stretched(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
 # Where passphrases come from
 
 
-def asker(environ: Mapping[str, str], *, file: str | None = None, fd: int | None = None) -> Ask:
-    """Gives a way to ask: ``file``, else ``fd``, else the file that the environment names, else the terminal, if there is one.
+def asker(
+    environ: Mapping[str, str], *, file: str | None = None, fd: int | None = None, terminal: bool = False, again: bool = False
+) -> Ask:
+    """Gives a way to ask: ``file``, else ``fd``, else the file that the environment names, else ``terminal``, if there is one.
 
-    What comes from a file or a descriptor is read when it is first asked for, once.
+    What comes from a file or a descriptor is read when it is first asked for, once. A terminal is asked on the thread that
+    calls, so that Ctrl-C ends it on the main one; twice with ``again``, for a passphrase that is new.
     """
     path = file or (environ.get(VARIABLE) if fd is None else None)
     kept: list[bytes] = []
 
     def ask(what: str) -> bytes | None:
         if path is None and fd is None:
-            return from_terminal(f"Passphrase of {what}: ")
+            return from_terminal(f"Passphrase of {what}: ", again="The same again: " if again else "") if terminal else None
         if not kept:
             kept.append(from_file(path) if path is not None else from_fd(fd if fd is not None else -1))
         return kept[0]

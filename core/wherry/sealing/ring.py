@@ -11,7 +11,7 @@ from wherry.errors import DecodeError, KeyProblem, UsageError, WherryError
 from wherry.results import KeyReport
 from wherry.sealing.folder import KeyFolder
 from wherry.sealing.identity import PREFIX, Identity, Recipient
-from wherry.sealing.keyfile import DomainKey, Key, KeyFile
+from wherry.sealing.keyfile import DomainKey, Key, KeyFile, unwrapped
 from wherry.sealing.passphrase import MODERATE, Cost
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class KeyRing:
         """Gives a key; asks for its passphrase if it is locked. Raises NotFound, KeyProblem, DataError."""
         data, file = self._read(name)
         return self._open(name, data, file).key(name)
+
+    def unlock(self, name: str, passphrase: bytes) -> None:
+        """Unlocks a key for as long as this ring lives; a key that is not locked stays as it is. Raises as `get`."""
+        data, file = self._read(name)
+        if file.locked is not None:
+            self._unlocked[_hash(data)] = file.unlock(passphrase)
 
     def domain(self, name: str) -> DomainKey:
         """Gives the key of a domain. Raises as `get`, and KeyProblem for a key of another kind."""
@@ -153,20 +159,27 @@ class KeyRing:
         self._folder.swap(name, None, self._lock(KeyFile.of(key, now), passphrase).encode())
         return key
 
-    def rotate(self, name: str) -> DomainKey:
+    def rotate(self, name: str, passphrase: bytes | None = None) -> DomainKey:
         """Gives a domain a new wrapping key before its others, all of which stay; under the passphrase that it had.
 
-        A crash leaves the old file or the new one. Raises KeyProblem if another process changed it meanwhile.
+        A locked one is unlocked by ``passphrase`` or by asking. A crash leaves the old file or the new one. Raises KeyProblem
+        if another process changed it meanwhile.
         """
         data, file = self._read(name)
         if file.kind != "domain":
             raise UsageError(f"key {name!r} is a person's, and not rotated", hint="make another with `wherry keys new`")
-        passphrase = self._asked(f"key {name!r}") if file.locked is not None else None
-        key = (file.unlock(passphrase) if passphrase is not None else file).key(name)
+        if file.locked is None:
+            passphrase = None
+        elif passphrase is None:
+            passphrase = self._asked(f"key {name!r}")
+        key = (file if passphrase is None else file.unlock(passphrase)).key(name)
         if not isinstance(key, DomainKey):  # for the type: the kind was looked at above
             raise KeyProblem(f"key {name!r} is no key of a domain")
         key = key.rotated(int(time.time()))
-        self._folder.swap(name, data, self._lock(KeyFile.of(key, file.made), passphrase).encode())
+        fresh = KeyFile.of(key, file.made)
+        text = self._lock(fresh, passphrase).encode()
+        self._folder.swap(name, data, text)
+        self._unlocked[_hash(text)] = fresh  # whoever rotates goes on to use it
         return key
 
     def export(self, name: str, passphrase: bytes | None = None, *, plain: bool = False) -> bytes:
@@ -187,11 +200,11 @@ class KeyRing:
 
         A locked one is unlocked once, by ``passphrase`` or by asking, to see that it can be. Raises KeyProblem, DataError.
         """
-        text = data.strip().replace(b"\r\n", b"\n")
+        text = unwrapped(data)
         if text.startswith(PREFIX.encode()):
-            file = KeyFile.of(Recipient.parse(text.decode("ascii", "replace")), int(time.time()))
+            file = KeyFile.of(Recipient.parse(text.decode("ascii", "replace").rstrip("\n")), int(time.time()))
         else:
-            file = KeyFile.decode(text + b"\n")
+            file = KeyFile.decode(text)
             if file.locked is not None:
                 file.unlock(passphrase if passphrase is not None else self._asked("the key to import")).key(name)
         self._folder.swap(name, None, file.encode())
