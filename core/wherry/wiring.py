@@ -131,9 +131,10 @@ class Wiring:
     @cached_property
     def ring(self) -> KeyRing:
         """The keys of this home."""
+        from wherry.sealing.passphrase import asker
         from wherry.sealing.ring import KeyRing
 
-        return KeyRing(self._home)
+        return KeyRing(self._home, asker(self._environ))
 
     @cached_property
     def locksmith(self) -> Locksmith:

@@ -13,7 +13,7 @@ from wherry.errors import UsageError, local_error
 from wherry.limits import KEY_FILE_BYTES_MAX
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import PassphraseFd, PassphraseFile
+from wherry_cli.options import PassphraseFd, PassphraseFile  # noqa: TC001 - typer reads annotations when it runs
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ def show_key(out: Out, key: KeyReport) -> None:
 def show_list(out: Out, keys: list[KeyReport]) -> None:
     """Prints a line a key; with --quiet the names alone."""
     if out.as_json:
-        out.result({"schema": "wherry/keys/1", "keys": [{**key.to_json(), "schema": None} for key in keys]})
+        found = [{word: value for word, value in key.to_json().items() if word != "schema"} for key in keys]
+        out.result({"schema": "wherry/keys/1", "keys": found})
         return
     wide = max((len(key.name) for key in keys), default=0)
     for key in keys:

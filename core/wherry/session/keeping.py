@@ -58,7 +58,7 @@ class Keeping(Parts):
         return await in_thread(lambda: self._wiring.ring.import_(data, name, passphrase))
 
     async def rotate_key(self, name: str, *, passphrase: bytes | None = None) -> KeyReport:
-        """Gives a domain a new wrapping key, which new datasets are wrapped with; older ones stay as they are until `rewrap`."""
+        """Gives a domain a new wrapping key, for new datasets; older ones stay as they are until `rewrap`."""
 
         def rotate() -> KeyReport:
             ring = self._wiring.ring
