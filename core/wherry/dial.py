@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _SIX_TO_FOUR: Final = ipaddress.ip_network("2002::/16")
+# Where clouds give credentials to whoever asks from inside; link-local and private, and never a peer.
+_METADATA: Final = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,15 @@ class Dial:
             return False
         if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
             return False
+        if address in _METADATA:
+            return False
         return address.is_global or (self.reach == "lan" and (address.is_private or address.is_link_local))
 
     def check(self, ip: str, peer: str) -> None:
         """Raises PeerDenied, naming ``peer``, unless `allows`."""
         if not self.allows(ip):
             where = (
-                "this machine or a private network" if self.reach == "public" else "a place outside the local network"
+                "this machine or a private network" if self.reach == "public" else "this machine, or where no peer is"
             )
             hint = "if you trust it, name it yourself with --from"
             raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
