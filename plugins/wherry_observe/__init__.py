@@ -1,0 +1,1 @@
+"""The observers that come with wherry: ``log`` writes JSON lines, ``prometheus`` exposes metrics (specs/0019)."""
