@@ -8,7 +8,7 @@ Every method is synchronous, thread-safe, and lets go of the interpreter lock wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from wherry.cid import Bytes
@@ -34,3 +34,16 @@ class Compressor(ABC):
         fewer bytes than ``view`` has; and nothing else. Must not take memory beyond ``view`` for what ``coded`` claims, only
         a window of at most 8 MiB (specs/0015 §4).
         """
+
+
+@runtime_checkable
+class SupportsVariant(Protocol):
+    """A compressor that, by its options, needs something at both ends, such as a dictionary. Optional.
+
+    What it codes is called ``NAME+VARIANT``, and is decoded only where the same is configured. It MUST also decode what was
+    coded without, by the plain name.
+    """
+
+    @property
+    def variant(self) -> str:
+        """Says which, in 1 to 40 of ``a-z0-9.-``: other contents, another text. Empty: it needs nothing."""

@@ -1,0 +1,1 @@
+"""wherry's built-in compressors: ``zstd`` and ``lz4`` (specs/0015)."""
