@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from wherry.abc.transport import Arrival
 from wherry.buffers import ROOM
+from wherry.dial import NAMED
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
 from wherry.limits import BUFFER_BYTES, RATE_BYTES_MIN
 from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, HEADER_BYTES, RUN, SIZE_BYTES, WANTS_TYPE, Answer, encode_wants
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Want
     from wherry.buffers import Buffer
+    from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
 
@@ -60,8 +62,8 @@ class _PacedTLS(_Paced, ssl.SSLSocket):
 class Line:
     """One connection that is kept alive; used by one thread at a time, cut by any."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, options: HttpOptions) -> None:
-        self._host, self._port, self._tls, self._options = host, port, tls, options
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial = NAMED) -> None:
+        self._host, self._port, self._tls, self._options, self._dial = host, port, tls, options, dial
         if tls is not None:
             tls.sslsocket_class = _PacedTLS
         self._http: http.client.HTTPConnection | None = None
@@ -83,8 +85,13 @@ class Line:
         return self._http
 
     def _connected(self) -> _Paced:
-        failure: OSError = ConnectionRefusedError("its name has no address")
+        failure: OSError | PeerDenied = ConnectionRefusedError("its name has no address")
         for family, kind, proto, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+            try:
+                self._dial.check(str(address[0]), f"{self._host}:{self._port}")
+            except PeerDenied as problem:
+                failure = problem
+                continue
             paced = _Paced(family, kind, proto)
             try:
                 self._hold(paced)

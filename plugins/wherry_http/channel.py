@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
+from wherry.dial import NAMED
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
@@ -21,10 +23,11 @@ from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Ans
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
+    from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
 _INFO_BYTES_MAX = 4096
@@ -33,12 +36,15 @@ _INFO_BYTES_MAX = 4096
 class HttpChannel(Channel):
     """A way to one HTTP source. Open it with `open_channel`."""
 
-    def __init__(self, base: URL, session: aiohttp.ClientSession, tls: ssl.SSLContext | None, options: HttpOptions) -> None:
+    def __init__(
+        self, base: URL, session: aiohttp.ClientSession, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial = NAMED
+    ) -> None:
         self._base = base
         self._peer = str(base)
         self._session = session
         self._tls = tls
         self._options = options
+        self._dial = dial
         self._headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
         self.parallel = options.connections  # type: ignore[misc]  # an instance's own number, as configured
         self._threads = ThreadPoolExecutor(options.connections, "wherry-fetch")
@@ -113,7 +119,7 @@ class HttpChannel(Channel):
 
     async def _bulk(self, wants: Sequence[Want], buffer: Buffer, lender: Lender) -> Arrival:
         host, port = self._base.host or "", self._base.port or 80
-        line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options)
+        line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options, self._dial)
 
         def work() -> Arrival:
             arrival = exchange(line, wants, self._headers, buffer, self._peer)
@@ -162,17 +168,32 @@ class HttpChannel(Channel):
             raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem
 
 
+def _allowed_by(dial: Dial, peer: str) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
+    """Makes sockets for resolved addresses that may be dialled. Called at each connect; raises PeerDenied."""
+
+    def make(address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, proto, _, where = address
+        dial.check(str(where[0]), peer)
+        return socket.socket(family, kind, proto)
+
+    return make
+
+
 @asynccontextmanager
-async def open_channel(base: URL, tls: ssl.SSLContext | None, options: HttpOptions) -> AsyncIterator[HttpChannel]:
+async def open_channel(
+    base: URL, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial = NAMED
+) -> AsyncIterator[HttpChannel]:
     """Connects, proves that a wherry server is there, and closes everything in the end. Raises PeerError."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout)
-    connector = aiohttp.TCPConnector(limit=options.connections, ssl=tls if tls is not None else True)
+    connector = aiohttp.TCPConnector(
+        limit=options.connections, ssl=tls if tls is not None else True, socket_factory=_allowed_by(dial, str(base))
+    )
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=64 * 1024,
     ) as session:  # fmt: skip
-        channel = HttpChannel(base, session, tls, options)
+        channel = HttpChannel(base, session, tls, options, dial)
         try:
             await channel.hello()
             yield channel

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Transport
 from wherry.buffers import BufferPool
+from wherry.dial import NAMED
 from wherry.errors import ConfigError, UsageError, local_error
 from wherry.limits import BUFFER_BYTES
 from wherry_http.places import is_loopback, parse_base, reachable
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.transport import BlockSource, Channel
+    from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
 _SERVE_BUFFERS = 4  # for what cannot go by sendfile
@@ -26,9 +29,12 @@ class HttpTransport(Transport):
     """Blocks over HTTP/1.1."""
 
     schemes = frozenset({"http", "https"})
+    obeys_dial = True
 
-    def __init__(self, options: HttpOptions, *, allow_public: bool = False) -> None:
-        self._options = options
+    def __init__(self, options: HttpOptions, *, allow_public: bool = False, dial: Dial = NAMED) -> None:
+        # The token is for those whom the user named: whoever is found by others would be given it for asking.
+        self._options = options if dial.reach == "named" else replace(options, token=None)
+        self._dial = dial
         self._allow_public = allow_public
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
@@ -38,7 +44,7 @@ class HttpTransport(Transport):
         base = parse_base(address)
         if base.port in (None, 0):
             raise UsageError(f"address {address!r} names no port", hint="write http://HOST:PORT")
-        return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options)
+        return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options, self._dial)
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
