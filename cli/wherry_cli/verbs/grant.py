@@ -8,8 +8,8 @@ import typer
 
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From
-from wherry_cli.verbs.add import SignAs
+from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.verbs import add as add_verb  # noqa: TC001 - typer reads annotations when it runs
 
 
 def grant(
@@ -22,8 +22,9 @@ def grant(
             "--to", metavar="RECIPIENT", help="Who may open it: a recipient's text, or a name in `wherry keys`. Repeatable."
         ),
     ],
-    sign_as: SignAs = None,
+    sign_as: add_verb.SignAs = None,
     source: From = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Let others open an encrypted dataset, and print the CID to give them.
 
@@ -31,9 +32,10 @@ def grant(
     whoever could open a dataset may have kept it.
     """
     run = Invocation.of(ctx)
+    overrides = http_overrides(token_file=token_file)
 
     async def work() -> None:
-        async with run.session("grant") as session:
+        async with run.session("grant", overrides=overrides) as session:
             result = await session.grant(what, to, sender=sign_as, sources=tuple(source or ()))
         out = run.out()
         if out.as_json:

@@ -102,7 +102,7 @@ class Sealing:
         """Seals the leaf that lies at ``offset`` of its file; ``final``: it is the file's last."""
         scheme = self.scheme
         if scheme.coding:
-            coded = self._codings.encode(plain, scheme.coding) if self._codings is not None else None
+            coded = self._codings.encode(plain, name=scheme.coding) if self._codings is not None else None
             plain = _PLAIN + bytes(plain) if coded is None else _CODED + coded[1]
         size = padded(len(plain), scheme.pad)
         if size != len(plain):

@@ -133,6 +133,13 @@ def domain_of(ring: KeyRing, name: str | None) -> DomainKey:
         return ring.domain(DEFAULT_DOMAIN)
 
 
+def _coding(parts: Parts) -> str:
+    names = parts.wiring.codings.names if parts.wiring.chosen("compressor")[0] != "identity" else ()
+    if not names:
+        raise UsageError("--compress needs a compressor, and none is configured", hint='write [compressor] use = "zstd"')
+    return names[0]
+
+
 def publication(parts: Parts, encryption: Encryption, chunker: Chunker) -> tuple[Publication, Chunker]:
     """Makes what an encrypting `add` needs, and the chunker that it may cut with. Blocks its thread."""
     from wherry.abc.chunker import SupportsKey
@@ -158,6 +165,6 @@ def publication(parts: Parts, encryption: Encryption, chunker: Chunker) -> tuple
         cipher=parts.wiring.config.instances["cipher", parts.wiring.chosen("cipher")[0]].plugin,
         mode="random" if encryption.random_keys else "domain",
         pad="padme" if encryption.pad else "none",
-        coding=parts.wiring.codings.preferred if encryption.compress else "",
+        coding=_coding(parts) if encryption.compress else "",
     )
     return Publication(parts.wiring.sealings.of(scheme), domain, recipients, sender, parts.store), chunker

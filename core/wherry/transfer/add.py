@@ -29,7 +29,7 @@ from wherry.manifest import DIR, FILE, LINK, PLAIN, Attrs, Entry, dataset_block
 from wherry.store.index import DIGEST_BYTES, FileRecord, LeafRow, Signature
 from wherry.synth import Synth, is_synth
 from wherry.transfer.hashing import Naming, Opened
-from wherry.transfer.large import leaves_in_order
+from wherry.transfer.large import LargeFileReading
 from wherry.transfer.readers import Batch, Readers
 from wherry.transfer.record import Recorder
 from wherry.transfer.scan import Found, Left, Seen, Skipped, root_kind, scan
@@ -320,7 +320,7 @@ class Add:
                 self._link(leaf, builder)
             self._recorder.known(builder.leaves)
             self.tally.bytes += builder.size
-            leaves = leaves_in_order(opened, self._naming, key, builder.size, threads, self._pool)
+            leaves = LargeFileReading(opened, self._naming, key, threads, self._pool).leaves(builder.size)
             try:
                 with closing(leaves):
                     for some in leaves:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from wherry.chunking import FixedChunker
@@ -19,46 +20,47 @@ if TYPE_CHECKING:
 _WINDOW: Final = 6  # stretches under way; each holds a buffer of the process's eight
 
 
-def leaves_in_order(
-    opened: Opened, naming: Naming, file_key: bytes, start: int, threads: ThreadPoolExecutor, pool: BufferPool
-) -> Generator[list[LeafRow]]:
-    """Gives the leaves from ``start`` (where one begins) to the end of the file, a stretch at a time.
+@dataclass(frozen=True, slots=True)
+class LargeFileReading:
+    """One reading of a large file."""
 
-    Close it if it is not read to its end: it then waits for the threads. Raises LocalError, SourceChanged, and
-    PluginContractError for a chunker that cuts wrong.
-    """
-    fixed = isinstance(naming.chunker, FixedChunker)
-    futures = (_fixed if fixed else _cut)(opened, naming, file_key, start, threads, pool)
-    running: deque[Future[list[LeafRow]]] = deque()
-    try:
-        for future in futures:
-            running.append(future)
-            if len(running) >= _WINDOW:
+    opened: Opened
+    naming: Naming
+    file_key: bytes  # see `Sealer.file_key`
+    threads: ThreadPoolExecutor
+    pool: BufferPool
+
+    def leaves(self, start: int) -> Generator[list[LeafRow]]:
+        """Gives the leaves from ``start`` (where one begins) to the end of the file, a stretch at a time.
+
+        Close it if it is not read to its end: it then waits for the threads. Raises LocalError, SourceChanged, and
+        PluginContractError for a chunker that cuts wrong.
+        """
+        futures = self._fixed(start) if isinstance(self.naming.chunker, FixedChunker) else self._cut(start)
+        running: deque[Future[list[LeafRow]]] = deque()
+        try:
+            for future in futures:
+                running.append(future)
+                if len(running) >= _WINDOW:
+                    yield running.popleft().result()
+            while running:
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        for future in running:  # not cancelled: each gives back the buffer that it holds
-            future.exception()
+        finally:
+            for future in running:  # not cancelled: each gives back the buffer that it holds
+                future.exception()
 
+    def _fixed(self, at: int) -> Iterator[Future[list[LeafRow]]]:
+        """Where leaves lie is known beforehand, so the threads read as well."""
+        size = self.opened.signature.size
+        while at < size:
+            length = min(BUFFER_BYTES, size - at)
+            yield self.threads.submit(self.opened.name_stretch, at, length, self.naming, self.file_key, self.pool)
+            at += length
 
-def _fixed(
-    opened: Opened, naming: Naming, file_key: bytes, at: int, threads: ThreadPoolExecutor, pool: BufferPool
-) -> Iterator[Future[list[LeafRow]]]:
-    """Where leaves lie is known beforehand, so the threads read as well."""
-    size = opened.signature.size
-    while at < size:
-        length = min(BUFFER_BYTES, size - at)
-        yield threads.submit(opened.name_stretch, at, length, naming, file_key, pool)
-        at += length
-
-
-def _cut(
-    opened: Opened, naming: Naming, file_key: bytes, at: int, threads: ThreadPoolExecutor, pool: BufferPool
-) -> Iterator[Future[list[LeafRow]]]:
-    """Where a leaf ends is known when it was read: this thread reads and cuts, the others name."""
-    rest = b""
-    while at < opened.signature.size:
-        stretch, rest = opened.cut_stretch(at, rest, naming, pool)
-        at += sum(stretch.lengths)
-        yield threads.submit(opened.name_cut, stretch, naming, file_key)
+    def _cut(self, at: int) -> Iterator[Future[list[LeafRow]]]:
+        """Where a leaf ends is known when it was read: this thread reads and cuts, the others name."""
+        rest = b""
+        while at < self.opened.signature.size:
+            stretch, rest = self.opened.cut_stretch(at, rest, self.naming, self.pool)
+            at += sum(stretch.lengths)
+            yield self.threads.submit(self.opened.name_cut, stretch, self.naming, self.file_key)

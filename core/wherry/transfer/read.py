@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.block import Block, checked
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wherry.transfer.tree import Nodes
 
 _AHEAD: Final = 6  # leaves read or fetched before they are asked for
+_HINTED: Final = 32  # leaves that the cache is told of at a time; named by a walk, of which a node names 1,024
 
 
 async def entries(nodes: Nodes, root: Entry) -> AsyncGenerator[Entry, None]:
@@ -53,12 +55,12 @@ async def content(
     running: deque[tuple[Leaf, asyncio.Task[Block]]] = deque()
     try:
         if offset < stop:
-            async for step in nodes.steps(Walk(root, start=offset, stop=stop)):
-                if isinstance(step, Leaf):
-                    running.append((step, asyncio.create_task(_leaf(store, fetcher, step))))
+            async with aclosing(_announced(nodes, store, Walk(root, start=offset, stop=stop))) as leaves:
+                async for leaf in leaves:
+                    running.append((leaf, asyncio.create_task(_leaf(nodes, store, fetcher, leaf))))
                     if len(running) >= _AHEAD:
-                        leaf, task = running.popleft()
-                        yield _cut(leaf, await task, offset, stop)
+                        first, task = running.popleft()
+                        yield _cut(first, await task, offset, stop)
         while running:
             leaf, task = running.popleft()
             yield _cut(leaf, await task, offset, stop)
@@ -68,19 +70,52 @@ async def content(
         await settled([task for _, task in running])
 
 
+async def _announced(nodes: Nodes, store: Store, walk: Walk) -> AsyncGenerator[Leaf, None]:
+    """Gives the leaves of a walk; tells the cache of them in batches, before they are read."""
+    batch: list[Leaf] = []
+    full = _AHEAD  # the first ones are asked for at once, so they are neither announced nor held back for a long batch
+    async with aclosing(nodes.steps(walk)) as steps:
+        async for step in steps:
+            if isinstance(step, Leaf):
+                batch.append(step)
+                if len(batch) == full:
+                    if full > _AHEAD:
+                        await in_thread(partial(store.prefetch, [leaf.cid for leaf in batch]))
+                    for leaf in batch:
+                        yield leaf
+                    batch, full = [], _HINTED
+    if len(batch) > _AHEAD:
+        await in_thread(partial(store.prefetch, [leaf.cid for leaf in batch]))
+    for leaf in batch:
+        yield leaf
+
+
 def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
     first, last = max(0, offset - leaf.offset), min(leaf.size, stop - leaf.offset)
     return block.data if (first, last) == (0, leaf.size) else block.data[first:last]
 
 
-async def _leaf(store: Store, fetcher: Fetcher, leaf: Leaf) -> Block:
+async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf) -> Block:
+    """Gives the plain bytes of a leaf, named by its block's CID."""
     block = await in_thread(lambda: _held(store, leaf.cid))
     if block is None:
         block = (await fetcher.nodes([leaf.cid]))[leaf.cid]
-        cache, found = store.cache, block
-        if cache is not None:
-            await in_thread(lambda: cache.put_many([found]))
-    return block
+        await in_thread(partial(_offer, store, block))
+    unlocked = nodes.unlocked
+    if not leaf.key or unlocked is None:
+        return block
+    sealed = block.data
+
+    def opened() -> bytes:
+        return bytes(unlocked.sealing.open_leaf(sealed, leaf.key, leaf.offset, leaf.size, final=leaf.final))
+
+    return Block(leaf.cid, await in_thread(opened))
+
+
+def _offer(store: Store, block: Block) -> None:
+    cache = store.cache
+    if cache is not None:
+        cache.offer([block])
 
 
 def _held(store: Store, cid: CID) -> Block | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from wherry.store.index import FileRecord, LeafRow
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.store.index import Fresh, Signature
+    from wherry.store.index import FileRecord, Fresh, LeafRow, Signature
     from wherry.store.store import Store
 
 _ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.abc.transport import Laid
 from wherry.block import verify
@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.abc.transport import Arrival
-    from wherry.buffers import Buffer
     from wherry.sealing.seal import Sealing
     from wherry.transfer.sink import Piece, Sink
+
+
+class _Batch(NamedTuple):
+    """What arrived, and for what."""
+
+    arrival: Arrival
+    view: memoryview
+    pieces: Sequence[Piece]
+    peer: str
+    sealing: Sealing | None  # where the dataset is encrypted
 
 
 def settle(
@@ -38,9 +47,10 @@ def settle(
     if buffer is None:
         return
     try:
-        good = _verified(arrival, buffer, pieces, done, peer, sink.sealing, plain=plain)
+        batch = _Batch(arrival, buffer.view, pieces, peer, sink.sealing)
+        good = _verified(batch, done, plain=plain)
         if sink.sealing is not None and not plain:
-            good = _opened(arrival, buffer, pieces, good, peer, sink.sealing)
+            good = _opened(batch, good, sink.sealing)
         written: list[list[Laid]] = []
         try:
             for run in _runs(good, pieces):
@@ -62,31 +72,24 @@ def settle(
         arrival.failure = problem
 
 
-def _verified(
-    arrival: Arrival,
-    buffer: Buffer,
-    pieces: Sequence[Piece],
-    done: bytearray,
-    peer: str,
-    sealing: Sealing | None,
-    *,
-    plain: bool,
-) -> list[Laid]:
+def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
+    """Gives the blocks that are what they should be, sorted by want."""
+    sealing, peer = batch.sealing, batch.peer
     good: list[Laid] = []
-    for laid in sorted(arrival.blocks):
+    for laid in sorted(batch.arrival.blocks):
         if done[laid.want] or (good and good[-1].want == laid.want):
             continue  # came twice; a piece that counted twice would make its file whole too early
-        piece, size = pieces[laid.want], laid.stop - laid.start
+        piece, size = batch.pieces[laid.want], laid.stop - laid.start
         wanted = piece.size if sealing is None or plain else sealing.wire_size(piece.size)
         try:
-            if size != wanted if wanted is not None else not 0 < size <= LEAF_BYTES_MAX:
+            if (size != wanted) if wanted is not None else not 0 < size <= LEAF_BYTES_MAX:
                 raise IntegrityError(f"block {piece.cid} from {peer} has {size} bytes, not {wanted}")
             if sealing is not None and plain:
-                _verify_plain(piece, buffer.view[laid.start : laid.stop], sealing)
+                _verify_plain(piece, batch.view[laid.start : laid.stop], sealing)
             else:
-                verify(piece.cid, buffer.view[laid.start : laid.stop], origin=peer)
+                verify(piece.cid, batch.view[laid.start : laid.stop], origin=peer)
         except WherryError as problem:
-            arrival.rejected.append((laid.want, problem))
+            batch.arrival.rejected.append((laid.want, problem))
         else:
             good.append(laid)
     return good
@@ -99,29 +102,34 @@ def _verify_plain(piece: Piece, view: memoryview, sealing: Sealing) -> None:
         raise IntegrityError(f"the plain bytes of block {piece.cid} do not match its CID")
 
 
-def _opened(
-    arrival: Arrival, buffer: Buffer, pieces: Sequence[Piece], good: list[Laid], peer: str, sealing: Sealing
-) -> list[Laid]:
+def _opened(batch: _Batch, good: list[Laid], sealing: Sealing) -> list[Laid]:
     """Opens verified blocks, and lays their plain bytes back to back from where the first block began.
 
-    Plain bytes are shorter than sealed ones, so each comes to lie before the next block: nothing unopened is overwritten.
+    Plain bytes are shorter than sealed ones, so each comes to lie before the next block and nothing unopened is overwritten.
+    Where leaves were coded they may be longer: then all are opened before any is laid.
     """
+    waiting: list[tuple[int, bytes]] = []
     opened: list[Laid] = []
     at = -1
     for laid in sorted(good, key=lambda one: one.start):
-        piece = pieces[laid.want]
+        piece = batch.pieces[laid.want]
         at = laid.start if at < 0 else at
         try:
-            view = buffer.view[laid.start : laid.stop]
-            plain = sealing.open_leaf(view, piece.key, piece.offset, piece.size, final=piece.final)
+            sealed = batch.view[laid.start : laid.stop]
+            plain = sealing.open_leaf(sealed, piece.key, piece.offset, piece.size, final=piece.final)
         except WherryError as problem:
-            problem = IntegrityError(f"block {piece.cid} from {peer} does not open: {problem.message}")
-            arrival.rejected.append((laid.want, problem))
+            refused = IntegrityError(f"block {piece.cid} from {batch.peer} does not open: {problem.message}")
+            batch.arrival.rejected.append((laid.want, refused))
             continue
         end = at + piece.size
-        buffer.view[at:end] = plain
+        if sealing.scheme.coding:
+            waiting.append((at, bytes(plain)))
+        else:
+            batch.view[at:end] = plain
         opened.append(Laid(laid.want, at, end))
         at = end
+    for at, data in waiting:
+        batch.view[at : at + len(data)] = data
     return sorted(opened)
 
 
