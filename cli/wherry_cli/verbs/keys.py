@@ -127,14 +127,17 @@ def import_key(
 def rotate(
     ctx: typer.Context, name: Name, *, passphrase_file: PassphraseFile = None, passphrase_fd: PassphraseFd = None
 ) -> None:
-    """Give a domain a new wrapping key; data is not written again."""
+    """Give a domain a new wrapping key, and its datasets new headers.
+
+    No data is sealed again. Who has the old headers and the old key can go on opening what they could.
+    """
     run = Invocation.of(ctx)
     _, locked = _kind_of(run, name)
     secret = needed(_asker(run, passphrase_file, passphrase_fd), f"key {name!r}") if locked else None
 
     async def work(session: Session) -> None:
-        show_key(run.out(), await session.rotate_key(name, passphrase=secret))
-        run.out().note("New datasets are wrapped with the new key. Those there are stay open to this key's older ones.")
+        key = await session.rotate_key(name, passphrase=secret)
+        show_rotated(run.out(), key, (await session.rewrap(name)).datasets)
 
     _drive(run, work)
 
@@ -224,6 +227,18 @@ def show_key(out: Out, key: KeyReport) -> None:
     out.line(f"{out.paint(key.name, 'bold')}  {describe(key)}")
     for number, ident in enumerate(key.generations):
         out.line(f"  {ident}{'  wraps new datasets' if not number else ''}")
+
+
+def show_rotated(out: Out, key: KeyReport, datasets: list[list[str]]) -> None:
+    """Prints a rotated key, and the CIDs that its datasets had and have; with --quiet only the CIDs that they have."""
+    if out.as_json:
+        out.result({**key.to_json(), "schema": "wherry/key-rotate/1", "datasets": datasets})
+        return
+    if not out.quiet:
+        show_key(out, key)
+    for before, now in datasets:
+        out.line(now if out.quiet else f"  {before} is now {now}")
+    out.note("Export it again, for those who have it: datasets are wrapped with its new generation from now on.")
 
 
 def show_list(out: Out, keys: list[KeyReport]) -> None:
