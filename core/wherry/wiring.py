@@ -145,10 +145,17 @@ class Wiring:
 
     @cached_property
     def codings(self) -> Codings:
-        """The codings of this node: the configured compressor to code with, all that are installed to decode."""
-        from wherry.coding import Codings
+        """The codings of this node: the configured compressor to code with; to decode, wherry's own and all that are configured.
 
-        return Codings(self.chosen("compressor")[0], lambda name: self.build("compressor", name))
+        A stranger's bytes must not choose which installed package runs, so others have to be named in the configuration.
+        """
+        from wherry.coding import Codings, Form
+
+        configured = [one for one in self.config.instances.values() if one.kind == "compressor"]
+        forms = [Form(one.name, one.plugin, tuned=bool(one.entries)) for one in configured]
+        taken = {one.instance for one in forms}
+        forms += [Form(name, name) for name in self.manager.own_names("compressor") if name not in taken]
+        return Codings(self.chosen("compressor")[0], lambda name: self.build("compressor", name), forms)
 
     def policy(self) -> Policy:
         """Builds the policy."""

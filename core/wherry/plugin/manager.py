@@ -165,6 +165,11 @@ class Manager:
         """Loads every plugin and gives the names of one kind, sorted."""
         return sorted({one.name for loaded in self._in_order() for _, its, one in loaded.offered if its == kind})
 
+    def own_names(self, kind: str) -> list[str]:
+        """Gives the names of one kind that wherry itself brings, sorted; imports nobody else's package."""
+        own = next(self._in_order())
+        return sorted({one.name for _, its, one in own.offered if its == kind})
+
     def _in_order(self) -> Iterator[_Loaded]:
         """Gives wherry's own plugins, then, if somebody still asks, everybody else's."""
         if self._own is None:
