@@ -18,7 +18,7 @@ from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 from wherry.transfer.scheduler import Scheduler, Source, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.policy import Policy
@@ -54,9 +54,13 @@ class Fetcher:
         wait_s: float,
         observe: Observe,
         policy: Policy | None = None,
+        find: Callable[[], AsyncGenerator[str, None]] | None = None,
         emit: Emit = quiet,
     ) -> None:
-        """``policy`` chooses among several sources; None: whoever is free takes the oldest job."""
+        """``policy`` chooses among several sources; None: whoever is free takes the oldest job.
+
+        ``find`` gives more addresses as they are found; it is called when the first block is wanted, if one ever is.
+        """
         self._connect = connect
         self._pool = pool
         self._observe = observe
@@ -68,6 +72,9 @@ class Fetcher:
             list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s, choice=choice
         )
         self._bell = asyncio.Event()
+        self._find = find
+        self._finding = find is not None  # more sources may come
+        self._wanted = asyncio.Event()  # anything at all
         self._open_jobs = 0  # leaf jobs not yet done
         self.wire_bytes = 0  # payload received
 
@@ -96,6 +103,7 @@ class Fetcher:
         """Fetches the first of ``cids``, and the others as far as they come along. Waits while sources are away."""
         answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
         self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic())
+        self._wanted.set()
         self._ring()
         return await answer
 
@@ -106,6 +114,7 @@ class Fetcher:
         self._open_jobs += 1
         self._scheduler.more = True
         self._scheduler.put(job, size=job.size, now=time.monotonic())
+        self._wanted.set()
         self._ring()
 
     async def drained(self) -> None:
@@ -121,17 +130,32 @@ class Fetcher:
         async with asyncio.TaskGroup() as group:
             for source in self.sources:
                 group.create_task(self._source(source))
+            if self._find is not None:
+                group.create_task(self._seek(self._find, group))
             while True:
                 self._judge()
                 await self._heard(_VERDICT_S)
 
+    async def _seek(self, find: Callable[[], AsyncGenerator[str, None]], group: asyncio.TaskGroup) -> None:
+        """Asks for sources once anything is wanted, and takes them in as they come."""
+        await self._wanted.wait()
+        async with aclosing(find()) as addresses:
+            async for address in addresses:
+                if all(source.address != address for source in self.sources):
+                    group.create_task(self._source(self._scheduler.add(address, time.monotonic())))
+        self._finding = False
+        self._ring()
+
     def _judge(self) -> None:
+        if self._finding:
+            return
         verdict = self._scheduler.verdict(time.monotonic())
         if verdict is None:
             return
         what = f"block {verdict.job.wants[0].cid}"
         if not self.sources:
-            raise NoSource(f"{what} is not here, and no source is named", hint="give --from ADDRESS, or keep one in [peers]")
+            missing = "no source is named" if self._find is None else "no source is named or found"
+            raise NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")
         reasons = self._scheduler.reasons()
         if verdict.kind == "absent":
             raise BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")

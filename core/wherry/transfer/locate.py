@@ -1,0 +1,161 @@
+"""Asks all locators in use for peers, at once, and believes none of them (specs/0018 §3).
+
+What a locator gives are hints: text from strangers. Here they are bounded in number and in time, checked, and each is kept
+with the address policy that it must be dialled with. A locator that fails, hangs, floods or lies costs a note and nothing
+else; what its peers send is verified as anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from wherry.dial import LAN, NAMED, PUBLIC, Dial
+from wherry.errors import PeerDenied, PeerError, UsageError, WherryError
+from wherry.limits import ADDRESS_CHARS_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
+from wherry.observe import Note
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from wherry.abc.locator import Locator
+    from wherry.abc.transport import Channel
+    from wherry.cid import CID
+    from wherry.observe import Observe
+    from wherry.transfer.fetch import Connect
+
+_DIALS: Final = {"named": NAMED, "lan": LAN, "public": PUBLIC}
+_WIDTH: Final = ("public", "lan", "named")
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
+_END_S: Final = 1.0  # what a locator that is stopped may take to let go
+
+
+class Hint(NamedTuple):
+    """One address that a locator gave."""
+
+    locator: str  # its name in the configuration
+    address: str  # as it was given, shortened if it is too long
+    reach: str
+    fault: str = ""  # why it is not used
+
+
+class Finder:
+    """The locators of one node, and what they said. For one loop."""
+
+    def __init__(
+        self,
+        locators: Sequence[tuple[str, Locator]],
+        usable: Callable[[str, Dial], str],
+        observe: Observe,
+        *,
+        patience_s: float = LOCATE_S,
+    ) -> None:
+        """``usable`` says why an address cannot be dialled in a way, or "". Locators get ``patience_s`` seconds, all at once."""
+        self._locators = locators
+        self._usable = usable
+        self._observe = observe
+        self._patience_s = patience_s
+        self._dials: dict[str, Dial] = {}
+
+    def dial(self, address: str) -> Dial:
+        """Gives the policy with which ``address`` must be dialled: the widest of those who gave it; NAMED if none did."""
+        return self._dials.get(address, NAMED)
+
+    async def hints(self, cid: CID) -> AsyncGenerator[Hint, None]:
+        """Gives what the locators say, as it comes; each address of a locator once, those that are of no use with the fault."""
+        said: asyncio.Queue[Hint | None] = asyncio.Queue()
+        tasks = {asyncio.create_task(self._ask(name, locator, cid, said)) for name, locator in self._locators}
+        for task in tasks:
+            task.add_done_callback(lambda _: said.put_nowait(None))
+        asking = len(tasks)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._patience_s + _END_S
+        try:
+            while asking:
+                # No timeout around the whole: it would end whoever takes the hints, not this.
+                hint = await asyncio.wait_for(said.get(), max(0.0, end - loop.time()))
+                if hint is None:
+                    asking -= 1
+                else:
+                    yield hint
+        except TimeoutError:  # each was stopped in time; this one does not let itself be
+            self._note("a locator does not let itself be stopped; it is left behind")
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_END_S)
+
+    async def addresses(self, cid: CID) -> AsyncGenerator[str, None]:
+        """Gives addresses to ask for ``cid``, as they become known, each once."""
+        async with aclosing(self.hints(cid)) as hints:
+            async for hint in hints:
+                if hint.fault:
+                    self._note(f"the locator {hint.locator} gives {hint.address!a}, which is not used: {hint.fault}", "info")
+                    continue
+                known = self._dials.get(hint.address)
+                if known is None or _WIDTH.index(known.reach) < _WIDTH.index(hint.reach):
+                    self._dials[hint.address] = _DIALS[hint.reach]
+                if known is None:
+                    yield hint.address
+
+    def connecting(self, connect: Callable[[str, Dial], AbstractAsyncContextManager[Channel]]) -> Connect:
+        """Makes the function that connects to what was found, each address with its policy.
+
+        An address that looked right and is not turns into PeerDenied: it was not the user's mistake.
+        """
+
+        @asynccontextmanager
+        async def connecting(address: str) -> AsyncIterator[Channel]:
+            connected = False
+            try:
+                async with connect(address, self.dial(address)) as channel:
+                    connected = True
+                    yield channel
+            except UsageError as problem:
+                if connected or address not in self._dials:
+                    raise
+                raise PeerDenied(f"{address} cannot be dialled: {problem.message}", peer=address) from problem
+
+        return connecting
+
+    async def _ask(self, name: str, locator: Locator, cid: CID, said: asyncio.Queue[Hint | None]) -> None:
+        seen: set[str] = set()
+        count = 0
+        try:
+            reach = locator.reach
+            if reach not in _DIALS:
+                raise ValueError(f"its reach is {str(reach)[:20]!a}")
+            async with asyncio.timeout(self._patience_s), aclosing(locator.locate(cid)) as addresses:
+                async for address in addresses:
+                    count += 1  # rubbish counts too
+                    if not isinstance(address, str) or address not in seen:
+                        said.put_nowait(self._judged(name, address, reach))
+                    if isinstance(address, str):
+                        seen.add(address[:ADDRESS_CHARS_MAX])
+                    if count >= LOCATE_ADDRESSES_MAX:
+                        break
+                    await asyncio.sleep(0)  # one that never waits must not keep the others from it
+        except TimeoutError:
+            self._note(f"the locator {name} was stopped after {self._patience_s:.0f} s")
+        except PeerError as problem:
+            self._note(f"the locator {name} failed: {problem.message}")
+        except Exception as problem:  # noqa: BLE001 - whatever a stranger's locator raises, the verb goes on without it
+            what = problem.message if isinstance(problem, WherryError) else f"{type(problem).__name__}: {problem}"
+            self._note(f"the locator {name} is broken: {what[:200]}")
+
+    def _judged(self, name: str, address: object, reach: str) -> Hint:
+        """Looks at one hint. Runs no code of strangers, but for transports that are configured."""
+        if not isinstance(address, str):
+            return Hint(name, str(type(address).__name__), reach, "it is no text")
+        if len(address) > ADDRESS_CHARS_MAX:
+            return Hint(name, address[:80] + "...", reach, f"it has {len(address)} characters")
+        if not _ADDRESS.fullmatch(address):
+            return Hint(name, address[:80], reach, "it is no address")
+        return Hint(name, address, reach, self._usable(address, _DIALS[reach]))
+
+    def _note(self, text: str, level: Literal["info", "warning"] = "warning") -> None:
+        self._observe(Note(level, text))
