@@ -48,6 +48,8 @@ TICKET_ADDRESSES_MAX: Final = 20
 ADDRESS_CHARS_MAX: Final = 2048
 
 # Plugins
+PLUGIN_LOAD_S: Final = 10.0  # to import somebody else's: far beyond any honest one, and every start waits for it
+PLUGIN_BUILD_S: Final = 30.0  # to build it: it may open a large index, or ask somebody
 LOCATE_S: Final = 5.0  # a locator that takes longer is not waited for: a get without any other source would seem to hang
 LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a weapon against whoever is named
 POLICY_JOBS_MAX: Final = 32  # jobs in a policy's view: more than ever wait (16), and small enough to look at each time

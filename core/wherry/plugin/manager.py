@@ -8,11 +8,15 @@ A package that does not load is kept as broken, with its cause: it never takes w
 from __future__ import annotations
 
 import difflib
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from wherry.errors import PluginBroken, PluginContractError, PluginNotFound, WherryError
+from wherry.limits import PLUGIN_BUILD_S, PLUGIN_LOAD_S
+from wherry.plugin.bounded import bounded
 from wherry.plugin.check import check_options_type, offers
 from wherry.plugin.hookspecs import KINDS
 from wherry.plugin.installed import OWN_DISTRIBUTION, Found, Installed
@@ -76,7 +80,17 @@ class _Loaded:
 class Manager:
     """Finds providers by kind and name, importing no more than it must. For one thread."""
 
-    def __init__(self, installed: Installed | None = None, *, disabled: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        installed: Installed | None = None,
+        *,
+        disabled: Collection[str] = (),
+        load_s: float = PLUGIN_LOAD_S,
+        build_s: float = PLUGIN_BUILD_S,
+    ) -> None:
+        """``load_s`` and ``build_s`` are how long somebody else's plugin may take to be imported, and to be built."""
+        self._load_s = load_s
+        self._build_s = build_s
         self._installed = installed or Installed()
         self._disabled = frozenset(disabled)
         self._own: _Loaded | None = None
@@ -97,6 +111,13 @@ class Manager:
 
     def get(self, kind: str, name: str) -> Provider[Any]:
         """Finds a provider. Raises PluginNotFound, PluginBroken, or PluginContractError for a name that two claim."""
+        return self._claim(kind, name)[1]
+
+    def found(self, kind: str, name: str) -> Found:
+        """Tells where a provider comes from. Raises what `get` raises."""
+        return self._claim(kind, name)[0]
+
+    def _claim(self, kind: str, name: str) -> tuple[Found, Provider[Any]]:
         if kind not in KINDS:
             raise PluginNotFound(f"there is no kind of plugin {kind!r}", hint="kinds: " + ", ".join(KINDS))
         for loaded in self._in_order():
@@ -107,7 +128,7 @@ class Manager:
                     hint="uninstall one, or name it in WHERRY_DISABLE_PLUGINS",
                 )
             if claims:
-                return claims[0][1]
+                return claims[0]
         raise self._not_found(kind, name)
 
     @overload
@@ -122,20 +143,22 @@ class Manager:
 
         Raises what `get` raises, any WherryError of the plugin's own, and PluginBroken ``from`` any other exception.
         """
-        one = self.get(kind, name)
+        found, one = self._claim(kind, name)
         check_options_type(kind, one, options)
+        own = found.distribution == OWN_DISTRIBUTION
+        what = f"the {kind} {name!r}" if own else f"the {kind} {name!r} (of {found.distribution} {found.version})"
         try:
-            built = one.build(options, env)
+            built = one.build(options, env) if own else bounded(lambda: one.build(options, env), self._build_s, what)
         except WherryError:
             raise
         except ImportError as problem:
             hint = self._pip_line(name) or "install what it needs; `wherry plugins list` names its package"
-            raise PluginBroken(f"the {kind} {name!r} needs a library that is not there: {problem}", hint=hint) from problem
-        except Exception as problem:
-            raise PluginBroken(f"the {kind} {name!r} cannot be built: {type(problem).__name__}: {problem}") from problem
+            raise PluginBroken(f"{what} needs a library that is not there: {problem}", hint=hint) from problem
+        except (Exception, SystemExit) as problem:
+            raise PluginBroken(f"{what} cannot be built: {type(problem).__name__}: {problem}") from problem
         module, _, contract = KINDS[kind].contract.partition(":")
         if not isinstance(built, getattr(import_module(module), contract)):
-            raise PluginContractError(f"the {kind} {name!r} built {type(built).__name__}, which is no {contract}")
+            raise PluginContractError(f"{what} built {type(built).__name__}, which is no {contract}")
         return built
 
     def listing(self) -> list[Listed]:
@@ -186,10 +209,16 @@ class Manager:
                 loaded.disabled.append(found)
                 continue
             try:
-                loaded.offered += [(found, kind, one) for kind, one in offers(found, builtin=builtin)]
+                loaded.offered += [(found, kind, one) for kind, one in self._offers(found, builtin=builtin)]
             except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a package does when imported stays its own
                 loaded.broken.append(BrokenPlugin(found, problem))
         return loaded
+
+    def _offers(self, found: Found, *, builtin: bool) -> list[tuple[str, Provider[Any]]]:
+        if builtin:
+            return offers(found, builtin=True)
+        with redirect_stdout(sys.stderr):  # what a package prints when it is imported is no part of a result
+            return bounded(lambda: offers(found, builtin=False), self._load_s, "its import, or its hook,")
 
     def _not_found(self, kind: str, name: str) -> PluginBroken | PluginNotFound:
         parts = {name, *name.split(".")}
