@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherry.errors import PluginNotFound, UsageError
+from wherry.errors import PluginBroken, PluginContractError, PluginNotFound, UsageError
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
 from wherry_cli.render import Out, Style, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wherry.plugin.manager import Listed
     from wherry.plugin.options import Option
+    from wherry_cli.checking import Checked
     from wherry_cli.scaffolding import NewPlugin
 
 HELP = """Show the plugins that are installed.
@@ -44,6 +47,34 @@ def info(
     show_info(run.out(), find(_listing(run), name))
 
 
+def check(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; KIND.NAME if two kinds share it.")],
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only this kind, such as transport.")] = None,
+    configured: Annotated[
+        bool, typer.Option("--configured", help="With your configuration's options; NAME may be an instance.")
+    ] = False,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long a suite may take.")] = 600.0,
+) -> None:
+    """Run the contract suite of its kind on a plugin that is installed."""
+    run = Invocation.of(ctx)
+    if kind is not None:
+        _check_kind(kind)
+    environ = {**run.environ, **({"WHERRY_HOME": str(run.home)} if run.home else {})}
+    environ.update({"WHERRY_CONFIG": str(run.config)} if run.config else {})
+    found = [(each, name) for each in ([kind] if kind else _configured_kinds(environ, name))] if configured else []
+    if not found:
+        found = [(line.kind, line.name) for line in _usable(find(_listing(run), name), name) if kind in (None, line.kind)]
+    if not found:
+        raise PluginNotFound(f"no {kind} {name!r} is installed", hint="`wherry plugins list` names them all")
+    from wherry_cli.checking import check as run_suite
+
+    results = [(each, run_suite(*each, environ, configured=configured, timeout_s=timeout)) for each in found]
+    show_checks(run.out(), results)
+    if any(one.outcome == "failed" for _, checks in results for one in checks):
+        raise PluginContractError(f"{name} does not keep its contract", hint="`wherry plugins info NAME` names its package")
+
+
 def new(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What it is: transport, cache, compressor, ...")],
@@ -63,6 +94,22 @@ def _listing(run: Invocation) -> list[Listed]:
     from wherry.plugin.manager import Manager
 
     return Manager.from_environ(run.environ).listing()
+
+
+def _usable(lines: list[Listed], name: str) -> list[Listed]:
+    """Gives ``lines`` if they can be built. Raises PluginBroken for one that does not load, is disabled or clashes."""
+    for line in lines:
+        if line.status != "ok":
+            raise PluginBroken(f"{name} cannot be checked: it is {line.status}: {line.cause}")
+    return lines
+
+
+def _configured_kinds(environ: Mapping[str, str], name: str) -> list[str]:
+    """Gives the kinds in which the configuration has an instance of that name."""
+    from wherry.config import load
+    from wherry.store.home import default_home
+
+    return [kind for kind, its_name in load(None, default_home(environ), environ).instances if its_name == name]
 
 
 def _check_kind(kind: str) -> None:
@@ -125,6 +172,24 @@ def _show_option(out: Out, line: Listed, option: Option) -> None:
         out.line(f"      also: {safe(option.env)} in the environment")
 
 
+def show_checks(out: Out, results: list[tuple[tuple[str, str], list[Checked]]]) -> None:
+    """Prints a line a check, and how many of each outcome there were; with --quiet, those that failed alone."""
+    if out.as_json:
+        plugins = [
+            {"kind": kind, "name": name, "checks": [one.to_json() for one in checks]} for (kind, name), checks in results
+        ]
+        out.result({"schema": "wherry/plugin-check/1", "plugins": plugins})
+        return
+    styles: dict[str, Style] = {"passed": "green", "failed": "red", "skipped": "yellow"}
+    for (kind, name), checks in results:
+        for one in checks:
+            if not out.quiet or one.outcome == "failed":
+                reason = f"  {safe(one.reason)}" if one.reason else ""
+                out.line(f"{out.paint(f'{one.outcome:8}', styles[one.outcome])} {safe(one.check)}{reason}")
+        counts = ", ".join(f"{sum(one.outcome == word for one in checks)} {word}" for word in styles)
+        out.note(f"{kind} {safe(name)}: {counts}")
+
+
 def show_new(out: Out, plugin: NewPlugin, folder: str, written: list[str]) -> None:
     """Prints what was written, and what to do with it."""
     if out.as_json:
@@ -143,8 +208,9 @@ def _status(out: Out, line: Listed) -> str:
 
 def build() -> Any:
     """Makes the command."""
-    app = group(HELP, "wherry plugins list", "wherry plugins info http")
+    app = group(HELP, "wherry plugins list", "wherry plugins info http", "wherry plugins new cache acme.shared")
     member(app, "list", list_plugins, "wherry plugins list", "wherry plugins list --kind transport --json")
     member(app, "info", info, "wherry plugins info http", "wherry plugins info cache.disk")
+    member(app, "check", check, "wherry plugins check acme.quic", "wherry plugins check disk --kind cache --json")
     member(app, "new", new, "wherry plugins new transport acme.quic", "wherry plugins new cache acme.shared --dir ~/src")
     return finished(app)
