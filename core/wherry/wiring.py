@@ -62,7 +62,7 @@ class Wiring:
 
         ``given`` are options, as text, that go before the configured ones. Raises PluginError, ConfigError.
         """
-        instance, options = resolve(self.config, kind, name, self.manager, self._environ, given)
+        instance, options = resolve(self.config, kind, name, self.manager, self._environ, given=given)
         return self.manager.build(kind, instance.plugin, options, env or self._env())
 
     def chosen(self, kind: str) -> Sequence[str]:

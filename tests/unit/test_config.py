@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kinds import defaults
 
 from wherry.config import ConfigProblems, check, load, resolve
 from wherry.errors import ConfigError, PluginNotFound
@@ -55,7 +56,7 @@ class Fake(Installed):
             return Plugins
 
         cache = Found("cache", "wherry_cache.plugin", "wherry", "0", lambda: import_module("wherry_cache.plugin"))
-        return [Found("plugins", "plugins", "wherry", "0", load), cache]
+        return [Found("plugins", "plugins", "wherry", "0", load), cache, defaults()]
 
     def others(self):
         return []
@@ -312,8 +313,8 @@ def test_without_a_manager_no_plugin_is_loaded_and_options_are_resolved_later(tm
     assert config.selected("transport")[0].options is None
     manager = Manager(installed)
     assert installed.loaded == 0
-    assert resolve(config, "transport", "http", manager, {}).timeout == 9.0
-    assert resolve(config, "cache", "disk", manager, {}).max_bytes == 10 << 30
+    assert resolve(config, "transport", "http", manager, {})[1].timeout == 9.0
+    assert resolve(config, "cache", "disk", manager, {})[1].max_bytes == 10 << 30
     write('[transport.http]\ntimeot = "9s"\n[transport.none]\n')
     config = load(None, tmp_path, {})
     with pytest.raises(ConfigProblems, match=r'transport\.http\.timeot: unknown option \(did you mean "timeout"\?\)'):

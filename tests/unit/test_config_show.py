@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kinds import defaults
 
 from wherry.config import check, json_schema, load
+from wherry.config.model import SECTIONS
 from wherry.plugin import Duration, Size, hookimpl, option, provider
+from wherry.plugin.hookspecs import KINDS
 from wherry.plugin.installed import Found, Installed
 from wherry.plugin.manager import Manager
 
@@ -43,7 +46,7 @@ class Plugins:
 class Fake(Installed):
     def own(self):
         cache = Found("cache", "wherry_cache.plugin", "wherry", "0", lambda: import_module("wherry_cache.plugin"))
-        return [Found("plugins", "plugins", "wherry", "0", lambda: Plugins), cache]
+        return [Found("plugins", "plugins", "wherry", "0", lambda: Plugins), cache, defaults()]
 
     def others(self):
         return []
@@ -178,7 +181,7 @@ def test_schema(manager):
     schema = json_schema(manager)
     assert schema["additionalProperties"] is False
     properties = schema["properties"]
-    assert set(properties) == {"transport", "cache", "peers", "serve", "get", "add", "memory"}
+    assert set(properties) == {*KINDS, *SECTIONS, "peers", "profile"}
     assert properties["get"]["properties"]["links"] == {
         "type": "string", "enum": ["refuse", "skip", "keep"], "default": "refuse",
         "description": "what is done with a symbolic link that leaves the tree",

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from wherry.config.model import FILE_NAME, SECTIONS, SELECTIONS, Config, Instance, Selection
+from wherry.config.model import FILE_NAME, KINDS, SECTIONS, SELECTIONS, Config, Instance, Selection
 from wherry.config.problem import ConfigProblems, Problem, near_miss
-from wherry.config.sources import SECRET_BYTES_MAX, Tree, is_name, read_bounded
+from wherry.config.sources import SECRET_BYTES_MAX, Tree, is_name, is_variable_of, read_bounded
 from wherry.config.values import Entry, Refused, convert
 from wherry.errors import PluginError
 from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.plugin.manager import Manager
 
 PEERS: Final = "peers"
+PROFILE_VARIABLE: Final = "WHERRY_PROFILE"
 USES_MAX: Final = 64  # plugins of one kind side by side
 _ADDRESS: Final = r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+"
 _PATH: Final = Option(name="", form="path", many=False, optional=False, default=None, help="")
@@ -32,8 +33,9 @@ T = TypeVar("T")
 def load(explicit: Path | None, home: Path, environ: Mapping[str, str], manager: Manager | None = None) -> Config:
     """Reads the configuration: ``explicit``, or the file that WHERRY_CONFIG names, or ``home/wherry.toml`` if there is one.
 
-    With a ``manager``, the plugins that are in use or have a table are looked up and their options checked; without one,
-    no plugin is imported and `resolve` does it later. Raises ConfigProblems, which lists all problems.
+    WHERRY_PROFILE chooses one of the file's profiles. With a ``manager``, the plugins that are in use or have a table are
+    looked up and their options checked; without one, no plugin is imported and `resolve` does it later. Raises
+    ConfigProblems, which lists all problems.
     """
     assembly = _Assembly(environ, manager)
     config = assembly.config(_file(explicit, home, environ), home)
@@ -43,10 +45,16 @@ def load(explicit: Path | None, home: Path, environ: Mapping[str, str], manager:
 
 
 def check(explicit: Path | None, home: Path, environ: Mapping[str, str], manager: Manager | None = None) -> list[Problem]:
-    """Gives everything that is wrong with the configuration; [] if nothing is."""
+    """Gives everything that is wrong with the configuration, also with profiles that are not chosen; [] if nothing is."""
+    file = _file(explicit, home, environ)
     assembly = _Assembly(environ, manager)
-    assembly.config(_file(explicit, home, environ), home)
-    return assembly.problems
+    config = assembly.config(file, home)
+    problems = dict.fromkeys(assembly.problems)
+    for profile in config.profiles:
+        assembly = _Assembly({**environ, PROFILE_VARIABLE: profile}, manager)
+        assembly.config(file, home)
+        problems.update(dict.fromkeys(assembly.problems))
+    return list(problems)
 
 
 def resolve(
@@ -55,6 +63,7 @@ def resolve(
     name: str,
     manager: Manager,
     environ: Mapping[str, str],
+    *,
     given: Mapping[str, str] | None = None,
 ) -> tuple[Instance, Any]:
     """Gives an instance and its options, for its provider's ``build``, also where `load` was given no manager.
@@ -62,7 +71,7 @@ def resolve(
     A ``name`` that is not configured stands for the plugin of that name with its defaults. ``given`` are options as text,
     which go before the configured ones. Raises ConfigProblems, and PluginError if there is no such plugin.
     """
-    instance = config.instances.get((kind, name)) or Instance(kind=kind, name=name, plugin=name)
+    instance = config.instances.get((kind, name)) or _by_variables(config, kind, name)
     if instance.options is not None and not given:
         return instance, instance.options
     assembly = _Assembly(environ, manager)
@@ -72,6 +81,15 @@ def resolve(
     if assembly.problems:
         raise ConfigProblems(assembly.problems)
     return instance, options
+
+
+def _by_variables(config: Config, kind: str, name: str) -> Instance:
+    """Gives an instance that only variables speak of, which cannot write a dot: ``acme_sync`` may be ``acme.sync``."""
+    for its_kind, written in config.instances:
+        entries = config.instances[its_kind, written].entries
+        if its_kind == kind and is_variable_of(written, name) and all(entry.is_text for entry in entries.values()):
+            return Instance(kind=kind, name=name, plugin=name, entries=entries)
+    return Instance(kind=kind, name=name, plugin=name)
 
 
 def use_option(selection: Selection) -> Option:
@@ -101,10 +119,16 @@ class _Assembly:
 
     def config(self, file: Path | None, home: Path) -> Config:
         """Reads everything."""
-        tree = Tree({*SECTIONS, PEERS}, SELECTIONS)
+        profile = self._environ.get(PROFILE_VARIABLE) or None
+        tree = Tree({*SECTIONS, PEERS}, KINDS, profile=profile, spoken=self._spoken)
         tree.problems = self.problems
         if file is not None:
             tree.add_file(file)
+        elif profile is not None:
+            expected = f"a file that has it, such as {home / FILE_NAME}"
+            self.problems.append(
+                Problem("environment", PROFILE_VARIABLE, f"there is no profile {profile!r}", expected=expected)
+            )
         tree.add_environment(self._environ)
         sections = {name: self.fill(cls, name, tree.sections.get(name, {})) for name, cls in SECTIONS.items()}
         use = {kind: self._use(selection, tree) for kind, selection in SELECTIONS.items()}
@@ -114,9 +138,15 @@ class _Assembly:
             use=MappingProxyType(use),
             instances=MappingProxyType(self._instances(use, tree)),
             peers=MappingProxyType(self._peers(tree.sections.get(PEERS, {}))),
+            profile=profile,
+            profiles=tree.profiles,
             origins=MappingProxyType(self._origins),
             **sections,
         )
+
+    def _spoken(self, kind: str) -> list[str]:
+        """Gives the commands that are installed, if somebody can tell: no `use` names them."""
+        return self._manager.names(kind) if self._manager is not None and kind not in SELECTIONS else []
 
     def fill(self, cls: type[T], where: str, entries: Mapping[str, Entry]) -> T:
         """Makes an options object of ``entries``."""
@@ -207,11 +237,14 @@ class _Assembly:
     def _instances(self, use: Mapping[str, tuple[str, ...]], tree: Tree) -> dict[tuple[str, str], Instance]:
         keys = dict.fromkeys((kind, name) for kind, names in use.items() for name in names)
         keys.update(dict.fromkeys(tree.instances))
+        for kind in set(KINDS) - set(SELECTIONS):
+            for entry in tree.sections.get(kind, {}).values():
+                self._complain(entry, "is no table", expected=f'a table [{kind}."vendor.name"]')
         return {(kind, name): self._instance(kind, name, tree) for kind, name in keys}
 
     def _instance(self, kind: str, name: str, tree: Tree) -> Instance:
         entries = dict(tree.instances.get((kind, name), {}))
-        plugin, chosen = name, entries.pop("plugin", None)
+        plugin, chosen = name, entries.pop("plugin", None) if kind in SELECTIONS else None
         if chosen is not None:
             if isinstance(chosen.value, str) and chosen.value:
                 plugin = chosen.value

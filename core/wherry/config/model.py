@@ -84,6 +84,10 @@ SELECTIONS: Final = {
 }
 
 
+KINDS: Final = (*SELECTIONS, "command")  # with tables [KIND.NAME]; a command is chosen by being called, so it has no `use`
+PROFILE: Final = "profile"  # [profile.NAME.SECTION] goes before [SECTION] where the profile NAME is chosen
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """A plugin with its options: a table ``[KIND.NAME]``, or a name in ``use`` without one."""
@@ -108,6 +112,8 @@ class Config:
     get: Get
     add: Add
     memory: Memory
+    profile: str | None = None  # that was chosen
+    profiles: tuple[str, ...] = ()  # that the file has
     origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default
 
     def selected(self, kind: str) -> tuple[Instance, ...]:
@@ -115,7 +121,7 @@ class Config:
         return tuple(self.instances[kind, name] for name in self.use[kind])
 
     def origin(self, key: str) -> str:
-        """Tells where a value came from: ``default``, ``file PATH`` or ``environment NAME``. ``key`` is dotted."""
+        """Tells where a value came from: ``default``, ``file PATH[, profile NAME]`` or ``environment NAME``."""
         return self.origins.get(key, "default")
 
     def show(self, *, origin: bool = False) -> str:

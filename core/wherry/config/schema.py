@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wherry.config.loader import PEERS, use_option
-from wherry.config.model import SECTIONS, SELECTIONS
+from wherry.config.model import KINDS, PROFILE, SECTIONS, SELECTIONS
+from wherry.config.sources import NAME
 from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX
 from wherry.plugin.options import options_of
 
@@ -28,7 +29,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 def json_schema(manager: Manager) -> dict[str, Any]:
     """Describes the file as JSON Schema (2020-12). Loads every plugin."""
-    properties: dict[str, Any] = {kind: _kind(manager, kind) for kind in SELECTIONS}
+    properties: dict[str, Any] = {kind: _kind(manager, kind) for kind in KINDS}
     properties[PEERS] = {
         "type": "object",
         "description": "addresses by name",
@@ -36,6 +37,13 @@ def json_schema(manager: Manager) -> dict[str, Any]:
         "additionalProperties": {"type": "string", "maxLength": ADDRESS_CHARS_MAX},
     }
     properties |= {name: _object(options_of(cls)) for name, cls in SECTIONS.items()}
+    in_profile = {name: {"$ref": f"#/properties/{name}"} for name in properties}
+    properties[PROFILE] = {
+        "type": "object",
+        "description": "by name, settings that go before the others where the profile is chosen",
+        "propertyNames": {"pattern": f"^{NAME}$"},
+        "additionalProperties": {"type": "object", "additionalProperties": False, "properties": in_profile},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "wherry.toml",
@@ -46,12 +54,15 @@ def json_schema(manager: Manager) -> dict[str, Any]:
 
 
 def _kind(manager: Manager, kind: str) -> dict[str, Any]:
-    """Describes ``[KIND]``: ``use``, and tables, each of the form of the plugin that it names."""
+    """Describes ``[KIND]``: ``use`` if it is chosen so, and tables, each of the form of the plugin that it names."""
     tables: dict[str, Any] = {}
     for line in manager.listing():
         if line.kind == kind and line.status == "ok":
             tables[line.name] = _object(line.options) | {"description": line.summary}
-            tables[line.name]["properties"]["plugin"] = {"const": line.name}
+            if kind in SELECTIONS:
+                tables[line.name]["properties"]["plugin"] = {"const": line.name}
+    if kind not in SELECTIONS:
+        return {"type": "object", "properties": tables, "additionalProperties": False}
     named = [
         {
             "if": {"properties": {"plugin": {"const": name}}},

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.config.loader import PEERS, use_option
-from wherry.config.model import SECTIONS, SELECTIONS
+from wherry.config.model import KINDS, SECTIONS, SELECTIONS
 from wherry.config.values import quote, to_toml
 from wherry.plugin.options import options_of
 
@@ -35,11 +35,14 @@ def to_json(config: Config) -> dict[str, object]:
             f"{where}.{option.name}": _json_value(option, getattr(options, option.name)) for option in options_of(type(options))
         }
     for instance in config.instances.values():
-        values[f"{instance.kind}.{instance.name}.plugin"] = instance.plugin
+        if instance.kind in SELECTIONS:
+            values[f"{instance.kind}.{instance.name}.plugin"] = instance.plugin
     values |= {f"{PEERS}.{name}": address for name, address in config.peers.items()}
     return {
         "schema": "wherry/config/1",
         "file": None if config.file is None else str(config.file),
+        "profile": config.profile,
+        "profiles": list(config.profiles),
         "values": values,
         "origins": {key: config.origin(key) for key in values},
     }
@@ -63,9 +66,11 @@ def _objects(config: Config) -> Iterator[tuple[str, Instance | None, Any]]:
 
 def _tables(config: Config) -> Iterator[tuple[str, Iterator[tuple[str, str]]]]:
     """Gives each table's header, and its lines, each with the dotted key that it tells of ("" for a comment)."""
-    for kind, selection in SELECTIONS.items():
-        used = config.use[kind] if selection.many else config.use[kind][0]
-        yield f"[{kind}]", iter([(f"{kind}.use", f"use = {to_toml(use_option(selection), used)}")])
+    for kind in KINDS:
+        selection = SELECTIONS.get(kind)
+        if selection is not None:
+            used = config.use[kind] if selection.many else config.use[kind][0]
+            yield f"[{kind}]", iter([(f"{kind}.use", f"use = {to_toml(use_option(selection), used)}")])
         for instance in config.instances.values():
             if instance.kind == kind:
                 yield f"[{kind}.{_key(instance.name)}]", _instance_lines(instance)

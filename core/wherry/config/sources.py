@@ -10,40 +10,84 @@ import re
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from wherry.config.model import PROFILE
 from wherry.config.problem import Problem, near_miss
 from wherry.config.values import Entry
 from wherry.units import KiB, MiB
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
 CONFIG_BYTES_MAX: Final = 1 * MiB  # written by people; bounds everything that is read from it
 SECRET_BYTES_MAX: Final = 64 * KiB
 PREFIX: Final = "WHERRY_"
-NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # of an instance or a peer
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # of an instance, a peer or a profile
+_NAMES: Final = "letters, digits, '.', '_' and '-'"
 
 
 class Tree:
     """What was read: plain sections, and tables of plugin instances by kind and name; with what is wrong with its shape."""
 
-    def __init__(self, sections: Collection[str], kinds: Collection[str]) -> None:
+    def __init__(
+        self,
+        sections: Collection[str],
+        kinds: Collection[str],
+        *,
+        profile: str | None = None,
+        spoken: Callable[[str], Iterable[str]] = lambda kind: (),  # noqa: ARG005 - nobody knows of any
+    ) -> None:
+        """``profile`` is the one that is chosen; ``spoken`` gives names of instances that a variable may mean, by kind."""
         self.sections: dict[str, dict[str, Entry]] = {}
         self.instances: dict[tuple[str, str], dict[str, Entry]] = {}
         self.problems: list[Problem] = []
+        self.profiles: tuple[str, ...] = ()  # that the file has
+        self._profile = profile
+        self._spoken = spoken
         self._known = {*sections, *kinds}
         self._kinds = kinds
 
     def add_file(self, path: Path) -> None:
         """Reads a file into the tree."""
         source, folder = str(path), path.absolute().parent
-        for section, table in read_toml(path, self.problems).items():
-            if section not in self._known:
-                self._unknown_section(source, section, section)
+        found = read_toml(path, self.problems)
+        profiles = self._profiles(source, found.pop(PROFILE, {}))
+        self.profiles = tuple(profiles)
+        self._add_sections(source, folder, found)
+        if self._profile is None:
+            return
+        if self._profile in profiles:
+            self._add_sections(source, folder, profiles[self._profile], self._profile)
+        else:
+            self._unknown_profile(source)
+
+    def _profiles(self, source: str, tables: Any) -> dict[str, dict[str, Any]]:
+        """Gives the profiles of a file by name, unread."""
+        if not isinstance(tables, dict):
+            self.problems.append(Problem(source, PROFILE, "is no table", expected=f"tables [{PROFILE}.NAME.SECTION]"))
+            return {}
+        for name, table in tables.items():
+            if not is_name(name):
+                self.problems.append(Problem(source, f"{PROFILE}.{name}", "is no name", expected=_NAMES))
             elif not isinstance(table, dict):
-                self.problems.append(Problem(source, section, "is no table", expected=f"[{section}]"))
+                expected = f"tables [{PROFILE}.{name}.SECTION]"
+                self.problems.append(Problem(source, f"{PROFILE}.{name}", "is no table", expected=expected))
+        return {name: table for name, table in tables.items() if is_name(name) and isinstance(table, dict)}
+
+    def _unknown_profile(self, source: str) -> None:
+        near = near_miss(self._profile or "", self.profiles)
+        known = ", ".join(self.profiles) or "none: no file has a profile"
+        self.problems.append(Problem(source, "", f"there is no profile {self._profile!r}", near, f"one of: {known}"))
+
+    def _add_sections(self, source: str, folder: Path, tables: Mapping[str, Any], profile: str = "") -> None:
+        for section, table in tables.items():
+            dotted = f"{PROFILE}.{profile}.{section}" if profile else section
+            if section not in self._known:
+                self._unknown_section(source, dotted, section)
+            elif not isinstance(table, dict):
+                self.problems.append(Problem(source, dotted, "is no table", expected=f"[{dotted}]"))
             else:
-                self._add_table(source, folder, section, table)
+                self._add_table(Entry(None, source, dotted, folder, profile), section, table)
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Reads the variables that are settings over what is there."""
@@ -51,16 +95,33 @@ class Tree:
             if variable.startswith(PREFIX) and "__" in variable:
                 self._add_variable(variable, environ[variable])
 
-    def _add_table(self, source: str, folder: Path, section: str, table: Mapping[str, Any]) -> None:
+    def _add_table(self, at: Entry, section: str, table: Mapping[str, Any]) -> None:
+        """Adds what stands under ``[SECTION]``; ``at`` says where that is."""
         for key, value in table.items():
-            dotted = f"{section}.{key}"
+            entry = at._replace(value=value, key=f"{at.key}.{key}")
             if section not in self._kinds or not isinstance(value, dict):
-                self.sections.setdefault(section, {})[key] = Entry(value, source, dotted, folder)
+                self.sections.setdefault(section, {})[key] = entry
             elif not is_name(key):
-                self.problems.append(Problem(source, dotted, "is no name", expected="letters, digits, '.', '_' and '-'"))
+                self.problems.append(Problem(entry.source, entry.key, "is no name", expected=_NAMES))
             else:
-                rows = {name: Entry(row, source, f"{dotted}.{name}", folder) for name, row in value.items()}
-                self.instances[section, key] = rows
+                self._add_instance(entry, section, key, value)
+
+    def _add_instance(self, at: Entry, kind: str, name: str, table: Mapping[str, Any]) -> None:
+        """Adds the table of an instance over what is there of it; one that names another plugin takes its place."""
+        rows = {}
+        for key, value in table.items():
+            entry = at._replace(value=value, key=f"{at.key}.{key}")
+            if isinstance(value, dict):  # no option is a table: somebody wrote [command.acme.sync]
+                header = f'[{at.key.removesuffix(name)}"{name}.{key}"]'
+                self.problems.append(
+                    Problem(entry.source, entry.key, "is a table", hint=f"a name with a dot is written {header}")
+                )
+            else:
+                rows[key] = entry
+        before = self.instances.get((kind, name), {})
+        if "plugin" in rows and rows["plugin"].value != (before["plugin"].value if "plugin" in before else name):
+            before = {}
+        self.instances[kind, name] = {**before, **rows}
 
     def _add_variable(self, variable: str, value: str) -> None:
         section, *rest = variable.removeprefix(PREFIX).lower().split("__")
@@ -72,6 +133,7 @@ class Tree:
             rows[_written(rest[0], rows)] = entry
         elif len(rest) == 2 and all(rest) and section in self._kinds:
             name = _written(rest[0], self._names(section))
+            name = _written(name, self._spoken(section)) if name == rest[0] else name
             self.instances.setdefault((section, name), {})[rest[1]] = entry
         else:
             forms = f"{PREFIX}{section.upper()}__KEY"
@@ -99,7 +161,12 @@ def is_name(text: str) -> bool:
 
 def _written(name: str, known: Iterable[str]) -> str:
     """Finds the known name that a variable means: it may have signs that a variable can't, as ``my-mirror`` has."""
-    return next((one for one in known if re.sub(r"[^a-z0-9]", "_", one.lower()) == name), name)
+    return next((one for one in known if is_variable_of(name, one)), name)
+
+
+def is_variable_of(written: str, name: str) -> bool:
+    """Tells whether ``written`` is how a variable writes ``name``."""
+    return re.sub(r"[^a-z0-9]", "_", name.lower()) == written
 
 
 def read_toml(path: Path, problems: list[Problem]) -> dict[str, Any]:

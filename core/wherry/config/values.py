@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     source: str  # the file's path, or "environment"
     key: str  # dotted, or the variable's name
     folder: Path | None = None  # of the file; relative paths begin here. None: from the environment
+    profile: str = ""  # that says it; "": it stands outside of profiles
 
     def __repr__(self) -> str:
         return f"Entry({self.key!r}, {self.origin!r})"  # the value may be a secret
@@ -38,7 +39,9 @@ class Entry(NamedTuple):
     @property
     def origin(self) -> str:
         """Tells in words where it came from."""
-        return f"environment {self.key}" if self.is_text else f"file {self.source}"
+        if self.is_text:
+            return f"environment {self.key}"
+        return f"file {self.source}, profile {self.profile}" if self.profile else f"file {self.source}"
 
 
 class Refused(Exception):
