@@ -21,7 +21,7 @@ from wherry.offload import settled
 from wherry.session import Session as AsyncSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
         EqualFiles,
         GetPlan,
         GetResult,
+        GrantResult,
         KeyReport,
         LsEntry,
         RepairResult,
+        RewrapResult,
         SharedBytes,
         Stat,
         StoreStat,
