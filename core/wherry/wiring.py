@@ -125,7 +125,9 @@ class Wiring:
         """
         if "." in name and name not in {instance.plugin for instance in self.config.instances.values()}:
             line = f'[cipher]\nuse = "{name}"'
-            raise UsageError(f"this dataset is sealed with the cipher {name!r}, which is not configured", hint=f"write {line!r}")
+            raise UsageError(
+                f"this dataset is sealed with the cipher {name!r}, which is not configured", hint=f"write {line!r}"
+            )
         return self.cipher(name)
 
     @cached_property
@@ -145,7 +147,7 @@ class Wiring:
 
     @cached_property
     def codings(self) -> Codings:
-        """The codings of this node: the configured compressor to code with; to decode, wherry's own and all that are configured.
+        """The codings of this node: the configured compressor to code with; to decode, wherry's own and the configured ones.
 
         A stranger's bytes must not choose which installed package runs, so others have to be named in the configuration.
         """
@@ -184,6 +186,6 @@ class Wiring:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
 
-    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
-        """Opens a channel to ``address`` with its transport."""
-        return self.transport(address).connect(address)
+    def connect(self, address: str, dial: Dial = NAMED) -> AbstractAsyncContextManager[Channel]:
+        """Opens a channel to ``address`` with its transport, which connects only where ``dial`` allows."""
+        return self.transport(address, dial=dial).connect(address)

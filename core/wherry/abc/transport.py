@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from wherry.buffers import Buffer
@@ -149,6 +149,18 @@ class Held(ABC):
         Raises SourceChanged or LocalError if the file is gone or changed since it was recorded.
         """
         return None
+
+
+@runtime_checkable
+class SupportsCoded(Protocol):
+    """A held block that may lie here coded already, so that it can be sent as it lies. Optional."""
+
+    def coded(self, accepted: Collection[str]) -> tuple[str, bytes] | None:
+        """Gives the name of its coding, one of ``accepted``, and its coded bytes, fewer than `Held.size`.
+
+        None: it lies here plain, or by another coding, or is not right; `Held.read_into` then says which. Raises nothing else
+        than WherryErrors. A transport passes it on only to a peer that said it decodes that coding.
+        """
 
 
 class BlockSource(ABC):
