@@ -144,7 +144,7 @@ class KeyRing:
         if passphrase is None:
             raise KeyProblem(
                 f"{what} is locked, and nobody is here to give its passphrase",
-                hint="--passphrase-file FILE, or WHERRY_PASSPHRASE_FILE=FILE in the environment",
+                hint="put it into a file of mode 600, and WHERRY_PASSPHRASE_FILE=FILE into the environment",
             )
         return passphrase
 

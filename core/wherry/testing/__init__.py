@@ -5,6 +5,7 @@ Each part is imported from its own module:
     plugin              for pytest: runs ``async def`` tests; ``pytest_plugins = ["wherry.testing.plugin"]``
     cache               CacheContract, SharedCacheContract: what every cache must do, as tests to subclass
     chunker             ChunkerContract: what every chunker must do
+    cipher              CipherContract: what every cipher must do
     transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them
