@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 AUTHORS_MODULE: Final = "wherry_check"
 QUOTA: Final = "max_bytes"  # the option of a cache that its suite sets
 TIMEOUT_S: Final = 1.0  # given to options whose names end in "timeout": suites wait for them
+WRITERS: Final = frozenset({"cache", "observer"})  # a path that the user configured for these has the user's data in it
 # Not for a plugin's module to import, since it is imported whenever plugins are listed.
 HEAVY: Final = ("aiohttp", "asyncio", "cryptography", "nacl", "numpy", "pytest", "requests", "sqlite3", "ssl")
 
@@ -80,6 +81,8 @@ class Subject:
         for name, one in self.options.items():
             if one.form == "duration" and name.endswith("timeout") and not one.many and name not in chosen:
                 given.setdefault(name, str(max(TIMEOUT_S, one.minimum or 0.0)))
+            if one.form == "path" and name in chosen and self.kind in WRITERS:
+                given.setdefault(name, str(home / name))
         _, options = resolve(self.config, self.kind, self.name, self.manager, self.environ, given=given)
         return self.manager.build(self.kind, self.plugin, options, Env(home, self.environ, peers=self.config.peers))
 
@@ -182,9 +185,7 @@ def _cache(subject: Subject) -> type:
         def make_cache(self, folder: Path, max_bytes: int) -> Any:
             """See `CacheContract.make_cache`."""
             skip_unless(QUOTA in subject.options, f"it has no option {QUOTA}; {_ask_author(subject)}")
-            # A path that the user configured has the user's blocks in it.
-            paths = {name: str(folder / name) for name, one in subject.options.items() if one.form == "path" and not one.many}
-            return subject.build(folder, **{QUOTA: str(max_bytes)}, **paths)
+            return subject.build(folder, **{QUOTA: str(max_bytes)})
 
     return TestCache
 
