@@ -11,20 +11,35 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from wherry.abc.transport import Arrival
 from wherry.buffers import ROOM
 from wherry.dial import NAMED
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry.limits import BUFFER_BYTES, RATE_BYTES_MIN
-from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, HEADER_BYTES, RUN, SIZE_BYTES, WANTS_TYPE, Answer, encode_wants
+from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN
+from wherry_http.coded import CodedReader, fill
+from wherry_http.frames import (
+    BLOCKS_PATH,
+    BLOCKS_TYPE,
+    CODED_TYPE,
+    CODINGS_HEADER,
+    HEADER_BYTES,
+    RUN,
+    SIZE_BYTES,
+    WANTS_TYPE,
+    Answer,
+    encode_wants,
+    offer,
+    offered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.abc.transport import Want
     from wherry.buffers import Buffer
+    from wherry.coding import Codings
     from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
@@ -81,7 +96,7 @@ class Line:
             self._http.sock = sock
             self.used = False
         if isinstance(self._http.sock, _Paced):
-            self._http.sock.pace(self._options.idle_timeout, ROOM + BUFFER_BYTES + _HEADERS_BYTES)
+            self._http.sock.pace(self._options.idle_timeout, ROOM + BATCH_BYTES_MAX + _HEADERS_BYTES)
         return self._http
 
     def _connected(self) -> _Paced:
@@ -144,19 +159,33 @@ class Line:
 _REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
-def exchange(line: Line, wants: Sequence[Want], headers: dict[str, str], buffer: Buffer, peer: str) -> Arrival:
+class Asking(NamedTuple):
+    """How a channel asks: its headers, what it says that it decodes, and who then does so."""
+
+    headers: dict[str, str]
+    names: tuple[str, ...]
+    codings: Codings
+
+    @classmethod
+    def of(cls, headers: dict[str, str], codings: Codings) -> Asking:
+        """Offers all that ``codings`` decodes. Raises what `Codings.names` does."""
+        text = offer(codings.names)
+        return cls({**headers, "Content-Type": WANTS_TYPE, **({CODINGS_HEADER: text} if text else {})}, offered(text), codings)
+
+
+def exchange(line: Line, wants: Sequence[Want], asking: Asking, buffer: Buffer, peer: str) -> Arrival:
     """Asks for ``wants`` and receives the answer into ``buffer``; blocks its thread. Raises PeerError."""
     body = encode_wants(wants)
     try:
         try:
-            response = _ask(line, body, headers, len(buffer.view))
+            response = _ask(line, body, asking.headers, len(buffer.view))
         except _REUSED_AND_GONE:
             if not line.used:
                 raise
             line.close()  # the server closed it while it was idle, which is its right
-            response = _ask(line, body, headers, len(buffer.view))
+            response = _ask(line, body, asking.headers, len(buffer.view))
         with response:
-            arrival = _receive(response, wants, buffer, peer)
+            arrival = _receive(response, wants, asking, buffer, peer)
         line.used = True
     except PeerError:
         line.close()
@@ -177,7 +206,7 @@ def exchange(line: Line, wants: Sequence[Want], headers: dict[str, str], buffer:
 
 def _ask(line: Line, body: bytes, headers: dict[str, str], capacity: int) -> http.client.HTTPResponse:
     connection = line.open()
-    connection.request("POST", f"{BLOCKS_PATH}?max={capacity}", body, {**headers, "Content-Type": WANTS_TYPE})
+    connection.request("POST", f"{BLOCKS_PATH}?max={capacity}", body, headers)
     return connection.getresponse()
 
 
@@ -195,35 +224,31 @@ def check_status(status: int, content_type: str | None, peer: str, wanted_type: 
         raise PeerProtocolError(f"{peer} answered with {content_type!a}", peer=peer, hint="is it a wherry server?")
 
 
-def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], buffer: Buffer, peer: str) -> Arrival:
-    check_status(response.status, response.headers.get("Content-Type"), peer)
+def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], asking: Asking, buffer: Buffer, peer: str) -> Arrival:
+    kind = response.headers.get("Content-Type")
+    coded = kind == CODED_TYPE and bool(asking.names)
+    check_status(response.status, kind, peer, CODED_TYPE if coded else BLOCKS_TYPE)
     length, view = response.length, buffer.view
     if length is None or not HEADER_BYTES <= length <= len(view):
         raise PeerProtocolError(f"{peer} promises {length} bytes, at most {len(view)} were asked for", peer=peer)
+    if coded:
+        answer = CodedReader(response, wants, asking.names, asking.codings, peer).receive(length, view)
+        return Arrival(buffer, answer.blocks, answer.missing)
     answer = Answer(wants, peer)
-    _fill(response, view[:HEADER_BYTES], peer)
+    fill(response, view[:HEADER_BYTES], peer)
     first = answer.header(view[:HEADER_BYTES])
     behind = HEADER_BYTES + SIZE_BYTES * first.wants
     if first.kind == RUN and HEADER_BYTES + first.length == length and behind <= ROOM and ROOM + length - behind <= len(view):
-        _fill(response, view[HEADER_BYTES:behind], peer)  # one run: its bytes are received where they lie aligned
-        _fill(response, view[ROOM : ROOM + length - behind], peer)
+        fill(response, view[HEADER_BYTES:behind], peer)  # one run: its bytes are received where they lie aligned
+        fill(response, view[ROOM : ROOM + length - behind], peer)
         end = answer.run(first, view[HEADER_BYTES:behind], ROOM)
         if end != ROOM + length - behind:
             raise PeerProtocolError(f"{peer} sent a run whose sizes do not add up", peer=peer)
     else:
-        _fill(response, view[HEADER_BYTES:length], peer)
+        fill(response, view[HEADER_BYTES:length], peer)
         answer = Answer(wants, peer)
         parse(answer, view[:length], peer)
     return Arrival(buffer, answer.blocks, answer.missing)
-
-
-def _fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> None:
-    done = 0
-    while done < len(view):
-        got = response.readinto(view[done:] if done else view)
-        if not got:
-            raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
-        done += got
 
 
 def parse(answer: Answer, view: memoryview, peer: str) -> None:

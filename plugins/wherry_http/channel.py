@@ -18,7 +18,7 @@ from wherry.dial import NAMED
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
-from wherry_http.bulk import Line, check_status, exchange, parse
+from wherry_http.bulk import Asking, Line, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
+    from wherry.coding import Codings
     from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
@@ -37,7 +38,14 @@ class HttpChannel(Channel):
     """A way to one HTTP source. Open it with `open_channel`."""
 
     def __init__(
-        self, base: URL, session: aiohttp.ClientSession, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial = NAMED
+        self,
+        base: URL,
+        session: aiohttp.ClientSession,
+        tls: ssl.SSLContext | None,
+        options: HttpOptions,
+        *,
+        codings: Codings,
+        dial: Dial = NAMED,
     ) -> None:
         self._base = base
         self._peer = str(base)
@@ -45,7 +53,7 @@ class HttpChannel(Channel):
         self._tls = tls
         self._options = options
         self._dial = dial
-        self._headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+        self._asking = Asking.of({"Authorization": f"Bearer {options.token}"} if options.token else {}, codings)
         self.parallel = options.connections  # type: ignore[misc]  # an instance's own number, as configured
         self._threads = ThreadPoolExecutor(options.connections, "wherry-fetch")
         self._lines: list[Line] = []
@@ -122,7 +130,7 @@ class HttpChannel(Channel):
         line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options, self._dial)
 
         def work() -> Arrival:
-            arrival = exchange(line, wants, self._headers, buffer, self._peer)
+            arrival = exchange(line, wants, self._asking, buffer, self._peer)
             lender.settle(arrival)
             return arrival
 
@@ -181,7 +189,7 @@ def _allowed_by(dial: Dial, peer: str) -> Callable[[aiohttp.AddrInfoType], socke
 
 @asynccontextmanager
 async def open_channel(
-    base: URL, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial = NAMED
+    base: URL, tls: ssl.SSLContext | None, options: HttpOptions, codings: Codings, dial: Dial = NAMED
 ) -> AsyncIterator[HttpChannel]:
     """Connects, proves that a wherry server is there, and closes everything in the end. Raises PeerError."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout)
@@ -193,7 +201,7 @@ async def open_channel(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=64 * 1024,
     ) as session:  # fmt: skip
-        channel = HttpChannel(base, session, tls, options, dial)
+        channel = HttpChannel(base, session, tls, options, codings=codings, dial=dial)
         try:
             await channel.hello()
             yield channel

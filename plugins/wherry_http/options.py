@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # the types of options are read when a configuration is
+from typing import Literal
 
 from wherry.plugin import Duration, option
+
+CodingMode = Literal["auto", "always", "never"]
 
 _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
 
@@ -22,6 +25,9 @@ class HttpOptions:
         Duration(15.0), help="how long the server keeps an idle connection, and waits for a request's header"
     )
     max_requests: int = option(1100, minimum=1, help="requests that the server answers at a time; beyond, it says 503")
+    coding: CodingMode = option(
+        "auto", help="whether answers are coded for clients that decode. auto: where the link is slow enough to gain by it"
+    )
     tls_cert: Path | None = option(None, help="certificate chain (PEM) to serve with TLS")
     tls_key: Path | None = option(None, help="private key (PEM) of tls_cert")
     tls_ca: Path | None = option(None, help="certificates (PEM) to trust when connecting, instead of the system's")

@@ -139,6 +139,9 @@ class Outlet:
         """Makes the next frames ready to be sent; False when there are none."""
         gathered = bytearray()
         for frame in self._frames:
+            if not frame.blocks and len(frame.head) > _PIECE_BYTES and not gathered:
+                self._pending = memoryview(frame.head)  # a coded block: sent as it lies in memory
+                return True
             if not frame.blocks:
                 gathered += frame.head
             elif frame.size <= GATHER_BYTES:

@@ -17,19 +17,24 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.buffers import ROOM, BufferPool
 from wherry.errors import CIDError, WherryError
-from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES, RATE_BYTES_MIN, REQUEST_BYTES_MAX
+from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, RATE_BYTES_MIN, REQUEST_BYTES_MAX
 from wherry.offload import in_thread
+from wherry_http.coder import Coder
 from wherry_http.frames import (
     BLOCKS_PATH,
     BLOCKS_TYPE,
+    CODED_TYPE,
+    CODINGS_HEADER,
     HEADER_BYTES,
     INFO_PATH,
     PROTOCOL,
     WANTS_TYPE,
     decode_wants,
+    offered,
     plan,
     withdrawn,
 )
+from wherry_http.links import Links, counters
 from wherry_http.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
 from wherry_http.places import is_loopback
 
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
     from wherry.abc.transport import BlockSource
+    from wherry.coding import Codings
     from wherry_http.frames import Frame
     from wherry_http.options import HttpOptions
 
@@ -48,17 +54,19 @@ _PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no ot
 _HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
 _BODY_S: Final = 15.0
 _LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
-BYTES_MAX: Final = ROOM + BUFFER_BYTES  # an answer fits into one lent buffer
+BYTES_MAX: Final = ROOM + BATCH_BYTES_MAX  # an answer fits into one lent buffer
 
 
 class Server:
     """Answers requests for blocks of one source. Made and used on one event loop."""
 
-    def __init__(self, source: BlockSource, options: HttpOptions, pool: BufferPool) -> None:
+    def __init__(self, source: BlockSource, options: HttpOptions, codings: Callable[[], Codings], pool: BufferPool) -> None:
         self._source = source
         self._options = options
         self._pool = pool
         self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
+        self._coder = Coder(codings, options.coding)
+        self._links = Links()
         self._host, self._loopback = "", False
         self._active = 0
         self._runner: web.AppRunner | None = None
@@ -85,6 +93,7 @@ class Server:
         if self._runner is not None:
             await self._runner.cleanup()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._coder.close()
 
     @web.middleware
     async def _gate(
@@ -136,10 +145,25 @@ class Server:
             frames = await in_thread(lambda: plan(self._source.find(wants), bytes_max), self._threads)
         except WherryError:
             raise web.HTTPInternalServerError(text="the store cannot be read\n") from None
-        response = web.StreamResponse(headers={"Content-Type": BLOCKS_TYPE, "Cache-Control": "no-store"})
-        response.content_length = sum(len(frame.head) + frame.size for frame in frames)
-        await self._send(request, response, frames)
+        peer = self._peer(request)
+        decodes = offered(request.headers.get(CODINGS_HEADER, "")) if peer is not None else ()
+        async with self._coder.coded(frames, decodes, self._rate(request, peer), loopback=_is_local(peer)) as coded:
+            kind = BLOCKS_TYPE if coded is None else CODED_TYPE
+            frames = coded or frames
+            response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
+            response.content_length = sum([len(frame.head) + frame.size for frame in frames])
+            await self._send(request, response, frames)
         return response
+
+    def _peer(self, request: web.Request) -> tuple[str, int] | None:
+        found = request.transport.get_extra_info("peername") if request.transport is not None else None
+        return (found[0], found[1]) if isinstance(found, tuple) else None
+
+    def _rate(self, request: web.Request, peer: tuple[str, int] | None) -> float | None:
+        """Gives the rate of the link to who asks, in bytes a second, where it matters and is known."""
+        if request.transport is None or peer is None or self._options.coding != "auto":
+            return None
+        return self._links.rate(peer, counters(request.transport.get_extra_info("socket")))
 
     async def _send(self, request: web.Request, response: web.StreamResponse, frames: list[Frame]) -> None:
         transport = request.transport
@@ -207,8 +231,16 @@ class Server:
             if frame.size > GATHER_BYTES:
                 await self._copy_run(writer, frame)
                 continue
-            data = await in_thread(partial(read_small, frame), self._threads) if frame.blocks else frame.head
-            await self._write(writer, data)
+            if not frame.blocks:
+                await self._write_all(writer, frame.head)
+                continue
+            await self._write(writer, await in_thread(partial(read_small, frame), self._threads))
+
+    async def _write_all(self, writer: AbstractStreamWriter, data: bytes) -> None:
+        """Writes the bytes of coded blocks piece by piece, so that a slow reader fills no buffer of ours."""
+        with memoryview(data) as view:
+            for start in range(0, len(view), GATHER_BYTES):
+                await self._write(writer, bytes(view[start : start + GATHER_BYTES]))
 
     async def _copy_run(self, writer: AbstractStreamWriter, frame: Frame) -> None:
         head = frame.head
@@ -256,6 +288,10 @@ class Server:
     async def _fill(self, writer: AbstractStreamWriter, count: int) -> None:
         for start in range(0, count, GATHER_BYTES):
             await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
+
+
+def _is_local(peer: tuple[str, int] | None) -> bool:
+    return peer is not None and is_loopback(peer[0])
 
 
 def _logger() -> logging.Logger:

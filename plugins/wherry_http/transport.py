@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Transport
 from wherry.buffers import BufferPool
+from wherry.coding import Codings
 from wherry.dial import NAMED
 from wherry.errors import ConfigError, UsageError, local_error
 from wherry.limits import BUFFER_BYTES
 from wherry_http.places import is_loopback, parse_base, reachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.transport import BlockSource, Channel
@@ -31,11 +32,19 @@ class HttpTransport(Transport):
     schemes = frozenset({"http", "https"})
     obeys_dial = True
 
-    def __init__(self, options: HttpOptions, *, allow_public: bool = False, dial: Dial = NAMED) -> None:
+    def __init__(
+        self,
+        options: HttpOptions,
+        *,
+        allow_public: bool = False,
+        dial: Dial = NAMED,
+        codings: Callable[[], Codings] = Codings,
+    ) -> None:
         # The token is for those whom the user named: whoever is found by others would be given it for asking.
         self._options = options if dial.reach == "named" else replace(options, token=None)
         self._dial = dial
         self._allow_public = allow_public
+        self._codings = codings
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
@@ -44,7 +53,9 @@ class HttpTransport(Transport):
         base = parse_base(address)
         if base.port in (None, 0):
             raise UsageError(f"address {address!r} names no port", hint="write http://HOST:PORT")
-        return open_channel(base, self._client_tls() if base.scheme == "https" else None, self._options, self._dial)
+        return open_channel(
+            base, self._client_tls() if base.scheme == "https" else None, self._options, self._codings(), self._dial
+        )
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
@@ -63,7 +74,7 @@ class HttpTransport(Transport):
         if base.scheme == "https" and options.tls_cert is None:
             raise ConfigError(f"{address!r} needs a certificate", hint="give [transport.http] tls_cert and tls_key")
         tls = _server_tls(options) if options.tls_cert is not None else None
-        server = Server(source, options, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES))
+        server = Server(source, options, self._codings, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES))
         try:
             try:
                 found = await server.start(host, port, tls)
