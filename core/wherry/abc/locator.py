@@ -30,7 +30,7 @@ class Locator(ABC):
         """Gives addresses, such as ``http://host:4290``, the best first, as they become known; none is no error.
 
         Core stops listening after LOCATE_ADDRESSES_MAX of them or LOCATE_S seconds and closes the generator, which then
-        frees what it holds. Raises PeerError; nothing else leaves it.
+        frees what it holds. Raises PeerError, or LocalError for a fault of this machine; nothing else leaves it.
         """
 
 

@@ -1,0 +1,141 @@
+"""``mdns``: asks the local network who serves, and says that this node does (specs/0018 §7).
+
+DNS-based service discovery over multicast DNS (RFC 6762, RFC 6763), by the library zeroconf. What is announced is that a
+wherry server is there, never what it holds: on a network that one shares with strangers, a list of CIDs tells too much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from wherry.abc.locator import Locator
+from wherry.errors import LocalError, local_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from wherry.abc.locator import Reach
+    from wherry.cid import CID
+    from wherry_locate.options import MdnsOptions
+
+SERVICE: Final = "_wherry._tcp.local."
+VERSION: Final = "1"
+_FOUND_MAX: Final = 64  # services looked at in one search
+_ANSWER_S: Final = 0.5  # a service that does not describe itself holds up the others for so long
+_SCHEMES: Final = ("http", "https")
+
+
+class Mdns(Locator):
+    """Browses for a while; announces while this node serves."""
+
+    def __init__(self, options: MdnsOptions) -> None:
+        self._options = options
+        self.reach: Reach = "named" if options.loopback else "lan"
+
+    async def locate(self, cid: CID) -> AsyncGenerator[str, None]:
+        """See `Locator.locate`. Whoever serves is named, whatever is looked for. Raises LocalError."""
+        del cid
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.browse
+        names: asyncio.Queue[str] = asyncio.Queue(_FOUND_MAX)
+
+        def heard(**said: Any) -> None:
+            if said["state_change"] is not zeroconf.ServiceStateChange.Removed and not names.full():
+                names.put_nowait(said["name"])
+
+        multicast = self._opened()
+        try:
+            browser = AsyncServiceBrowser(multicast.zeroconf, SERVICE, handlers=[heard])
+            try:
+                seen: set[str] = set()
+                while (left := end - loop.time()) > 0:
+                    try:
+                        name = await asyncio.wait_for(names.get(), left)
+                    except TimeoutError:
+                        break
+                    info = AsyncServiceInfo(SERVICE, name)
+                    left = min(_ANSWER_S, max(0.001, end - loop.time()))
+                    if not await info.async_request(multicast.zeroconf, left * 1000):
+                        continue
+                    for address in addresses_of(info):
+                        if address not in seen:
+                            seen.add(address)
+                            yield address
+            finally:
+                await browser.async_cancel()
+        finally:
+            await multicast.async_close()
+
+    @asynccontextmanager
+    async def announce(self, addresses: Sequence[str]) -> AsyncIterator[None]:
+        """See `SupportsAnnounce`. Addresses that others cannot dial are left out. Raises LocalError."""
+        infos = [info for address in addresses if (info := await self._info(address)) is not None]
+        if not infos or not self._options.announce:
+            yield
+            return
+        multicast = self._opened()
+        try:
+            for info in infos:
+                try:
+                    await (await multicast.async_register_service(info, cooperating_responders=True))
+                except (zeroconf.Error, OSError) as problem:
+                    raise LocalError(f"cannot announce on the local network: {problem!r}") from problem
+            try:
+                yield
+            finally:
+                await multicast.async_unregister_all_services()
+        finally:
+            await multicast.async_close()
+
+    def _opened(self) -> AsyncZeroconf:
+        where = ["127.0.0.1"] if self._options.loopback else zeroconf.InterfaceChoice.All
+        try:
+            return AsyncZeroconf(interfaces=where)
+        except OSError as problem:
+            raise local_error(problem, "cannot use multicast DNS on", "this network") from problem
+
+    async def _info(self, address: str) -> AsyncServiceInfo | None:
+        """Describes one address to the network; None for one that only this machine can dial, or that is not HTTP."""
+        parts = urlsplit(address)
+        if parts.scheme not in _SCHEMES or not parts.hostname or parts.port is None:
+            return None
+        ips = []
+        for ip in await _resolved(parts.hostname, parts.port):
+            found = ipaddress.ip_address(ip.partition("%")[0])
+            if not found.is_loopback or self._options.loopback:
+                ips.append(str(found))
+        if not ips:
+            return None
+        # A name of its own: that of the machine may be its owner's.
+        name = f"wherry-{secrets.token_hex(6)}"
+        return AsyncServiceInfo(
+            SERVICE, f"{name}.{SERVICE}", port=parts.port, parsed_addresses=ips, server=f"{name}.local.",
+            properties={"v": VERSION, "scheme": parts.scheme},
+        )  # fmt: skip
+
+
+def addresses_of(info: AsyncServiceInfo) -> list[str]:
+    """Gives the addresses that a description stands for; none if it is of another version or makes no sense."""
+    said = {key.decode("ascii", "replace"): (value or b"").decode("ascii", "replace") for key, value in info.properties.items()}
+    if said.get("v") != VERSION or said.get("scheme") not in _SCHEMES or not info.port:
+        return []
+    ips = [ipaddress.ip_address(text.partition("%")[0]) for text in info.parsed_addresses()]
+    # A link-local IPv6 address means nothing without its interface, which a URL cannot say.
+    hosts = [f"[{ip}]" if ip.version == 6 else str(ip) for ip in ips if not (ip.version == 6 and ip.is_link_local)]
+    return [f"{said['scheme']}://{host}:{info.port}" for host in hosts]
+
+
+async def _resolved(host: str, port: int) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port)
+    except OSError:
+        return []
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))

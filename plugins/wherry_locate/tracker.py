@@ -1,0 +1,180 @@
+"""``tracker``: asks HTTP servers who provides a CID, as the Delegated Routing V1 HTTP API says it (specs/0018 §6).
+
+https://specs.ipfs.tech/routing/http-routing-v1/. A tracker is a stranger: what it sends is bounded in bytes, lines, records
+and time, it is not followed anywhere else, and what it names is dialled as far as the address policy for it allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from wherry.abc.locator import Locator
+from wherry.dial import is_near
+from wherry.errors import ConfigError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry_locate.multiaddr import to_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    import aiohttp
+
+    from wherry.abc.locator import Reach
+    from wherry.cid import CID
+    from wherry_locate.options import TrackerOptions
+
+BYTES_MAX: Final = 1 << 20  # of an answer
+LINE_BYTES_MAX: Final = 16 << 10  # of one record
+RECORDS_MAX: Final = 100  # looked at, of an answer
+ADDRS_MAX: Final = 16  # looked at, of a record
+_NDJSON: Final = "application/x-ndjson"
+_JSON: Final = "application/json"
+
+
+class Tracker(Locator):
+    """Asks all trackers at once, and gives what they say as it comes."""
+
+    def __init__(self, options: TrackerOptions) -> None:
+        """Raises ConfigError if no tracker is configured."""
+        if not options.urls:
+            raise ConfigError("the locator tracker has no urls", hint='write urls = ["https://..."] in its section')
+        self._urls = tuple(url.rstrip("/") for url in options.urls)
+        self._timeout_s = options.timeout
+        own = "lan" if all(is_near(url) for url in options.urls) else "public"
+        self.reach: Reach = own if options.reach == "auto" else options.reach  # type: ignore[assignment]  # mypy takes `own` for str
+
+    async def locate(self, cid: CID) -> AsyncGenerator[str, None]:
+        """See `Locator.locate`. Raises PeerError if every tracker failed."""
+        said: asyncio.Queue[str | PeerError | None] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._ask(url, cid, said)) for url in self._urls]
+        failures: list[PeerError] = []
+        over, seen = 0, set()
+        try:
+            while over < len(tasks):
+                found = await said.get()
+                if isinstance(found, str):
+                    if found not in seen:
+                        seen.add(found)
+                        yield found
+                    continue
+                over += 1
+                if found is not None:
+                    failures.append(found)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if len(failures) == len(tasks):
+            raise failures[0]
+
+    async def _ask(self, url: str, cid: CID, said: asyncio.Queue[str | PeerError | None]) -> None:
+        """Puts what one tracker says, and in the end None or what failed."""
+        end: PeerError | None = None
+        try:
+            async with asyncio.timeout(self._timeout_s), aclosing(self._records(url, cid)) as records:
+                async for record in records:
+                    for address in _addresses(record):
+                        said.put_nowait(address)
+        except PeerError as problem:
+            end = problem
+        except TimeoutError:
+            end = PeerTimeout(f"{url} took more than {self._timeout_s:g} s", peer=url)
+        except asyncio.CancelledError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a bug in here must not leave `locate` waiting
+            end = PeerProtocolError(f"{url}: {type(problem).__name__}: {problem}", peer=url)
+        said.put_nowait(end)
+
+    async def _records(self, url: str, cid: CID) -> AsyncGenerator[Any, None]:
+        import aiohttp  # heavy, and needed by whoever asks alone
+
+        headers = {"Accept": f"{_NDJSON}, {_JSON};q=0.9", "Accept-Encoding": "identity", "User-Agent": "wherry"}
+        try:
+            async with (
+                aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session,
+                session.get(f"{url}/routing/v1/providers/{cid}", headers=headers, allow_redirects=False) as response,
+            ):
+                if response.status == 404:
+                    return  # as the API says "none"
+                if response.status != 200:
+                    raise PeerProtocolError(f"{url} answered with status {response.status}", peer=url)
+                if response.headers.get("Content-Encoding", "identity") != "identity":
+                    raise PeerProtocolError(f"{url} answered with a coding that was not asked for", peer=url)
+                if response.content_type == _NDJSON:
+                    async for record in _lines(response, url):
+                        yield record
+                elif response.content_type == _JSON:
+                    for record in _providers(await _whole(response, url), url):
+                        yield record
+                else:
+                    raise PeerProtocolError(f"{url} answered with {response.content_type!a}", peer=url, hint="is it a tracker?")
+        except aiohttp.ClientConnectorError as problem:
+            raise PeerUnreachable(f"cannot connect to {url}: {problem.strerror or problem}", peer=url) from problem
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            if isinstance(problem, TimeoutError):
+                raise
+            raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {problem!r}", peer=url) from problem
+
+
+async def _lines(response: aiohttp.ClientResponse, url: str) -> AsyncGenerator[Any, None]:
+    """Gives one record a line, as the lines come. Raises PeerProtocolError."""
+    held = bytearray()
+    total = records = 0
+    async for piece in response.content.iter_any():
+        total += len(piece)
+        if total > BYTES_MAX:
+            raise PeerProtocolError(f"{url} sends more than {BYTES_MAX:,} bytes", peer=url)
+        held += piece
+        *lines, last = held.split(b"\n")
+        held = last
+        for line in [*lines, held] if len(held) > LINE_BYTES_MAX else lines:
+            if len(line) > LINE_BYTES_MAX:
+                raise PeerProtocolError(f"{url} sends a record of more than {LINE_BYTES_MAX:,} bytes", peer=url)
+            if line.strip():
+                records += 1
+                if records > RECORDS_MAX:
+                    return
+                yield _decoded(bytes(line), url)
+    if held.strip():
+        yield _decoded(bytes(held), url)
+
+
+async def _whole(response: aiohttp.ClientResponse, url: str) -> bytes:
+    held = bytearray()
+    async for piece in response.content.iter_any():
+        held += piece
+        if len(held) > BYTES_MAX:
+            raise PeerProtocolError(f"{url} sends more than {BYTES_MAX:,} bytes", peer=url)
+    return bytes(held)
+
+
+def _providers(data: bytes, url: str) -> list[Any]:
+    answer = _decoded(data, url)
+    providers = answer.get("Providers") if isinstance(answer, dict) else None
+    if providers is None and isinstance(answer, dict):
+        return []
+    if not isinstance(providers, list):
+        raise PeerProtocolError(f"{url} sends no list of providers", peer=url)
+    return providers[:RECORDS_MAX]
+
+
+def _decoded(data: bytes, url: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as problem:
+        raise PeerProtocolError(f"{url} sends what is no JSON", peer=url) from problem
+
+
+def _addresses(record: Any) -> Iterator[str]:
+    """Gives the addresses of one record that are those of HTTP servers. What is of another form is skipped."""
+    if not isinstance(record, dict) or record.get("Schema") != "peer":
+        return
+    addrs = record.get("Addrs")
+    if not isinstance(addrs, list):
+        return
+    for text in addrs[:ADDRS_MAX]:
+        address = to_address(text)
+        if address is not None:
+            yield address
