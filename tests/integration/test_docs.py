@@ -1,4 +1,4 @@
-"""What README and specifications show is run: a block of Python marked with ``<!-- run -->``, and README's own lines."""
+"""What README and specifications show is run: blocks of Python and shell marked with ``<!-- run -->``, and README's own lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "specs").glob("*.md"))]
-MARKED = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
+MARKED = re.compile(r"<!-- run -->\n```(python|sh)\n(.*?)```", re.DOTALL)
 BLOCKS = [
-    pytest.param(block, id=f"{path.name}-{number}")
+    pytest.param(language, block, id=f"{path.name}-{number}")
     for path in DOCUMENTS
-    for number, block in enumerate(MARKED.findall(path.read_text()))
+    for number, (language, block) in enumerate(MARKED.findall(path.read_text()))
 ]
 
 
@@ -31,9 +31,11 @@ def place(home, tmp_path):
     return tmp_path
 
 
-def run(code, place):
+def run(language, code, place):
     environ = {**os.environ, "PYTHONPATH": ":".join(path for path in sys.path if path)}
     line = [sys.executable, "-W", "error", "-c", code]
+    if language == "sh":
+        line = ["sh", "-euc", f'wherry() {{ "{sys.executable}" -W error -m wherry_cli "$@"; }}\n{code}']
     return subprocess.run(line, cwd=place, env=environ, capture_output=True, text=True, check=False, timeout=50)
 
 
@@ -42,16 +44,16 @@ def test_marked_blocks_are_seen():
     assert sum(path.read_text().count("<!-- run -->") for path in DOCUMENTS) == len(BLOCKS)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_runs_as_it_stands(block, place):
-    done = run(block, place)
+@pytest.mark.parametrize(("language", "block"), BLOCKS)
+def test_a_block_runs_as_it_stands(language, block, place):
+    done = run(language, block, place)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
 
 def test_what_the_readme_shows_in_python_makes_the_copy(place):
-    block = MARKED.search((ROOT / "README.md").read_text())[1]
-    assert run(block, place).returncode == 0
+    blocks = [block for language, block in MARKED.findall((ROOT / "README.md").read_text()) if language == "python"]
+    assert run("python", blocks[0], place).returncode == 0
     assert (place / "copy/readme.txt").read_bytes() == b"hello\n"
 
 
