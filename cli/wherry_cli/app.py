@@ -39,9 +39,23 @@ class VerbGroup(TyperGroup):
 
     # The types of these parameters are private to typer.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Finds the verb that is run, completed or explained, and loads it."""
+        """Finds the verb that is run, completed or explained, and loads it. Raises UsageError, PluginError."""
+        word = args[0]
+        if word not in VERBS and not word.startswith("-") and not ctx.resilient_parsing:
+            from wherry_cli.foreign import find
+
+            return word, find(word, Invocation.of(ctx).surroundings), args[1:]
         name, stub, rest = super().resolve_command(ctx, args)
         return name, load_verb(name) if name is not None else stub, rest
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Lists wherry's own verbs, and below them those that plugins bring."""
+        super().format_commands(ctx, formatter)
+        from wherry_cli.foreign import summaries
+
+        if rows := summaries(Invocation.of(ctx).surroundings):
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(rows)
 
 
 def load_verb(name: str) -> Any:

@@ -44,6 +44,7 @@ class Invocation:
 
     home: Path | None = None  # None: not given; the environment and the default decide
     config: Path | None = None
+    profile: str | None = None
     json: bool = False
     quiet: bool = False
     verbose: int = 0
@@ -61,13 +62,19 @@ class Invocation:
             raise RuntimeError("the command was started without an Invocation; start it with wherry_cli.app.run")
         return found
 
+    @property
+    def surroundings(self) -> Mapping[str, str]:
+        """The environment, with the profile that was chosen on the command line."""
+        return self.environ if self.profile is None else {**self.environ, "WHERRY_PROFILE": self.profile}
+
     def out(self) -> Out:
         """The streams, as the options want them."""
         return Out(as_json=self.json, quiet=self.quiet, color=self.color, environ=self.environ)
 
     def session(self, verb: str, **options: Any) -> AbstractAsyncContextManager[Session]:
         """Opens the session of ``verb``; options that are None are left to the configuration."""
-        return self.opener(home=self.home, config=self.config, environ=self.environ, verb=verb, **given(**options))
+        chosen = given(profile=self.profile, **options)
+        return self.opener(home=self.home, config=self.config, environ=self.environ, verb=verb, **chosen)
 
     @contextmanager
     def watcher(self) -> Iterator[Watcher]:

@@ -57,6 +57,16 @@ def _declared(
             expose_value=False,
         ),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="The profile of the configuration to use.  [env: WHERRY_PROFILE]",
+            callback=_store("profile"),
+            expose_value=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object.", callback=_store("json"), expose_value=False),

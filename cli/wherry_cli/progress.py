@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from wherry.observe import Event, Note, Progress
+from wherry.observe import Note, Progress, Shown
 from wherry.units import format_duration, format_size
 from wherry_cli.render import Out, is_terminal, safe, to_json
 
@@ -68,7 +68,7 @@ class Watcher:
         self.out = out
         self._notes: set[str] = set()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Shown) -> None:
         """Takes one event."""
         if isinstance(event, Note):
             if len(self._notes) < NOTES_KEPT:

@@ -89,6 +89,7 @@ class Wiring:
             codings=lambda: self.codings,
             sealing=lambda scheme: self.sealings.of(scheme),  # noqa: PLW0108 - the sealings are made when first needed
             hashed=self.config.serve.verify == "hash",
+            emit=self.emit,
         )
 
     def cache(self, name: str, *, within: tuple[str, ...] = ()) -> Cache:

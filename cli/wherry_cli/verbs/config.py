@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HELP = """Show, check or describe the configuration.
 
-It is read from --config, WHERRY_CONFIG or wherry.toml in the home; variables such as WHERRY_GET__WAIT win over it."""
+It is read from --config, WHERRY_CONFIG or wherry.toml in the home; a profile, chosen by --profile or WHERRY_PROFILE, goes
+before the rest of it, and variables such as WHERRY_GET__WAIT before all."""
 
 
 def show(
@@ -31,7 +32,7 @@ def show(
     """Show all that is in force, as TOML; secrets are left out."""
     run = Invocation.of(ctx)
     out = run.out()
-    config = load(run.config, home_of(run), run.environ, manager_of(run))
+    config = load(run.config, home_of(run), run.surroundings, manager_of(run))
     if out.as_json:
         out.result(config.to_json())
     else:
@@ -39,12 +40,12 @@ def show(
 
 
 def check_config(ctx: typer.Context) -> None:
-    """Check the configuration and all that it names.
+    """Check the configuration, every profile of it, and all that it names.
 
     Every problem goes to standard error, and the exit code is 3.
     """
     run = Invocation.of(ctx)
-    problems = check(run.config, home_of(run), run.environ, manager_of(run))
+    problems = check(run.config, home_of(run), run.surroundings, manager_of(run))
     report(run.out(), problems)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What stood before the command's name: give it on to ``Session.open(home=..., config=...)``."""
+    """What stood before the command's name: give it on to ``Session.open(home=..., config=..., profile=...)``."""
 
     home: Path  # of wherry; it need not exist yet
     config: Path | None = None  # a configuration file named by the user

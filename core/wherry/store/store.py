@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wherry.abc.transport import BlockSource, Held
 from wherry.block import EMPTY_LEAF, Block
 from wherry.cid import RAW
+from wherry.observe import quiet
 from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode, HeldSealed
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.cid import CID
     from wherry.coding import Codings
+    from wherry.observe import Emit
     from wherry.sealing.seal import Scheme, Sealing
     from wherry.store.cached import Cached
     from wherry.store.index import Place
@@ -37,12 +39,13 @@ class Store(BlockSource):
         codings: Callable[[], Codings] | None = None,
         sealing: Callable[[Scheme], Sealing] | None = None,
         hashed: bool = False,
+        emit: Emit = quiet,
     ) -> None:
         """Opens the databases in ``home``; the cache (None: there is none) is opened when first needed.
 
         ``codings`` are those of the cache's blocks, made when first needed; None: they are kept plain.
         ``sealing`` makes sealed blocks again from the user's files; without it they are not found there.
-        ``hashed``: hash what lies in files before it is given out.
+        ``hashed``: hash what lies in files before it is given out. ``emit`` takes events for the observers.
         """
         with ExitStack() as opened:
             self.state = StateDB(home)
@@ -52,6 +55,7 @@ class Store(BlockSource):
             self.index = Index(home)
             opened.pop_all()  # from here on, `close` does it
         self._hashed = hashed
+        self._emit = emit
         self._sealing = sealing
         self._open_cache = open_cache
         self._codings = codings or _plain
