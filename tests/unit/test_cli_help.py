@@ -18,6 +18,7 @@ from wherry_cli.table import VERBS
 GLOBALS = (
     "--home",
     "--config",
+    "--profile",
     "--json",
     "-q, --quiet",
     "-v, --verbose",
@@ -25,6 +26,7 @@ GLOBALS = (
     "--progress",
     "WHERRY_HOME",
     "WHERRY_CONFIG",
+    "WHERRY_PROFILE",
 )
 HEAVY = {"asyncio", "sqlite3", "aiohttp", "rich", "pydantic", "cbor2", "multiformats", "wherry.session"}
 VERBS_DIR = Path(verbs.__file__).parent
