@@ -105,7 +105,48 @@ def test_starting_and_calling_a_plugin(bench):
     found = bench("startup", "boundary", rounds=1)
     assert figures(found["startup"])["modules of aiohttp that `add` imports"]["value"] == 0
     assert figures(found["startup"])["start over a bare Python"]["value"] > 0
-    assert figures(found["boundary"])["a call of a plugin"]["value"] > 0
+    boundary = figures(found["boundary"])
+    assert boundary["a call of a plugin"]["value"] > 0
+    assert boundary["share of the boundary in a get"]["bound"] == {"sense": "at most", "limit": 2.0}
+    gets = [arm for arm in found["boundary"]["arms"] if arm["name"].startswith("get")]
+    assert [len(arm["runs"]) for arm in gets] == [9, 9]
+
+
+def test_every_part_that_can_be_swapped(bench):
+    report = bench("plugins", rounds=1)["plugins"]
+    rows = {(row["kind"], row["name"], row["data"]): row for row in report["table"]["rows"]}
+    parts = {(kind, name) for kind, name, _ in rows}
+    assert {("compressor", "identity"), ("chunker", "fixed"), ("chunker", "fastcdc"), ("cache", "memory")} <= parts
+    assert {("reference", "SHA-256"), ("reference", "memcpy"), ("cache", "disk")} <= parts
+    for data in ("text", "float32", "bf16", "random"):
+        assert rows["reference", "SHA-256", data]["in, of SHA-256"] == 1
+        assert rows["compressor", "identity", data]["ratio"] == 1
+    assert all(row["in MB/s"] > 0 for row in rows.values())
+    assert all(row["ratio"] is None for row in rows.values() if row["kind"] in ("reference", "chunker", "cache"))
+    assert rows["compressor", "zstd", "text"]["ratio"] < 0.5 < rows["compressor", "zstd", "bf16"]["ratio"] < 1
+    assert len(report["arms"]) == len(rows)
+
+
+def test_ten_versions_are_mostly_the_same(bench):
+    report = bench("dedup")["dedup"]
+    found = figures(report)
+    rows = {row["cut"]: row for row in report["table"]["rows"]}
+    assert set(rows) == {"fixed:1MiB", "fastcdc:1MiB", "fastcdc:256KiB", "fastcdc:64KiB"}
+    assert len({row["logical MB"] for row in rows.values()}) == 1
+    assert rows["fastcdc:256KiB"]["unique MB"] < rows["fixed:1MiB"]["unique MB"] < rows["fixed:1MiB"]["logical MB"]
+    assert found["saved by fastcdc:256KiB"]["met"]
+    [stay] = [figure for name, figure in found.items() if name.startswith("leaves that stay") and figure["bound"]]
+    assert stay["met"]
+    assert found[stay["name"].replace("fastcdc:256KiB", "fixed:1MiB")]["value"] == 0
+
+
+def test_releases_are_measured_or_it_is_said_why_not(bench):
+    """Without a network nothing is measured, and nothing is wrong."""
+    report = bench("dedup-releases")["dedup-releases"]
+    if report["skipped"] is None:
+        assert figures(report)["saved by fastcdc:256KiB"]["met"]
+    else:
+        assert "astropy-iers-data" in report["skipped"]
 
 
 def test_every_benchmark_is_run_above():

@@ -91,13 +91,16 @@ def safe_but_colour(line: str) -> str:
 
 
 def choose(names: Sequence[str]) -> list[str]:
-    """The benchmarks to run, in the order of the table. Raises UsageError, which names what is near."""
+    """The benchmarks to run, in the order of the table; what downloads, only if it is named.
+
+    Raises UsageError, which names what is near.
+    """
     for name in names:
         if name not in BENCHMARKS:
             near = difflib.get_close_matches(name, BENCHMARKS, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(BENCHMARKS)}"
             raise UsageError(f"there is no benchmark {name!r}", hint=hint)
-    return [name for name in BENCHMARKS if not names or name in names]
+    return [name for name, each in BENCHMARKS.items() if name in names or not (names or each.asked)]
 
 
 def default_place() -> Path:

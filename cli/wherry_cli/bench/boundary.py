@@ -1,70 +1,90 @@
-"""``boundary``: what it costs that a part is a plugin. Plugins are chosen once, at wiring; a call goes straight to the part."""
+"""``boundary``: what it costs that a part is a plugin. Plugins are chosen once, at wiring; a call goes straight to the part.
+
+Two things are timed, each through the plugin manager and without it: many calls of the smallest part, where a cost a call
+would show, and a whole `get`, where a cost of choosing would.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
+from wherry.abc.cache import Kept
 from wherry.block import named
 from wherry.cid import RAW
-from wherry.config import Config, load, resolve
-from wherry.env import Env
-from wherry.plugin.manager import Manager
-from wherry.units import MiB
+from wherry.session import NOWHERE, Session
+from wherry.units import GiB, MiB
+from wherry.wiring import Wiring
 from wherry_cache.memory import MemoryCache
 from wherry_cli.bench.figure import Bound, Figure, Report, Run
+from wherry_cli.bench.scale import Scale
+from wherry_http.options import HttpOptions
+from wherry_http.transport import HttpTransport
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wherry.abc.cache import Cache
+    from wherry.abc.transport import Transport
     from wherry.cid import CID
-    from wherry_cli.bench.workspace import Workspace
+    from wherry_cli.bench.figure import Arm
+    from wherry_cli.bench.workspace import Work, Workspace
 
 SHARE_BOUND: Final = Bound("at most", 1.0)  # per cent of the time that hashing a leaf takes
+GET_BOUND: Final = Bound("at most", 2.0)  # per cent of the time of a get
 CALLS: Final = 100_000
-PLUGIN: Final = "chosen by configuration"
-DIRECT: Final = "made directly"
+PLUGIN: Final = "look-ups, chosen by configuration"
+DIRECT: Final = "look-ups, made directly"
+GET_PLUGIN: Final = "get, chosen by configuration"
+GET_DIRECT: Final = "get, made directly"
 _HASHES: Final = 32
+_GETS: Final = 9  # rounds at least: a get takes a second, and what is looked for is a hundredth of it
 
 
 def boundary(space: Workspace) -> Report:
-    """Times a look-up in a cache that configuration chose, beside the same class made by hand."""
+    """Times look-ups in a cache, and gets over HTTP, that configuration chose, beside the same classes made by hand."""
+    calls, over, wired = _look_ups(space)
+    gets, size = _gets(space)
+    hashing = _hash_seconds(os.urandom(MiB))
+    through, direct = (min(run.seconds for run in arm.runs) for arm in gets)
+    return Report(
+        "boundary",
+        f"{CALLS:,} look-ups in the memory cache and a get of {size / 1e6:,.0f} MB, through the plugin manager and without it",
+        arms=[*calls, *gets],
+        figures=[
+            Figure("share of the boundary in a get", (through / direct - 1) * 100, "%", GET_BOUND),
+            Figure("share of the boundary in hashing a leaf", over / hashing * 100, "%", SHARE_BOUND),
+            Figure("a call of a plugin", calls[0].median_seconds / CALLS * 1e6, "us"),
+            Figure("hashing a leaf", hashing * 1e6, "us"),
+            Figure("finding, choosing and building a plugin, once", wired * 1e3, "ms"),
+        ],
+        notes=["of the gets, the fastest runs are compared: what every run pays stays in them, what disturbs some does not"],
+        at_full_size=size >= min(GiB, Scale().large_bytes),
+    )
+
+
+def _look_ups(space: Workspace) -> tuple[list[Arm], float, float]:
+    """Gives both arms, what a call costs more through the manager, and how long it takes to build; in seconds."""
     block = named(RAW, os.urandom(MiB))
     began = time.perf_counter()
-    chosen = _chosen(space)
+    wiring = Wiring(space.folder, None, {"WHERRY_CACHE__USE": "memory"})
+    chosen = wiring.cache(wiring.chosen("cache")[0])
     wired = time.perf_counter() - began
     direct = MemoryCache(64 * MiB)
     try:
         for cache in (chosen, direct):
-            cache.put_many([block])
+            cache.put_many([Kept(block.cid, block.data, MiB)])
         arms = {PLUGIN: lambda: _timed(chosen, block.cid), DIRECT: lambda: _timed(direct, block.cid)}
         found = space.compare(arms, rounds=max(5, space.scale.rounds), count=CALLS, unit="calls")
     finally:
         chosen.close()
         direct.close()
-    hashing = _hash_seconds(block.data)
     over = (found[PLUGIN].median_seconds - found[DIRECT].median_seconds) / CALLS
-    return Report(
-        "boundary",
-        f"{CALLS:,} look-ups in the memory cache, through the plugin manager's choice and without it",
-        arms=[found[PLUGIN], found[DIRECT]],
-        figures=[
-            Figure("share of the boundary in hashing a leaf", over / hashing * 100, "%", SHARE_BOUND),
-            Figure("a call of a plugin", found[PLUGIN].median_seconds / CALLS * 1e6, "us"),
-            Figure("hashing a leaf", hashing * 1e6, "us"),
-            Figure("choosing and building the plugin, once", wired * 1e3, "ms"),
-        ],
-    )
-
-
-def _chosen(space: Workspace) -> Cache:
-    environ = {**space.environ, "WHERRY_CACHE__USE": "memory"}
-    config: Config = load(None, space.folder, environ)
-    manager = Manager.from_environ(environ)
-    instance = config.selected("cache")[0]
-    options = resolve(config, "cache", instance.name, manager, environ)
-    return manager.build("cache", instance.plugin, options, Env(space.folder, environ))
+    return [found[PLUGIN], found[DIRECT]], over, wired
 
 
 def _timed(cache: Cache, cid: CID) -> Run:
@@ -75,10 +95,45 @@ def _timed(cache: Cache, cid: CID) -> Run:
     return Run(time.perf_counter() - began)
 
 
+def _gets(space: Workspace) -> tuple[list[Arm], int]:
+    """Gets generated bytes from a server, in this process: what it starts with is the same for both arms."""
+    size = min(space.scale.large_bytes, GiB)
+    with space.home() as server_home:
+        cid = str(space.wherry(server_home, "add", f"synth://{size}?seed=6").result["cid"])
+        with space.serving(server_home) as served:
+            arms: dict[str, Work] = {
+                GET_PLUGIN: lambda: _got(space, cid, served.address, by_hand=False),
+                GET_DIRECT: lambda: _got(space, cid, served.address, by_hand=True),
+            }
+            for arm in arms.values():
+                arm()  # imports what a get needs, for both
+            found = space.compare(arms, rounds=max(_GETS, space.scale.rounds), count=size / 1e6)
+    return [found[GET_PLUGIN], found[GET_DIRECT]], size
+
+
+def _got(space: Workspace, cid: str, address: str, *, by_hand: bool) -> Run:
+    async def get(home: Path) -> float:
+        async with Session.open(home=home, config=space.config, environ=space.environ, verb="bench") as session:
+            if by_hand:
+                session._wiring.transport = _by_hand  # type: ignore[method-assign]  # the one thing that differs
+            began = time.perf_counter()
+            await session.get(cid, sources=[address], output=NOWHERE)
+            return time.perf_counter() - began
+
+    with space.home() as home:
+        return Run(asyncio.run(get(home)))
+
+
+def _by_hand(address: str, **_: Any) -> Transport:
+    """Makes the transport as a program would that knows no other. The address is the server's own, on loopback."""
+    del address
+    return HttpTransport(HttpOptions())
+
+
 def _hash_seconds(data: bytes) -> float:
     times = []
     for _ in range(_HASHES):
         began = time.perf_counter()
         hashlib.sha256(data).digest()
         times.append(time.perf_counter() - began)
-    return sorted(times)[_HASHES // 2]
+    return median(times)

@@ -101,6 +101,22 @@ class Arm:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures that are too many for a line each. A cell is a word, a number, or None where there is nothing to say."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON form: the columns, and an object for each row."""
+        rows = [
+            {name: _short(cell) if isinstance(cell, float) else cell for name, cell in zip(self.columns, row, strict=True)}
+            for row in self.rows
+        ]
+        return {"columns": list(self.columns), "rows": rows}
+
+
 @dataclass(slots=True)
 class Report:
     """What one benchmark found."""
@@ -112,6 +128,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     skipped: str | None = None  # why nothing was measured
     at_full_size: bool = True  # False: smaller than what its bounds are stated for
+    table: Table | None = None  # of the medians of its arms, which are then too many to be printed run by run
 
     def to_json(self) -> dict[str, object]:
         """The JSON form."""
@@ -123,6 +140,7 @@ class Report:
             "arms": [arm.to_json() for arm in self.arms],
             "figures": [figure.to_json() for figure in self.figures],
             "notes": list(self.notes),
+            "table": None if self.table is None else self.table.to_json(),
         }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from wherry_cli.bench.figure import Arm, Figure, Report
+    from wherry_cli.bench.figure import Arm, Figure, Report, Table
     from wherry_cli.render import Out
 
 SCHEMA: Final = "wherry/bench/1"
@@ -27,14 +27,31 @@ def lines_of(report: Report, out: Out) -> Iterator[str]:
     if report.skipped is not None:
         yield f"  {out.paint('skipped', 'yellow')}: {report.skipped}"
         return
-    width = max((len(arm.name) for arm in report.arms), default=0)
-    for arm in report.arms:
-        yield f"  {arm.name:<{width}}  {_runs(arm)}"
+    if report.table is not None:
+        yield from _table(report.table)
+    else:
+        width = max((len(arm.name) for arm in report.arms), default=0)
+        for arm in report.arms:
+            yield f"  {arm.name:<{width}}  {_runs(arm)}"
     width = max((len(figure.name) for figure in report.figures), default=0)
     for figure in report.figures:
         yield f"  {figure.name:<{width}}  {_figure(figure, report, out)}"
     for note in report.notes:
         yield f"  note: {note}"
+
+
+def _table(table: Table) -> Iterator[str]:
+    """Words to the left, numbers to the right."""
+    lines = [list(table.columns), *([_cell(cell) for cell in row] for row in table.rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(table.columns))]
+    words = [all(isinstance(row[at], str) for row in table.rows) for at in range(len(table.columns))]
+    for line in lines:
+        cells = zip(line, widths, words, strict=True)
+        yield "  " + "  ".join(f"{text:<{width}}" if word else f"{text:>{width}}" for text, width, word in cells).rstrip()
+
+
+def _cell(cell: str | float | None) -> str:
+    return "-" if cell is None else cell if isinstance(cell, str) else number(cell)
 
 
 def _runs(arm: Arm) -> str:
