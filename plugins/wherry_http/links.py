@@ -1,8 +1,10 @@
-"""How fast the links to clients are, as the kernel measures it (specs/0015 §3.1).
+"""How fast the links to clients are (specs/0015 §3.1).
 
-A sender sees bytes vanish into the kernel's buffers, which hold a whole answer, so its own clock tells nothing of a slow
-link. The kernel knows what was acknowledged, and for how long there was something to send. Where it does not tell (it is
-Linux, since 4.10, that does), a rate is not known, and what needs one does without.
+A sender sees bytes vanish into the kernel's buffers, which hold a whole answer, so the time that sending takes tells nothing
+of a slow link. Two others do. The kernel knows what was acknowledged, and for how long there was something to send (on Linux,
+since 4.10); but behind a proxy or a tunnel it knows the way to that only. And a client that keeps its connection asks again
+when it has all: the time from one request to the next is never shorter than the transfer, but longer if the client rests, so
+the best of the last few counts. The lower of the two is the link's rate.
 """
 
 from __future__ import annotations
@@ -10,9 +12,15 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _ACKED_AT: Final = 120  # struct tcp_info of linux/tcp.h, which only ever grew at its end: tcpi_bytes_acked ...
 _BUSY_AT: Final = 168  # ... and tcpi_busy_time, in µs; both u64
@@ -21,6 +29,9 @@ _TICK_S: Final = 0.004  # the kernel's clock for it, at 250 Hz
 _BYTES_MIN: Final = 1 << 20  # a measurement has so many bytes, or lasts so long: a tick more or less then matters little
 _BUSY_MIN_S: Final = 0.025
 _NEWEST: Final = 0.5  # weight of the newest measurement
+_TURN_BYTES_MIN: Final = 256 * 1024  # of an answer whose time tells of the link, and not of the way there and back
+_TURNS: Final = 4  # the last answers to an address, of which the fastest counts ...
+_TURNS_MIN: Final = 2  # ... once there are so many
 _CONNECTIONS_MAX: Final = 4096  # remembered; the one that was asked for longest ago is forgotten
 
 
@@ -29,6 +40,9 @@ class Counters(NamedTuple):
 
     acked: int  # bytes
     busy_s: float  # time in which something was to be sent
+
+
+_NOTHING: Final = Counters(0, 0.0)
 
 
 class HasOptions(Protocol):
@@ -53,37 +67,64 @@ def counters(sock: HasOptions) -> Counters | None:
 
 
 @dataclass(slots=True)
-class _Seen:
-    counters: Counters
-    rate: float | None = None
+class _Connection:
+    counters: Counters = _NOTHING
+    rate: float | None = None  # by the kernel
+    began: float = 0.0  # the newest answer; loop time
+    sent: int = 0  # its bytes
+
+
+@dataclass(slots=True)
+class _Address:
+    rate: float | None = None  # by the kernel, the newest of its connections
+    turns: deque[float] = field(default_factory=lambda: deque(maxlen=_TURNS))
 
 
 class Links:
-    """Remembers rates by connection. For one thread."""
+    """Remembers rates by connection and address. Bounded; for one thread. Has no clock: times are the caller's."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, int], _Seen] = OrderedDict()
-        self._newest: OrderedDict[str, float] = OrderedDict()  # by address
+        self._connections: OrderedDict[tuple[str, int], _Connection] = OrderedDict()
+        self._addresses: OrderedDict[str, _Address] = OrderedDict()
 
-    def rate(self, peer: tuple[str, int], found: Counters | None) -> float | None:
-        """Gives the rate of the connection from ``peer`` in bytes a second, by its counters now and those of the last call.
+    def rate(self, peer: tuple[str, int], now: float, found: Counters | None) -> float | None:
+        """Gives the rate of the link to ``peer``, which asks at ``now``, in bytes a second; None: not known yet.
 
-        One that is new has the rate of the newest measurement for its address. None: not known.
+        ``found`` are its connection's counters. A connection that is new has the rate of the newest one of its address.
         """
-        if found is None:
-            return None
-        before = self._seen.get(peer)
-        if before is None or found.acked < before.counters.acked:  # another connection of the same port
-            before = self._seen[peer] = _Seen(Counters(0, 0.0))
-        self._seen.move_to_end(peer)
-        acked, busy_s = found.acked - before.counters.acked, found.busy_s - before.counters.busy_s
+        line = _kept(self._connections, peer, _Connection)
+        place = _kept(self._addresses, peer[0], _Address)
+        if line.sent >= _TURN_BYTES_MIN and now > line.began:
+            place.turns.append(line.sent / (now - line.began))
+        line.sent = 0
+        if found is not None:
+            self._measure(line, place, found)
+        by_kernel = line.rate if line.rate is not None else place.rate
+        by_turns = max(place.turns) if len(place.turns) >= _TURNS_MIN else None
+        return min((rate for rate in (by_kernel, by_turns) if rate is not None), default=None)
+
+    def answering(self, peer: tuple[str, int], now: float, count: int) -> None:
+        """Notes that an answer of ``count`` bytes begins to be sent."""
+        line = _kept(self._connections, peer, _Connection)
+        line.began, line.sent = now, count
+
+    def _measure(self, line: _Connection, place: _Address, found: Counters) -> None:
+        if found.acked < line.counters.acked:  # another connection, of the same port
+            line.counters, line.rate = _NOTHING, None
+        acked, busy_s = found.acked - line.counters.acked, found.busy_s - line.counters.busy_s
         if acked >= _BYTES_MIN or (busy_s >= _BUSY_MIN_S and acked > 0):
             newest = acked / max(busy_s, _TICK_S)
-            before.rate = newest if before.rate is None else before.rate + _NEWEST * (newest - before.rate)
-            before.counters = found
-            self._newest[peer[0]] = before.rate
-            self._newest.move_to_end(peer[0])
-        for table in (self._seen, self._newest):
-            if len(table) > _CONNECTIONS_MAX:
-                table.popitem(last=False)
-        return before.rate if before.rate is not None else self._newest.get(peer[0])
+            line.rate = newest if line.rate is None else line.rate + _NEWEST * (newest - line.rate)
+            line.counters = found
+            place.rate = line.rate
+
+
+def _kept(table: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
+    """Gives what the table has for ``key``, or a new one; the one that was asked for longest ago makes room."""
+    found = table.get(key)
+    if found is None:
+        found = table[key] = make()
+        if len(table) > _CONNECTIONS_MAX:
+            table.popitem(last=False)
+    table.move_to_end(key)
+    return found

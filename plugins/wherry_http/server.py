@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from wherry.buffers import ROOM, BufferPool
 from wherry.errors import CIDError, WherryError
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, RATE_BYTES_MIN, REQUEST_BYTES_MAX
+from wherry.observe import Refused, Served, quiet
 from wherry.offload import in_thread
 from wherry_http.coder import Coder
 from wherry_http.frames import (
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import BlockSource
     from wherry.coding import Codings
+    from wherry.observe import Emit, Refusal
     from wherry_http.frames import Frame
     from wherry_http.options import HttpOptions
 
@@ -53,6 +56,7 @@ _WORKERS: Final = 6
 _PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no other answer waits for a worker
 _HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
 _BODY_S: Final = 15.0
+_REASONS: Final[dict[int, Refusal]] = {401: "denied", 403: "forbidden", 503: "busy"}  # of statuses; others by their class
 _LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
 BYTES_MAX: Final = ROOM + BATCH_BYTES_MAX  # an answer fits into one lent buffer
 
@@ -60,10 +64,18 @@ BYTES_MAX: Final = ROOM + BATCH_BYTES_MAX  # an answer fits into one lent buffer
 class Server:
     """Answers requests for blocks of one source. Made and used on one event loop."""
 
-    def __init__(self, source: BlockSource, options: HttpOptions, codings: Callable[[], Codings], pool: BufferPool) -> None:
+    def __init__(
+        self,
+        source: BlockSource,
+        options: HttpOptions,
+        codings: Callable[[], Codings],
+        pool: BufferPool,
+        emit: Emit = quiet,
+    ) -> None:
         self._source = source
         self._options = options
         self._pool = pool
+        self._emit = emit
         self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
         self._coder = Coder(codings, options.coding)
         self._links = Links()
@@ -74,7 +86,7 @@ class Server:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Begins to listen; gives the port. Raises OSError if the address cannot be bound."""
         self._host, self._loopback = host, is_loopback(host)
-        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._gate])
+        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._told, self._gate])
         app.router.add_get(INFO_PATH, self._info)
         app.router.add_post(BLOCKS_PATH, self._blocks)
         # The server's only deadline for a request's header is its keep-alive time (specs/0008 §5.1).
@@ -94,6 +106,17 @@ class Server:
             await self._runner.cleanup()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._coder.close()
+
+    @web.middleware
+    async def _told(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Tells the observers of requests that are refused."""
+        try:
+            return await handler(request)
+        except web.HTTPException as refused:
+            self._emit(Refused(request.scheme, _REASONS.get(refused.status, "malformed" if refused.status < 500 else "failed")))
+            raise
 
     @web.middleware
     async def _gate(
@@ -131,6 +154,7 @@ class Server:
             self._active -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        began = time.monotonic()
         if request.content_type != WANTS_TYPE:
             raise web.HTTPUnsupportedMediaType(text=f"send {WANTS_TYPE}\n")
         try:
@@ -149,10 +173,20 @@ class Server:
         decodes = offered(request.headers.get(CODINGS_HEADER, "")) if peer is not None else ()
         async with self._coder.coded(frames, decodes, self._rate(request, peer), loopback=_is_local(peer)) as coded:
             kind = BLOCKS_TYPE if coded is None else CODED_TYPE
-            frames = coded or frames
+            plain, frames = frames, coded or frames
             response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
             response.content_length = sum([len(frame.head) + frame.size for frame in frames])
-            await self._send(request, response, frames)
+            if decodes and peer is not None:
+                self._links.answering(peer, asyncio.get_running_loop().time(), response.content_length)
+            sent = await self._send(request, response, frames)
+        if self._emit is not quiet:
+            blocks = [block.size for frame in plain for block in frame.blocks]
+            self._emit(
+                Served(
+                    scheme=request.scheme, blocks=len(blocks), bytes=sum(blocks), wire_bytes=response.content_length,
+                    seconds=time.monotonic() - began, ok=sent,
+                )
+            )  # fmt: skip
         return response
 
     def _peer(self, request: web.Request) -> tuple[str, int] | None:
@@ -163,18 +197,20 @@ class Server:
         """Gives the rate of the link to who asks, in bytes a second, where it matters and is known."""
         if request.transport is None or peer is None or self._options.coding != "auto":
             return None
-        return self._links.rate(peer, counters(request.transport.get_extra_info("socket")))
+        found = counters(request.transport.get_extra_info("socket"))
+        return self._links.rate(peer, asyncio.get_running_loop().time(), found)
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, frames: list[Frame]) -> None:
+    async def _send(self, request: web.Request, response: web.StreamResponse, frames: list[Frame]) -> bool:
+        """Sends an answer; False: its reader went away, or was too slow."""
         transport = request.transport
         if transport is None:  # the client is gone already
-            return
+            return False
         tls = transport.get_extra_info("ssl_object") is not None
         if not tls:
             transport.set_write_buffer_limits(high=0)  # so that drain() means: all is in the kernel
         writer = await response.prepare(request)
         if writer is None:
-            return
+            return False
         writer.send_headers()
         raw: socket.socket = transport.get_extra_info("socket")
         try:
@@ -185,12 +221,14 @@ class Server:
                     await writer.drain()
                 await self._pump_out(raw, frames)
             await response.write_eof()
+            return True
         except BaseException as problem:
             if raw.fileno() >= 0:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LATE)  # frees the kernel's memory at once
             transport.abort()
             if not isinstance(problem, OSError | CutShort):
                 raise
+            return False
 
     async def _pump_out(self, raw: socket.socket, frames: list[Frame]) -> None:
         """Sends past the event loop, by workers."""
