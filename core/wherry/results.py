@@ -122,6 +122,28 @@ class GetPlan(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HintReport(Result):
+    """An address that a locator gave."""
+
+    schema = "wherry/hint/1"
+
+    locator: str
+    address: str
+    reach: str  # what it may lead to: named, lan, public
+    fault: str | None  # why it would not be asked; None: it would
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindResult(Result):
+    """Who may have something, as far as locators know; the locators in order of preference."""
+
+    schema = "wherry/find/1"
+
+    cid: str
+    hints: list[HintReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LsEntry(Result):
     """One entry of a directory."""
 

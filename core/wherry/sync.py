@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         AddResult,
         Check,
         EqualFiles,
+        FindResult,
         GetPlan,
         GetResult,
         GrantResult,
@@ -216,6 +217,10 @@ class Session:
     def ls(self, what: str, **options: Any) -> Iterator[LsEntry]:  # as above
         """See `wherry.session.Session.ls`."""
         return self._each(self._session.ls(what, **options))
+
+    def find(self, what: str, **options: Any) -> FindResult:  # as above
+        """See `wherry.session.Session.find`."""
+        return self._loop.wait(self._session.find(what, **options))
 
     def stat(self, what: str, **options: Any) -> Stat:  # as above
         """See `wherry.session.Session.stat`."""

@@ -41,8 +41,10 @@ class FakeSession:
         return method
 
     @asynccontextmanager
-    async def serve(self, paths, **options):
+    async def serve(self, paths, *, observe=None, **options):
         self.calls.append(("serve", (paths,), options))
+        for event in self.events:
+            observe(event)
         yield Serving(self.listen)
 
     async def cat(self, *arguments, **options):

@@ -156,6 +156,13 @@ def test_serve_prints_an_address_a_line(capsys, go, fake_session):
     assert session.calls == [("serve", ((),), {"listen": ("http://127.0.0.1:0",)})]
 
 
+def test_serve_says_what_a_locator_cannot_do(capsys, go, fake_session):
+    session = fake_session()
+    session.events = [Note("warning", "the locator mdns cannot announce\x1b"), Note("info", "never mind")]
+    assert go(session, "serve") == 0
+    assert capsys.readouterr().err == "warning: the locator mdns cannot announce\\x1b\n"
+
+
 def test_serve_adds_first_and_says_so(capsys, go, fake_session):
     assert go(fake_session(add=added()), "serve", "a", "b", "--json") == 0
     found = json.loads(capsys.readouterr().out)

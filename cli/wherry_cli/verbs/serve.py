@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wherry.observe import Note
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, http_overrides
@@ -13,6 +14,7 @@ from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
 
 if TYPE_CHECKING:
+    from wherry.observe import Observe
     from wherry.results import AddResult
     from wherry.transfer.serve import Serving
 
@@ -37,7 +39,9 @@ def serve(
     async def work() -> None:
         async with (
             run.session("serve", overrides=overrides) as session,
-            session.serve((), listen=tuple(listen or ()), **given(allow_public=allow_public or None)) as serving,
+            session.serve(
+                (), listen=tuple(listen or ()), **given(allow_public=allow_public or None), observe=warner(run.out())
+            ) as serving,
         ):
             added = []
             for path in paths or []:
@@ -60,6 +64,16 @@ def show(out: Out, addresses: list[str], added: list[AddResult]) -> None:
     for address in addresses:
         out.line(safe(address))
     out.flush()
+
+
+def warner(out: Out) -> Observe:
+    """Makes an observer that says warnings: of a locator that cannot announce this node."""
+
+    def warn(event: object) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            out.warning(safe(event.text))
+
+    return warn
 
 
 async def until_stopped(serving: Serving) -> None:

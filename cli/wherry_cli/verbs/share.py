@@ -17,7 +17,7 @@ from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, http_overrides
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
-from wherry_cli.verbs.serve import until_stopped
+from wherry_cli.verbs.serve import until_stopped, warner
 
 if TYPE_CHECKING:
     from wherry.results import AddResult
@@ -53,7 +53,9 @@ def share(
         # Listening comes first: an address that cannot be had is known before a long read, not after it.
         async with (
             run.session("share", overrides=overrides) as session,
-            session.serve((), listen=tuple(listen or ()), **given(allow_public=allow_public or None)) as serving,
+            session.serve(
+                (), listen=tuple(listen or ()), **given(allow_public=allow_public or None), observe=warner(run.out())
+            ) as serving,
         ):
             with run.watcher() as watcher:
                 result = await session.add(path, **given(chunker=chunker, mtime=mtime, encryption=sealed), observe=watcher)

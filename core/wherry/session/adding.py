@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.results import AddResult
-from wherry.session.parts import Parts
-from wherry.session.telling import told, told_while
+from wherry.session.parts import Parts, quiet
+from wherry.session.telling import both, told, told_while
 from wherry.transfer.add import Add
 from wherry.transfer.pace import paced
 
@@ -74,21 +74,31 @@ class Adding(Parts):
     @told_while
     @asynccontextmanager
     async def serve(
-        self, paths: Sequence[str] = (), *, listen: Sequence[str] = (), allow_public: bool | None = None
+        self,
+        paths: Sequence[str] = (),
+        *,
+        listen: Sequence[str] = (),
+        allow_public: bool | None = None,
+        observe: Observe | None = None,
     ) -> AsyncIterator[Serving]:
         """Adds ``paths``, then serves everything that this home holds, on ``listen`` or the configured addresses.
 
         Leaving the context stops accepting and ends what is under way within ten seconds. Raises UsageError for a public
-        address without protection, LocalError for one that is taken.
+        address without protection, LocalError for one that is taken. Locators in use that can announce this node do so; if
+        one fails, that is a Note.
         """
         for path in paths:
             await self.add(path)
         public = self.config.serve.allow_public if allow_public is None else allow_public
+        from wherry.transfer.announce import announced
         from wherry.transfer.serve import serving
 
-        async with serving(
-            listen or self.config.serve.listen,
-            lambda address: self._wiring.transport(address, allow_public=public),
-            self._store,
-        ) as opened:
+        async with (
+            serving(
+                listen or self.config.serve.listen,
+                lambda address: self._wiring.transport(address, allow_public=public),
+                self._store,
+            ) as opened,
+            announced(self._wiring.locators(), opened.listen, quiet(both(self.emit, observe))),
+        ):
             yield opened

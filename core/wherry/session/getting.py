@@ -57,7 +57,7 @@ class Getting(Parts):
         options = self.config.get
         cid, addresses, name = self._source(what, sources)
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
-        fetcher = self._fetcher(addresses, wait_s, observe)
+        fetcher = self._fetcher(cid, addresses, wait_s, observe)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         selection = Selection(include, exclude)
         fill = Fill(
@@ -70,7 +70,7 @@ class Getting(Parts):
             root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
             check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
             if dry_run:
-                return await plan_target(fill, cid, root, target, transport_of=self._wiring.transport, addresses=addresses)
+                return await plan_target(fill, cid, root, target)
             async with paced(observe, fill.progress):
                 size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
             return GetResult(

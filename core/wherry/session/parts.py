@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wherry.cid import CID
-from wherry.errors import UsageError
+from wherry.errors import UsageError, WherryError
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wherry.config import Config
+    from wherry.dial import Dial
     from wherry.manifest import Entry
     from wherry.observe import Emit, Event, Observe
     from wherry.store.home import Home
     from wherry.store.store import Store
     from wherry.ticket import Ticket
     from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.locate import Finder
     from wherry.transfer.tree import Nodes
     from wherry.wiring import Wiring
 
@@ -82,20 +85,40 @@ class Parts:
         return cid, self._addresses(sources, ticket), ticket.name if ticket else None
 
     def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
-        """Gives the addresses to ask: those named, those of the ticket, or else all configured peers."""
+        """Gives the addresses to ask: those named and those of the ticket. Where there is none, locators are asked."""
         peers = self.config.peers
         named = [peers.get(source, source) for source in sources] + list(ticket.addresses if ticket else ())
-        addresses = list(dict.fromkeys(named or peers.values()))
+        addresses = list(dict.fromkeys(named))
         for address in addresses:
             self._wiring.transport(address)  # says now, not in the middle, that nothing speaks it
         return addresses
 
-    def _fetcher(self, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
+    def _finder(self, observe: Observe | None) -> Finder:
+        from wherry.transfer.locate import Finder
+
+        def usable(address: str, dial: Dial) -> str:
+            try:
+                transport = self._wiring.transport(address, dial=dial)
+            except WherryError as problem:
+                return problem.message
+            if dial.reach != "named" and not transport.obeys_dial:
+                return "its transport does not keep to the address policy"
+            return ""
+
+        return Finder(self._wiring.locators, usable, quiet(observe or self.emit))
+
+    def _fetcher(self, cid: CID, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
+        """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none."""
         from wherry.transfer.fetch import Fetcher
 
-        wait = self.config.get.wait if wait_s is None else wait_s
-        connect = self._wiring.connect
-        return Fetcher(addresses, connect, self._wiring.pool, wait_s=wait, observe=quiet(observe or self.emit), emit=self.emit)
+        wiring = self._wiring
+        finder = None if addresses else self._finder(observe)
+        return Fetcher(
+            addresses, finder.connecting(wiring.connect) if finder else wiring.connect, wiring.pool,
+            wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self.emit),
+            policy=wiring.policy() if len(addresses) != 1 else None,
+            find=partial(finder.addresses, cid) if finder else None, emit=self.emit,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
@@ -104,7 +127,7 @@ class Parts:
         from wherry.transfer.tree import Nodes
 
         cid, ticket, path = self._parse(what)
-        fetcher = self._fetcher(self._addresses(sources, ticket), None, None)
+        fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         try:
             async with running(fetcher):

@@ -61,7 +61,7 @@ class Fetcher:
 
         ``find`` gives more addresses as they are found; it is called when the first block is wanted, if one ever is.
         """
-        self._connect = connect
+        self.connect = connect  # opens a channel to an address, in the way in which it may be dialled
         self._pool = pool
         self._observe = observe
         self._emit = emit
@@ -123,6 +123,13 @@ class Fetcher:
         while self._open_jobs:
             await self._heard(1.0)
 
+    async def sought(self) -> list[str]:
+        """Waits until all sources are known that can be found; gives their addresses."""
+        self._wanted.set()
+        while self._finding:
+            await self._heard(1.0)
+        return [source.address for source in self.sources]
+
     # The sources
 
     async def run(self) -> None:
@@ -175,7 +182,7 @@ class Fetcher:
         while not source.denied:
             reason, for_good = "", False
             try:
-                async with self._connect(source.address) as channel:
+                async with self.connect(source.address) as channel:
                     self._scheduler.connected(source, time.monotonic(), channel.parallel)
                     self._emit(Connected(_scheme(source)))
                     self._ring()

@@ -25,16 +25,13 @@ from wherry.transfer.select import chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from wherry.abc.transport import Transport
     from wherry.block import Block
     from wherry.buffers import BufferPool
     from wherry.cid import CID
     from wherry.dag.walk import Root
     from wherry.observe import Observe
     from wherry.store.store import Store
-    from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.fetch import Connect, Fetcher
     from wherry.transfer.select import Guard, Selection
     from wherry.transfer.tree import Nodes
 
@@ -172,9 +169,7 @@ async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | 
     raise TargetExists(problem, hint="choose another -o, or give --force to replace it")
 
 
-async def plan_target(
-    fill: Fill, cid: CID, root: Root, path: str, *, transport_of: Callable[[str], Transport], addresses: Sequence[str]
-) -> GetPlan:
+async def plan_target(fill: Fill, cid: CID, root: Root, path: str) -> GetPlan:
     """Tells what a get would do, writing nothing but manifest nodes into the home."""
     files = size = have = 0
     batch: list[Leaf] = []
@@ -203,17 +198,17 @@ async def plan_target(
     have += await look_up()
     nowhere = path == "null:"
     free = 0 if nowhere else free_bytes(os.path.dirname(path))
-    sources = [await _reach(address, transport_of) for address in addresses]
+    sources = [await _reach(address, fill.fetcher.connect) for address in await fill.fetcher.sought()]
     return GetPlan(
         cid=str(cid), path=path, files=files, bytes=size, have_bytes=have, want_bytes=size - have, free_bytes=free,
         fits=nowhere or size <= free, sources=sources,
     )  # fmt: skip
 
 
-async def _reach(address: str, transport_of: Callable[[str], Transport]) -> SourcePlan:
+async def _reach(address: str, connect: Connect) -> SourcePlan:
     try:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(transport_of(address).connect(address))
+            await stack.enter_async_context(connect(address))
     except WherryError as problem:
         return SourcePlan(address=address, reachable=False, detail=problem.message)
     return SourcePlan(address=address, reachable=True, detail="answers")

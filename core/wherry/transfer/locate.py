@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from wherry.dial import LAN, NAMED, PUBLIC, Dial
-from wherry.errors import PeerDenied, PeerError, UsageError, WherryError
+from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
 from wherry.limits import ADDRESS_CHARS_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
 from wherry.observe import Note
 
@@ -47,13 +47,16 @@ class Finder:
 
     def __init__(
         self,
-        locators: Sequence[tuple[str, Locator]],
+        locators: Callable[[], Sequence[tuple[str, Locator]]],
         usable: Callable[[str, Dial], str],
         observe: Observe,
         *,
         patience_s: float = LOCATE_S,
     ) -> None:
-        """``usable`` says why an address cannot be dialled in a way, or "". Locators get ``patience_s`` seconds, all at once."""
+        """``locators`` are made when they are asked, ``patience_s`` seconds for all at once.
+
+        ``usable`` says why an address cannot be dialled in that way, or "".
+        """
         self._locators = locators
         self._usable = usable
         self._observe = observe
@@ -65,9 +68,12 @@ class Finder:
         return self._dials.get(address, NAMED)
 
     async def hints(self, cid: CID) -> AsyncGenerator[Hint, None]:
-        """Gives what the locators say, as it comes; each address of a locator once, those that are of no use with the fault."""
+        """Gives what the locators say, as it comes; each address of a locator once, those that are of no use with the fault.
+
+        Raises what making the locators raises: PluginError, ConfigError.
+        """
         said: asyncio.Queue[Hint | None] = asyncio.Queue()
-        tasks = {asyncio.create_task(self._ask(name, locator, cid, said)) for name, locator in self._locators}
+        tasks = {asyncio.create_task(self._ask(name, locator, cid, said)) for name, locator in self._locators()}
         for task in tasks:
             task.add_done_callback(lambda _: said.put_nowait(None))
         asking = len(tasks)
@@ -132,16 +138,16 @@ class Finder:
             async with asyncio.timeout(self._patience_s), aclosing(locator.locate(cid)) as addresses:
                 async for address in addresses:
                     count += 1  # rubbish counts too
-                    if not isinstance(address, str) or address not in seen:
-                        said.put_nowait(self._judged(name, address, reach))
-                    if isinstance(address, str):
-                        seen.add(address[:ADDRESS_CHARS_MAX])
+                    hint = self._judged(name, address, reach)
+                    if hint.address not in seen:
+                        said.put_nowait(hint)
+                    seen.add(hint.address)
                     if count >= LOCATE_ADDRESSES_MAX:
                         break
                     await asyncio.sleep(0)  # one that never waits must not keep the others from it
         except TimeoutError:
             self._note(f"the locator {name} was stopped after {self._patience_s:.0f} s")
-        except PeerError as problem:
+        except (PeerError, LocalError) as problem:
             self._note(f"the locator {name} failed: {problem.message}")
         except Exception as problem:  # noqa: BLE001 - whatever a stranger's locator raises, the verb goes on without it
             what = problem.message if isinstance(problem, WherryError) else f"{type(problem).__name__}: {problem}"

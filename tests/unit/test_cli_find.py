@@ -1,0 +1,48 @@
+"""``wherry find``: what locators say, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+from wherry.cid import CID, RAW
+from wherry.results import FindResult, HintReport
+
+CID_TEXT = str(CID.of(RAW, b"x"))
+
+
+def found(*hints):
+    return FindResult(cid=CID_TEXT, hints=list(hints))
+
+
+def hint(address, fault=None, locator="static", reach="named"):
+    return HintReport(locator=locator, address=address, reach=reach, fault=fault)
+
+
+def test_a_line_an_address_with_who_named_it(capsys, go, fake_session):
+    session = fake_session(
+        find=found(hint("http://a:1"), hint("gopher://b\x1b", "no transport\nspeaks it", locator="tracker", reach="public"))
+    )
+    assert go(session, "find", CID_TEXT) == 0
+    assert session.calls == [("find", (CID_TEXT,), {})]
+    assert capsys.readouterr().out == (
+        "http://a:1  static, named\ngopher://b\\x1b  tracker, public  (not used: no transport\\nspeaks it)\n"
+    )
+
+
+def test_quiet_prints_what_would_be_asked(capsys, go, fake_session):
+    assert go(fake_session(find=found(hint("http://a:1"), hint("x", "no"))), "find", CID_TEXT, "-q") == 0
+    assert capsys.readouterr() == ("http://a:1\n", "")
+
+
+def test_json_is_one_object(capsys, go, fake_session):
+    assert go(fake_session(find=found(hint("http://a:1"))), "find", CID_TEXT, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": "wherry/find/1",
+        "cid": CID_TEXT,
+        "hints": [{"locator": "static", "address": "http://a:1", "reach": "named", "fault": None}],
+    }
+
+
+def test_nobody_is_named(capsys, go, fake_session):
+    assert go(fake_session(find=found()), "find", CID_TEXT) == 0
+    assert capsys.readouterr() == ("", "no locator names a peer\n")
