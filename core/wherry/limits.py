@@ -58,7 +58,7 @@ OBSERVER_EVENTS_MAX: Final = 10_000  # events that wait for an observer: some MB
 OBSERVER_CLOSE_S: Final = 2.0  # a session that ends waits so long for its observers: metrics are no reason to hold a user up
 
 # Keys (specs/0021)
-KEY_FILE_BYTES_MAX: Final = 64 * KiB  # armored; 256 generations take 21 KiB
+KEY_FILE_BYTES_MAX: Final = 64 * KiB  # armored; 256 generations take 17 KiB
 KEY_GENERATIONS_MAX: Final = 256  # of wrapping keys: a rotation a month for 21 years
 PASSPHRASE_BYTES_MAX: Final = 1024
 ARGON2_BYTES_MAX: Final = 1024 * MiB  # a key file that asks for more would stop this machine rather than a thief
