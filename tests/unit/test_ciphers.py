@@ -82,16 +82,18 @@ def test_an_error_shows_no_secret(library):
     with pytest.raises(IntegrityError) as caught:
         cipher.open_into(b"c" * 30, memoryview(bytearray(14)), key=b"k" * 32, nonce=b"n" * 24, aad=b"a" * 10)
     assert caught.value.__cause__ is None
-    assert not {"kkk", "6b6b", "nnn", "aaa", "ccc"} & {
-        word for word in ("kkk", "6b6b", "nnn", "ccc") if word in str(caught.value)
-    }
+    assert not [word for word in ("kkk", "6b6b", "nnn", "6e6e", "aaa", "ccc") if word in repr(caught.value)]
 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     ("chosen", "library"),
-    [pytest.param("auto", openssl, marks=needs_openssl), pytest.param("cryptography", openssl, marks=needs_openssl), ("pynacl", sodium)],
-)  # fmt: skip
+    [
+        pytest.param("auto", openssl, marks=needs_openssl),
+        pytest.param("cryptography", openssl, marks=needs_openssl),
+        ("pynacl", sodium),
+    ],
+)
 def test_an_option_chooses_the_library(name, chosen, library, tmp_path):
     built = BUILD[name](CipherOptions(library=chosen), Env(tmp_path, {}))
     assert type(built) is getattr(library, KINDS[name])
