@@ -16,9 +16,10 @@ from yarl import URL
 from wherry.abc.transport import Arrival, Channel
 from wherry.dial import NAMED
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry.httpline import Line
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
-from wherry_http.bulk import Asking, Line, check_status, exchange, parse
+from wherry_http.bulk import Asking, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.buffers import ROOM
 from wherry.errors import DecodeError, PeerProtocolError
+from wherry.httpline import fill
 from wherry_http.frames import CODED, HEADER_BYTES, PAIR_BYTES, RUN, SIZE_BYTES, Answer
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from wherry_http.frames import Header
 
 _SKIP_BYTES: Final = 64 * 1024
-
-
-def fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> None:
-    """Receives exactly ``view``. Raises PeerProtocolError if the answer ends before, OSError."""
-    done = 0
-    while done < len(view):
-        got = response.readinto(view[done:] if done else view)
-        if not got:
-            raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
-        done += got
 
 
 class CodedReader:

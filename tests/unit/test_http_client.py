@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from wherry import httpline
 from wherry.abc.transport import Want
 from wherry.cid import CID, RAW
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
@@ -29,7 +30,6 @@ from wherry.testing.hostile import (
     wrong_length,
 )
 from wherry.testing.leaves import file_of, right, source_of
-from wherry_http import bulk
 from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, INFO_PATH
 from wherry_http.options import HttpOptions
 from wherry_http.places import parse_base
@@ -265,7 +265,7 @@ async def test_plain_text_and_tls_do_not_mix(tmp_path):
 
 async def test_a_peer_that_drips_inside_tls_is_given_up(tmp_path, monkeypatch):
     """Each byte is in time; all of them together are slower than the least rate."""
-    monkeypatch.setattr(bulk, "RATE_BYTES_MIN", 200_000)  # so that this test does not take a minute
+    monkeypatch.setattr(httpline, "RATE_BYTES_MIN", 200_000)  # so that this test does not take a minute
     options = tls(tmp_path)
     file = file_of("file", *[500_000] * 4)
     async with HttpTransport(options).listen("https://127.0.0.1:0", source_of(file)) as address:

@@ -9,10 +9,10 @@ import pytest
 
 from wherry.dial import LAN, NAMED, PUBLIC, Dial
 from wherry.errors import PeerDenied, PeerError
+from wherry.httpline import Line
 from wherry.testing.blocks import CountedPool, harvest
 from wherry.testing.hostile import HostileServer, answer, redirect
 from wherry.testing.leaves import file_of, right, source_of
-from wherry_http.bulk import Line
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
 
@@ -96,7 +96,7 @@ def test_a_name_that_changes_its_mind_is_found_out_at_the_next_connect(canary, m
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: inwards)
     line = Line("harmless.example", canary.port, None, HttpOptions(), PUBLIC)
     with pytest.raises(PeerDenied):
-        line.open()
+        line.open(1000)
     line.close()
     assert canary.came == 0
 
@@ -112,7 +112,7 @@ def test_of_several_addresses_an_allowed_one_is_taken(canary, monkeypatch):
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
     line = Line("two.example", canary.port, None, HttpOptions(), OnlySixth("public"))
-    line.open()
+    line.open(1000)
     assert line._socket.getpeername()[0] == "::1"
     line.close()
 

@@ -1,0 +1,202 @@
+"""One kept-alive HTTP/1.1 connection for a thread that receives straight into lent buffers (specs/decisions/0004).
+
+http.client speaks HTTP and TLS; it reads into memory that it is given, without a copy. An event loop cannot do that: every
+asyncio client tried was two to three times slower. Several transports receive in this way, and plugins do not import one
+another, so what guards such a connection lies here: its pace, its end from another thread, and the address policy at each
+connect.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from wherry.dial import NAMED
+from wherry.errors import PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.limits import RATE_BYTES_MIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wherry.dial import Dial
+
+HEADERS_BYTES: Final = 256 * 1024  # of an answer besides its body; also what keeps "100 Continue" from going on for ever
+# What a request on a connection that had served before fails with when the server closed it meanwhile, which is its right.
+REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+
+
+class Times(Protocol):
+    """How long a connection may take, in seconds; the options of a transport are one."""
+
+    @property
+    def connect_timeout(self) -> float:
+        """To be made, TLS included."""
+
+    @property
+    def idle_timeout(self) -> float:
+        """To be silent, or slower than the least rate."""
+
+
+class Paced(socket.socket):
+    """A socket that gives up a peer which sends less than the least rate, or more than it was asked for."""
+
+    def pace(self, window_s: float, bytes_max: int) -> None:
+        """Begins to measure, for one answer: the time between two requests is nobody's fault."""
+        self._window_s, self._left = window_s, bytes_max
+        self._since, self._got = time.monotonic(), 0
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:  # as socket.socket has it
+        """Receives; raises TimeoutError at the end of a window with too few bytes, OSError for too many in all."""
+        count = super().recv_into(*args, **kwargs)
+        self._got += count
+        self._left -= count
+        if self._left < 0:
+            raise OSError("more bytes than were asked for")
+        now = time.monotonic()
+        if now - self._since > self._window_s:
+            if self._got < RATE_BYTES_MIN * self._window_s:
+                raise TimeoutError("slower than the least rate")
+            self._since, self._got = now, 0
+        return count
+
+
+class _PacedTLS(Paced, ssl.SSLSocket):
+    """The same inside TLS; made by the context's ``wrap_socket``."""
+
+
+class Line:
+    """One connection that is kept alive; used by one thread at a time, cut by any."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, times: Times, dial: Dial = NAMED) -> None:
+        """``dial`` is asked for each resolved address at each connect."""
+        self._host, self._port, self._tls, self._times, self._dial = host, port, tls, times, dial
+        if tls is not None:
+            tls.sslsocket_class = _PacedTLS
+        self._http: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None  # whatever http.client does with it, so that it can be cut
+        self._cut = threading.Event()
+        self.used = False  # it has served an answer, and may be closed by the server at any time
+        self.ip = ""  # that it is connected to
+
+    def open(self, bytes_max: int) -> http.client.HTTPConnection:
+        """Gives the connection, made if there is none, for one request with an answer of at most ``bytes_max``, headers apart.
+
+        Begins to measure its pace. Raises OSError, and PeerDenied if the address policy leaves no address.
+        """
+        if self._http is None or self._http.sock is None:  # none: the peer said that it would close after its answer
+            self.close()
+            sock = self._connected()
+            self._http = http.client.HTTPConnection(self._host, self._port)
+            self._http.auto_open = 0  # it would connect without TLS and without a time-out
+            self._http.sock = sock
+            self.used = False
+        if isinstance(self._http.sock, Paced):
+            self._http.sock.pace(self._times.idle_timeout, bytes_max + HEADERS_BYTES)
+        return self._http
+
+    def _connected(self) -> Paced:
+        failure: OSError | PeerDenied = ConnectionRefusedError("its name has no address")
+        for family, kind, proto, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+            try:
+                self._dial.check(str(address[0]), f"{self._host}:{self._port}")
+            except PeerDenied as problem:
+                failure = problem
+                continue
+            paced = Paced(family, kind, proto)
+            try:
+                self._hold(paced)
+                paced.settimeout(self._times.connect_timeout)
+                paced.connect(address)
+                paced.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.ip = str(address[0])
+                if self._tls is None:
+                    paced.settimeout(self._times.idle_timeout)
+                    return paced
+                wrapped = self._tls.wrap_socket(paced, server_hostname=self._host, do_handshake_on_connect=False)
+            except OSError as problem:
+                paced.close()
+                failure = problem
+                continue
+            try:
+                self._hold(wrapped)
+                wrapped.do_handshake()
+                wrapped.settimeout(self._times.idle_timeout)
+            except BaseException:
+                wrapped.close()
+                raise
+            return cast("_PacedTLS", wrapped)
+        raise failure
+
+    def _hold(self, made: socket.socket) -> None:
+        self._socket = made
+        if self._cut.is_set():
+            raise ConnectionAbortedError("cut")
+
+    def cut(self) -> None:
+        """Wakes a thread that is blocked in this connection; it will see an OSError, or the end of the stream."""
+        self._cut.set()
+        held = self._socket
+        if held is not None:
+            try:
+                socket.socket.shutdown(held, socket.SHUT_RDWR)  # SSLSocket's own would let ciphertext pass for plain text
+            except OSError:  # already gone, or not yet connected: `_hold` sees it
+                return
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._http is not None:
+            self._http.close()
+        self._http = None
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+
+def fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> None:
+    """Receives exactly ``view``. Raises PeerProtocolError if the answer ends before, OSError."""
+    done = 0
+    while done < len(view):
+        got = response.readinto(view[done:] if done else view)
+        if not got:
+            raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
+        done += got
+
+
+def asked(line: Line, ask: Callable[[], http.client.HTTPResponse]) -> http.client.HTTPResponse:
+    """Gives the answer of ``ask``, which is called once more if the server had closed a connection that was idle.
+
+    Only for requests that change nothing. Raises OSError, HTTPException, PeerError.
+    """
+    try:
+        return ask()
+    except REUSED_AND_GONE:
+        if not line.used:
+            raise
+        line.close()
+        return ask()
+
+
+@contextmanager
+def blaming(line: Line, peer: str) -> Iterator[None]:
+    """Closes ``line`` when what is done with it fails, and raises a PeerError that names ``peer`` for what libraries raise."""
+    try:
+        yield
+    except PeerError:
+        line.close()
+        raise
+    except TimeoutError as problem:
+        line.close()
+        raise PeerTimeout(
+            f"{peer} was silent or too slow", peer=peer, hint="it is asked again, or another source is"
+        ) from problem
+    except ConnectionRefusedError as problem:
+        line.close()
+        raise PeerUnreachable(f"{peer} refuses connections", peer=peer) from problem
+    except (OSError, http.client.HTTPException) as problem:
+        line.close()
+        raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem
