@@ -13,6 +13,8 @@ import pytest
 
 pytest_plugins = ["wherry.testing.plugin"]
 
+collect_ignore = ["examples", "downstream"]  # packages with tests of their own, which are run where they are installed
+
 LEAK_GRACE_S = 2.0  # a thread that was told to end, or a socket that is closing, may take a moment
 
 

@@ -13,7 +13,7 @@ import pytest
 from wherry.abc.cache import Cache
 from wherry.env import Env
 from wherry.errors import PluginBroken, PluginContractError, PluginError, PluginNotFound
-from wherry.plugin import API_VERSION, Provider, hookimpl, option, provider
+from wherry.plugin import API_VERSION, Provider, hookimpl, hookspecs, option, provider
 from wherry.plugin.installed import Found, Installed
 from wherry.plugin.manager import Manager
 from wherry_cache.memory import MemoryCache
@@ -272,6 +272,16 @@ class Contradicts:
 )
 def test_providers_are_checked(more, cause):
     assert cause in listed(Manager(Fake(others=[("acme", offering("acme.fast", **more))])))["", "acme", "broken"].cause
+
+
+def test_a_hook_that_goes_away_is_noticed_and_works(monkeypatch):
+    """The way by which a hook goes: its specification warns whoever implements it, and nobody else is disturbed."""
+    words = DeprecationWarning("wherry_register_caches goes away; use\n another")
+    monkeypatch.setitem(hookspecs.wherry_register_caches.wherry_spec, "warn_on_impl", words)
+    manager = Manager(Fake(others=[("acme", offering("acme.fast")), ("best", ModuleType("none"))]))
+    assert manager.get("cache", "acme.fast")
+    line = listed(manager)["cache", "acme.fast", "ok"]
+    assert line.notice == line.to_json()["notice"] == "wherry_register_caches goes away; use another"
 
 
 def test_disabled_plugins_are_left_out_and_told_of():

@@ -145,6 +145,8 @@ def show_list(out: Out, lines: list[Listed]) -> None:
     for line in lines:
         words = safe(line.summary or line.cause) if line.status == "ok" else safe(line.cause)
         out.line(f"{line.kind or '-':<10} {safe(line.name):<{wide}}  {_status(out, line)}  {words}")
+        if line.notice:
+            out.note(f"{safe(line.name)} (of {safe(line.distribution)}): {safe(line.notice)}")
     if not lines:
         out.note("No plugin is installed. Is wherry itself installed here? (pip install -e .)")
 

@@ -61,10 +61,11 @@ class Listed:
     summary: str = ""
     cause: str = ""  # why it is not "ok"
     options: tuple[Option, ...] = ()
+    notice: str = ""  # what its author should change: something that it uses goes away
 
     def to_json(self) -> dict[str, object]:
         """Gives the line as JSON."""
-        names = ("name", "kind", "plugin", "distribution", "version", "status", "summary", "cause")
+        names = ("name", "kind", "plugin", "distribution", "version", "status", "summary", "cause", "notice")
         return {name: getattr(self, name) for name in names} | {"options": [one.to_json() for one in self.options]}
 
 
@@ -75,6 +76,7 @@ class _Loaded:
     offered: list[tuple[Found, str, Provider[Any]]] = field(default_factory=list)
     broken: list[BrokenPlugin] = field(default_factory=list)
     disabled: list[Found] = field(default_factory=list)
+    notices: dict[Found, str] = field(default_factory=dict)
 
 
 class Manager:
@@ -178,6 +180,7 @@ class Manager:
                         kind=kind,
                         summary=one.summary,
                         options=options_of(one.options),
+                        notice=loaded.notices.get(found, ""),
                     )
                 )
             lines += [_line(broken.found, "broken", str(broken)) for broken in loaded.broken]
@@ -209,16 +212,22 @@ class Manager:
                 loaded.disabled.append(found)
                 continue
             try:
-                loaded.offered += [(found, kind, one) for kind, one in self._offers(found, builtin=builtin)]
+                offered = offers(found, builtin=True) if builtin else self._foreign(found, loaded)
+                loaded.offered += [(found, kind, one) for kind, one in offered]
             except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a package does when imported stays its own
                 loaded.broken.append(BrokenPlugin(found, problem))
         return loaded
 
-    def _offers(self, found: Found, *, builtin: bool) -> list[tuple[str, Provider[Any]]]:
-        if builtin:
-            return offers(found, builtin=True)
-        with redirect_stdout(sys.stderr):  # what a package prints when it is imported is no part of a result
-            return bounded(lambda: offers(found, builtin=False), self._load_s, "its import, or its hook,")
+    def _foreign(self, found: Found, loaded: _Loaded) -> list[tuple[str, Provider[Any]]]:
+        """Asks somebody else's plugin: in bounded time, with what it prints and what it is warned of kept apart."""
+        import warnings
+
+        with redirect_stdout(sys.stderr), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DeprecationWarning)
+            offered = bounded(lambda: offers(found, builtin=False), self._load_s, "its import, or its hook,")
+        notices = [" ".join(str(one.message).split()) for one in caught if issubclass(one.category, DeprecationWarning)]
+        loaded.notices[found] = "; ".join(dict.fromkeys(notices))
+        return offered
 
     def _not_found(self, kind: str, name: str) -> PluginBroken | PluginNotFound:
         parts = {name, *name.split(".")}
@@ -258,6 +267,7 @@ def _line(
     kind: str = "",
     summary: str = "",
     options: tuple[Option, ...] = (),
+    notice: str = "",
 ) -> Listed:
     return Listed(
         name=name or found.name,
@@ -269,4 +279,5 @@ def _line(
         summary=summary,
         cause=cause,
         options=options,
+        notice=notice,
     )

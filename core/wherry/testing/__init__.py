@@ -1,4 +1,4 @@
-"""The doubles and suites that wherry is tested with, for those who write plugins (specs/0006 §8).
+"""The doubles and suites that wherry is tested with, for those who write plugins (specs/0006 §13).
 
 Each part is imported from its own module:
 
@@ -6,6 +6,7 @@ Each part is imported from its own module:
     cache               CacheContract, SharedCacheContract: what every cache must do, as tests to subclass
     chunker             ChunkerContract: what every chunker must do
     cipher              CipherContract: what every cipher must do
+    compressor          CompressorContract: what every compressor must do
     transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them

@@ -1,4 +1,4 @@
-"""The contract of a chunker as tests (specs/0006 §8). Subclass, say how to make one, and let pytest run it::
+"""The contract of a chunker as tests (specs/0006 §13). Subclass, say how to make one, and let pytest run it::
 
     class TestAcmeChunker(ChunkerContract):
         def make_chunker(self):

@@ -1,0 +1,1 @@
+"""acme.ssh: wherry fetches from a plain copy on any host that has sshd."""
