@@ -73,7 +73,8 @@ class Granting(Parts):
         def work() -> list[tuple[str, str]]:
             domain = self._wiring.ring.domain(name)
             pairs = []
-            for cid in dict.fromkeys(row.cid for row in self._store.state.roots()):
+            roots = dict.fromkeys(row.cid for row in self._store.state.roots())
+            for cid in roots:
                 block = self._store.nodes.get_many([cid]).get(cid)
                 if block is None or not self._wiring.locksmith.knows(block):
                     continue
@@ -82,7 +83,7 @@ class Granting(Parts):
                     continue
                 fresh = header.without_wraps("key").for_key(key, domain.wraps[0].key)
                 made = self._keep_header(cid, fresh)
-                if made != cid:
+                if made not in roots:  # it was done already
                     pairs.append((str(cid), str(made)))
             return pairs
 
