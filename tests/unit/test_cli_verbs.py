@@ -16,7 +16,10 @@ TREE = CID.of(DAG_CBOR, b"tree")
 
 
 def added(**changes):
-    fields = {"cid": str(TREE), "files": 3, "bytes": 3 << 20, "new_blocks": 4, "reused_blocks": 1, "seconds": 2.0}
+    fields = {
+        "cid": str(TREE), "files": 3, "bytes": 3 << 20, "new_blocks": 4, "reused_blocks": 1, "unique_bytes": 2 << 20,
+        "stored_bytes": 1536, "seconds": 2.0,
+    }  # fmt: skip
     return AddResult(**(fields | changes))
 
 
@@ -33,7 +36,7 @@ def test_add_prints_the_cid_and_a_line_about_it(capsys, go, fake_session):
     session = fake_session(add=added())
     assert go(session, "add", "data") == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{TREE}\n3 files, 3.0 MiB in 2.0s (1.5 MiB/s); 4 new blocks, 1 known\n"
+    assert captured.out == f"{TREE}\n3 files, 3.0 MiB in 2.0s (1.5 MiB/s); 4 new blocks, 1 known; 2.0 MiB new, 1.5 KiB stored\n"
     assert captured.err == ""
     assert session.calls == [("add", ("data",), {})]  # what was not said is left to the configuration
     assert session.opened["verb"] == "add"

@@ -96,8 +96,10 @@ def test_json_of_a_verification():
 
 
 def test_results_are_values():
-    result = AddResult(cid="c", files=1, bytes=2, new_blocks=3, reused_blocks=4, seconds=5.0)
-    assert result == AddResult(cid="c", files=1, bytes=2, new_blocks=3, reused_blocks=4, seconds=5.0)
+    result = AddResult(cid="c", files=1, bytes=2, new_blocks=3, reused_blocks=4, unique_bytes=2, stored_bytes=1, seconds=5.0)
+    assert result == AddResult(
+        cid="c", files=1, bytes=2, new_blocks=3, reused_blocks=4, unique_bytes=2, stored_bytes=1, seconds=5.0
+    )
     assert result.warnings == []
     with pytest.raises(FrozenInstanceError):
         result.cid = "d"

@@ -128,7 +128,8 @@ def summary(result: AddResult) -> str:
     rate = f" ({format_size(result.bytes / result.seconds)}/s)" if result.seconds > 0 and result.bytes else ""
     files = f"{result.files:,} file{'' if result.files == 1 else 's'}"
     blocks = f"{result.new_blocks:,} new blocks, {result.reused_blocks:,} known"
-    return f"{files}, {format_size(result.bytes)} in {format_duration(result.seconds)}{rate}; {blocks}"
+    kept = f"{format_size(result.unique_bytes)} new, {format_size(result.stored_bytes)} stored"
+    return f"{files}, {format_size(result.bytes)} in {format_duration(result.seconds)}{rate}; {blocks}; {kept}"
 
 
 def build() -> Any:
