@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wherry import dagcbor
+from wherry.address import ADDRESS
 from wherry.cid import CID
 from wherry.errors import DecodeError, LimitExceeded, UnsafeName
 from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX, TICKET_CHARS_MAX
@@ -20,7 +21,6 @@ from wherry.names import check_name
 PREFIX: Final = "wherry:"
 VERSION: Final = 1
 
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
 _DIGITS: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _KEYS: Final = frozenset({"a", "c", "n", "v"})
 _COPY_HINT: Final = "copy it again, in full"
@@ -99,7 +99,7 @@ def _check_addresses(addresses: tuple[str, ...]) -> None:
     for address in addresses:
         if len(address) > ADDRESS_CHARS_MAX:
             raise LimitExceeded(f"ticket: an address of {len(address)} characters, at most {ADDRESS_CHARS_MAX} are taken")
-        if not _ADDRESS.fullmatch(address):
+        if not ADDRESS.fullmatch(address):
             raise DecodeError(f"ticket: {address!a} is not an address", hint="an address looks like http://host:port")
     if len(set(addresses)) != len(addresses):
         raise DecodeError("ticket: an address is given twice")

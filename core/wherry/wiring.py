@@ -6,8 +6,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from wherry.address import split_address
 from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
+from wherry.config.problem import near_miss
 from wherry.dial import NAMED
 from wherry.env import Env
 from wherry.errors import ConfigError, UsageError
@@ -172,11 +174,14 @@ class Wiring:
     def transport(self, address: str, *, allow_public: bool = False, dial: Dial = NAMED) -> Transport:
         """Builds the transport for ``address``: ``NAME+SCHEME:...`` names one, else the first in use that speaks SCHEME.
 
-        Raises UsageError, PluginError.
+        It takes the address without ``NAME+``. Raises UsageError, PluginError.
         """
-        scheme, colon, _ = address.partition(":")
+        name, plain = split_address(address)
+        scheme, colon, _ = plain.partition(":")
         tried = []
         env = self._env(allow_public=allow_public, dial=dial)
+        if name:
+            return self._named(name, scheme.lower(), env)
         for name in self.chosen("transport") if colon else ():
             transport: Transport = self.build("transport", name, env)
             if scheme.lower() in transport.schemes:
@@ -187,6 +192,34 @@ class Wiring:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
 
+    def _named(self, name: str, scheme: str, env: Env) -> Transport:
+        """Builds the transport that an address names: one that is configured, for strangers write addresses too."""
+        known = {*self.chosen("transport"), *(its for kind, its in self.config.instances if kind == "transport")}
+        if name not in known:
+            raise self._unknown(name, sorted(known), env.dial)
+        transport: Transport = self.build("transport", name, env)
+        if scheme not in transport.schemes:
+            spoken = " or ".join(f"{name}+{one}:..." for one in sorted(transport.schemes))
+            raise UsageError(f"the transport {name} does not speak {scheme!r}", hint=f"write {spoken}")
+        return transport
+
+    def _unknown(self, name: str, known: Sequence[str], dial: Dial) -> UsageError:
+        """Says what to do about a name in an address that is no instance of this node. The address may hold a secret."""
+        # One that a locator gave must not have every installed package imported.
+        installed = self.manager.names("transport") if dial.reach == "named" else self.manager.own_names("transport")
+        if name in installed:
+            import json  # quotes as TOML does
+
+            line = f"use = {json.dumps([*self.chosen('transport'), name])}"
+            return UsageError(
+                f"the transport {name!r} ({name}+...) is installed and not in use", hint=f"write under [transport]: {line}"
+            )
+        near = near_miss(name, sorted({*known, *installed}))
+        return UsageError(
+            f"there is no transport {name!r} ({name}+...)" + (f"; did you mean {near!r}?" if near else ""),
+            hint=f"configured: {', '.join(known)}; installed: {', '.join(installed)}",
+        )
+
     def connect(self, address: str, dial: Dial = NAMED) -> AbstractAsyncContextManager[Channel]:
         """Opens a channel to ``address`` with its transport, which connects only where ``dial`` allows."""
-        return self.transport(address, dial=dial).connect(address)
+        return self.transport(address, dial=dial).connect(split_address(address)[1])

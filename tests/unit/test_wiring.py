@@ -53,6 +53,51 @@ def test_the_budget_and_the_cache_are_the_configured_ones(tmp_path):
         store.close()
 
 
+def test_an_address_may_name_its_transport(tmp_path):
+    made = wiring(tmp_path, '[transport.mirror]\nplugin = "http"\n')
+    assert type(made.transport("http+http://127.0.0.1:1")).__name__ == "HttpTransport"
+    assert type(made.transport("mirror+HTTPS://127.0.0.1:1")).__name__ == "HttpTransport", "a table is enough"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("file+http://h:1", ["file does not speak 'http'", "file+file:"]),
+        (
+            "mirrow+http://h:1",
+            ["no transport 'mirrow'", "did you mean 'mirror'?", "configured: file, http, mirror", "installed: "],
+        ),
+        ("zzz+http://h:1", ["no transport 'zzz'", "configured: file, http, mirror"]),
+    ],
+)
+def test_a_name_that_leads_nowhere(tmp_path, address, said):
+    made = wiring(tmp_path, '[transport]\nuse = ["http", "file"]\n[transport.mirror]\nplugin = "http"\n')
+    with pytest.raises(UsageError) as raised:
+        made.transport(address)
+    assert all(text in str(raised.value) for text in said), str(raised.value)
+
+
+def test_an_installed_transport_is_not_put_to_use_by_an_address(tmp_path):
+    made = wiring(tmp_path, '[transport]\nuse = ["http"]\n')
+    with pytest.raises(UsageError, match="installed and not in use") as raised:
+        made.transport("file+file:///x")
+    assert raised.value.hint == 'write under [transport]: use = ["http", "file"]'
+
+
+def test_the_transport_is_given_the_address_without_the_name(tmp_path):
+    made = wiring(tmp_path)
+    given = []
+    made.transport = lambda address, dial: Given(given)
+    made.connect("web+https://h/a+b")
+    made.connect("https://h/a+b")
+    assert given == ["https://h/a+b"] * 2
+
+
+class Given:
+    def __init__(self, given):
+        self.connect = given.append
+
+
 def test_the_environment_goes_before_the_file(tmp_path):
     made = wiring(tmp_path, "[add]\nmtime = false\n", WHERRY_ADD__MTIME="true")
     assert made.config.add.mtime is True

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from wherry.address import ADDRESS
 from wherry.config.model import FILE_NAME, KINDS, SECTIONS, SELECTIONS, Config, Instance, Selection
 from wherry.config.problem import ConfigProblems, Problem, near_miss
 from wherry.config.sources import SECRET_BYTES_MAX, Tree, is_name, is_variable_of, read_bounded
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 PEERS: Final = "peers"
 PROFILE_VARIABLE: Final = "WHERRY_PROFILE"
 USES_MAX: Final = 64  # plugins of one kind side by side
-_ADDRESS: Final = r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+"
 _PATH: Final = Option(name="", form="path", many=False, optional=False, default=None, help="")
 
 T = TypeVar("T")
@@ -269,7 +269,7 @@ class _Assembly:
             address = entry.value
             if not is_name(name):
                 self._complain(entry, "is no name", expected="letters, digits, '.', '_' and '-'")
-            elif not isinstance(address, str) or len(address) > ADDRESS_CHARS_MAX or not re.fullmatch(_ADDRESS, address):
+            elif not isinstance(address, str) or len(address) > ADDRESS_CHARS_MAX or not ADDRESS.fullmatch(address):
                 expected = f'an address such as "http://host:4290", of at most {ADDRESS_CHARS_MAX} characters'
                 self._complain(entry, "is no address", expected=expected)
             elif len(peers) == TICKET_ADDRESSES_MAX:

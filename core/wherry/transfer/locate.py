@@ -8,10 +8,10 @@ else; what its peers send is verified as anybody's.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from wherry.address import ADDRESS
 from wherry.dial import LAN, NAMED, PUBLIC, Dial
 from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
 from wherry.limits import ADDRESS_CHARS_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _DIALS: Final = {"named": NAMED, "lan": LAN, "public": PUBLIC}
 _WIDTH: Final = ("public", "lan", "named")
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
 _END_S: Final = 1.0  # what a locator that is stopped may take to let go
 
 
@@ -159,7 +158,7 @@ class Finder:
             return Hint(name, str(type(address).__name__), reach, "it is no text")
         if len(address) > ADDRESS_CHARS_MAX:
             return Hint(name, address[:80] + "...", reach, f"it has {len(address)} characters")
-        if not _ADDRESS.fullmatch(address):
+        if not ADDRESS.fullmatch(address):
             return Hint(name, address[:80], reach, "it is no address")
         return Hint(name, address, reach, self._usable(address, _DIALS[reach]))
 

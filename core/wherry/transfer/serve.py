@@ -12,6 +12,7 @@ import resource
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
+from wherry.address import split_address
 from wherry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ async def serving(
             transport = transport_of(address)
             if not hasattr(transport, "listen"):
                 raise UsageError(f"the transport of {address!r} cannot serve", hint="listen on http://HOST:PORT")
-            found.append(await stack.enter_async_context(cast("SupportsListen", transport).listen(address, source)))
+            found.append(
+                await stack.enter_async_context(cast("SupportsListen", transport).listen(split_address(address)[1], source))
+            )
         yield Serving(found)
 
 

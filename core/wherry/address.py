@@ -1,0 +1,22 @@
+"""How the address of a source is written: ``SCHEME:...``, or ``NAME+SCHEME:...`` for a certain transport (specs/0006 §3.1).
+
+Users, tickets, locators and configuration files all write addresses, so what one of them takes the others take too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Printable ASCII without spaces behind the scheme; NAME is what an instance may be called (specs/0007 §2).
+ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}\+)?[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Gives the name of the transport that an address asks for, "" if it leaves that open, and the address without it.
+
+    No scheme has a "+" in it, so the first one before the colon ends the name.
+    """
+    head, colon, tail = address.partition(":")
+    name, plus, scheme = head.partition("+")
+    return (name, f"{scheme}{colon}{tail}") if plus and colon else ("", address)
