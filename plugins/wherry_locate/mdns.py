@@ -18,9 +18,10 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from wherry.abc.locator import Locator
 from wherry.errors import LocalError, local_error
+from wherry.offload import settled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 
     from wherry.abc.locator import Reach
     from wherry.cid import CID
@@ -34,11 +35,13 @@ _SCHEMES: Final = ("http", "https")
 
 
 class Mdns(Locator):
-    """Browses for a while; announces while this node serves."""
+    """Browses for a while; announces while this node serves. Searches and announcements at one time share their sockets."""
 
     def __init__(self, options: MdnsOptions) -> None:
         self._options = options
         self.reach: Reach = "named" if options.loopback else "lan"
+        self._multicast: AsyncZeroconf | None = None
+        self._users = 0
 
     async def locate(self, cid: CID) -> AsyncGenerator[str, None]:
         """See `Locator.locate`. Whoever serves is named, whatever is looked for. Raises LocalError."""
@@ -51,8 +54,7 @@ class Mdns(Locator):
             if said["state_change"] is not zeroconf.ServiceStateChange.Removed and not names.full():
                 names.put_nowait(said["name"])
 
-        multicast = self._opened()
-        try:
+        async with self._network() as multicast:
             browser = AsyncServiceBrowser(multicast.zeroconf, SERVICE, handlers=[heard])
             try:
                 seen: set[str] = set()
@@ -70,9 +72,7 @@ class Mdns(Locator):
                             seen.add(address)
                             yield address
             finally:
-                await browser.async_cancel()
-        finally:
-            await multicast.async_close()
+                await _to_its_end(browser.async_cancel())
 
     @asynccontextmanager
     async def announce(self, addresses: Sequence[str]) -> AsyncIterator[None]:
@@ -81,26 +81,37 @@ class Mdns(Locator):
         if not infos or not self._options.announce:
             yield
             return
-        multicast = self._opened()
-        try:
-            for info in infos:
-                try:
-                    await (await multicast.async_register_service(info, cooperating_responders=True))
-                except (zeroconf.Error, OSError) as problem:
-                    raise LocalError(f"cannot announce on the local network: {problem!r}") from problem
+        async with self._network() as multicast:
+            begun: list[AsyncServiceInfo] = []
             try:
+                for info in infos:
+                    begun.append(info)
+                    try:
+                        await (await multicast.async_register_service(info, cooperating_responders=True))
+                    except (zeroconf.Error, OSError) as problem:
+                        raise LocalError(f"cannot announce on the local network: {problem!r}") from problem
                 yield
             finally:
-                await multicast.async_unregister_all_services()
-        finally:
-            await multicast.async_close()
+                await _to_its_end(_withdrawn(multicast, begun))
 
-    def _opened(self) -> AsyncZeroconf:
-        where = ["127.0.0.1"] if self._options.loopback else zeroconf.InterfaceChoice.All
+    @asynccontextmanager
+    async def _network(self) -> AsyncIterator[AsyncZeroconf]:
+        """Opens the sockets, or takes those that are open; the last user closes them. Raises LocalError."""
+        if self._multicast is None:
+            where = ["127.0.0.1"] if self._options.loopback else zeroconf.InterfaceChoice.All
+            try:
+                self._multicast = AsyncZeroconf(interfaces=where)
+            except OSError as problem:
+                raise local_error(problem, "cannot use multicast DNS on", "this network") from problem
+        multicast = self._multicast
+        self._users += 1
         try:
-            return AsyncZeroconf(interfaces=where)
-        except OSError as problem:
-            raise local_error(problem, "cannot use multicast DNS on", "this network") from problem
+            yield multicast
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._multicast = None
+                await _to_its_end(multicast.async_close())
 
     async def _info(self, address: str) -> AsyncServiceInfo | None:
         """Describes one address to the network; None for one that only this machine can dial, or that is not HTTP."""
@@ -131,6 +142,17 @@ def addresses_of(info: AsyncServiceInfo) -> list[str]:
     # A link-local IPv6 address means nothing without its interface, which a URL cannot say.
     hosts = [f"[{ip}]" if ip.version == 6 else str(ip) for ip in ips if not (ip.version == 6 and ip.is_link_local)]
     return [f"{said['scheme']}://{host}:{info.port}" for host in hosts]
+
+
+async def _withdrawn(multicast: AsyncZeroconf, infos: list[AsyncServiceInfo]) -> None:
+    """Takes announcements back: others are told, so that they do not ask for a while what is gone."""
+    for info in infos:
+        await (await multicast.async_unregister_service(info))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Runs ``work`` to its end, however often this task is cancelled meanwhile: what is half closed is a leak."""
+    await settled([asyncio.create_task(work)])
 
 
 async def _resolved(host: str, port: int) -> list[str]:
