@@ -1,1 +1,1 @@
-"""wherry's built-in caches: ``disk`` and ``memory`` (specs/0006 §4)."""
+"""wherry's built-in caches: ``disk``, ``memory`` and ``tiered`` (specs/0006 §4)."""

@@ -15,7 +15,8 @@ import pytest
 
 from wherry.cid import CID, RAW
 from wherry.errors import NoSpace, StoreError, Unwritable
-from wherry.testing.cache import SharedCacheContract, numbered
+from wherry.testing.cache import SharedCacheContract
+from wherry.testing.cache_use import kept
 from wherry_cache import disk
 from wherry_cache.disk import INSIDE_BYTES_MAX, DiskCache
 
@@ -26,13 +27,24 @@ class TestDiskCache(SharedCacheContract):
     def make_cache(self, folder, max_bytes):
         return DiskCache(folder, max_bytes)
 
+    def make_expiring(self, folder, max_bytes, ttl, clock):
+        return DiskCache(folder, max_bytes, ttl=ttl, clock=clock)
+
+
+class TestDiskCacheThatResistsScans(SharedCacheContract):
+    def make_cache(self, folder, max_bytes):
+        return DiskCache(folder, max_bytes, eviction="2q")
+
+    def make_expiring(self, folder, max_bytes, ttl, clock):
+        return DiskCache(folder, max_bytes, ttl=ttl, eviction="2q", clock=clock)
+
 
 def files(folder):
     return sorted(path.name for path in (folder / "blocks").rglob("*") if path.is_file())
 
 
 def test_small_blocks_lie_inside_and_large_ones_in_files(tmp_path):
-    small, large = numbered(1, INSIDE_BYTES_MAX), numbered(2, LARGE)
+    small, large = kept(1, INSIDE_BYTES_MAX), kept(2, LARGE)
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         cache.put_many([small, large])
         assert files(tmp_path) == [str(large.cid)]
@@ -45,7 +57,7 @@ def test_small_blocks_lie_inside_and_large_ones_in_files(tmp_path):
 def test_forgotten_blocks_leave_no_file(tmp_path):
     with closing(DiskCache(tmp_path, 4 * LARGE)) as cache:
         for number in range(20):
-            cache.put_many([numbered(number, LARGE)])
+            cache.put_many([kept(number, LARGE)])
         assert files(tmp_path) == sorted(str(cid) for cid in cache.cids())
         assert cache.usage().evictions == 16
 
@@ -53,13 +65,13 @@ def test_forgotten_blocks_leave_no_file(tmp_path):
 def test_nobody_else_may_look(tmp_path):
     folder = tmp_path / "cache"
     with closing(DiskCache(folder, 1 << 20)) as cache:
-        cache.put_many([numbered(1, LARGE)])
+        cache.put_many([kept(1, LARGE)])
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(next((folder / "blocks").rglob("baf*")).stat().st_mode) == 0o600
 
 
 def test_a_hit_writes_nothing(tmp_path):
-    block = numbered(1)
+    block = kept(1)
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         cache.put_many([block])
         before = (tmp_path / "index.db").stat().st_mtime_ns
@@ -71,43 +83,43 @@ def test_a_hit_writes_nothing(tmp_path):
 
 def test_many_hits_are_written_in_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "USES_MAX", 4)
-    first, second, third, fourth = (numbered(number) for number in range(4))
+    first, second, third, fourth = (kept(number) for number in range(4))
     with closing(DiskCache(tmp_path, 3000)) as reader, closing(DiskCache(tmp_path, 3000)) as writer:
         writer.put_many([first, second, third])
         reader.get_many([first.cid, second.cid, first.cid, third.cid])  # three: not written yet
-        reader.get_many([numbered(9).cid, first.cid])
+        reader.get_many([kept(9).cid, first.cid])
         reader.get_many([second.cid])
-        reader._used[CID.of(RAW, b"gone since")] = None  # the fourth, and it does not exist
+        reader._used[CID.of(RAW, b"gone since")] = time.time()  # the fourth, and it does not exist
         reader.get_many([second.cid])
         writer.put_many([fourth])
         assert writer.has_many([third.cid, first.cid, second.cid]) == [False, True, True]
 
 
 def test_a_lost_file_is_a_miss_and_no_longer_counted(tmp_path):
-    blocks = [numbered(number, LARGE) for number in range(3)]
+    blocks = [kept(number, LARGE) for number in range(3)]
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         cache.put_many(blocks)
         names = {path.name: path for path in (tmp_path / "blocks").rglob("baf*")}
         names[str(blocks[0].cid)].unlink()
         names[str(blocks[1].cid)].write_bytes(b"short")
-        assert cache.get_many([cid for cid, _ in blocks]) == [None, None, blocks[2].data]
+        assert cache.get_many([cid for cid, *_ in blocks]) == [None, None, blocks[2]]
         assert cache.usage().bytes == LARGE
         assert files(tmp_path) == [str(blocks[2].cid)]
         cache.put_many(blocks)
-        assert cache.get_many([cid for cid, _ in blocks]) == [data for _, data in blocks]
+        assert cache.get_many([cid for cid, *_ in blocks]) == blocks
 
 
 CRASH = """
 import os, sys
 from pathlib import Path
-from wherry.testing.cache import numbered
+from wherry.testing.cache_use import kept
 from wherry_cache.disk import DiskCache
 from wherry_cache.files import BlockFiles
 
 where = sys.argv[2]
 def die(*_): os._exit(9)
 cache = DiskCache(Path(sys.argv[1]), 1 << 20)
-cache.put_many([numbered(1, 100_000)])
+cache.put_many([kept(1, 100_000)])
 if where == "before-name": BlockFiles.place = die
 if where == "after-name":
     place = BlockFiles.place
@@ -117,7 +129,7 @@ if where == "after-remove":
     remove = BlockFiles.remove
     def removed(*a): remove(*a); die()
     BlockFiles.remove = removed
-cache.put_many([numbered(n, 340_000) for n in (2, 3, 4)] if where == "after-remove" else [numbered(2, 100_000)])
+cache.put_many([kept(n, 340_000) for n in (2, 3, 4)] if where == "after-remove" else [kept(2, 100_000)])
 die()
 """
 
@@ -135,9 +147,9 @@ def test_what_a_crash_left_is_cleared_up(tmp_path, where):
         assert files(tmp_path) == [str(cid) for cid in sorted(held, key=str)]
         assert list((tmp_path / "tmp").iterdir()) == []
         assert cache.usage().blocks == len(held)
-        assert cache.usage().bytes == sum(len(data) for data in cache.get_many(held))
+        assert cache.usage().bytes == sum(len(one.data) for one in cache.get_many(held))
         expected = {"before-name": {1}, "after-name": {1, 2}, "after-remove": set(), "after-all": {1, 2}}[where]
-        assert set(held) == {numbered(number, 100_000).cid for number in expected}
+        assert set(held) == {kept(number, 100_000).cid for number in expected}
 
 
 def test_files_that_are_no_blocks_are_removed_after_a_crash(tmp_path):
@@ -159,7 +171,7 @@ def test_nothing_is_cleared_up_under_somebody(tmp_path):
 
 @pytest.mark.parametrize("damage", ["no database", "other format", "no table", "torn"])
 def test_a_damaged_index_is_made_anew_from_the_files(tmp_path, damage):
-    small, large = numbered(1), numbered(2, LARGE)
+    small, large = kept(1), kept(2, LARGE)
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         cache.put_many([small, large])
     index = tmp_path / "index.db"
@@ -176,13 +188,13 @@ def test_a_damaged_index_is_made_anew_from_the_files(tmp_path, damage):
     except StoreError:  # found out only when it was used; the next one makes it anew
         cache = DiskCache(tmp_path, 1 << 20)
     with closing(cache):
-        assert cache.get_many([small.cid, large.cid]) == [None, large.data]
+        assert cache.get_many([small.cid, large.cid]) == [None, large]
         assert cache.usage()[:2] == (1, LARGE)
         assert not (tmp_path / "damaged").exists()
 
 
 def test_an_index_damaged_in_use_is_an_error_and_then_anew(tmp_path):
-    large = numbered(2, LARGE)
+    large = kept(2, LARGE)
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         cache.put_many([large])
         with closing(sqlite3.connect(tmp_path / "index.db")) as other:
@@ -191,16 +203,16 @@ def test_an_index_damaged_in_use_is_an_error_and_then_anew(tmp_path):
         with pytest.raises(StoreError, match="cache"):
             cache.get_many([large.cid])
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
-        assert cache.get_many([large.cid]) == [large.data]
+        assert cache.get_many([large.cid]) == [large]
 
 
 PUTS = """
 import sys
 from pathlib import Path
-from wherry.testing.cache import in_threads, use
+from wherry.testing.cache_use import use
 from wherry_cache.disk import DiskCache
 cache = DiskCache(Path(sys.argv[1]), 40_000)
-for seed in range(3): use(cache, int(sys.argv[2]) + seed)
+for seed in range(3): use(cache, int(sys.argv[2]) + seed, 40_000)
 assert cache.usage().bytes <= 40_000
 cache.close()
 """
@@ -212,21 +224,21 @@ def test_processes_share_it(tmp_path):
     with closing(DiskCache(tmp_path, 40_000)) as cache:
         held = list(cache.cids())
         data = cache.get_many(held)
-        assert [CID.of(RAW, one) for one in data] == held
-        assert (len(data), sum(map(len, data))) == cache.usage()[:2]
+        assert [CID.of(RAW, one.data) for one in data] == held
+        assert (len(data), sum(len(one.data) for one in data)) == cache.usage()[:2]
 
 
 KILLED = """
 import sys
 from pathlib import Path
-from wherry.testing.cache import numbered
+from wherry.testing.cache_use import kept
 from wherry_cache.disk import DiskCache
 cache = DiskCache(Path(sys.argv[1]), 2_000_000)
 print("ready", flush=True)
 n = 0
 while True:
-    cache.put_many([numbered(n % 90, 1000 + 70_000 * (n % 2)), numbered((n + 1) % 90, 1000)])
-    cache.delete_many([numbered((n + 50) % 90, 1000).cid])
+    cache.put_many([kept(n % 90, 1000 + 70_000 * (n % 2)), kept((n + 1) % 90, 1000)])
+    cache.delete_many([kept((n + 50) % 90, 1000).cid])
     n += 1
 """
 
@@ -243,10 +255,10 @@ def test_killed_at_any_moment_it_opens_clean(tmp_path):
         with closing(DiskCache(tmp_path, 2_000_000)) as cache:
             held = list(cache.cids())
             data = cache.get_many(held)
-            assert [CID.of(RAW, one) for one in data] == held
-            assert cache.usage()[:2] == (len(held), sum(map(len, data)))
+            assert [CID.of(RAW, one.data) for one in data] == held
+            assert cache.usage()[:2] == (len(held), sum(len(one.data) for one in data))
             assert cache.usage().bytes <= 2_000_000
-            inside = {str(cid) for cid, one in zip(held, data, strict=True) if len(one) <= INSIDE_BYTES_MAX}
+            inside = {str(cid) for cid, one in zip(held, data, strict=True) if len(one.data) <= INSIDE_BYTES_MAX}
             assert files(tmp_path) == sorted({str(cid) for cid in held} - inside)
 
 
@@ -257,24 +269,24 @@ def test_a_full_disk_is_no_space_and_passes(tmp_path, size):
 import resource, signal, sys
 from pathlib import Path
 from wherry.errors import NoSpace, Unwritable
-from wherry.testing.cache import numbered
+from wherry.testing.cache_use import kept
 from wherry_cache.disk import DiskCache
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 cache = DiskCache(Path(sys.argv[1]), 1 << 30)
-cache.put_many([numbered(1000, {size})])
+cache.put_many([kept(1000, {size})])
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
 try:
     for n in range(400):
-        cache.put_many([numbered(n, {size})])
+        cache.put_many([kept(n, {size})])
 except (NoSpace, Unwritable) as problem:
     print(problem)
 else:
     sys.exit("no error")
-assert cache.get_many([numbered(1000, {size}).cid]) == [numbered(1000, {size}).data]
+assert cache.get_many([kept(1000, {size}).cid]) == [kept(1000, {size})]
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-cache.put_many([numbered(2000, {size})])
-assert cache.has_many([numbered(2000, {size}).cid]) == [True]
+cache.put_many([kept(2000, {size})])
+assert cache.has_many([kept(2000, {size}).cid]) == [True]
 cache.close()
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=50, capture_output=True, text=True)
@@ -283,7 +295,7 @@ cache.close()
     with closing(DiskCache(tmp_path, 1 << 30)) as cache:
         assert list((tmp_path / "tmp").iterdir()) == []
         held = list(cache.cids())
-        assert [CID.of(RAW, one) for one in cache.get_many(held)] == held
+        assert [CID.of(RAW, one.data) for one in cache.get_many(held)] == held
 
 
 def test_errors_have_their_types(tmp_path, monkeypatch):
@@ -291,7 +303,7 @@ def test_errors_have_their_types(tmp_path, monkeypatch):
         full = OSError(28, "No space left on device")
         monkeypatch.setattr(cache._files, "write", lambda data: (_ for _ in ()).throw(full))
         with pytest.raises(NoSpace):
-            cache.put_many([numbered(1, LARGE)])
+            cache.put_many([kept(1, LARGE)])
         assert cache.usage().blocks == 0
 
 
@@ -307,14 +319,16 @@ def test_memory_is_bounded(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
+from wherry.abc.cache import Kept
 from wherry.block import named
 from wherry.cid import RAW
 from wherry_cache.disk import DiskCache
 cache = DiskCache(Path(sys.argv[1]), 64 << 20)
+def plain(data): return Kept(named(RAW, data).cid, data, len(data))
 def fill(steps, start):
     for n in range(start, start + steps):
-        cache.put_many([named(RAW, n.to_bytes(4, "big") * (1 << 12)) for n in range(n * 100, n * 100 + 16)])
-        cache.put_many([named(RAW, n.to_bytes(4, "big") * (1 << 18))])
+        cache.put_many([plain(n.to_bytes(4, "big") * (1 << 12)) for n in range(n * 100, n * 100 + 16)])
+        cache.put_many([plain(n.to_bytes(4, "big") * (1 << 18))])
         for cid in cache.cids(): pass
 fill(20, 0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

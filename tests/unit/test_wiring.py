@@ -48,7 +48,7 @@ def test_the_budget_and_the_cache_are_the_configured_ones(tmp_path):
     assert made.pool.count == 4
     store = made.store()
     try:
-        assert type(store.cache).__name__ == "MemoryCache"
+        assert type(store.cache.cache).__name__ == "MemoryCache"
     finally:
         store.close()
 

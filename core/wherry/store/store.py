@@ -69,7 +69,7 @@ class Store(BlockSource):
             if self._cache is None and self._open_cache is not None:
                 from wherry.store.cached import Cached  # most runs need no cache
 
-                self._cache = Cached(self._open_cache(), self._codings)
+                self._cache = Cached(self._open_cache(), self._codings, self._emit)
             return self._cache
 
     def prefetch(self, cids: Sequence[CID]) -> None:

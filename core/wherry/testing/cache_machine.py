@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from wherry.block import Block, named
+from wherry.abc.cache import Kept
+from wherry.block import named
 from wherry.cid import CID, RAW
 from wherry.testing.expect import expect
 
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
     from wherry.abc.cache import Cache
 
-_BLOCKS = [
-    named(RAW, bytes([number]) * size) for number, size in enumerate((0, 1, 999, 1000, 1001, 2500, 4000, 8000, 8001, 70_000))
+_LENGTHS = (0, 1, 999, 1000, 1001, 2500, 4000, 8000, 8001, 70_000)
+_BLOCKS = [  # every third is coded: half as long as the block that it stands for
+    Kept(named(RAW, bytes([number])).cid, bytes([number]) * length, length * 2, "acme.coding")
+    if number % 3 == 2
+    else Kept(named(RAW, bytes([number]) * length).cid, bytes([number]) * length, length)
+    for number, length in enumerate(_LENGTHS)
 ]
 _SOME = st.lists(st.integers(0, len(_BLOCKS) - 1), max_size=5)  # numbers, for a failure's report to be readable
 _EXAMPLES = 40
@@ -44,30 +49,30 @@ class CacheMachine(RuleBasedStateMachine):
         """Puts."""
         blocks = _blocks(numbers)
         self.cache.put_many(blocks)
-        self.maybe |= {cid for cid, data in blocks if len(data) <= self.max_bytes}
+        self.maybe |= {block.cid for block in blocks if len(block.data) <= self.max_bytes}
 
     @rule(numbers=_SOME)
     def get(self, numbers: list[int]) -> None:
-        """Gets: a miss, or a block's own bytes if it may be there."""
+        """Gets: a miss, or a block as it was put if it may be there."""
         blocks = _blocks(numbers)
-        held = self.cache.has_many([cid for cid, _ in blocks])
-        found = self.cache.get_many([cid for cid, _ in blocks])
-        for (cid, data), has, got in zip(blocks, held, found, strict=True):
-            expect(got is None or got == data, "a block came back as others")
-            expect(got is None or cid in self.maybe, "a block was found that was never put, or was deleted")
-            expect(got is None or has, "a block was found that was not said to be held")
+        sizes = self.cache.sizes([block.cid for block in blocks])
+        found = self.cache.get_many([block.cid for block in blocks])
+        for block, size, got in zip(blocks, sizes, found, strict=True):
+            expect(got is None or got == block, "a block came back as others")
+            expect(got is None or block.cid in self.maybe, "a block was found that was never put, or was deleted")
+            expect(got is None or size == block.size, "a block was found, and its size was not said")
 
     @rule(numbers=_SOME)
     def delete(self, numbers: list[int]) -> None:
         """Deletes."""
-        cids = [cid for cid, _ in _blocks(numbers)]
+        cids = [block.cid for block in _blocks(numbers)]
         self.cache.delete_many(cids)
         self.maybe.difference_update(cids)
 
     @invariant()
     def counts_agree(self) -> None:
         """What is listed was put, is counted, and is within the quota."""
-        sizes = {cid: len(data) for cid, data in _BLOCKS}
+        sizes = {block.cid: len(block.data) for block in _BLOCKS}
         listed = list(self.cache.cids())
         usage = self.cache.usage()
         expect(set(listed) <= self.maybe, "it lists a block that was never put, or was deleted")
@@ -81,7 +86,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.clean_up()
 
 
-def _blocks(numbers: list[int]) -> list[Block]:
+def _blocks(numbers: list[int]) -> list[Kept]:
     return [_BLOCKS[number] for number in numbers]
 
 
