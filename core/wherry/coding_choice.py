@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NEWEST: Final = 0.3  # weight of the newest measurement in a running mean
-_GAIN_MIN: Final = 1.1  # a level must promise so much more than none, or than a lower one: measurements are not exact
+_GAIN_MIN: Final = 1.1  # the lowest level must promise so much more than none: measurements are not exact
+_STEP_MIN: Final = 1.04  # and each higher one so much more than the lower ones: it costs more of the processor
 _FIRST_SPEED: Final = 150e6  # bytes a second of the fastest level, before it was measured: a careful guess
 _FIRST_RATIO: Final = 0.6
-_NEXT_SPEED: Final = 1 / 3  # of the level below; zstd's and lz4's levels here lie two to four times apart
-_NEXT_RATIO: Final = 0.93
+_NEXT_RATIO: Final = 0.9  # hopeful, so that a level is tried where the link would gain
+_NEXT_SPEED: Final = 0.5  # of the level below: as hopeful
 _PROBE_EVERY: Final = 16  # while nothing shrinks, so many answers go plain for one that is tried: data may change
 
 
@@ -63,7 +64,7 @@ class LevelChooser:
         for index, level in enumerate(self._levels):
             known = self._known.get(index)
             reach = self._reach(known or self._guess(index), link)
-            if reach > _GAIN_MIN * best:
+            if reach > (_GAIN_MIN if found is None else _STEP_MIN) * best:
                 best, found = reach, level
             if known is None:  # what lies above a level that was never tried is not known either
                 break
