@@ -9,6 +9,7 @@ import time
 import pytest
 
 from wherry.testing.cache import CacheContract, SharedCacheContract
+from wherry_cache import memory
 from wherry_cache.disk import DiskCache
 from wherry_cache.memory import MemoryCache
 
@@ -21,8 +22,16 @@ def checks(contract):
 
 
 def failing(contract, make, names, folder):
-    """Names of those checks that ``make``'s caches fail."""
-    suite = type("Suite", (contract,), {"make_cache": lambda self, folder, max_bytes: make(folder, max_bytes)})()
+    """Names of those checks that ``make``'s caches fail. ``make`` takes the options of a cache that forgets in time, too."""
+
+    class Suite(contract):
+        def make_cache(self, folder, max_bytes):
+            return make(folder, max_bytes)
+
+        def make_expiring(self, folder, max_bytes, ttl, clock):
+            return make(folder, max_bytes, ttl=ttl, clock=clock)
+
+    suite = Suite()
     failed = set()
     for name in sorted(names):
         place = folder / name
@@ -35,7 +44,11 @@ def failing(contract, make, names, folder):
 
 
 def in_memory(cls):
-    return lambda folder, max_bytes: cls(max_bytes)
+    return lambda folder, max_bytes, **options: cls(max_bytes, **options)
+
+
+def with_data(kept, data):
+    return None if kept is None else kept._replace(data=data(kept.data))
 
 
 class HoldsNothing(MemoryCache):
@@ -45,12 +58,24 @@ class HoldsNothing(MemoryCache):
 
 class CutsLongBlocks(MemoryCache):
     def get_many(self, cids):
-        return [data[:-1] if data and len(data) == 65_537 else data for data in super().get_many(cids)]
+        return [with_data(one, lambda data: data[:-1] if len(data) == 65_537 else data) for one in super().get_many(cids)]
 
 
 class GivesOtherTypes(MemoryCache):
     def get_many(self, cids):
-        return [bytearray(data) if data and len(data) == 1 else data for data in super().get_many(cids)]
+        found = super().get_many(cids)
+        return [with_data(one, bytearray) if one and len(one.data) == 1 and not one.coding else one for one in found]
+
+
+class DropsTheCoding(MemoryCache):
+    def get_many(self, cids):
+        return [one and one._replace(coding="") for one in super().get_many(cids)]
+
+
+class TellsTheKeptSize(MemoryCache):
+    def sizes(self, cids):
+        found = super().sizes(cids)
+        return [None if size is None else len(self._once[cid].kept.data) for cid, size in zip(cids, found, strict=True)]
 
 
 class AnswersEachQuestionOnce(MemoryCache):
@@ -78,48 +103,62 @@ class RefusesEmptyBatches(MemoryCache):
 
 class NeverForgets(MemoryCache):
     def put_many(self, blocks):
-        for cid, data in blocks:
-            if len(data) <= self._max_bytes:
-                self._bytes += len(data) if cid not in self._blocks else 0
-                self._blocks[cid] = bytes(data)
+        for kept in blocks:
+            if len(kept.data) <= self._max_bytes:
+                self._pop(kept.cid)
+                self._push(kept._replace(data=bytes(kept.data)), often=False)
+
+
+class CountsPlainBytes(MemoryCache):
+    """Holds the quota by the bytes of the blocks themselves, which a coding may make more of."""
+
+    def put_many(self, blocks):
+        super().put_many([kept for kept in blocks if kept.coding])
+        for kept in blocks:
+            if not kept.coding and len(kept.data) <= self._max_bytes:
+                self._pop(kept.cid)
+                self._push(kept._replace(data=bytes(kept.data)), often=False)
+                while sum(held.kept.size // 4 for held in self._once.values()) > self._max_bytes:
+                    self._pop(next(iter(self._once)))
 
 
 class TakesAnySize(MemoryCache):
     def put_many(self, blocks):
-        for cid, data in blocks:
-            if len(data) > self._max_bytes:
-                self._blocks[cid] = bytes(data)
+        for kept in blocks:
+            if len(kept.data) > self._max_bytes:
+                self._once[kept.cid] = memory._Held(kept, 0.0)
         super().put_many(blocks)
 
 
 class RefusesLargeBlocks(MemoryCache):
     def put_many(self, blocks):
-        if any(len(data) > self._max_bytes for _, data in blocks):
+        if any(len(kept.data) > self._max_bytes for kept in blocks):
             raise ValueError("too large")
         super().put_many(blocks)
 
 
 class CountsTwice(MemoryCache):
     def put_many(self, blocks):
-        again = sum(len(data) for cid, data in blocks if cid in self._blocks)
+        again = sum(len(kept.data) for kept in blocks if kept.cid in self._once)
         super().put_many(blocks)
-        self._bytes += again
+        self._once_bytes += again
 
 
 class FirstInFirstOut(MemoryCache):
     def get_many(self, cids):
-        before = list(self._blocks)
+        before = list(self._once)
         found = super().get_many(cids)
         for cid in before:
-            self._blocks.move_to_end(cid)
+            if cid in self._once and not self._ttl:  # what goes in time is found by its order
+                self._once.move_to_end(cid)
         return found
 
 
 class TakesAskingForUse(MemoryCache):
     def has_many(self, cids):
         for cid in cids:
-            if cid in self._blocks:
-                self._blocks.move_to_end(cid)
+            if cid in self._once:
+                self._once.move_to_end(cid)
         return super().has_many(cids)
 
 
@@ -131,7 +170,8 @@ class NeverDeletes(MemoryCache):
 class MindsUnknownBlocks(MemoryCache):
     def delete_many(self, cids):
         for cid in cids:
-            self._bytes -= len(self._blocks.pop(cid))
+            if self._pop(cid) is None:
+                raise KeyError(cid)
 
 
 class ListsOnePage(MemoryCache):
@@ -158,9 +198,89 @@ class CountsTooFewBytes(MemoryCache):
 class KeepsBorrowedMemory(MemoryCache):
     def put_many(self, blocks):
         super().put_many(blocks)
-        for cid, data in blocks:
-            if cid in self._blocks:
-                self._blocks[cid] = data
+        for kept in blocks:
+            if kept.cid in self._once and type(kept.data) is not bytes:
+                self._once[kept.cid] = memory._Held(kept, 0.0)
+
+
+class KeepsForever(MemoryCache):
+    def _expire(self):
+        pass
+
+
+class GoesByAge(MemoryCache):
+    """Forgets so long after a block was put, used or not."""
+
+    def get_many(self, cids):
+        at = {cid: held.at for cid, held in self._once.items()}
+        found = super().get_many(cids)
+        for cid in self._once:
+            self._once[cid] = self._once[cid]._replace(at=at[cid])
+        return found
+
+
+class ListsTheExpired(MemoryCache):
+    def cids(self):
+        self.listed = getattr(self, "listed", set()) | set(self._once)
+        return iter(sorted(self.listed) if self._ttl else super().cids())
+
+    def put_many(self, blocks):
+        super().put_many(blocks)
+        self.listed = getattr(self, "listed", set()) | set(self._once)
+
+
+class Hinted(MemoryCache):
+    """Takes hints, and does nothing about them."""
+
+    def prefetch(self, cids):
+        pass
+
+
+class LooksUpAtOnce(Hinted):
+    """Takes the time of the caller for a hint, and counts it."""
+
+    def prefetch(self, cids):
+        self.get_many(cids)
+
+
+class WorksForTheCaller(Hinted):
+    def prefetch(self, cids):
+        time.sleep(0.001 * len(cids))
+
+
+class FetchesUnknown(Hinted):
+    """Has what was hinted come back from where it was deleted."""
+
+    def prefetch(self, cids):
+        if cids:
+            self.hinted = self.get_many(cids)
+            self._hits = self._misses = 0
+
+    def delete_many(self, cids):
+        super().delete_many(cids)
+        self.put_many([kept for kept in getattr(self, "hinted", ()) if kept is not None])
+
+
+class LeavesAThread(Hinted):
+    def __init__(self, max_bytes, **options):
+        super().__init__(max_bytes, **options)
+        self.over = threading.Event()
+
+    def prefetch(self, cids):
+        LEFT.append((thread := threading.Thread(target=self.over.wait), self.over))
+        thread.start()
+
+
+LEFT = []  # threads, and what ends them
+
+
+@pytest.fixture(autouse=True)
+def _end_threads():
+    yield
+    for thread, over in LEFT:
+        over.set()
+        thread.join()
+    LEFT.clear()
 
 
 class ClosesOnce(MemoryCache):
@@ -177,11 +297,14 @@ BROKEN = [
     (HoldsNothing, "test_it_holds_something"),
     (CutsLongBlocks, "test_it_gives_back_what_was_put"),
     (GivesOtherTypes, "test_it_gives_back_what_was_put"),
+    (DropsTheCoding, "test_what_is_coded_stays_coded"),
+    (TellsTheKeptSize, "test_what_is_coded_stays_coded"),
     (AnswersEachQuestionOnce, "test_it_answers_in_the_order_asked"),
     (MixesAnswersUp, "test_it_answers_in_the_order_asked"),
     (KnowsEverything, "test_it_answers_in_the_order_asked"),
     (RefusesEmptyBatches, "test_it_takes_empty_batches"),
     (NeverForgets, "test_the_quota_holds"),
+    (CountsPlainBytes, "test_the_quota_holds"),
     (TakesAnySize, "test_a_block_larger_than_the_quota_is_not_kept"),
     (RefusesLargeBlocks, "test_a_block_larger_than_the_quota_is_not_kept"),
     (CountsTwice, "test_putting_again_changes_nothing"),
@@ -193,9 +316,21 @@ BROKEN = [
     (ListsTwice, "test_listing_agrees_with_asking"),
     (CountsNoMisses, "test_usage_is_counted"),
     (CountsTooFewBytes, "test_usage_is_counted"),
+    (KeepsForever, "test_what_is_not_used_goes_in_time"),
+    (GoesByAge, "test_what_is_not_used_goes_in_time"),
+    (ListsTheExpired, "test_what_is_not_used_goes_in_time"),
+    (LooksUpAtOnce, "test_hints_are_only_hints"),
+    (WorksForTheCaller, "test_hints_are_only_hints"),
+    (FetchesUnknown, "test_hints_are_only_hints"),
+    (LeavesAThread, "test_hints_are_only_hints"),
     (KeepsBorrowedMemory, "test_it_keeps_no_borrowed_memory"),
     (ClosesOnce, "test_closing_twice_is_no_error"),
 ]
+
+
+@pytest.mark.parametrize("sound", [MemoryCache, Hinted])
+def test_a_sound_cache_fails_none(sound, tmp_path):
+    assert failing(CacheContract, in_memory(sound), checks(CacheContract) - RANDOM, tmp_path) == set()
 
 
 @pytest.mark.parametrize(("broken", "check"), BROKEN, ids=[cls.__name__ for cls, _ in BROKEN])
@@ -217,31 +352,31 @@ class ForgetsUseWhenClosed(DiskCache):
 
 
 class KeepsItsFirstQuota(DiskCache):
-    def __init__(self, folder, max_bytes):
+    def __init__(self, folder, max_bytes, **options):
         note = folder / "quota"
         if not note.exists():
             note.write_text(str(max_bytes))
-        super().__init__(folder, int(note.read_text()))
+        super().__init__(folder, int(note.read_text()), **options)
 
 
 class LooksOnlyWhenOpened(DiskCache):
-    def __init__(self, folder, max_bytes):
-        super().__init__(folder, max_bytes)
+    def __init__(self, folder, max_bytes, **options):
+        super().__init__(folder, max_bytes, **options)
         self.seen = set(self.cids())
 
     def put_many(self, blocks):
         super().put_many(blocks)
-        self.seen.update(cid for cid, _ in blocks)
+        self.seen.update(kept.cid for kept in blocks)
 
     def get_many(self, cids):
-        return [data if cid in self.seen else None for cid, data in zip(cids, super().get_many(cids), strict=True)]
+        return [kept if cid in self.seen else None for cid, kept in zip(cids, super().get_many(cids), strict=True)]
 
 
 class WaitsForNobody(DiskCache):
     """Gives up if another has the folder, where it should wait."""
 
-    def __init__(self, folder, max_bytes):
-        super().__init__(folder, max_bytes)
+    def __init__(self, folder, max_bytes, **options):
+        super().__init__(folder, max_bytes, **options)
         self.mine = threading.Lock()
 
     def put_many(self, blocks):
@@ -283,12 +418,12 @@ class NotForThreads(MemoryCache):
 class DeletesOnce(MemoryCache):
     """A block that was deleted and put again cannot be deleted any more."""
 
-    def __init__(self, max_bytes):
-        super().__init__(max_bytes)
+    def __init__(self, max_bytes, **options):
+        super().__init__(max_bytes, **options)
         self.deleted = set()
 
     def delete_many(self, cids):
-        held = {cid for cid in cids if cid in self._blocks}
+        held = {cid for cid in cids if cid in self._once}
         super().delete_many(held - self.deleted)
         self.deleted |= held
 

@@ -19,7 +19,7 @@ from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
 from wherry.observe import CacheUsed, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from wherry.abc.cache import Cache, CacheUsage
     from wherry.cid import CID
@@ -103,10 +103,20 @@ class Cached:
             self.forget([cid])
             raise StoreError(f"block {cid} is no longer in the cache") from problem
 
-    def coded(self, cid: CID) -> Kept | None:
-        """Gives a block as it lies in the cache, coded, for somebody who decodes and verifies it; None if it is plain."""
+    def coded(self, cid: CID, size: int, accepted: Collection[str]) -> tuple[str, bytes] | None:
+        """Gives the name of the coding and the coded bytes of a block that lies here coded by one of ``accepted``.
+
+        None if it does not, or is not right; then it is forgotten. Raises StoreError.
+        """
         kept = self.cache.get_many([cid])[0]
-        return kept if kept is not None and kept.coding and 0 < kept.size <= _limit(cid) else None
+        if kept is None or kept.coding not in accepted or kept.size != size or len(kept.data) >= size:
+            return None
+        try:
+            self._plain(cid, kept)
+        except WherryError:
+            self.forget([cid])
+            return None
+        return kept.coding, kept.data
 
     def _plain(self, cid: CID, kept: Kept) -> bytes:
         if not kept.coding:

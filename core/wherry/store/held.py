@@ -13,7 +13,7 @@ from wherry.fileio import open_unchanged, read_exactly
 from wherry.synth import Synth, is_synth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from wherry.cid import CID
     from wherry.sealing.seal import Sealing
@@ -59,6 +59,13 @@ class HeldCached(Held):
     def read_into(self, view: memoryview) -> None:
         """Reads the block. Raises StoreError if it was forgotten or has rotted since; the cache then forgets it."""
         self._cached.read_into(self._cid, view)
+
+    def coded(self, accepted: Collection[str]) -> tuple[str, bytes] | None:
+        """Gives the block as it lies in the cache, if it is coded by one of ``accepted`` (`SupportsCoded`).
+
+        It was decoded and verified first: what this node serves is right in any form.
+        """
+        return self._cached.coded(self._cid, self.size, accepted)
 
 
 class HeldLeaf(Held):
