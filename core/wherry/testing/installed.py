@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry.config import load, resolve
 from wherry.env import Env
+from wherry.errors import ConfigError
 from wherry.plugin.manager import Manager
 from wherry.plugin.options import options_of
 from wherry.store.home import default_home
@@ -84,18 +85,26 @@ class Subject:
             if one.form == "path" and name in chosen and self.kind in WRITERS:
                 given.setdefault(name, str(home / name))
         _, options = resolve(self.config, self.kind, self.name, self.manager, self.environ, given=given)
-        return self.manager.build(self.kind, self.plugin, options, Env(home, self.environ, peers=self.config.peers))
+        env = Env(home, self.environ, peers=self.config.peers, cache=lambda other: self._cache(other, home))
+        try:
+            return self.manager.build(self.kind, self.plugin, options, env)
+        except ConfigError as problem:
+            skip_unless(None, f"it must be configured first, and is checked then with --configured: {problem.message}")
+
+    def _cache(self, name: str, home: Path) -> Any:
+        """Builds a cache that the checked one is made of."""
+        return Subject("cache", name, self.config, self.manager, self.environ).build(_folder(home, name))
 
 
 def suites(kind: str, name: str, *, configured: bool = False) -> dict[str, type]:
-    """Gives classes for pytest, by name: the author's own if there are such, else the suite of the kind.
+    """Gives classes for pytest, by name: the author's own if there are such (they know no configuration), or the kind's.
 
     Raises PluginError, ConfigError, and what importing the author's module raises.
     """
     subject = Subject.of(kind, name, configured=configured)
     contract = contract_of(kind)
     found: dict[str, type] = {"TestProvider": type("TestProvider", (ProviderChecks,), {"subject": subject})}
-    authors = authors_module(subject.module)
+    authors = None if configured else authors_module(subject.module)
     own = _own(import_module(authors), contract, subject.plugin) if authors is not None else {}
     return found | (own or {f"Test{kind.capitalize()}": _MAKERS.get(kind, _plain)(subject)})
 
@@ -133,11 +142,12 @@ class ProviderChecks:
     subject: Subject
 
     def test_it_builds_with_its_defaults(self, tmp_path: Path) -> None:
-        """And again, beside the first: instances may have other options and homes."""
-        one, two = (self.subject.build(_folder(tmp_path, name)) for name in ("one", "two"))
-        expect(one is not two, "it built one object twice")
-        for built in (one, two):
-            getattr(built, "close", bool)()
+        """And again: instances may have other options and homes."""
+        built = []
+        for name in ("one", "two"):
+            built.append(self.subject.build(_folder(tmp_path, name)))
+            getattr(built[-1], "close", bool)()  # before the next: both may want the same port
+        expect(built[0] is not built[1], "it gave one object twice")
 
     def test_its_module_is_light(self) -> None:
         """To list plugins, wherry imports the modules of all that are installed."""
@@ -225,4 +235,12 @@ def _ask_author(subject: Subject) -> str:
     return f"its author can say how in {package}.{AUTHORS_MODULE} (specs/0006 §13)"
 
 
-_MAKERS: Final[dict[str, Callable[[Subject], type]]] = {"cache": _cache, "transport": _transport}
+def _locator(subject: Subject) -> type:
+    def knowing(self: Any, cid: object, addresses: object) -> Any:
+        del self, cid, addresses
+        skip_unless(None, f"nobody but its author can tell it of peers; {_ask_author(subject)}")
+
+    return type("TestLocator", (contract_of("locator"),), {"knowing": knowing})
+
+
+_MAKERS: Final[dict[str, Callable[[Subject], type]]] = {"cache": _cache, "locator": _locator, "transport": _transport}

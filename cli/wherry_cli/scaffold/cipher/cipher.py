@@ -30,6 +30,8 @@ class XChaCha(Cipher):
 
     def open_into(self, sealed: Bytes, out: memoryview, *, key: bytes, nonce: bytes, aad: bytes) -> None:
         """See `Cipher.open_into`. libsodium looks at the tag first, so nothing is in ``out`` if it is wrong."""
+        if len(sealed) < self.tag_bytes:  # which libsodium's binding takes for a mistake of ours
+            raise IntegrityError(f"sealed bytes have a tag of {self.tag_bytes} bytes; these are {len(sealed)}")
         try:
             plain = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(bytes(sealed), aad, nonce, key)
         except CryptoError as problem:

@@ -34,10 +34,9 @@ class FileLocator(Locator):
         except (OSError, ValueError) as problem:
             raise PeerError(f"{self._file}: {problem}", peer=str(self._file)) from problem
         rows = [words for line in text.splitlines() if len(words := line.partition("#")[0].split()) == 2]
-        for wanted in (str(cid), "*"):
-            for name, address in rows:
-                if name == wanted:
-                    yield address
+        named = [address for name, address in rows if name == str(cid)]
+        for address in dict.fromkeys(named + [address for name, address in rows if name == "*"]):  # each of them once
+            yield address
 
     def _read(self) -> str:
         with self._file.open("rb") as file:

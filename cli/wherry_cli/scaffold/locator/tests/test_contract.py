@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from wherry.abc.locator import Locator
+from wherry.cid import CID
 from wherry.testing.locator import LocatorContract
 
 from wherry_cli.scaffold.locator.locator import FileLocator
@@ -13,9 +16,10 @@ from wherry_cli.scaffold.locator.locator import FileLocator
 
 class TestLocator(LocatorContract):
     @pytest.fixture(autouse=True)
-    def addresses(self, tmp_path: Path) -> None:
+    def place(self, tmp_path: Path) -> None:
         self.file = tmp_path / "addresses.txt"
-        self.file.write_text("* http://127.0.0.1:4290\n")
 
-    def make_locator(self) -> Locator:
-        return FileLocator(self.file)
+    @asynccontextmanager
+    async def knowing(self, cid: CID, addresses: Sequence[str]) -> AsyncIterator[Locator]:
+        self.file.write_text("".join(f"{cid} {address}\n" for address in addresses))
+        yield FileLocator(self.file)

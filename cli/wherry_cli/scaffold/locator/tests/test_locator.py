@@ -19,7 +19,9 @@ async def located(file: Path, cid: CID) -> list[str]:
 
 async def test_those_who_have_it_come_before_those_who_are_asked_for_everything(tmp_path: Path) -> None:
     file = tmp_path / "addresses.txt"
-    file.write_text(f"* http://all:1   # asked for everything\n{CID_A} http://a:1\n{CID_B} http://b:1\n\nnonsense\n")
+    file.write_text(
+        f"* http://all:1   # asked for everything\n{CID_A} http://a:1\n{CID_B} http://b:1\n\nnonsense\n* http://a:1\n"
+    )
     assert await located(file, CID_A) == ["http://a:1", "http://all:1"]
 
 

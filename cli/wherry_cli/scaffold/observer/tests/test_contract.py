@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,9 @@ class TestObserver(ObserverContract):
 
     def make_observer(self) -> Observer:
         return CountingObserver(self.file, 0.0)
+
+    def shown(self) -> str:
+        return self.file.read_text()
+
+    def series(self) -> int:
+        return len(json.loads(self.file.read_text()))
