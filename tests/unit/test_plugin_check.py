@@ -33,7 +33,7 @@ def failed(found):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("cache", "memory"), ("chunker", "fixed"), ("compressor", "lz4"), ("policy", "round-robin"), ("transport", "file")],
+    [("cache", "memory"), ("chunker", "fixed"), ("compressor", "identity"), ("policy", "round-robin"), ("transport", "file")],
 )
 def test_wherrys_own_pass(tmp_path, kind, name):
     found = checked(tmp_path, kind, name)
