@@ -22,15 +22,15 @@ _HIDDEN: Final = "<secret>"  # what stands where one stood
 # Strangers choose the text, so no pattern may go back over what it has seen: none begins with a repetition.
 # RFC 6750 §2.1 for bearer tokens, RFC 3986 §3.2.1 for user information; the rest are the usual names of keys in queries.
 _PATTERNS: Final = (
-    (re.compile(r"\b(Bearer|Basic|Digest|Token)(\s+)[^\s,;\"']+", re.IGNORECASE), rf"\1\2{_HIDDEN}"),
     (
         re.compile(
             r"((?:token|secret|password|passwd|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature"
-            r"|authorization|cookie|sig|pwd))([\"']?\s*[=:]\s*[\"']?)(?!(?:Bearer|Basic|Digest|Token)\s)[^\s&;,\"'<]+",
+            r"|authorization|cookie|sig|pwd)[\"']?\s*[=:]\s*[\"']?(?:(?:Bearer|Basic|Digest|Token|Negotiate)\s+)?)[^\s&;,\"'<]+",
             re.IGNORECASE,
         ),
-        rf"\1\2{_HIDDEN}",
+        rf"\1{_HIDDEN}",
     ),
+    (re.compile(r"\b(Bearer\s+)[^\s,;\"'<]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
     (re.compile(r"(://)[^/\s@]+@"), rf"\1{_HIDDEN}@"),
 )
 

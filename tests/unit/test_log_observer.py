@@ -1,0 +1,223 @@
+"""The log: one bounded line an event, without secrets, in a file that nobody else may read and that does not grow for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.errors import LocalError, NoSpace
+from wherry.observe import Began, CacheUsed, Ended, Fetched, Note, PeerFailed, Progress
+from wherry.testing.observer import EVENTS
+from wherry_observe.log import LogObserver
+from wherry_observe.options import LogOptions
+from wherry_observe.outlet import FileOutlet, StreamOutlet
+from wherry_observe.words import LINE_BYTES_MAX, line_of, redacted
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "wherry.log"
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def logged(file, events, **options):
+    observer = LogObserver(LogOptions(file=file, **options))
+    try:
+        observer.take(list(events))
+    finally:
+        observer.close()
+    return lines_of(file)
+
+
+def test_a_line_has_the_fields_of_the_event(file):
+    fetched = Fetched(scheme="http", blocks=4, bytes=4 << 20, wire_bytes=4 << 20, seconds=1 / 3)
+    begun, ended, batch, note = logged(
+        file,
+        [Began("get"), Ended(verb="get", seconds=2.0, bytes=7, error="NoSource"), fetched, Note("warning", "gone")],
+        level="debug",
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", begun.pop("time"))
+    assert begun == {"schema": "wherry/log/1", "level": "info", "event": "began", "verb": "get"}
+    assert (ended["event"], ended["level"], ended["error"], ended["bytes"]) == ("ended", "warning", "NoSource", 7)
+    assert (batch["event"], batch["level"], batch["scheme"], batch["seconds"]) == ("fetched", "debug", "http", 0.333333)
+    assert (note["event"], note["level"], note["text"]) == ("note", "warning", "gone")
+
+
+@pytest.mark.parametrize(
+    ("level", "count"), [("debug", 4), ("info", 2), ("warning", 1)]
+)  # fmt: skip
+def test_levels(file, level, count):
+    events = [
+        Began("get"),
+        CacheUsed(hits=1, misses=1),
+        Progress(verb="get", phase="fetch"),
+        PeerFailed(scheme="http", error="X"),
+    ]
+    assert len(logged(file, events, level=level)) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("Authorization: Bearer abc.def-1", "Authorization: Bearer <secret>"),
+        ("authorization: basic dXNlcg==", "authorization: basic <secret>"),
+        ("GET /x?token=abc&n=1", "GET /x?token=<secret>&n=1"),
+        ("?X-Amz-Signature=abc&X-Amz-Credential=def", "?X-Amz-Signature=<secret>&X-Amz-Credential=<secret>"),
+        ('{"password": "abc", "n": 1}', '{"password": "<secret>", "n": 1}'),
+        ("access_token = abc;", "access_token = <secret>;"),
+        ("WHERRY_TOKEN=abc", "WHERRY_TOKEN=<secret>"),
+        ("http://user:abc@host/", "http://<secret>@host/"),
+        ("a token is needed; bearer of news", "a token is needed; bearer <secret> news"),
+        ("http://10.0.0.7:4290 answers 403", "http://10.0.0.7:4290 answers 403"),
+    ],
+)
+def test_what_looks_like_a_secret_is_left_out(text, clean):
+    assert redacted(text) == clean
+
+
+@pytest.mark.parametrize("piece", ["token", "token ", "token=", "Bearer ", "bearer\t\t", "://", "a@", "=\"'", "é", "password:"])
+def test_no_text_makes_the_search_slow(piece):
+    """Doubling the text must about double the time; going over it again and again would make it four times as long."""
+    import time
+
+    def seconds(text):
+        best = 9.0
+        for _ in range(5):
+            began = time.perf_counter()
+            redacted(text)
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    short, long = (seconds(piece * (count // len(piece))) for count in (1024, 8192))
+    assert long < 40 * short + 0.001
+
+
+@given(st.dictionaries(st.sampled_from(["text", "verb", "error", "scheme", "reason", "phase"]), st.text(max_size=6000)))
+def test_any_text_makes_one_bounded_line_of_plain_ascii(words):
+    line = line_of({"schema": "wherry/log/1", "time": "2026-01-01T00:00:00.000Z", "level": "warning", "event": "note", **words})
+    assert len(line) <= LINE_BYTES_MAX
+    assert line.endswith(b"\n")
+    assert all(0x20 <= byte < 0x7F for byte in line[:-1])
+    found = json.loads(line)
+    assert set(found) == {"schema", "time", "level", "event", *words}
+    for name, text in words.items():
+        assert len(json.dumps(redacted(text))) > 100 or found[name] == redacted(text)
+
+
+def test_the_longest_words_make_a_whole_line():
+    for char in ("\U0001f6a2", "\0", "x", '"'):
+        line = line_of(dict.fromkeys(["text", "verb", "error", "scheme", "reason", "phase"], char * 100_000))
+        assert LINE_BYTES_MAX / 2 < len(line) <= LINE_BYTES_MAX
+        assert json.loads(line)["text"].endswith("…")
+
+
+def test_the_file_is_for_its_owner_alone(file):
+    logged(file, EVENTS)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    nested = file.parent / "a/b/wherry.log"
+    logged(nested, EVENTS)
+    assert stat.S_IMODE(nested.parent.stat().st_mode) == 0o700
+
+
+def test_a_full_file_is_set_aside(file):
+    outlet = FileOutlet(file, 100, keep=2)
+    for number in range(20):
+        outlet.write([b"%024d\n" % number] * 2)
+    outlet.close()
+    names = sorted(path.name for path in file.parent.iterdir())
+    assert names == ["wherry.log", "wherry.log.1", "wherry.log.2"]
+    for name in names:
+        path = file.parent / name
+        assert path.stat().st_size <= 100
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept = b"".join((file.parent / name).read_bytes() for name in reversed(names)).split()
+    assert kept == [b"%024d" % (number // 2) for number in range(28, 40)]
+
+
+def test_a_file_may_be_set_aside_and_kept_nowhere(file):
+    outlet = FileOutlet(file, 100, keep=0)
+    outlet.write([b"%024d\n" % number for number in range(9)])
+    outlet.close()
+    assert [path.name for path in file.parent.iterdir()] == ["wherry.log"]
+    assert file.read_bytes() == b"%024d\n" % 8
+
+
+def test_several_may_share_a_file_and_no_line_is_lost_or_torn(file):
+    def write(number):
+        outlet = FileOutlet(file, 20_000, keep=90)
+        for count in range(300):
+            outlet.write([b'{"who":%d,"count":%d}\n' % (number, count)])
+        outlet.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [line for path in file.parent.iterdir() for line in lines_of(path)]
+    assert sorted((line["who"], line["count"]) for line in found) == [(who, count) for who in range(4) for count in range(300)]
+
+
+def test_a_file_that_was_renamed_is_left_alone(file):
+    outlet = FileOutlet(file, 1 << 20, keep=1)
+    outlet.write([b"1\n"])
+    file.rename(file.with_suffix(".old"))  # as logrotate does
+    outlet.write([b"2\n"])
+    outlet.close()
+    assert (file.read_bytes(), file.with_suffix(".old").read_bytes()) == (b"2\n", b"1\n")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/hostname", path)])
+def test_what_is_no_file_is_refused(file, make):
+    make(file)
+    with pytest.raises(LocalError):
+        LogObserver(LogOptions(file=file))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalError, match="make the folder of"):
+        LogObserver(LogOptions(file=tmp_path / "file" / "wherry.log"))
+
+
+def test_a_full_disk_is_an_error_of_its_kind():
+    with open("/dev/full", "wb") as full, pytest.raises(NoSpace):
+        StreamOutlet(full.fileno()).write([b"x\n"])
+
+
+def test_standard_error_that_is_gone_is_an_error_of_its_kind():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with pytest.raises(LocalError):
+            StreamOutlet(writing).write([b"x\n"])
+    finally:
+        os.close(writing)
+
+
+def test_a_pipe_that_does_not_block_is_waited_for():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = [b"x" * 4000 + b"\n"] * 100
+    found = []
+
+    def read():
+        with open(reading, "rb") as pipe:
+            found.append(pipe.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    StreamOutlet(writing).write(data)
+    os.close(writing)
+    thread.join()
+    assert found == [b"".join(data)]
