@@ -13,6 +13,7 @@ from wherry.coding import Codings
 from wherry.dial import NAMED
 from wherry.errors import ConfigError, UsageError, local_error
 from wherry.limits import BUFFER_BYTES
+from wherry.observe import quiet
 from wherry_http.places import is_loopback, parse_base, reachable
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import BlockSource, Channel
     from wherry.dial import Dial
+    from wherry.observe import Emit
     from wherry_http.options import HttpOptions
 
 _SERVE_BUFFERS = 4  # for what cannot go by sendfile
@@ -39,12 +41,14 @@ class HttpTransport(Transport):
         allow_public: bool = False,
         dial: Dial = NAMED,
         codings: Callable[[], Codings] = Codings,
+        emit: Emit = quiet,
     ) -> None:
         # The token is for those whom the user named: whoever is found by others would be given it for asking.
         self._options = options if dial.reach == "named" else replace(options, token=None)
         self._dial = dial
         self._allow_public = allow_public
         self._codings = codings
+        self._emit = emit
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
@@ -74,7 +78,7 @@ class HttpTransport(Transport):
         if base.scheme == "https" and options.tls_cert is None:
             raise ConfigError(f"{address!r} needs a certificate", hint="give [transport.http] tls_cert and tls_key")
         tls = _server_tls(options) if options.tls_cert is not None else None
-        server = Server(source, options, self._codings, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES))
+        server = Server(source, options, self._codings, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES), self._emit)
         try:
             try:
                 found = await server.start(host, port, tls)
