@@ -99,7 +99,7 @@ class PeerFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """This node answered a batch."""
+    """The node answered a batch."""
 
     scheme: str
     blocks: int  # that the answer held
@@ -111,7 +111,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """This node refused a request: "forbidden" for a web page's, "denied" without the token, "failed" by our own fault."""
+    """A request was refused: "forbidden" for a web page's, "denied" without the token, "failed" by our own fault."""
 
     scheme: str
     reason: Refusal

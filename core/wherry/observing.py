@@ -36,7 +36,9 @@ class Observing:
         self, observers: Sequence[tuple[str, Observer]], *, say: Say | None = None, events_max: int = OBSERVER_EVENTS_MAX
     ) -> None:
         """Starts a thread for each observer, given with its name. ``say`` takes what a person should know; None: the log."""
-        self._lanes = [_Lane(name, observer, say or logging.getLogger(__name__).warning, events_max) for name, observer in observers]
+        self._lanes = [
+            _Lane(name, observer, say or logging.getLogger(__name__).warning, events_max) for name, observer in observers
+        ]
 
     def emit(self, event: Event) -> None:
         """Tells every observer, soon. Never blocks, never raises."""

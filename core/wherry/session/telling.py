@@ -9,6 +9,7 @@ Without observers a verb runs as it stands, but for one look at that.
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import wraps
@@ -64,13 +65,14 @@ def both(emit: Emit, observe: Observe | None) -> Observe | None:
 
 def told(verb: Verb) -> Verb:
     """Marks a verb that is a coroutine."""
+    takes_observe = "observe" in inspect.signature(verb).parameters
 
     @wraps(verb)
     async def telling(self: Parts, *given: Any, **options: Any) -> Any:
         emit = self.emit
         if emit is quiet:
             return await verb(self, *given, **options)
-        if "observe" in getattr(verb, "__kwdefaults__", None) or ():
+        if takes_observe:
             options["observe"] = both(emit, options.get("observe"))
         with _telling(emit, verb.__name__) as sizes:
             result = await verb(self, *given, **options)
