@@ -127,18 +127,25 @@ async def _lines(response: aiohttp.ClientResponse, url: str) -> AsyncGenerator[A
         if total > BYTES_MAX:
             raise PeerProtocolError(f"{url} sends more than {BYTES_MAX:,} bytes", peer=url)
         held += piece
-        *lines, last = held.split(b"\n")
-        held = last
-        for line in [*lines, held] if len(held) > LINE_BYTES_MAX else lines:
-            if len(line) > LINE_BYTES_MAX:
-                raise PeerProtocolError(f"{url} sends a record of more than {LINE_BYTES_MAX:,} bytes", peer=url)
+        at = 0
+        while (end := held.find(b"\n", at)) >= 0:  # not split: a piece may be a hundred thousand line ends
+            line, at = bytes(held[at:end]), end + 1
             if line.strip():
                 records += 1
                 if records > RECORDS_MAX:
                     return
-                yield _decoded(bytes(line), url)
+                yield _record(line, url)
+        del held[:at]
+        if len(held) > LINE_BYTES_MAX:
+            break
     if held.strip():
-        yield _decoded(bytes(held), url)
+        yield _record(bytes(held), url)
+
+
+def _record(line: bytes, url: str) -> Any:
+    if len(line) > LINE_BYTES_MAX:
+        raise PeerProtocolError(f"{url} sends a record of more than {LINE_BYTES_MAX:,} bytes", peer=url)
+    return _decoded(line, url)
 
 
 async def _whole(response: aiohttp.ClientResponse, url: str) -> bytes:
