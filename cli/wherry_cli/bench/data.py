@@ -6,7 +6,7 @@ import os
 import random
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import NoSpace, local_error
+from wherry.errors import NoSpace, WherryError, local_error
 from wherry.units import MiB, format_size
 from wherry_cli.bench.machine import free_bytes
 from wherry_cli.bench.scale import SMALL_BYTES
@@ -63,6 +63,13 @@ def count_files(root: Path) -> tuple[int, int]:
             count += 1
             size += os.lstat(os.path.join(folder, name)).st_size
     return count, size
+
+
+def check_copied(path: Path, expected: tuple[int, int]) -> None:
+    """Raises WherryError if a copy has not as many files and bytes as are ``expected``."""
+    found = count_files(path) if path.is_dir() else (1, path.stat().st_size)
+    if found != expected:
+        raise WherryError(f"{path} has {found[0]} files and {found[1]} bytes, not {expected[0]} and {expected[1]}")
 
 
 def check_room(folder: Path, need_bytes: int) -> None:

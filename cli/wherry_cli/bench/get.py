@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import WherryError
-from wherry_cli.bench.data import count_files
+from wherry_cli.bench.data import check_copied, count_files
 from wherry_cli.bench.figure import Bound, Report, Run, faster
 from wherry_cli.bench.reference import RECEIVE_FILE, bare_python, installed, nginx, rsync_daemon, sendfile_server
 from wherry_cli.bench.scale import Scale
@@ -113,9 +112,7 @@ def _checked(space: Workspace, output: Path, work: Callable[[], Run], expected: 
         space.remove(output)
         space.settle()
         run = work()
-        found = count_files(output) if output.is_dir() else (1, output.stat().st_size)
-        if found != expected:
-            raise WherryError(f"{output} has {found[0]} files and {found[1]} bytes, not {expected[0]} and {expected[1]}")
+        check_copied(output, expected)
         space.remove(output)
         return run
 
