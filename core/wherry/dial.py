@@ -45,11 +45,36 @@ class Dial:
     def check(self, ip: str, peer: str) -> None:
         """Raises PeerDenied, naming ``peer``, unless `allows`."""
         if not self.allows(ip):
-            where = (
-                "this machine or a private network" if self.reach == "public" else "this machine, or where no peer is"
-            )
+            where = "this machine or a private network" if self.reach == "public" else "this machine, or where no peer is"
             hint = "if you trust it, name it yourself with --from"
             raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
+
+    def onward(self, ip: str) -> Dial:
+        """Gives the policy for where a peer at ``ip`` may send us on: to the Internet, or within its own kind of network.
+
+        A server of the Internet that the user named must not reach into his network by a redirect; one of this machine may
+        send us elsewhere on this machine, but to no other one of the private network.
+        """
+        return _Onward(self.reach, _network(ip))
+
+
+@dataclass(frozen=True, slots=True)
+class _Onward(Dial):
+    """Where a redirect may lead."""
+
+    network: Literal["loopback", "link-local", "private"] | None
+
+    def allows(self, ip: str) -> bool:
+        """See `Dial.allows`."""
+        if not Dial.allows(self, ip):  # no super(): a dataclass with slots is another class than the one it was written as
+            return False
+        return PUBLIC.allows(ip) or (self.network is not None and _network(ip) == self.network)
+
+    def check(self, ip: str, peer: str) -> None:
+        """See `Dial.check`."""
+        if not self.allows(ip):
+            text = f"a redirect leads to {peer} ({ip}), nearer to this machine than it came from"
+            raise PeerDenied(text, peer=peer, hint="if you trust where it leads, name that yourself with --from")
 
 
 NAMED: Final = Dial("named")
@@ -72,6 +97,21 @@ def is_near(address: str) -> bool:
     except ValueError:
         return False
     return ip.is_private or ip.is_loopback or ip.is_link_local
+
+
+def _network(ip: str) -> Literal["loopback", "link-local", "private"] | None:
+    """Tells what kind of network that is not the Internet ``ip`` is in; None for no such, and for what is no peer."""
+    try:
+        address = _plain(ipaddress.ip_address(ip.partition("%")[0]))
+    except ValueError:
+        return None
+    if address in _METADATA or address.is_multicast or address.is_unspecified or address.is_reserved:
+        return None
+    if address.is_loopback:
+        return "loopback"
+    if address.is_link_local:
+        return "link-local"
+    return "private" if address.is_private else None
 
 
 def _plain(address: Address) -> Address:

@@ -22,6 +22,7 @@ from wherry.limits import RATE_BYTES_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from wherry.dial import Dial
 
@@ -147,6 +148,11 @@ class Line:
             except OSError:  # already gone, or not yet connected: `_hold` sees it
                 return
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was cut: then it is of no more use."""
+        return self._cut.is_set()
+
     def close(self) -> None:
         """Closes the connection."""
         if self._http is not None:
@@ -155,6 +161,16 @@ class Line:
         if self._socket is not None:
             self._socket.close()
         self._socket = None
+
+
+def client_tls(authorities: Path | None) -> ssl.SSLContext:
+    """Makes what a client speaks TLS with: 1.2 at least, checked against ``authorities`` (PEM), or the system's for None.
+
+    Raises OSError for a file that cannot be read or is none of certificates.
+    """
+    context = ssl.create_default_context(cafile=authorities)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> None:
@@ -197,6 +213,13 @@ def blaming(line: Line, peer: str) -> Iterator[None]:
     except ConnectionRefusedError as problem:
         line.close()
         raise PeerUnreachable(f"{peer} refuses connections", peer=peer) from problem
+    except ssl.SSLCertVerificationError as problem:
+        line.close()
+        why = f"{peer} shows a certificate that is not trusted: {problem.verify_message}"
+        raise PeerUnreachable(why, peer=peer, hint="give the certificate to trust: tls_ca of its transport") from problem
+    except socket.gaierror as problem:
+        line.close()
+        raise PeerUnreachable(f"cannot find {peer}: {problem.strerror}", peer=peer, hint="check the address") from problem
     except (OSError, http.client.HTTPException) as problem:
         line.close()
         raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem

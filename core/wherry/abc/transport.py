@@ -76,6 +76,7 @@ class Channel(ABC):
     """A way to one source. Safe for concurrent fetches from tasks of one loop."""
 
     parallel: ClassVar[int] = 4  # fetches that core keeps under way at a time
+    manifests: ClassVar[bool] = True  # False: it holds plain files, and can have no manifest node
 
     @abstractmethod
     def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:

@@ -14,6 +14,7 @@ Each part is imported from its own module:
     certificates        a throwaway certificate for tests of TLS
     chaos               ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
     hostile             HostileServer: an HTTP server that misbehaves as its script says
+    web                 plain_files: files and ranges, as a plain web server gives them, for a HostileServer
     hostile_manifests   manifests that are not canonical, lie, nest or explode
     loop                runs any of the asynchronous ones from a test without a loop
 

@@ -84,6 +84,7 @@ class FilesChannel(Channel):
     """
 
     parallel = 2
+    manifests = False
 
     def __init__(self, path: str) -> None:
         """Raises LocalError if ``path`` cannot be opened."""
