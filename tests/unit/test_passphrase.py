@@ -8,6 +8,7 @@ import sys
 import threading
 import unicodedata
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -162,9 +163,8 @@ def test_a_new_passphrase_is_asked_for_twice():
 
 
 def test_the_default_cost_is_the_documented_one():
-    from nacl.pwhash import argon2id
-
-    assert MODERATE == (argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE) == (3, 256 << 20)
+    assert MODERATE == (4, 48 << 20)
+    assert "4 passes over 48 MiB" in (Path(__file__).parents[2] / "specs/0021-keys.md").read_text()
     assert unlock(lock(b"data", b"x"), b"x") == b"data"
 
 
@@ -183,5 +183,5 @@ def test_memory_that_the_machine_does_not_give(monkeypatch):
         raise LibraryError("key derivation failed")
 
     monkeypatch.setattr(bindings, "crypto_pwhash_alg", refuse)
-    with pytest.raises(KeyProblem, match="takes 256 MiB of memory"):
+    with pytest.raises(KeyProblem, match="takes 48 MiB of memory"):
         lock(b"data", b"x")

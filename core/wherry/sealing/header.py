@@ -21,7 +21,7 @@ from wherry.sealing.seal import Scheme
 from wherry.sealing.wrap import unwrap, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from wherry.sealing.identity import Identity, Recipient
 
@@ -92,7 +92,7 @@ class Header:
 
     # Opening
 
-    def open(self, wrappings: Iterable[bytes], identities: Sequence[Identity]) -> Unlocked:
+    def open(self, wrappings: Iterable[bytes], identities: Iterable[Identity]) -> Unlocked:
         """Finds the root's key by the wrapping keys and identities given.
 
         Raises NoKey if none of them opens it, IntegrityError if what opens breaks the commitment or carries a
@@ -176,7 +176,7 @@ def decode(block: Block) -> Header:
     for one in wraps:
         match one:
             case ["key" | "to" as kind, bytes(box)] if len(box) <= _WRAP_BYTES_MAX:
-                found.append(Wrap(cast("WrapKind", kind), box))
+                found.append(Wrap(kind, box))
             case _:
                 raise DecodeError(f"header {block.cid}: a wrap is malformed")
     return Header(scheme, root, blocks, commit, tuple(found))

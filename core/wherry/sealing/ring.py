@@ -89,19 +89,19 @@ class KeyRing:
             raise KeyProblem(f"key {text!r} is of a domain, and nobody's", hint="name a recipient or an identity")
         return file.recipient
 
-    def domains(self) -> Iterator[DomainKey]:
-        """Gives the keys of all domains, one after the other: first those that need no passphrase."""
-        for key in self._each("domain"):
+    def domains(self, *, locked: bool = True) -> Iterator[DomainKey]:
+        """Gives the keys of all domains, one after the other: first those that need no passphrase, and only these if told."""
+        for key in self._each("domain", locked=locked):
             if isinstance(key, DomainKey):
                 yield key
 
-    def identities(self) -> Iterator[Identity]:
-        """Gives all identities, one after the other: first those that need no passphrase."""
-        for key in self._each("identity"):
+    def identities(self, *, locked: bool = True) -> Iterator[Identity]:
+        """Gives all identities, one after the other: first those that need no passphrase, and only these if told."""
+        for key in self._each("identity", locked=locked):
             if isinstance(key, Identity):
                 yield key
 
-    def _each(self, kind: Literal["domain", "identity"]) -> Iterator[Key]:
+    def _each(self, kind: Literal["domain", "identity"], *, locked: bool) -> Iterator[Key]:
         later = []
         for name in self._folder.names():
             try:
@@ -116,7 +116,7 @@ class KeyRing:
                 self._note(f"key {name!r} was not tried: {problem.message}")
                 continue
             yield key
-        for name, data, file in later:
+        for name, data, file in later if locked else ():
             try:
                 key = self._open(name, data, file).key(name)
             except WherryError as problem:

@@ -98,13 +98,20 @@ class Sealing:
         """Tells how long the block of a leaf of ``size`` plain bytes is; None where coding makes that unknown."""
         return None if self.scheme.coding else padded(size, self.scheme.pad) + self._cipher.tag_bytes
 
+    def prepared(self, plain: Bytes) -> Bytes:
+        """Gives what of a leaf is sealed, but for padding: its plain bytes, or where leaves are coded a flag and the bytes."""
+        if not self.scheme.coding:
+            return plain
+        coded = self._codings.encode(plain, name=self.scheme.coding) if self._codings is not None else None
+        return _PLAIN + bytes(plain) if coded is None else _CODED + coded[1]
+
     def seal_leaf(self, plain: Bytes, key: bytes, offset: int, *, final: bool) -> memoryview:
         """Seals the leaf that lies at ``offset`` of its file; ``final``: it is the file's last."""
-        scheme = self.scheme
-        if scheme.coding:
-            coded = self._codings.encode(plain, name=scheme.coding) if self._codings is not None else None
-            plain = _PLAIN + bytes(plain) if coded is None else _CODED + coded[1]
-        size = padded(len(plain), scheme.pad)
+        return self.seal_prepared(self.prepared(plain), key, offset, final=final)
+
+    def seal_prepared(self, plain: Bytes, key: bytes, offset: int, *, final: bool) -> memoryview:
+        """Seals what `prepared` gave."""
+        size = padded(len(plain), self.scheme.pad)
         if size != len(plain):
             room = self._scratch.take(1, size)
             room[: len(plain)] = plain

@@ -67,14 +67,13 @@ class Granting(Parts):
     async def rewrap(self, name: str) -> RewrapResult:
         """Wraps the keys of all datasets of a key domain under its newest wrapping key; no data is sealed again.
 
-        Each gets a new header, and so a new CID. The old headers stay: what somebody could open, they can go on opening.
+        Each gets a new header, and so a new CID. The old headers are served on: what somebody could open, they can go on opening.
         """
 
         def work() -> list[tuple[str, str]]:
             domain = self._wiring.ring.domain(name)
             pairs = []
-            roots = dict.fromkeys(row.cid for row in self._store.state.roots())
-            for cid in roots:
+            for cid in dict.fromkeys(row.cid for row in self._store.state.roots()):
                 block = self._store.nodes.get_many([cid]).get(cid)
                 if block is None or not self._wiring.locksmith.knows(block):
                     continue
@@ -83,7 +82,9 @@ class Granting(Parts):
                     continue
                 fresh = header.without_wraps("key").for_key(key, domain.wraps[0].key)
                 made = self._keep_header(cid, fresh)
-                if made not in roots:  # it was done already
+                if made != cid:
+                    for row in self._store.state.roots(cid):  # the new root stands for the same files
+                        self._store.state.drop_root(cid, row.path)
                     pairs.append((str(cid), str(made)))
             return pairs
 

@@ -316,7 +316,6 @@ class Add:
             record = self._recorder.large(found.path, opened.signature, self._cut)
             key = self._naming.sealer.file_key() if self._naming.sealer is not None else b""
             for leaf in record.so_far():
-                key = leaf.key if key else b""  # in the mode "random" the file goes on under the key that it began with
                 self._link(leaf, builder)
             self._recorder.known(builder.leaves)
             self.tally.bytes += builder.size

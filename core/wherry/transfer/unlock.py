@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from wherry.errors import NoKey
 from wherry.sealing import header as headers
 from wherry.sealing.seal import Sealing
 
@@ -64,6 +65,13 @@ class Locksmith:
         """Finds the key of a dataset. Blocks its thread. Raises NoKey, DecodeError, IntegrityError, PluginError."""
         header = headers.decode(block)
         ring = self._ring()
-        wrappings = [wrap.key for domain in ring.domains() for wrap in domain.wraps]
-        found = header.open(wrappings, ring.identities())
+        try:  # what needs no passphrase first
+            found = _tried(header, ring, locked=False)
+        except NoKey:
+            found = _tried(header, ring, locked=True)
         return Unlocked(header, self._sealings.of(header.scheme), found.key, found.sender)
+
+
+def _tried(header: Header, ring: KeyRing, *, locked: bool) -> headers.Unlocked:
+    wrappings = (wrap.key for domain in ring.domains(locked=locked) for wrap in domain.wraps)
+    return header.open(wrappings, ring.identities(locked=locked))
