@@ -242,3 +242,24 @@ async def test_leaving_while_fetches_are_under_way_waits_for_them(pool):
             raise RuntimeError("the verb failed")
     for buffer in [pool.take() for _ in range(pool.count)]:
         buffer.release()
+
+
+class Files(Scripted):
+    """Holds plain files, and no manifest."""
+
+    manifests = False
+
+
+async def none_of_it(wants, lender, _count):
+    yield Arrival(missing=range(len(wants)))
+
+
+@pytest.mark.parametrize("kinds", [(Files, Files), (Files, Scripted)])
+async def test_where_all_sources_are_plain_files_it_says_that_no_manifest_is_there(pool, kinds):
+    made = fetcher({name: kind(none_of_it) for name, kind in zip(("a", "b"), kinds, strict=True)}, pool)
+    with pytest.raises(BlockNotFound) as caught:
+        async with asyncio.timeout(20), running(made):
+            await made.nodes([CID.of(RAW, b"root")])
+    said = "the manifest" in caught.value.message and "a, b can't have it" in caught.value.message
+    assert said is (kinds[1] is Files), caught.value
+    assert not said or "wherry peer" in caught.value.hint

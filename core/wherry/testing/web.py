@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plain_files(files: Mapping[str, bytes], *, ranges: bool = True, headers: Mapping[str, object] | None = None) -> Behaviour:
-    """Serves ``files`` by their paths ("/a/b"), by ranges (RFC 9110 §14); without ``ranges``, each whole, as weak servers do."""
+    """Serves files by path ("/a/b"), by ranges (RFC 9110 §14); without ``ranges`` each whole, as weak servers do."""
 
     def behave(exchange: Exchange) -> bool:
         asked = exchange.request

@@ -164,6 +164,13 @@ class Fetcher:
             missing = "no source is named" if self._find is None else "no source is named or found"
             raise NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")
         reasons = self._scheduler.reasons()
+        if verdict.kind == "absent" and isinstance(verdict.job, NodeJob) and all(one.plain for one in self.sources):
+            given = ", ".join(source.address for source in self.sources)
+            raise BlockNotFound(
+                f"the manifest ({what}) is not here, and {given} can't have it: plain files come from there, no manifests",
+                hint="name a wherry peer that has the dataset besides, with one more --from; or, if the files lie on a disk here, "
+                "make the manifest with `wherry add`",
+            )
         if verdict.kind == "absent":
             raise BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
         if verdict.kind == "corrupt":
@@ -184,6 +191,7 @@ class Fetcher:
             try:
                 async with self.connect(source.address) as channel:
                     self._scheduler.connected(source, time.monotonic(), channel.parallel)
+                    source.plain = not channel.manifests
                     self._emit(Connected(_scheme(source)))
                     self._ring()
                     try:

@@ -55,6 +55,7 @@ class Source:
     blocks: int = 0
     bytes: int = 0
     errors: int = 0
+    plain: bool = False  # it holds plain files, and can have no manifest
     local: bool = False  # on this machine or on a private network, as far as its address tells
     standing: Standing = field(default_factory=Standing)
 
