@@ -1,4 +1,4 @@
-"""Which machines may be dialled: the address policy, asked at each connect (specs/0001 T11; specs/0018 §4).
+"""Which machines may be dialled: the address policy, asked at each connect (specs/0001 T24; specs/0018 §4).
 
 An address that the user wrote may lead anywhere. One that a stranger named (a tracker, a redirect) must not send this node
 into its own network: there it would knock at doors that the stranger cannot reach. What counts is the resolved IP address at
