@@ -168,8 +168,8 @@ class Fetcher:
             given = ", ".join(source.address for source in self.sources)
             raise BlockNotFound(
                 f"the manifest ({what}) is not here, and {given} can't have it: plain files come from there, no manifests",
-                hint="name a wherry peer that has the dataset besides, with one more --from; or, if the files lie on a disk here, "
-                "make the manifest with `wherry add`",
+                hint="name a wherry peer that has the dataset besides, with one more --from; "
+                "or, if the files lie on a disk here, make the manifest with `wherry add`",
             )
         if verdict.kind == "absent":
             raise BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
