@@ -7,6 +7,8 @@ Each part is imported from its own module:
     chunker             ChunkerContract: what every chunker must do
     cipher              CipherContract: what every cipher must do
     compressor          CompressorContract: what every compressor must do
+    locator             LocatorContract: what every locator must do
+    policy              PolicyContract: what every policy must do; `swarm` lives through transfers on a virtual clock
     transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them
