@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.abc.transport import Laid
 from wherry.block import verify
+from wherry.buffers import PAGE, ROOM
 from wherry.errors import IntegrityError, WherryError
 from wherry.limits import LEAF_BYTES_MAX
 
@@ -103,17 +104,16 @@ def _verify_plain(piece: Piece, view: memoryview, sealing: Sealing) -> None:
 
 
 def _opened(batch: _Batch, good: list[Laid], sealing: Sealing) -> list[Laid]:
-    """Opens verified blocks, and lays their plain bytes back to back from where the first block began.
+    """Opens verified blocks, and lays their plain bytes where the file can be written from: see `_place`.
 
-    Plain bytes are shorter than sealed ones, so each comes to lie before the next block and nothing unopened is overwritten.
-    Where leaves were coded they may be longer: then all are opened before any is laid.
+    Where leaves were coded plain bytes may be longer than sealed ones: then all are opened before any is laid, from ROOM on,
+    where a batch's plain bytes have room wherever its peer laid the blocks.
     """
     waiting: list[tuple[int, bytes]] = []
     opened: list[Laid] = []
-    at = -1
+    free = ROOM if sealing.scheme.coding else 0
     for laid in sorted(good, key=lambda one: one.start):
         piece = batch.pieces[laid.want]
-        at = laid.start if at < 0 else at
         try:
             sealed = batch.view[laid.start : laid.stop]
             plain = sealing.open_leaf(sealed, piece.key, piece.offset, piece.size, final=piece.final)
@@ -121,16 +121,30 @@ def _opened(batch: _Batch, good: list[Laid], sealing: Sealing) -> list[Laid]:
             refused = IntegrityError(f"block {piece.cid} from {batch.peer} does not open: {problem.message}")
             batch.arrival.rejected.append((laid.want, refused))
             continue
-        end = at + piece.size
         if sealing.scheme.coding:
+            at = free
             waiting.append((at, bytes(plain)))
         else:
-            batch.view[at:end] = plain
-        opened.append(Laid(laid.want, at, end))
-        at = end
+            at = _place(batch.pieces, opened, laid, free)
+            batch.view[at : at + piece.size] = plain
+        free = at + piece.size
+        opened.append(Laid(laid.want, at, free))
     for at, data in waiting:
         batch.view[at : at + len(data)] = data
     return sorted(opened)
+
+
+def _place(pieces: Sequence[Piece], opened: Sequence[Laid], laid: Laid, free: int) -> int:
+    """Tells where the plain bytes of the block at ``laid`` go: behind what comes before it in its file, or at a page, so that
+    O_DIRECT can write them.
+
+    Never beyond where the block itself began: plain bytes are shorter than sealed ones, so nothing unopened is overwritten.
+    """
+    if opened:
+        before, piece = pieces[opened[-1].want], pieces[laid.want]
+        if piece.slot is before.slot and piece.offset == before.offset + before.size:
+            return free
+    return max(free, laid.start // PAGE * PAGE)
 
 
 def _runs(good: list[Laid], pieces: Sequence[Piece]) -> list[list[Laid]]:
