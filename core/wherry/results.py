@@ -271,6 +271,47 @@ class CutStat(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStat(Result):
+    """What the cache in use holds."""
+
+    schema = "wherry/cache-stat/1"
+
+    name: str  # of the instance, in the configuration
+    plugin: str
+    blocks: int
+    bytes: int  # as kept, coded or not
+    bytes_max: int
+    hits: int  # of this session, as are the next two
+    misses: int
+    evictions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheWarmed(Result):
+    """What `cache_warm` did. Sizes are bytes of content."""
+
+    schema = "wherry/cache-warm/1"
+
+    cid: str
+    bytes: int  # in the cache now
+    blocks: int
+    held_bytes: int  # of these, what was in the cache before
+    fetched_bytes: int  # payload received from peers by this process
+    complete: bool  # False: ended by ``max_bytes``
+    seconds: float
+    sources: list[SourceReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCleared(Result):
+    """What `cache_clear` forgot."""
+
+    schema = "wherry/cache-clear/1"
+
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStat(Result):
     """What this home knows, and what it keeps itself. Sizes in bytes."""
 

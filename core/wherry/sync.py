@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from wherry.results import (
         AddResult,
+        CacheCleared,
+        CacheStat,
+        CacheWarmed,
         Check,
         EqualFiles,
         FindResult,
@@ -237,6 +240,18 @@ class Session:
     def repair(self, **options: Any) -> RepairResult:  # as above
         """See `wherry.session.Session.repair`."""
         return self._loop.wait(self._session.repair(**options))
+
+    def cache_stat(self) -> CacheStat:
+        """See `wherry.session.Session.cache_stat`."""
+        return self._loop.wait(self._session.cache_stat())
+
+    def cache_warm(self, what: str, **options: Any) -> CacheWarmed:  # as above
+        """See `wherry.session.Session.cache_warm`."""
+        return self._loop.wait(self._session.cache_warm(what, **options))
+
+    def cache_clear(self) -> CacheCleared:
+        """See `wherry.session.Session.cache_clear`."""
+        return self._loop.wait(self._session.cache_clear())
 
     def store_stat(self) -> StoreStat:
         """See `wherry.session.Session.store_stat`."""

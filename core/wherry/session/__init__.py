@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from wherry.offload import in_thread
 from wherry.session.adding import Adding
+from wherry.session.caching import Caching
 from wherry.session.finding import Finding
 from wherry.session.getting import NOWHERE, Getting
 from wherry.session.granting import Encryption, Granting
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Keeping):
+class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping):
     """An open home. Make one with `Session.open`."""
 
     @classmethod

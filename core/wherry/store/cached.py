@@ -73,6 +73,10 @@ class Cached:
         self._emit(CacheUsed(hits=len(found) - misses, misses=misses))
         return [size if size is not None and 0 <= size <= _limit(cid) else None for cid, size in zip(cids, found, strict=True)]
 
+    def holds(self, cids: Sequence[CID]) -> list[bool]:
+        """Tells which blocks are held, for who keeps them there; no observer is told. Raises StoreError."""
+        return self.cache.has_many(cids)
+
     def get(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives blocks, decoded and verified; what is not held, or not right, is left out. Raises StoreError."""
         found: dict[CID, Block] = {}

@@ -72,6 +72,13 @@ class Store(BlockSource):
                 self._cache = Cached(self._open_cache(), self._codings, self._emit)
             return self._cache
 
+    def holds_any(self) -> bool:
+        """Tells whether there is any leaf that a get could take from here: in files, or in the cache."""
+        if self.index.holds_any():
+            return True
+        cache = self.cache
+        return cache is not None and cache.usage().blocks > 0
+
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Tells the cache what will be read soon, in this order; a cache that nobody asked yet stays closed."""
         if self._cache is not None:

@@ -14,7 +14,7 @@ from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected, quiet
 from wherry.offload import in_thread
 from wherry.transfer.choice import Choice
-from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
+from wherry.transfer.jobs import Job, JobLender, NodeJob
 from wherry.transfer.scheduler import Scheduler, Source, Task
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Fetcher:
         self._ring()
         return await answer
 
-    async def put(self, job: LeafJob) -> None:
-        """Takes a job to be done; waits while many are ahead of it."""
+    async def put(self, job: Job) -> None:
+        """Takes a job of leaves to be done; waits while many are ahead of it."""
         while self._scheduler.waiting >= _QUEUE_JOBS:
             await self._heard(1.0)
         self._open_jobs += 1
@@ -259,7 +259,7 @@ class Fetcher:
         if absent is not None:
             part = task if left is None else task.part(absent)
             part.job, part.size = absent, absent.size
-            self._open_jobs += part is not task and isinstance(absent, LeafJob)
+            self._open_jobs += part is not task and not isinstance(absent, NodeJob)
             self._scheduler.absent(part, source)
         if left is None:
             return

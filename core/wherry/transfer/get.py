@@ -137,7 +137,7 @@ class Get:
         if replaced is not None:
             with suppress(WherryError):  # what cannot be read is of no use, and is replaced all the same
                 self._plain.append(self._files(replaced))
-        if self._store.index.holds_any():
+        if await in_thread(self._store.holds_any):
             self._stages.append(HeldChannel(self._store))
         self._check_space(root.entry, target)
         syncing = asyncio.create_task(self._sync_now_and_then(target)) if sync else None
