@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from wherry.cid import CID
     from wherry.results import (
         AddResult,
         CacheCleared,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         StoreStat,
         VerifyResult,
     )
+    from wherry.store.state import RootRow
 
 T = TypeVar("T")
 
@@ -232,6 +234,10 @@ class Session:
     def verify(self, what: str, path: str, **options: Any) -> VerifyResult:  # as above
         """See `wherry.session.Session.verify`."""
         return self._loop.wait(self._session.verify(what, path, **options))
+
+    def roots(self, cid: CID | None = None) -> list[RootRow]:
+        """See `wherry.session.Session.roots`."""
+        return self._loop.wait(self._session.roots(cid))
 
     def doctor(self) -> list[Check]:
         """See `wherry.session.Session.doctor`."""

@@ -26,7 +26,9 @@ def grant(
     source: From = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Let others open an encrypted dataset, and print the CID to give them.
+    """Let others open an encrypted dataset.
+
+    Prints the CID to give them.
 
     Only a new header is made; the sealed data stay as they are, wherever they lie. What was granted cannot be taken back:
     whoever could open a dataset may have kept it.

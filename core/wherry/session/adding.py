@@ -99,6 +99,6 @@ class Adding(Parts):
                 lambda address: self._wiring.transport(address, allow_public=public),
                 self._store,
             ) as opened,
-            announced(self._wiring.locators(), opened.listen, quiet(both(self.emit, observe))),
+            announced(self._wiring.locators(), opened.listen, quiet(both(self._emit, observe))),
         ):
             yield opened

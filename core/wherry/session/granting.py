@@ -8,6 +8,7 @@ from wherry.errors import NoKey, NotFound, UsageError
 from wherry.offload import in_thread
 from wherry.results import GrantResult, RewrapResult
 from wherry.session.parts import Parts
+from wherry.session.telling import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ class Encryption(NamedTuple):
 class Granting(Parts):
     """Grant, and what `add` and `keys rotate` need of it."""
 
+    @told
     async def grant(
         self, what: str, to: Sequence[str], *, sender: str | None = None, sources: Sequence[str] = ()
     ) -> GrantResult:
@@ -64,6 +66,7 @@ class Granting(Parts):
             made = await in_thread(lambda: self._keep_header(cid, header))
             return GrantResult(cid=str(made), before=str(cid), recipients=len(to))
 
+    @told
     async def rewrap(self, name: str) -> RewrapResult:
         """Wraps the keys of all datasets of a key domain under its newest wrapping key; no data is sealed again.
 
@@ -136,7 +139,7 @@ def domain_of(ring: KeyRing, name: str | None) -> DomainKey:
 
 
 def _coding(parts: Parts) -> str:
-    names = parts.wiring.codings.names if parts.wiring.chosen("compressor")[0] != "identity" else ()
+    names = parts._wiring.codings.names if parts._wiring.chosen("compressor")[0] != "identity" else ()
     if not names:
         raise UsageError("--compress needs a compressor, and none is configured", hint='write [compressor] use = "zstd"')
     return names[0]
@@ -151,7 +154,7 @@ def publication(parts: Parts, encryption: Encryption, chunker: Chunker) -> tuple
 
     if encryption.pad and encryption.compress:
         raise UsageError("--pad hides lengths and --compress tells them", hint="choose one of them")
-    ring = parts.wiring.ring
+    ring = parts._wiring.ring
     recipients: list[Recipient] = [ring.recipient(text) for text in encryption.recipients]
     domain = domain_of(ring, encryption.key)
     sender = sender_of(ring, encryption.sender) if recipients else None
@@ -164,9 +167,9 @@ def publication(parts: Parts, encryption: Encryption, chunker: Chunker) -> tuple
             hint="choose --chunker fixed",
         )
     scheme = Scheme(
-        cipher=parts.wiring.config.instances["cipher", parts.wiring.chosen("cipher")[0]].plugin,
+        cipher=parts._wiring.config.instances["cipher", parts._wiring.chosen("cipher")[0]].plugin,
         mode="random" if encryption.random_keys else "domain",
         pad="padme" if encryption.pad else "none",
         coding=_coding(parts) if encryption.compress else "",
     )
-    return Publication(parts.wiring.sealings.of(scheme), domain, recipients, sender, parts.store), chunker
+    return Publication(parts._wiring.sealings.of(scheme), domain, recipients, sender, parts._store), chunker

@@ -47,22 +47,12 @@ class Parts:
         return self._home.path
 
     @property
-    def wiring(self) -> Wiring:
-        """The parts of this node; for the families of verbs, not for programs that use a session."""
-        return self._wiring
-
-    @property
-    def store(self) -> Store:
-        """What this node holds; as `wiring`."""
-        return self._store
-
-    @property
     def config(self) -> Config:
         """The configuration."""
         return self._wiring.config
 
     @property
-    def emit(self) -> Emit:
+    def _emit(self) -> Emit:
         """Takes events for the observers."""
         return self._wiring.emit
 
@@ -105,7 +95,7 @@ class Parts:
                 return "its transport does not keep to the address policy"
             return ""
 
-        return Finder(self._wiring.locators, usable, quiet(observe or self.emit))
+        return Finder(self._wiring.locators, usable, quiet(observe or self._emit))
 
     def _fetcher(self, cid: CID, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
         """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none."""
@@ -115,9 +105,9 @@ class Parts:
         finder = None if addresses else self._finder(observe)
         return Fetcher(
             addresses, finder.connecting(wiring.connect) if finder else wiring.connect, wiring.pool,
-            wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self.emit),
+            wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self._emit),
             policy=wiring.policy() if len(addresses) != 1 else None,
-            find=partial(finder.addresses, cid) if finder else None, emit=self.emit,
+            find=partial(finder.addresses, cid) if finder else None, emit=self._emit,
         )  # fmt: skip
 
     @asynccontextmanager

@@ -69,7 +69,7 @@ def told(verb: Verb) -> Verb:
 
     @wraps(verb)
     async def telling(self: Parts, *given: Any, **options: Any) -> Any:
-        emit = self.emit
+        emit = self._emit
         if emit is quiet:
             return await verb(self, *given, **options)
         if takes_observe:
@@ -89,7 +89,7 @@ def told_pieces(verb: Pieces) -> Pieces:
     @wraps(verb)
     def telling(self: Parts, *given: Any, **options: Any) -> AsyncGenerator[Any, None]:
         pieces = verb(self, *given, **options)
-        return pieces if self.emit is quiet else _told_pieces(self.emit, verb.__name__, pieces)
+        return pieces if self._emit is quiet else _told_pieces(self._emit, verb.__name__, pieces)
 
     return cast("Pieces", telling)
 
@@ -110,7 +110,7 @@ def told_while(verb: While) -> While:
     @wraps(verb)
     @asynccontextmanager
     async def telling(self: Parts, *given: Any, **options: Any) -> AsyncIterator[Any]:
-        with _telling(self.emit, verb.__name__):
+        with _telling(self._emit, verb.__name__):
             async with verb(self, *given, **options) as opened:
                 yield opened
 
