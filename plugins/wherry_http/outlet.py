@@ -51,7 +51,8 @@ class Outlet:
         self._offset = 0
         self._left = 0
         self._filler = 0  # bytes without meaning to be sent after that
-        self.buffer: Buffer | None = None  # lent for the run in work
+        self.buffer: Buffer | None = None  # lent for the run in work, and kept for the next one
+        self._from_buffer = False  # whether what is pending lies in it
         self._block = 0  # of that run, the next to be read
         self._piece_bytes = 0  # of the block that lies in the buffer, with the run's head if it is the first
         self._again = 0  # bytes of the next block that were sent before the buffer was given back
@@ -77,6 +78,7 @@ class Outlet:
                     return Pump.BUFFER
                 self._next_block()
             elif not self._next():
+                self._give_back()
                 return Pump.DONE
 
     def rest(self) -> None:
@@ -84,13 +86,15 @@ class Outlet:
 
         So those who read slowly do not keep the few buffers from the others.
         """
-        if self.buffer is not None:
+        if self._from_buffer:
             self._again = self._piece_bytes - len(self._pending)
             self._block -= 1
-            self._give_back()
+        self._give_back()
 
     def _give_back(self) -> None:
-        self._pending = memoryview(b"")
+        if self._from_buffer:
+            self._pending = memoryview(b"")
+            self._from_buffer = False
         if self.buffer is not None:
             self.buffer.release()
             self.buffer = None
@@ -162,6 +166,7 @@ class Outlet:
             gathered += self._withdraw(frame)
             return
         if span is not None:
+            self._give_back()
             gathered += frame.head
             self._fd, self._offset = span
             self._left = frame.size
@@ -188,20 +193,21 @@ class Outlet:
             if self._block or self._again:
                 raise CutShort from problem  # its head is sent: the run cannot be withdrawn any more
             self._frame = None
-            self._give_back()
             self._pending = memoryview(self._withdraw(frame))
             return
         self._piece_bytes = len(head) + block.size
         self._pending = buffer.view[self._again : self._piece_bytes]
+        self._from_buffer = True
         self._again = 0
         self._block += 1
         if not self._pending:
             self._piece_sent()
 
     def _piece_sent(self) -> None:
-        if self._frame is not None and self._block == len(self._frame.blocks):
+        """Notes that nothing is pending any more. The buffer stays for the next run: asking for one takes a hop."""
+        if self._from_buffer and self._frame is not None and self._block == len(self._frame.blocks):
             self._frame = None
-            self._give_back()
+        self._from_buffer = False
 
 
 def read_small(frame: Frame) -> bytes | bytearray:
