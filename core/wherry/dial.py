@@ -105,10 +105,10 @@ def _network(ip: str) -> Literal["loopback", "link-local", "private"] | None:
         address = _plain(ipaddress.ip_address(ip.partition("%")[0]))
     except ValueError:
         return None
+    if address.is_loopback:  # first: "::1" counts as reserved too
+        return "loopback"
     if address in _METADATA or address.is_multicast or address.is_unspecified or address.is_reserved:
         return None
-    if address.is_loopback:
-        return "loopback"
     if address.is_link_local:
         return "link-local"
     return "private" if address.is_private else None

@@ -99,3 +99,35 @@ def test_public_allows_nothing_that_lan_does_not(ip):
 )
 def test_near_is_told_by_the_address_alone(address, near):
     assert is_near(address) is near
+
+
+LOOP, LINK, INNER = ["127.0.0.1", "::1", "127.9.9.9", "::ffff:127.0.0.1"], ["169.254.3.4", "fe80::1"], ["10.0.0.1", "fd12::1"]
+
+
+@pytest.mark.parametrize("here", ["1.1.1.1", "2606:4700::1111", "100.64.0.1", "224.0.0.1", "", "169.254.169.254"])
+@pytest.mark.parametrize("there", [*OWN, *NEAR])
+def test_who_is_far_or_nobody_sends_us_to_no_network_of_ours(here, there):
+    onward = NAMED.onward(here)
+    assert not onward.allows(there)
+    with pytest.raises(PeerDenied, match="redirect leads to x") as raised:
+        onward.check(there, "x")
+    assert "name that yourself" in raised.value.hint
+    assert onward.allows("1.0.0.1")
+
+
+@pytest.mark.parametrize("kind", [LOOP, LINK, INNER])
+def test_who_is_near_sends_us_on_within_its_own_kind_of_network(kind):
+    for here in kind:
+        onward = NAMED.onward(here)
+        assert all(onward.allows(there) for there in kind)
+        assert onward.allows("1.1.1.1")
+        assert not any(onward.allows(there) for other in (LOOP, LINK, INNER) if other is not kind for there in other)
+        assert not onward.allows("169.254.169.254")
+        assert not onward.allows("fd00:ec2::254")
+
+
+def test_going_on_allows_nothing_that_the_policy_did_not():
+    assert not PUBLIC.onward("10.0.0.1").allows("10.0.0.1")
+    assert LAN.onward("10.0.0.1").allows("10.0.0.2")
+    assert not LAN.onward("127.0.0.1").allows("127.0.0.1")
+    assert PUBLIC.onward("1.1.1.1") == PUBLIC.onward("1.0.0.1"), "connections are kept by it"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import threading
 
 import pytest
+from canary import Canary
 
 from wherry.dial import LAN, NAMED, PUBLIC, Dial
 from wherry.errors import PeerDenied, PeerError
@@ -15,38 +15,6 @@ from wherry.testing.hostile import HostileServer, answer, redirect
 from wherry.testing.leaves import file_of, right, source_of
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
-
-
-class Canary:
-    """Listens on loopback, IPv4 and IPv6, and counts who comes."""
-
-    def __init__(self):
-        self.came = 0
-        self.sockets = [socket.create_server(("127.0.0.1", 0))]
-        self.port = self.sockets[0].getsockname()[1]
-        self.sockets.append(socket.create_server(("::1", self.port), family=socket.AF_INET6))
-        self.threads = [threading.Thread(target=self.accept, args=(one,)) for one in self.sockets]
-
-    def accept(self, listener):
-        while True:
-            try:
-                made, _ = listener.accept()
-            except OSError:
-                return
-            self.came += 1
-            made.close()
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        for one in self.sockets:
-            one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.fixture
