@@ -269,7 +269,7 @@ def arrived(blocks):
 
 
 BLOCKS = [named(RAW, bytes([number]) * 100) for number in range(6)]
-LEAVES = [Wanted(block.cid, None if number == 4 else 100, 100, "path", number) for number, block in enumerate(BLOCKS)]
+LEAVES = [Wanted(block.cid, 100, "path", number) for number, block in enumerate(BLOCKS)]
 
 
 def test_what_does_not_verify_is_not_kept_and_asked_for_again():
@@ -286,7 +286,7 @@ def test_what_does_not_verify_is_not_kept_and_asked_for_again():
     absent, left = job.rest({5})
     assert [want.cid for want in absent.wants] == [BLOCKS[5].cid]
     assert [(want.cid, want.size, want.offset) for want in left.wants] == [
-        (BLOCKS[1].cid, 100, 1), (BLOCKS[2].cid, 100, 2), (BLOCKS[3].cid, 100, 3), (BLOCKS[4].cid, None, 4)
+        (BLOCKS[1].cid, 100, 1), (BLOCKS[2].cid, 100, 2), (BLOCKS[3].cid, 100, 3), (BLOCKS[4].cid, 100, 4)
     ]  # fmt: skip
     job.settle(arrived([(0, good), *((number, BLOCKS[number].data) for number in range(1, 6))]), "a peer")
     assert [block for block, _ in keeper.kept] == BLOCKS
@@ -302,22 +302,29 @@ def test_a_cache_that_fails_ends_the_run_by_the_transports_thread():
     job.settle(Arrival(None, [], [0]), "a peer")
 
 
-def test_an_encrypted_dataset_is_kept_sealed_and_served_from_there(world, data, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"random_keys": True}, {"pad": True}, {"compress": True}], ids=str)
+def test_an_encrypted_dataset_is_kept_sealed_without_its_key_and_served_from_there(world, data, tmp_path, options):
     async def work():
         async with world.node("a") as session:
             await session.new_key("team")
             exported = await session.export_key("team", plain=True)
-            added = await session.add(str(data), encryption=Encryption(key="team"))
+            added = await session.add(str(data), encryption=Encryption(key="team", **options))
             async with MemoryTransport(world.network).listen(A, session._store):
-                async with node(world) as reader:
-                    await reader.import_key("team", exported)
-                    warmed = await reader.cache_warm(added.cid, sources=[A])
+                async with node(world) as relay:
+                    warmed = await relay.cache_warm(added.cid, sources=[A])
                     assert warmed.complete
+                    assert warmed.held_bytes < warmed.bytes  # equal leaves are held already when they come again
+                    again = await relay.cache_warm(added.cid, sources=[A])
+                    assert (again.fetched_bytes, again.held_bytes) == (0, again.bytes)
                     plain = CID.of(RAW, some_files()["small/000"])
-                    assert reader._store.cache.sizes([plain]) == [None]
-        async with node(world) as reader:
+                    assert relay._store.cache.sizes([plain]) == [None]
+        for path in (world.base / "home-b").rglob("*"):
+            assert not path.is_file() or b"many words many words" not in path.read_bytes()
+            assert not path.is_file() or b"large.bin" not in path.read_bytes()
+        async with node(world) as reader:  # the publisher is gone
+            await reader.import_key("team", exported)
             await reader.get(added.cid, output=str(tmp_path / "got"))
-        assert (tmp_path / "got" / "large.bin").read_bytes() == some_files()["large.bin"]
+        assert files_of(tmp_path / "got") == some_files()
 
     run(work())
 

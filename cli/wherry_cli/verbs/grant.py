@@ -28,10 +28,8 @@ def grant(
 ) -> None:
     """Let others open an encrypted dataset.
 
-    Prints the CID to give them.
-
-    Only a new header is made; the sealed data stay as they are, wherever they lie. What was granted cannot be taken back:
-    whoever could open a dataset may have kept it.
+    Prints the CID to give them. Only a new header is made; the sealed data stay as they are, wherever they lie. What was
+    granted cannot be taken back: whoever could open a dataset may have kept it.
     """
     run = Invocation.of(ctx)
     overrides = http_overrides(token_file=token_file)

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from wherry.errors import UsageError
-from wherry.limits import TREE_ENTRIES_MAX
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import CacheCleared, CacheStat, CacheWarmed, SourceReport
@@ -48,12 +47,12 @@ class Caching(Parts):
         """Brings the blocks of a dataset into the cache, in order, so that this node serves them without files.
 
         What is there already is not fetched, so an interrupted call is simply made again. ``max_bytes`` takes the
-        beginning only, of so much content. Raises NoSpace if the dataset is larger than the cache may be, or is not kept.
+        beginning only, of so much. An encrypted dataset needs no key for it, and stays sealed. Raises NoSpace if the dataset
+        is larger than the cache may be, or is not kept.
         """
-        from wherry.transfer.get import check_bounds
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
-        from wherry.transfer.warm import Warming
+        from wherry.transfer.warm import Warming, content_of
 
         if max_bytes is not None and max_bytes < 0:
             raise UsageError("max_bytes is at least 0")
@@ -61,7 +60,7 @@ class Caching(Parts):
         cid, addresses, _ = self._source(what, sources)
         cached = await self._cached()
         fetcher = self._fetcher(cid, addresses, wait_s, observe)
-        nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
+        nodes = Nodes(self._store, fetcher)  # no key is used
         run: Warming | None = None
 
         def progress() -> Progress:
@@ -73,10 +72,9 @@ class Caching(Parts):
 
         try:
             async with running(fetcher), paced(observe, progress):
-                root = await nodes.root(cid)
-                check_bounds(root.entry, bytes_max=None, entries_max=TREE_ENTRIES_MAX)
+                content = await content_of(nodes, cid)
                 run = Warming(nodes, fetcher, self._store, cached, self._wiring.pool, bytes_max=max_bytes)
-                await run.run(root)
+                await run.run(content)
         finally:
             await in_thread(nodes.flush)
         return CacheWarmed(

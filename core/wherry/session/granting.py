@@ -70,7 +70,7 @@ class Granting(Parts):
     async def rewrap(self, name: str) -> RewrapResult:
         """Wraps the keys of all datasets of a key domain under its newest wrapping key; no data is sealed again.
 
-        Each gets a new header, and so a new CID. The old headers are served on: what somebody could open, they can go on opening.
+        Each gets a new header, and so a new CID. The old ones are served on: what somebody could open, they can go on opening.
         """
 
         def work() -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ class Publication:
         self._store = store
         self._kept: list[Block] = []
         self._kept_bytes = 0
-        self._kept_sizes: dict[bytes, int] = {}  # by digest, until they are listed
+        self._kept_sizes: dict[bytes, int] = {}  # by digest, of those not yet written
         self._keeping = threading.Lock()
         self.sealer = Sealer(sealing, domain.content, self._keep if sealing.scheme.coding else None)
         self._list_nodes: list[Block] = []
@@ -128,8 +128,9 @@ class Publication:
     def _write_kept(self) -> None:
         self._store.nodes.put_many(self._kept)
         self._kept, self._kept_bytes = [], 0
+        self._kept_sizes.clear()
 
     def _kept_size(self, cid: CID) -> int:
         with self._keeping:
-            size = self._kept_sizes.pop(cid.digest, None)
-        return size if size is not None else self._store.nodes.sizes([cid])[cid]  # equal to one before, or of an earlier run
+            size = self._kept_sizes.get(cid.digest)
+            return size if size is not None else self._store.nodes.sizes([cid])[cid]

@@ -3,7 +3,8 @@
     walk (nodes fetched ahead, and kept in the store) -> batches of leaves -> in the cache already? -> in files here?
          -> fetch -> verify and put, a transaction for all that arrived together
 
-Blocks are kept as they travel: those of an encrypted dataset stay sealed. A run that was interrupted is begun again; what is
+Blocks are kept as they travel: those of an encrypted dataset stay sealed, and are taken from its list of blocks, so no key is
+needed (specs/0016 §6). A run that was interrupted is begun again; what is
 held is skipped. Where the cache has no room left but by forgetting, what is held is read instead, which verifies it and makes
 it recently used: or a dataset would push out its own beginning.
 """
@@ -13,56 +14,98 @@ from __future__ import annotations
 import threading
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.abc.transport import Want
 from wherry.block import Block, verify
+from wherry.cid import DAG_CBOR, RAW
 from wherry.dag.walk import EnterFile, Leaf, Walk
-from wherry.errors import IntegrityError, LimitExceeded, NoSpace, WherryError
-from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES, LEAF_BYTES_MAX
+from wherry.errors import IntegrityError, NoSpace, WherryError
+from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, TREE_ENTRIES_MAX
 from wherry.offload import in_thread
+from wherry.sealing import blocks, header
 from wherry.transfer.fetch import fetch_once
+from wherry.transfer.get import check_bounds
 from wherry.transfer.jobs import Job
 from wherry.transfer.local import HeldChannel
 from wherry.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
     from wherry.abc.transport import Arrival
     from wherry.buffers import Buffer, BufferPool
     from wherry.cid import CID
     from wherry.dag.walk import Root
+    from wherry.sealing.blocks import Listed
+    from wherry.sealing.header import Header
     from wherry.store.cached import Cached
     from wherry.store.store import Store
     from wherry.transfer.fetch import Fetcher
     from wherry.transfer.tree import Nodes
-
-_SEALED_MORE: Final = 8  # sealed blocks may be longer than what is in them, by padding: an eighth at most (specs/0016)
 
 
 class Wanted(NamedTuple):
     """A leaf of a dataset, as a block."""
 
     cid: CID
-    size: int | None  # bytes of the block; None: not known before it is here
-    plain_bytes: int  # of content in it
+    size: int  # bytes of the block
     path: str = ""  # where it lies in the dataset, for sources that hold plain copies; "" of a sealed one
     offset: int = 0
 
 
-async def blocks_of(nodes: Nodes, root: Root) -> AsyncGenerator[Wanted, None]:
-    """Gives the leaves of a dataset, each time that one occurs, in order. Its manifest nodes come into the store on the way."""
-    sealing = nodes.unlocked.sealing if nodes.unlocked is not None else None
+class Content(NamedTuple):
+    """What a CID stands for, as blocks to keep."""
+
+    size: int  # bytes of all of them
+    leaves: AsyncGenerator[Wanted, None]  # each time that one occurs, in order; nodes come into the store on the way
+
+
+async def content_of(nodes: Nodes, cid: CID) -> Content:
+    """Reads a root; an encrypted dataset's needs no key. Raises what fetching does, and LimitExceeded for too large a tree."""
+    block = await nodes.get(cid)
+    if header.is_header(block):
+        found = header.decode(block)
+        _, top = blocks.decode(await nodes.get(found.blocks))
+        return Content(sum([listed.size for listed in top]), _listed(nodes, found))
+    root = await nodes.root(cid)
+    check_bounds(root.entry, bytes_max=None, entries_max=TREE_ENTRIES_MAX)
+    return Content(root.entry.size, _leaves(nodes, root))
+
+
+async def _leaves(nodes: Nodes, root: Root) -> AsyncGenerator[Wanted, None]:
     path = ""
     async with aclosing(nodes.steps(Walk(root.entry))) as steps:
         async for step in steps:
             if isinstance(step, EnterFile):
                 path = step.path
-            elif isinstance(step, Leaf) and sealing is not None:
-                yield Wanted(step.cid, sealing.wire_size(step.size), step.size)
             elif isinstance(step, Leaf):
-                yield Wanted(step.cid, step.size, step.size, path, step.offset)
+                yield Wanted(step.cid, step.size, path, step.offset)
+
+
+async def _listed(nodes: Nodes, found: Header) -> AsyncGenerator[Wanted, None]:
+    """Gives the sealed leaves of a list. Its sealed nodes go to the store, as those of an open dataset do."""
+    await nodes.get(found.root)
+    walking = blocks.walk(found.blocks)
+    item = next(walking, None)
+    while item is not None:
+        if not isinstance(item, list):
+            item = _sent(walking, await nodes.get(item))
+            continue
+        sealed = list(dict.fromkeys(one.cid for one in item if one.cid.codec == DAG_CBOR))
+        for at, cid in enumerate(sealed):
+            await nodes.get(cid, sealed[at + 1 :])
+        for one in item:
+            if one.cid.codec == RAW:
+                yield Wanted(one.cid, one.size)
+        item = next(walking, None)
+
+
+def _sent(walking: Generator[CID | list[Listed], Block | None, None], block: Block) -> CID | list[Listed] | None:
+    try:
+        return walking.send(block)
+    except StopIteration:
+        return None
 
 
 class Warming:
@@ -71,7 +114,7 @@ class Warming:
     def __init__(
         self, nodes: Nodes, fetcher: Fetcher, store: Store, cached: Cached, pool: BufferPool, *, bytes_max: int | None = None
     ) -> None:
-        """``bytes_max``: end behind so many bytes of content."""
+        """``bytes_max``: end behind so many bytes."""
         self._nodes = nodes
         self._fetcher = fetcher
         self._store = store
@@ -87,48 +130,46 @@ class Warming:
         self.held_bytes = 0  # of those, what was there before
         self.complete = True  # to the end of the dataset
 
-    async def run(self, root: Root) -> None:
+    async def run(self, content: Content) -> None:
         """Fills the cache. Raises NoSpace if it does not fit, or the cache does not keep it, and what fetching does."""
-        wanted = min(root.entry.size, self._bytes_max if self._bytes_max is not None else root.entry.size)
-        await self._look_for_room(root.entry.size, wanted)
+        wanted = content.size if self._bytes_max is None else min(content.size, self._bytes_max)
+        await self._look_for_room(content.size, wanted)
         self.total_bytes = wanted
         local = HeldChannel(self._store) if await in_thread(self._store.index.holds_any) else None
         batch: list[Wanted] = []
         size = 0
-        async with aclosing(self._chosen(root)) as leaves:
+        async with aclosing(self._chosen(content)) as leaves:
             async for leaf in leaves:
-                length = leaf.size or leaf.plain_bytes
-                if batch and (len(batch) == BATCH_WANTS_MAX or size + length > BUFFER_BYTES):
+                if batch and (len(batch) == BATCH_WANTS_MAX or size + leaf.size > BATCH_BYTES_MAX):
                     await self._send(batch, local)
                     batch, size = [], 0
                 batch.append(leaf)
-                size += length
+                size += leaf.size
         await self._send(batch, local)
         await self._fetcher.drained()
         await in_thread(self._look_for_first)
 
     async def _look_for_room(self, size: int, wanted: int) -> None:
         usage = await in_thread(self._cached.usage)
-        sealed = size // _SEALED_MORE if self._nodes.unlocked is not None else 0
-        if self._bytes_max is None and size + sealed > usage.bytes_max:
+        if self._bytes_max is None and size > usage.bytes_max:
             raise NoSpace(
                 f"the dataset has {format_size(size)}, and the cache keeps at most {format_size(usage.bytes_max)}",
                 hint="raise max_bytes of the cache, or take its beginning with --bytes",
             )
-        self._tight = usage.bytes + wanted + sealed > usage.bytes_max
+        self._tight = usage.bytes + wanted > usage.bytes_max
 
-    async def _chosen(self, root: Root) -> AsyncGenerator[Wanted, None]:
+    async def _chosen(self, content: Content) -> AsyncGenerator[Wanted, None]:
         """Gives the leaves up to the bound, and counts files."""
-        left = self._bytes_max if self._bytes_max is not None else root.entry.size
+        left = self._bytes_max if self._bytes_max is not None else content.size
         if self._nodes.leaf is not None:  # had to be fetched to be known, so it is here
             await self._put_root(self._nodes.leaf, left)
             return
-        async with aclosing(blocks_of(self._nodes, root)) as leaves:
+        async with aclosing(content.leaves) as leaves:
             async for leaf in leaves:
-                if leaf.plain_bytes > left:
+                if leaf.size > left and self._bytes_max is not None:
                     self.complete = False
                     return
-                left -= leaf.plain_bytes
+                left -= leaf.size
                 yield leaf
 
     async def _put_root(self, block: Block, left: int) -> None:
@@ -137,7 +178,7 @@ class Warming:
         if not size or not self.complete:
             return
         held = all(await in_thread(lambda: self._cached.holds([block.cid])))
-        await in_thread(lambda: self.keep([block], [Wanted(block.cid, size, size)]))
+        await in_thread(lambda: self.keep([block], [Wanted(block.cid, size)]))
         self.held_bytes += size * held
 
     async def _send(self, batch: Sequence[Wanted], local: HeldChannel | None) -> None:
@@ -159,14 +200,14 @@ class Warming:
         held = [leaf for leaf in batch if leaf.cid in there]
         self._count(held)
         with self._lock:
-            self.held_bytes += sum([leaf.plain_bytes for leaf in held])
+            self.held_bytes += sum([leaf.size for leaf in held])
         fresh = {leaf.cid: leaf for leaf in batch if leaf.cid not in there}
         self._count([leaf for leaf in batch if leaf.cid in fresh and leaf is not fresh[leaf.cid]], first=False)
         return list(fresh.values())
 
     def _count(self, leaves: Sequence[Wanted], *, first: bool = True) -> None:
         with self._lock:
-            self.done_bytes += sum([leaf.plain_bytes for leaf in leaves])
+            self.done_bytes += sum([leaf.size for leaf in leaves])
             self.blocks += len(leaves)
             if first and leaves and self._first is None:
                 self._first = leaves[0].cid
@@ -199,7 +240,7 @@ class KeepJob(Job):
         self._warming = warming
         self._leaves = leaves
         self.wants = [Want(leaf.cid, leaf.size, leaf.path, leaf.offset) for leaf in leaves]
-        self.size = sum([leaf.size or 0 for leaf in leaves])
+        self.size = sum([leaf.size for leaf in leaves])
         self._done = bytearray(len(leaves))
 
     def settle(self, arrival: Arrival, peer: str) -> None:
@@ -223,10 +264,8 @@ class KeepJob(Job):
             if self._done[laid.want] or laid.want in good:
                 continue  # came twice
             try:
-                if leaf.size is not None and size != leaf.size:
+                if size != leaf.size:
                     raise IntegrityError(f"block {leaf.cid} from {peer} has {size} bytes, not {leaf.size}")
-                if size > LEAF_BYTES_MAX:
-                    raise LimitExceeded(f"block {leaf.cid} from {peer} has {size} bytes, at most {LEAF_BYTES_MAX}")
                 view = buffer.view[laid.start : laid.stop]
                 verify(leaf.cid, view, origin=peer)
                 good[laid.want] = Block(leaf.cid, bytes(view))
