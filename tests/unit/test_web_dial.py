@@ -90,9 +90,11 @@ async def test_nor_its_network(host, network):
 
 
 async def test_not_by_a_second_redirect_either(network, canary):
-    with leading(f"http://127.0.0.1:{canary.port}/") as second, leading(f"http://mirror.example:{second.port}/x") as first:
-        with pytest.raises(PeerDenied, match="redirect leads to"):
-            await fetched(f"http://mirror.example:{first.port}/")
+    with HostileServer(redirect(f"http://127.0.0.1:{canary.port}/")) as second:
+        with leading(f"http://mirror.example:{second.port}/x") as first:
+            with pytest.raises(PeerDenied, match="redirect leads to"):
+                await fetched(f"http://mirror.example:{first.port}/")
+        assert len(second.requests) == 1
     assert canary.came == 0
 
 
