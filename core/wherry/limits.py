@@ -50,6 +50,8 @@ ADDRESS_CHARS_MAX: Final = 2048
 # Plugins
 PLUGIN_LOAD_S: Final = 10.0  # to import somebody else's: far beyond any honest one, and every start waits for it
 PLUGIN_BUILD_S: Final = 30.0  # to build it: it may open a large index, or ask somebody
+FETCH_S: Final = 600.0  # for one arrival of any transport: a full batch at RATE_BYTES_MIN, and then it hangs
+PARALLEL_MAX: Final = 64  # fetches at a time that a channel may ask for; each takes a buffer, if there is one
 LOCATE_S: Final = 5.0  # a locator that takes longer is not waited for: a get without any other source would seem to hang
 LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a weapon against whoever is named
 POLICY_JOBS_MAX: Final = 32  # jobs in a policy's view: more than ever wait (16), and small enough to look at each time

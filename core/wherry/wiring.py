@@ -87,12 +87,18 @@ class Wiring:
         """Opens the store."""
         return Store(
             self._home,
-            lambda: self.cache(self.chosen("cache")[0]),
+            self._fenced_cache,
             codings=lambda: self.codings,
             sealing=lambda scheme: self.sealings.of(scheme),  # noqa: PLW0108 - the sealings are made when first needed
             hashed=self.config.serve.verify == "hash",
             emit=self.emit,
         )
+
+    def _fenced_cache(self) -> Cache:
+        from wherry.store.fence import FencedCache  # who only fetches into files asks no cache
+
+        name = self.chosen("cache")[0]
+        return FencedCache(self.cache(name), name)
 
     def cache(self, name: str, *, within: tuple[str, ...] = ()) -> Cache:
         """Builds a cache; ``within`` are those that it is to be a part of. Raises ConfigError for a circle of caches."""
@@ -222,4 +228,6 @@ class Wiring:
 
     def connect(self, address: str, dial: Dial = NAMED) -> AbstractAsyncContextManager[Channel]:
         """Opens a channel to ``address`` with its transport, which connects only where ``dial`` allows."""
-        return self.transport(address, dial=dial).connect(split_address(address)[1])
+        from wherry.transfer.guard import guarded
+
+        return guarded(self.transport(address, dial=dial), split_address(address)[1])

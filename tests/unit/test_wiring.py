@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wherry.errors import ConfigError, PluginNotFound, UsageError
+from wherry.errors import ConfigError, PeerError, PluginNotFound, UsageError
 from wherry.wiring import Wiring
 
 
@@ -48,7 +48,7 @@ def test_the_budget_and_the_cache_are_the_configured_ones(tmp_path):
     assert made.pool.count == 4
     store = made.store()
     try:
-        assert type(store.cache.cache).__name__ == "MemoryCache"
+        assert "MemoryCache" in repr(store.cache.cache)
     finally:
         store.close()
 
@@ -84,12 +84,14 @@ def test_an_installed_transport_is_not_put_to_use_by_an_address(tmp_path):
     assert raised.value.hint == 'write under [transport]: use = ["http", "file"]'
 
 
-def test_the_transport_is_given_the_address_without_the_name(tmp_path):
+async def test_the_transport_is_given_the_address_without_the_name(tmp_path):
     made = wiring(tmp_path)
     given = []
     made.transport = lambda address, dial: Given(given)
-    made.connect("web+https://h/a+b")
-    made.connect("https://h/a+b")
+    for address in ("web+https://h/a+b", "https://h/a+b"):
+        with pytest.raises(PeerError):  # it opens nothing
+            async with made.connect(address):
+                pass
     assert given == ["https://h/a+b"] * 2
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from wherry.errors import PluginBroken, PluginContractError, PluginNotFound, WherryError
 from wherry.limits import PLUGIN_BUILD_S, PLUGIN_LOAD_S
 from wherry.plugin.bounded import bounded
+from wherry.plugin.built import check_built
 from wherry.plugin.check import check_options_type, offers
 from wherry.plugin.hookspecs import KINDS
 from wherry.plugin.installed import OWN_DISTRIBUTION, Found, Installed
@@ -161,6 +162,7 @@ class Manager:
         module, _, contract = KINDS[kind].contract.partition(":")
         if not isinstance(built, getattr(import_module(module), contract)):
             raise PluginContractError(f"{what} built {type(built).__name__}, which is no {contract}")
+        check_built(kind, built, what)
         return built
 
     def listing(self) -> list[Listed]:

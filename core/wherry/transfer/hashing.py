@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.buffers import ROOM
-from wherry.errors import PluginContractError, SourceChanged
+from wherry.errors import PluginContractError, SourceChanged, WherryError
 from wherry.fileio import open_regular, read_exactly
 from wherry.limits import BUFFER_BYTES
 from wherry.store.index import LeafRow, Signature
@@ -51,8 +51,14 @@ class Naming(NamedTuple):
 
     def cut(self, data: memoryview, *, last: bool) -> list[int]:
         """Has the chunker cut, and checks what it says. Raises PluginContractError."""
-        lengths = self.chunker.cut(data, last=last)
-        left = len(data) - sum(lengths)
+        try:
+            lengths = list(self.chunker.cut(data, last=last))
+            left = len(data) - sum(lengths)
+        except WherryError:
+            raise
+        except Exception as problem:
+            what = f"the chunker {self.chunker.name} raised {type(problem).__name__}: {problem}"
+            raise PluginContractError(what, hint="run `wherry plugins check` on it") from problem
         most = self.chunker.leaf_bytes_max
         wrong = any(not 0 < length <= most for length in lengths) or left < 0 or (left > 0 if last else left >= max(most, 1))
         if wrong:
