@@ -175,7 +175,7 @@ class DiskCache(Cache):
 
     def _forget_lost(self, lost: Sequence[Row]) -> None:
         """Takes out rows whose data is gone, unless somebody put it back meanwhile."""
-        with self._lock, suppress(sqlite3.OperationalError), self._index.writing():  # nor is it here
+        with self._lock, suppress(sqlite3.OperationalError, OSError), self._index.writing():  # nor is it here
             again = self._index.read([CID(row.cid) for row in lost]).values()
             self._forget([row for row, data in again if not self._whole(row, data)])
 
@@ -299,9 +299,10 @@ class DiskCache(Cache):
         """Forgets until ``coming`` bytes more would leave enough of the disk free; tells whether they do."""
         short = self._min_free + coming - self._files.free()
         if short > 0:
-            with self._lock, self._index.writing():
-                self._write_uses()
-                self._shrink(short)
+            with self._lock:
+                with self._index.writing():
+                    self._write_uses()
+                    self._shrink(short)
                 self._index.give_back()
             short = self._min_free + coming - self._files.free()
         return short <= 0
@@ -314,17 +315,26 @@ class DiskCache(Cache):
         self._index.remove(rows)
 
     def delete_many(self, cids: Sequence[CID]) -> None:
-        """Forgets blocks."""
+        """Forgets blocks, also on a full disk."""
         with self._mapped("writing"), self._lock:
             if not self._index.find(cids):
                 return
-            self._index.announce()
-            with self._index.writing():
-                self._forget(list(self._index.find(cids).values()))
-                if not self._index.totals().blocks:
-                    self._index.give_back()
+            try:
+                self._delete(cids)
+            except sqlite3.OperationalError as problem:
+                if _code(problem) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                    raise
+                with self._files.risking(), self._index.without_journal():  # it finds no room, and this makes some
+                    self._delete(cids, give_back=True)
             for cid in cids:
                 self._used.pop(cid, None)
+
+    def _delete(self, cids: Sequence[CID], *, give_back: bool = False) -> None:
+        self._index.announce()
+        with self._index.writing():
+            self._forget(list(self._index.find(cids).values()))
+        if give_back or not self._index.totals().blocks:
+            self._index.give_back()
 
     def close(self) -> None:
         """Writes what is remembered of use, and closes. What cannot be written is forgotten."""

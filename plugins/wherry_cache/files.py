@@ -99,6 +99,15 @@ class BlockFiles:
         """Notes that the index is new."""
         (self.folder / "damaged").unlink(missing_ok=True)
 
+    @contextmanager
+    def risking(self) -> Iterator[None]:
+        """Marks the index as damaged while what is done inside could damage it by a crash."""
+        before = self.damaged
+        mark_damaged(self.folder)
+        yield
+        if not before:
+            self.unmark_damaged()
+
     def path(self, cid: bytes, size: int, coding: str) -> Path:
         """Tells where a block's file is, or would be."""
         named = CID(cid)

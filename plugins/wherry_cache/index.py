@@ -143,6 +143,15 @@ class Index:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def without_journal(self) -> Iterator[None]:
+        """Keeps the journal in memory: a crash in a transaction inside may damage the database."""
+        self._connection.execute("PRAGMA journal_mode=MEMORY").fetchall()
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA journal_mode=TRUNCATE").fetchall()
+
     def find(self, cids: Iterable[CID]) -> dict[bytes, Row]:
         """Looks blocks up."""
         found: dict[bytes, Row] = {}
@@ -215,8 +224,8 @@ class Index:
         return Totals(*rows[0])
 
     def give_back(self) -> None:
-        """Gives pages that are no longer needed back to the disk, where the database was made so. Inside `writing`."""
-        self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        """Gives pages that are no longer needed back to the disk, where the database was made so. Not inside `writing`."""
+        self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` would take one step, which is one page
 
     def crashed(self) -> bool:
         """Tells whether somebody wrote and never closed. True also for those who still write: ask when alone."""

@@ -16,7 +16,7 @@ import pytest
 from wherry.cid import CID, RAW
 from wherry.errors import NoSpace, StoreError, Unwritable
 from wherry.testing.cache import SharedCacheContract
-from wherry.testing.cache_use import kept
+from wherry.testing.cache_use import coded, kept
 from wherry_cache import disk
 from wherry_cache.disk import INSIDE_BYTES_MAX, DiskCache
 
@@ -228,25 +228,28 @@ def test_processes_share_it(tmp_path):
         assert (len(data), sum(len(one.data) for one in data)) == cache.usage()[:2]
 
 
+CODED = [coded(200 + number, 80_000) for number in range(20)]
 KILLED = """
 import sys
 from pathlib import Path
-from wherry.testing.cache_use import kept
+from wherry.testing.cache_use import coded, kept
 from wherry_cache.disk import DiskCache
-cache = DiskCache(Path(sys.argv[1]), 2_000_000)
+cache = DiskCache(Path(sys.argv[1]), 2_000_000, eviction=sys.argv[2])
 print("ready", flush=True)
 n = 0
 while True:
-    cache.put_many([kept(n % 90, 1000 + 70_000 * (n % 2)), kept((n + 1) % 90, 1000)])
+    cache.put_many([kept(n % 90, 1000 + 70_000 * (n % 2)), kept((n + 1) % 90, 1000), coded(200 + n % 20, 80_000)])
+    cache.get_many([kept(n % 50).cid])
     cache.delete_many([kept((n + 50) % 90, 1000).cid])
     n += 1
 """
 
 
-def test_killed_at_any_moment_it_opens_clean(tmp_path):
+@pytest.mark.parametrize("eviction", ["lru", "2q"])
+def test_killed_at_any_moment_it_opens_clean(tmp_path, eviction):
     moments = random.Random(5)
     for _ in range(8):
-        worker = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
+        worker = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), eviction], stdout=subprocess.PIPE)
         assert worker.stdout.readline() == b"ready\n"
         time.sleep(moments.uniform(0.0, 0.15))
         worker.send_signal(signal.SIGKILL)
@@ -255,11 +258,14 @@ def test_killed_at_any_moment_it_opens_clean(tmp_path):
         with closing(DiskCache(tmp_path, 2_000_000)) as cache:
             held = list(cache.cids())
             data = cache.get_many(held)
-            assert [CID.of(RAW, one.data) for one in data] == held
+            for one in data:
+                assert one in CODED if one.coding else CID.of(RAW, one.data) == one.cid
             assert cache.usage()[:2] == (len(held), sum(len(one.data) for one in data))
             assert cache.usage().bytes <= 2_000_000
-            inside = {str(cid) for cid, one in zip(held, data, strict=True) if len(one.data) <= INSIDE_BYTES_MAX}
-            assert files(tmp_path) == sorted({str(cid) for cid in held} - inside)
+            names = [f"{one.cid}.{one.size}.{one.coding}" if one.coding else str(one.cid) for one in data]
+            assert files(tmp_path) == sorted(
+                name for name, one in zip(names, data, strict=True) if len(one.data) > INSIDE_BYTES_MAX
+            )
 
 
 @pytest.mark.parametrize("size", [1000, 300_000])

@@ -13,6 +13,7 @@ Each part is imported from its own module:
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them
     checks              runs a suite without collecting it, to see which checks fail
+    faultydisk          FaultyDisk: a disk that is full, unreadable or tears writes where told; small_disk: a real small one
     certificates        a throwaway certificate for tests of TLS
     chaos               ChaosProxy: a TCP proxy that delays, cuts, corrupts and stalls, from a seed
     hostile             HostileServer: an HTTP server that misbehaves as its script says
