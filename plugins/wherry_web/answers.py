@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import http.client
     from datetime import datetime
 
-    from wherry_web.runs import Run
+    from wherry.runs import Run
 
 SKIP_BYTES_MAX: Final = 16 << 20  # of a file that a server without ranges sends from its beginning each time
 DRAIN_BYTES_MAX: Final = 64 * 1024  # the rest of an answer that is worth to be read for the connection to be kept

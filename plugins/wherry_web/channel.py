@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.errors import PeerBusy, PeerError
-from wherry_web.runs import planned
+from wherry.runs import planned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
     from wherry.httpline import Line
+    from wherry.runs import Plan, Run
     from wherry_web.client import Client
     from wherry_web.options import WebOptions
-    from wherry_web.runs import Plan, Run
 
 _BATCHES: Final = 4  # under way at a time: each holds a buffer of the process's budget
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from wherry.dial import Dial
     from wherry.httpline import Line
     from wherry.observe import Emit
+    from wherry.runs import Run
     from wherry_web.lines import Lines
     from wherry_web.options import WebOptions
     from wherry_web.places import Url
-    from wherry_web.runs import Run
 
     Holds = Callable[[Line | None], None]
 

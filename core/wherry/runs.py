@@ -1,4 +1,7 @@
-"""Which bytes of which files answer a batch of wants, and where in the lent buffer they are to lie (specs/0020 §3)."""
+"""Which bytes of which files answer a batch of wants, and where in the lent buffer they are to lie (specs/0020 §3).
+
+For transports whose sources hold plain files: they ask for stretches of files, and for as few as can be.
+"""
 
 from __future__ import annotations
 
