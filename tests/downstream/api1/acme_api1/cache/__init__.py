@@ -1,0 +1,1 @@
+"""The cache acme.cache: blocks in memory, the least recently used forgotten first."""

@@ -1,0 +1,1 @@
+"""The chunker acme.chunker: cuts files at the ends of lines."""

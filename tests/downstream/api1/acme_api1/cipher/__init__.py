@@ -1,0 +1,1 @@
+"""The cipher acme.cipher: XChaCha20-Poly1305 by PyNaCl."""

@@ -1,0 +1,1 @@
+"""The command acme.command: a table of what this home holds."""

@@ -1,0 +1,1 @@
+"""The locator acme.locator: addresses from a file."""

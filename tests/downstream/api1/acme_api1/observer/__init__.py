@@ -1,0 +1,1 @@
+"""The observer acme.observer: counts what happens, in a file."""

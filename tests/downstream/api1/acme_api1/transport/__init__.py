@@ -1,0 +1,1 @@
+"""The transport acme.transport: blocks over TCP."""
