@@ -51,6 +51,13 @@ class Form(NamedTuple):
     tuned: bool = False  # whether it has options, and so perhaps a variant: it is built to be asked
 
 
+class _Known(NamedTuple):
+    """Who decodes what has a name."""
+
+    instance: str
+    codes: bool  # whether what it codes has that name too; with a variant it decodes the plain name, and codes the other
+
+
 class Codings:
     """What a node codes with, and what it can decode. Safe for threads; a compressor is built when it is first needed."""
 
@@ -69,7 +76,7 @@ class Codings:
         self._build = build
         self._forms = sorted(forms or [Form(preferred, preferred, tuned=True)], key=lambda form: form.instance != preferred)
         self._built: dict[str, Compressor] = {}
-        self._names: dict[str, str] | None = None  # of codings, to instances
+        self._names: dict[str, _Known] | None = None
         self._lock = threading.RLock()
 
     @property
@@ -85,7 +92,8 @@ class Codings:
         """Gives the name, out of ``offered``, of the coding to code with; None if there is none, or nothing is to be coded."""
         if self.preferred == PLAIN:
             return None
-        return next((name for name in self._known() if name in offered and name not in self.broken), None)
+        known = self._known()
+        return next((name for name in known if name in offered and known[name].codes and name not in self.broken), None)
 
     def levels(self, name: str) -> tuple[int, ...]:
         """Gives the levels of a coding, from the fastest to the densest."""
@@ -102,7 +110,7 @@ class Codings:
             return None
         if name is None:
             name = self.names[0]
-        if name in self.broken:
+        if name in self.broken or not self._known()[name].codes:
             return None
         compressor = self._compressor(name)
         try:
@@ -143,17 +151,19 @@ class Codings:
     def _hint(self) -> str:
         return f"known: {', '.join(self._known()) or 'none'}; others are named in [compressor]"
 
-    def _known(self) -> dict[str, str]:
+    def _known(self) -> dict[str, _Known]:
         with self._lock:
             if self._names is None:
-                names: dict[str, str] = {}
+                names: dict[str, _Known] = {}
                 for form in self._forms:
                     if form.format == PLAIN:
                         continue
                     variant = self._variant(form)
                     if variant:
-                        names.setdefault(f"{form.format}+{variant}", form.instance)
-                    names.setdefault(form.format, form.instance)
+                        names.setdefault(f"{form.format}+{variant}", _Known(form.instance, codes=True))
+                        names.setdefault(form.format, _Known(form.instance, codes=False))
+                    elif form.format not in names or not names[form.format].codes:
+                        names[form.format] = _Known(form.instance, codes=True)
                 self._names = names
             return self._names
 
@@ -164,7 +174,7 @@ class Codings:
         return built.variant if isinstance(built, SupportsVariant) else ""
 
     def _compressor(self, name: str) -> Compressor:
-        return self._instance(self._known()[name])
+        return self._instance(self._known()[name].instance)
 
     def _instance(self, instance: str) -> Compressor:
         with self._lock:

@@ -173,10 +173,17 @@ def test_a_dictionary_makes_a_coding_of_its_own(tmp_path):
         with pytest.raises(DecodeError, match="dictionary"):  # said to be plain zstd, which it is not
             back(stranger, ("zstd", coded), len(data))
     assert back(mine, ours().encode(data), len(data)) == data
-    assert wrong.common(mine.names) == "zstd"  # what both can read
+    assert mine.common(["zstd"]) is None  # it reads that, and does not write it
+    assert mine.encode(data, name="zstd") is None
+    assert mine.common(same.names) == name
     both = codings("c", c=other, a=path)
     assert both.names == (wrong.names[0], "zstd", name)
     assert back(both, (name, coded), len(data)) == data
+    forms = [Form("a", "zstd", tuned=True), Form("zstd", "zstd")]
+    beside = made("a", *forms, a=ZstdCompressor(ZstdOptions(dictionary=path)), zstd=ZstdCompressor(ZstdOptions()))[0]
+    assert beside.names == (name, "zstd")
+    assert beside.common(["zstd"]) == "zstd"  # who has a plain one besides writes that for others
+    assert back(ours(), beside.encode(data, name="zstd"), len(data)) == data
 
 
 @pytest.mark.parametrize("content", [b"", b"no dictionary at all", b"\x37\xa4\x30\xec" + bytes(100), bytes(5 << 20)], ids=len)

@@ -150,7 +150,7 @@ class CompressorContract(ABC):
             with suppress(Exception):  # more than a leaf is more than it has to take
                 bombs.append((compressor.compress(bytes(size)), 1000))
         for coded, size in bombs:
-            grown = _grown_by(partial(self._refuses, compressor, coded, size, "a bomb"))
+            grown = grown_by(partial(self._refuses, compressor, coded, size, "a bomb"))
             expect(grown <= MEMORY_MAX, f"{len(coded)} coded bytes for a block of {size} took {grown >> 20} MiB")
 
     def test_it_writes_where_it_is_told(self) -> None:
@@ -278,7 +278,7 @@ def _is_held(data: bytearray) -> bool:
     return False
 
 
-def _grown_by(call: Callable[[], None]) -> int:
+def grown_by(call: Callable[[], None]) -> int:
     """Gives by how many bytes this process was larger, at most, while ``call`` ran; 0 where the system does not tell."""
     if sys.platform != "linux":
         call()
