@@ -149,6 +149,21 @@ def test_releases_are_measured_or_it_is_said_why_not(bench):
         assert "astropy-iers-data" in report["skipped"]
 
 
+def test_look_ups_and_codings_of_caches(bench):
+    report = bench("cache")["cache"]
+    found = figures(report)
+    for what in ("a block that is held", "a block that is not"):
+        assert 0 < found[f"{what}, median"]["value"] <= found[f"{what}, 99th percentile"]["value"]
+        assert found[f"{what}, 99th percentile"]["bound"] == {"sense": "below", "limit": 1.0}
+    rows = {(row["cache"], row["compressor"], row["data"]): row for row in report["table"]["rows"]}
+    assert {name for name, *_ in rows} == {"disk", "memory", "tiered"}
+    for name in ("disk", "memory", "tiered"):
+        assert rows[name, "identity", "text"]["kept of it"] == 1
+        assert rows[name, "zstd", "text"]["kept of it"] < 0.5
+        assert rows[name, "zstd", "random"]["kept of it"] == 1
+    assert all(row["in MB/s"] > 0 and row["out MB/s"] > 0 for row in rows.values())
+
+
 def test_every_benchmark_is_run_above():
     with open(__file__, encoding="utf-8") as file:
         text = file.read()

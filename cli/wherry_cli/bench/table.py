@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry_cli.bench.add import add_large, add_tree
 from wherry_cli.bench.boundary import boundary
+from wherry_cli.bench.cache import cache
 from wherry_cli.bench.concurrent import concurrent
 from wherry_cli.bench.dedup import dedup, dedup_releases
 from wherry_cli.bench.get import get_large, get_tree
@@ -53,6 +54,7 @@ BENCHMARKS: Final = {
     "concurrent": Benchmark(concurrent, "1,000 transfers at once from one server, beside four at a time", large=True),
     "startup": Benchmark(startup, "wherry version, beside a bare Python"),
     "plugins": Benchmark(plugins, "each compressor, cipher, chunker and cache on text, tensors and chance, beside SHA-256"),
+    "cache": Benchmark(cache, "a look-up among a million blocks on disk; blocks kept plain and coded"),
     "dedup": Benchmark(dedup, "ten versions of edited tables, cut by content, beside fixed leaves", versions=True),
     "dedup-releases": Benchmark(
         dedup_releases, "the same with ten releases of a real dataset; downloads 20 MB, so only when it is named", asked=True
