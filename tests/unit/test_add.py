@@ -315,3 +315,28 @@ def test_a_file_that_vanishes_between_being_seen_and_read(store, tmp_path, monke
     monkeypatch.setattr(os, "open", vanish)
     with pytest.raises(SourceChanged, match="vanished"):
         added(store, root)
+
+
+@pytest.mark.parametrize("between", ["links", "folders", "known files"])
+def test_few_files_to_be_read_among_much_that_is_not(store, tmp_path, between):
+    """What needs no reading fills the window of what is under way, before there is a batch of files to read."""
+    root = tmp_path / "t"
+    root.mkdir()
+    for number in range(1000):
+        path = root / f"{number:04}"
+        if between == "links":
+            path.symlink_to("new")
+        elif between == "folders":
+            path.mkdir()
+        else:
+            path.write_bytes(b"%d" % number)
+    settle(root)
+    if between == "known files":
+        added(store, root)
+    for number in (0, 500, 999):
+        (root / f"{number:04}-new").write_bytes(b"new %d" % number)
+    found = listing(store, added(store, root)[1])
+    assert set(found) - {""} == {path.name for path in root.iterdir()}
+    assert [found[f"{number:04}-new"].cid for number in (0, 500, 999)] == [
+        CID.of(RAW, b"new %d" % number) for number in (0, 500, 999)
+    ]

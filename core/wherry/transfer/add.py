@@ -221,6 +221,9 @@ class Add:
             else:
                 pending.append(item)
             while len(pending) > _WINDOW * _BATCH_FILES:
+                if batch.paths and pending[0][1:2] == (batch,):  # files that are known, links and folders filled the window
+                    self._readers.submit(batch)
+                    batch = Batch()
                 settle()
         if batch.paths:
             self._readers.submit(batch)
