@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 LOCK_S: Final = 30.0  # to wait for somebody who clears up
 _STEP_S: Final = 0.02
-_CODING: Final = re.compile(r"[a-z0-9.-]{0,100}", re.ASCII)
-_NAME: Final = re.compile(r"([a-z0-9]+)(?:\.(0|[1-9][0-9]{0,17})\.([a-z0-9.-]{1,100}))?", re.ASCII)
+_CODING: Final = re.compile(r"[a-z0-9.+-]{0,100}", re.ASCII)
+_NAME: Final = re.compile(r"([a-z0-9]+)(?:\.(0|[1-9][0-9]{0,17})\.([a-z0-9.+-]{1,100}))?", re.ASCII)
 
 
 class Name(NamedTuple):

@@ -96,6 +96,17 @@ def test_the_file_of_a_coded_block_says_how(tmp_path):
         assert len(files(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("name", ["zstd", "acme.fast-2", "zstd+0a1b2c"])
+def test_every_name_that_codings_have_can_name_a_file(tmp_path, name):
+    block = coded(1, LARGE)._replace(coding=name)
+    with closing(DiskCache(tmp_path, 1 << 20)) as cache:
+        cache.put_many([block])
+        assert files(tmp_path) == [f"{block.cid}.{block.size}.{name}"]
+    (tmp_path / "index.db").write_bytes(b"rubbish" * 1000)
+    with closing(DiskCache(tmp_path, 1 << 20)) as cache:
+        assert cache.get_many([block.cid]) == [block]
+
+
 def test_without_the_index_coded_files_are_taken_in_again(tmp_path):
     blocks = [coded(1, LARGE), kept(2, LARGE)]
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
