@@ -96,15 +96,19 @@ class Codings:
         return next((name for name in known if name in offered and known[name].codes and name not in self.broken), None)
 
     def levels(self, name: str) -> tuple[int, ...]:
-        """Gives the levels of a coding, from the fastest to the densest."""
-        return tuple(self._compressor(name).levels)
+        """Gives the levels of a coding, from the fastest to the densest; none if it cannot be coded with (`broken`)."""
+        try:
+            return tuple(map(int, self._compressor(name).levels))
+        except Exception as problem:  # noqa: BLE001 - a stranger's code; blocks go plain
+            self._note(name, problem)
+            return ()
 
     def encode(self, data: Bytes, *, name: str | None = None, level: int | None = None) -> tuple[str, bytes] | None:
         """Codes a block; gives the coding's name and the coded bytes. None: leave it plain, for it would hardly shrink.
 
         ``name`` is one of `names`, by default the preferred one; ``level`` one of its levels, by default as configured. A
-        sample decides first, so what does not shrink costs little. Never raises for a compressor's faults: one that raises,
-        or gives something that is not bytes, is noted in `broken` and not coded with any more.
+        sample decides first, so what does not shrink costs little. Never raises for a compressor's faults: one that cannot be
+        built, raises, or gives something that is not bytes, is noted in `broken` and not coded with any more.
         """
         if len(data) < CODED_BYTES_MIN or (name is None and self.preferred == PLAIN):
             return None
@@ -112,15 +116,15 @@ class Codings:
             name = self.names[0]
         if name in self.broken or not self._known()[name].codes:
             return None
-        compressor = self._compressor(name)
         try:
+            compressor = self._compressor(name)
             if len(data) >= _SAMPLED_MIN and not _shrinks(compressor, data):
                 return None
             coded: object = compressor.compress(data, level=level)
             if not isinstance(coded, bytes) or not coded:
                 raise TypeError(f"it gave {ascii(coded)[:60]}")
         except Exception as problem:  # noqa: BLE001 - a stranger's code; the block goes plain
-            self.broken[name] = f"{type(problem).__name__}: {str(problem)[:200]}"
+            self._note(name, problem)
             return None
         if len(coded) > RATIO_MAX * len(data) or len(data) - len(coded) < SAVED_BYTES_MIN:
             return None
@@ -141,6 +145,9 @@ class Codings:
             raise
         except Exception as problem:
             raise DecodeError(f"the compressor {name!r} failed: {type(problem).__name__}: {str(problem)[:200]}") from problem
+
+    def _note(self, name: str, problem: Exception) -> None:
+        self.broken[name] = f"{type(problem).__name__}: {str(problem)[:200]}"
 
     def _has(self, name: str) -> bool:
         try:

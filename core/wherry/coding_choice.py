@@ -33,7 +33,7 @@ class LevelChooser:
     """Chooses between no coding and the levels of one compressor. For one thread at a time."""
 
     def __init__(self, levels: Sequence[int]) -> None:
-        """``levels``: from the fastest to the densest."""
+        """``levels``: from the fastest to the densest; without any, nothing is coded."""
         self._levels = tuple(levels)
         self._known: dict[int, _Level] = {}  # by index; measured ones, without a gap from 0 on
         self._share = 1.0  # of a processor that the coder got while it ran
@@ -58,7 +58,7 @@ class LevelChooser:
 
     def choose(self, link: float | None) -> int | None:
         """Gives the level for an answer over a link of so many bytes a second; None: none. An unknown link gets none."""
-        if link is None or link <= 0:
+        if link is None or link <= 0 or not self._levels:
             return None
         best, found = link, None
         for index, level in enumerate(self._levels):

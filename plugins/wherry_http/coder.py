@@ -57,6 +57,9 @@ class Coder:
     """Codes answers of one server. Made and used on one event loop."""
 
     def __init__(self, codings: Callable[[], Codings], mode: CodingMode) -> None:
+        """Raises ConfigError and PluginError for a configured compressor that cannot be built: now, not in an answer."""
+        if mode != "never":
+            _ = codings().names
         self._codings = codings
         self._mode = mode
         self._choosers: dict[str, LevelChooser] = {}

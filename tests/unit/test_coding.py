@@ -206,6 +206,22 @@ def test_a_broken_compressor_is_not_asked_again(fault):
     assert codings.common(["acme.halves"]) is None
 
 
+@pytest.mark.parametrize("levels", [None, 5, ("a",), (1, None)])
+def test_levels_that_are_none_are_no_levels(levels):
+    odd = Halves()
+    odd.levels = levels
+    codings = made("zstd", Form("zstd", "zstd"), Form("acme.halves", "acme.halves"), **{"acme.halves": odd})[0]
+    assert codings.levels("acme.halves") == ()
+    assert list(codings.broken) == ["acme.halves"]
+
+
+def test_a_compressor_that_cannot_be_built_codes_nothing_and_fails_nothing():
+    codings = made("zstd", Form("zstd", "zstd"), zstd=PluginBroken("its library is gone"))[0]
+    assert codings.levels("zstd") == ()
+    assert codings.encode(bytes(5000)) is None
+    assert "its library is gone" in codings.broken["zstd"]
+
+
 @pytest.mark.parametrize("fault", [ValueError("no"), MemoryError(), PluginBroken("gone"), RecursionError()], ids=repr)
 def test_whatever_decoding_raises_is_a_decode_error_that_names_it(fault):
     codings = made("acme.halves", **{"acme.halves": Halves(fault=fault)})[0]

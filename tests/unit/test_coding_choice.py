@@ -46,6 +46,10 @@ def test_an_unknown_link_gets_none():
         assert knowing().choose(link) is None
 
 
+def test_without_levels_there_is_no_choice():
+    assert {LevelChooser(()).choose(MB) for _ in range(100)} == {None}
+
+
 def test_the_right_level_for_each_link():
     chooser = knowing()
     assert [chooser.choose(rate * MB) for rate in (1, 10, 30, 100, 300, 380, 1000, 5000)] == [9, 9, 3, 1, 1, None, None, None]

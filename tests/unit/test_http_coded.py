@@ -14,8 +14,8 @@ from codings import codings_of, text_file
 
 from wherry.abc.transport import BlockSource
 from wherry.buffers import ROOM
-from wherry.coding import Codings
-from wherry.errors import PeerProtocolError
+from wherry.coding import Codings, Form
+from wherry.errors import ConfigError, PeerProtocolError, PluginBroken
 from wherry.testing.blocks import CountedPool, MemoryHeld, fetch_once, harvest
 from wherry.testing.certificates import make_certificate
 from wherry.testing.compressor import grown_by
@@ -220,6 +220,25 @@ async def test_on_a_slow_link_text_is_coded_and_chance_soon_not_tried(coder, lin
     for _ in range(64):
         assert await coded(coder, chance, link, loopback=loopback) is None
     assert 0 < len(tried) < 32
+
+
+async def test_a_compressor_that_cannot_be_built_costs_no_block():
+    def broken(name):
+        raise PluginBroken("its library is gone")
+
+    codings = Codings("zstd", broken, [Form("zstd", "zstd")])
+    for mode in ("auto", "always"):
+        coder = Coder(lambda: codings, mode)
+        assert await coded(coder, frames_of(TEXT), 1e6) is None
+        coder.close()
+
+
+def test_a_configured_compressor_that_cannot_be_built_is_said_at_the_start():
+    def broken(name):
+        raise ConfigError("no dictionary")
+
+    with pytest.raises(ConfigError):
+        Coder(lambda: Codings("mine", broken, [Form("mine", "zstd", tuned=True)]), "auto")
 
 
 async def test_coded_bytes_in_memory_are_bounded(coder, monkeypatch):
