@@ -27,7 +27,8 @@ def ends(view: SwarmView) -> Callable[[int, int], tuple[float, ...]]:
     size = sum(job.bytes for job in view.jobs) / max(1, len(view.jobs)) or _SIZE
     best = max((peer.rate for peer in peers), default=0.0) or 1.0
     # A newcomer passes for as fast as the best: how else would it show what it can do?
-    seconds = [peer.latency_s + size / (peer.rate or best) for peer in peers]
+    # One that fails is as slow as if it had to try so often.
+    seconds = [(peer.latency_s + size / (peer.rate or best)) * 2 ** min(peer.failures, 16) for peer in peers]
 
     def rank(peer: int, given: int) -> tuple[float, ...]:
         beyond = given - peers[peer].slots

@@ -105,6 +105,48 @@ def test_where_one_source_is_there_it_is_not_asked():
     assert made.take(a, 0.0).job == "y"
 
 
+def test_a_source_that_alone_is_free_goes_on_without_a_question():
+    """That is how nearly every job of a steady transfer is given."""
+    made, policy, _ = scheduler(lambda view: [(n, n % 2) for n in range(min(8, len(view.jobs)))], "http://a:1", "http://b:1")
+    a, b = made.sources
+    proven(made, a, b)
+    for job in range(16):
+        made.put(job)
+    busy = [(source, made.take(source, 0.0)) for source in (a, b) * 4]
+    assert len(policy.views) == 1
+    for number in range(20):
+        source, task = busy.pop(0)
+        now = 0.01 * number
+        made.succeeded(source, now, 1, 100, task)
+        made.done(source, task, now)
+        made.put(number)
+        busy.append((source, made.take(source, now)))
+    assert all(task is not None for _, task in busy)
+    assert len(policy.views) == 1
+    source, task = busy.pop(0)
+    made.failed(task, source, 0.2, "cut")
+    made.done(source)
+    other, task = busy.pop(0)
+    made.done(other, task, 0.2)
+    made.take(other, 0.2)
+    assert len(policy.views) == 2  # a failure ends it
+
+
+def test_one_that_was_spared_is_not_given_a_job_unasked():
+    made, policy, _ = scheduler(lambda view: [(0, 0)] if view.peers[0].slots else [], "http://a:1", "http://b:1")
+    a, b = made.sources
+    proven(made, a, b)
+    for job in range(16):
+        made.put(job)
+    for _ in range(4):
+        made.take(a, 0.0)
+    assert a.working == 1  # all that the policy gave it
+    before = len(policy.views)
+    a.parallel = 1
+    assert made.take(b, 0.3) is None
+    assert len(policy.views) == before + 1
+
+
 def test_an_unproven_source_has_one_job_whatever_it_says():
     made, policy, complaints = scheduler(to_the_last, "http://a:1", "http://b:1")
     a, b = made.sources
@@ -125,10 +167,26 @@ def test_a_source_that_rests_is_given_nothing_and_something_when_it_has_rested()
     made.put("x")
     made.failed(made.take(b, 0.0), b, 0.0, "cut")
     made.done(b)
+    made.put("y")
     assert made.take(b, b.rest_until - 0.01) is None
-    assert made.take(a, b.rest_until - 0.01) is None  # the policy gives b what it may not have now: nothing
-    assert made.take(b, b.rest_until).job == "x"
+    assert made.take(a, b.rest_until - 0.01) is None  # the policy gives everything to b, which has no slots
+    assert made.take(b, b.rest_until).job == "y"
     assert complaints == []
+
+
+def test_a_job_that_a_source_failed_with_is_for_others_while_they_do_not_fail():
+    """Else a policy could ask one source for ever, and another, which nobody asks, would be hoped for as long."""
+    made, policy, complaints = scheduler(to_the_last, "http://a:1", "http://b:1")
+    a, b = made.sources
+    proven(made, a, b)
+    made.put("x")
+    made.failed(made.take(b, 0.0), b, 0.0, "cut")
+    made.done(b)
+    now = b.rest_until + 0.1
+    assert made.take(b, now) is None
+    assert policy.views[-1].jobs[0].peers == {0}
+    assert made.take(a, now + POLICY_IDLE_S + 0.3).job == "x"  # which this policy never gives it
+    assert len(complaints) == 1
 
 
 def test_it_sees_no_job_that_nobody_may_be_given_now_and_not_too_many():
@@ -142,8 +200,11 @@ def test_it_sees_no_job_that_nobody_may_be_given_now_and_not_too_many():
     nobodys = made._queue[0]
     nobodys.absent.update({id(a), id(b)})
     made.take(a, 1.0)
-    assert len(policy.views[-1].jobs) == POLICY_JOBS_MAX
+    assert len(policy.views[-1].jobs) == 20  # while more come: two for each of eight slots, and some
     assert all(job.peers for job in policy.views[-1].jobs)
+    made.more = False
+    made.take(a, 2.0)
+    assert len(policy.views[-1].jobs) == POLICY_JOBS_MAX
 
 
 def test_a_plan_is_made_again_after_anything_that_matters():

@@ -57,7 +57,7 @@ class Assignment(NamedTuple):
 
 
 class Policy(ABC):
-    """Chooses. Synchronous and fast: it runs on the event loop, about once a job. Not asked where one peer is all there is."""
+    """Chooses. Synchronous and fast: it runs on the event loop, up to once a job; not where nothing is to be chosen."""
 
     @abstractmethod
     def plan(self, view: SwarmView, rng: Random) -> Sequence[Assignment]:

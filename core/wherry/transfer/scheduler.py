@@ -30,7 +30,8 @@ _BACKOFF_MAX_S: Final = 8.0
 _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
-_PLAN_S: Final = 0.25  # how long a plan holds while nothing happens: jobs grow old, and a policy may wait for that
+_PLAN_S: Final = 0.25  # how long what a policy said holds, at most: rates change, and it may wait for jobs to grow old
+_SPARE_JOBS: Final = 4  # shown to a policy besides two for each free slot
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
 
 J = TypeVar("J")
@@ -68,6 +69,7 @@ class Task(Generic[J]):
     urgent: bool = False
     absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
     bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
+    failed: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it failed with it, wrong ones included
     size: int = 0  # bytes of it, as far as they are known
     put: float = 0.0  # when it was put
     asked: float = 0.0  # when a source was asked for it last
@@ -76,7 +78,12 @@ class Task(Generic[J]):
 
     def part(self, job: J) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""
-        return Task(job, self.urgent, set(self.absent), dict(self.bad), self.size, self.put)
+        return Task(job, self.urgent, set(self.absent), dict(self.bad), dict(self.failed), self.size, self.put)
+
+    @property
+    def for_all(self) -> bool:
+        """Whether no source has said or shown anything against it."""
+        return not self.absent and not self.failed
 
 
 class Verdict(NamedTuple, Generic[J]):
@@ -112,6 +119,7 @@ class Scheduler(Generic[J]):
         self._choice = choice
         self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
         self._planned_at = 0.0
+        self._chosen: set[int] = set()  # id() of the sources that the last plan gave a job; emptied by any failure
         for address in addresses:
             self.add(address, now)
 
@@ -140,6 +148,7 @@ class Scheduler(Generic[J]):
         """Gives the next job for ``source``, if it may be asked now; say `done` when it is over, whatever came of it."""
         if not self._queue or not self._free(source, now):
             return None
+        source.parallel = max(source.parallel, source.working + 1)  # whoever asks has room for one
         task = self._by_policy(source, now) if self._may_choose() else self._oldest(source)
         if task is not None:
             source.working += 1
@@ -171,15 +180,28 @@ class Scheduler(Generic[J]):
         return there > 1
 
     def _by_policy(self, source: Source, now: float) -> Task[J] | None:
-        """Gives what is planned for ``source``; plans if something happened since, or it had no slots then."""
-        if (id(source) not in self._plan or now - self._planned_at > _PLAN_S) and not self._replan(now):
-            return self._oldest(source)
+        """Gives what is planned for ``source``; plans if something happened since, or it had no slots then.
+
+        A source that alone is free, and was chosen a moment ago, goes on without a question: nearly every job is given so.
+        """
+        if id(source) not in self._plan or now - self._planned_at > _PLAN_S:
+            if self._goes_on(source, now):
+                return self._queue.popleft()
+            if not self._replan(now):
+                return self._oldest(source)
         given = self._plan.get(id(source))
         if not given:
             return None
         task = given.pop(0)
         self._queue.remove(task)
         return task
+
+    def _goes_on(self, source: Source, now: float) -> bool:
+        if not self.more or id(source) not in self._chosen or now - self._planned_at > _PLAN_S:
+            return False
+        if not self._queue[0].for_all:
+            return False
+        return not any(other is not source and self._slots(other, now) for other in self.sources)
 
     def _replan(self, now: float) -> bool:
         """Asks the policy. False: it is left out."""
@@ -194,14 +216,16 @@ class Scheduler(Generic[J]):
             for source, free in zip(there, slots, strict=True)
         ]  # fmt: skip
         everybody = frozenset(range(len(there)))
+        # While more will come, no policy needs many more jobs than there are slots: most plans are for one.
+        most = min(POLICY_JOBS_MAX, 2 * sum(slots) + _SPARE_JOBS) if self.more else POLICY_JOBS_MAX
         tasks: list[Task[J]] = []
         jobs: list[JobView] = []
         for task in self._queue:
-            able = everybody if not task.absent and not task.bad else self._able(task, there)
+            able = everybody if task.for_all else self._able(task, there)
             if able is everybody or any(slots[peer] for peer in able):
                 tasks.append(task)
                 jobs.append(JobView(task.size, task.urgent, now - task.put, able))
-                if len(jobs) == POLICY_JOBS_MAX:
+                if len(jobs) == most:
                     break
         pairs = self._choice.plan(SwarmView(now, peers, jobs, self.more)) if self._choice is not None else None
         if pairs is None:
@@ -210,17 +234,26 @@ class Scheduler(Generic[J]):
         self._plan = {id(source): [] for source, free in zip(there, slots, strict=True) if free}
         for job, peer in sorted(pairs):
             self._plan[id(there[peer])].append(tasks[job])
+        for key, given in self._plan.items():  # one that gets only what others do not have may be spared otherwise
+            (self._chosen.add if any(task.for_all for task in given) else self._chosen.discard)(key)
         return True
 
     def _slots(self, source: Source, now: float) -> int:
-        """Jobs that a source may be given now. Whoever calls `take` has one free, whatever ``parallel`` says."""
+        """Jobs that a source may be given now."""
         if not self._free(source, now):
             return 0
-        return max(1, source.parallel - source.working) if source.proven else 1
+        return max(0, source.parallel - source.working) if source.proven else 1
 
     def _able(self, task: Task[J], there: list[Source]) -> frozenset[int]:
+        """Which sources a policy may give a job to.
+
+        One that failed with it is left out while another is there that is not failing and did not fail with it as often:
+        a policy must not be able to ask one source for ever.
+        """
         return frozenset(
-            place for place, source in enumerate(there) if self._may_ask(source, task) and not self._better(source, task)
+            place
+            for place, source in enumerate(there)
+            if self._may_ask(source, task) and not self._other(source, task, task.failed)
         )
 
     def _may_ask(self, source: Source, task: Task[J]) -> bool:
@@ -231,9 +264,13 @@ class Scheduler(Generic[J]):
 
     def _better(self, source: Source, task: Task[J]) -> bool:
         """Whether a job that ``source`` sent wrong is left to another, which is there and did not, or not as often."""
-        bad = task.bad.get(id(source), 0)
-        return bad > 0 and any(
-            other.alive and not other.failures and task.bad.get(id(other), 0) < bad and self._may_ask(other, task)
+        return self._other(source, task, task.bad)
+
+    def _other(self, source: Source, task: Task[J], faults: dict[int, int]) -> bool:
+        """Whether another source that may have the job is there, not failing, and has fewer of these faults."""
+        own = faults.get(id(source), 0)
+        return own > 0 and any(
+            other.alive and not other.failures and faults.get(id(other), 0) < own and self._may_ask(other, task)
             for other in self.sources
         )
 
@@ -242,6 +279,7 @@ class Scheduler(Generic[J]):
     def connected(self, source: Source, now: float, parallel: int = _PARALLEL) -> None:
         """A connection was made, for ``parallel`` jobs at a time."""
         self._plan.clear()
+        self._chosen.clear()
         source.parallel = parallel
         if not source.reached:
             source.failures, source.since = 0, now
@@ -283,6 +321,7 @@ class Scheduler(Generic[J]):
         """
         if rejected:
             source.standing.wrong(now, rejected)
+        task.failed[id(source)] = task.failed.get(id(source), 0) + 1
         self._requeue(task)
         return self._rest(source, now, reason)
 
@@ -305,6 +344,7 @@ class Scheduler(Generic[J]):
     def _rest(self, source: Source, now: float, reason: str) -> float:
         if source.reached and not source.failures:
             source.since = now
+        self._chosen.clear()
         source.standing.failed(now)
         source.errors += 1
         source.failures += 1
