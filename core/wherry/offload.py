@@ -55,4 +55,6 @@ async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> 
                 await asyncio.wait([running])
             except asyncio.CancelledError:  # cancelled again: the thread is there all the same
                 continue
+        if not running.cancelled():
+            running.exception()  # is dropped: asyncio would print what nobody took
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,27 @@ async def test_what_a_cancelled_call_raises_is_dropped():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_a_cancelled_call_raises_is_not_printed_either():
+    """asyncio tells of a future whose error nobody took, when it is collected: on the screen of who pressed Ctrl-C."""
+    let_go, told = threading.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    def work():
+        let_go.wait(5)
+        raise InterruptedError
+
+    task = asyncio.create_task(in_thread(work))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.sleep(0.02)
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    assert told == []
 
 
 async def test_an_executor_of_ones_own():
