@@ -1,4 +1,4 @@
-"""What README and specifications show is run: blocks of Python and shell marked with ``<!-- run -->``, and README's own lines."""
+"""What README and specifications show is run: blocks of Python and shell marked ``<!-- run -->``, and README's own lines."""
 
 from __future__ import annotations
 

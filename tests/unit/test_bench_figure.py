@@ -129,5 +129,5 @@ def test_the_json_form_of_a_report_holds_every_run():
             }
         ],
         "notes": [],
-            "table": None,
+        "table": None,
     }

@@ -142,7 +142,7 @@ async def test_repair_begins_with_a_database_that_is_damaged(home, tree, name, d
 
 async def test_a_database_of_a_newer_wherry_is_left_alone(home, tree):
     await added(home, tree)
-    newer = {2: "CREATE TABLE more (x)"} | {number: "SELECT 1" for number in range(3, 99)}
+    newer = {2: "CREATE TABLE more (x)"} | dict.fromkeys(range(3, 99), "SELECT 1")
     Database(home / "index.db", "", 99, synchronous="NORMAL", what="index", steps=newer).close()
     with pytest.raises(HomeTooNew):
         await repaired(home)
