@@ -1,7 +1,7 @@
 """Any bytes, into every decoder of the model: only typed errors leave, and memory stays bounded.
 
-``corpus/`` keeps blocks, one a file, named by what they try; what is ever found goes there. Files of ``dagcbor`` and
-``manifest`` are all given to every decoder.
+``corpus/`` keeps blocks, one a file, named by what they try; what is ever found goes there. All are given to every
+decoder.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def feed(data: bytes) -> None:
 
 
 def test_the_corpus_is_there():
-    assert {path.parent.name for path in CORPUS} == {"dagcbor", "manifest"}
+    assert {path.parent.name for path in CORPUS} == {"dagcbor", "manifest", "sealing"}
     assert len(CORPUS) >= 20
 
 
