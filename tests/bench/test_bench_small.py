@@ -74,6 +74,15 @@ def test_get_beside_curl_and_rsync(bench):
         assert "nginx or curl is not installed" in found["get-large"]["notes"][-1]
 
 
+def test_an_encrypted_file_beside_the_same_in_the_open(bench):
+    found = bench("add-sealed", "get-sealed")
+    check_arms(found["add-sealed"], 2)
+    plain, cached, remade = found["get-sealed"]["arms"]
+    for figure, arm, bound in zip(found["get-sealed"]["figures"], (cached, remade), (0.6, 0.4), strict=True):
+        assert math.isclose(figure["value"], plain["median_seconds"] / arm["median_seconds"], rel_tol=1e-3)
+        assert figure["bound"] == {"sense": "at least", "limit": bound}
+
+
 def test_latency_under_load(bench):
     report = bench("latency", rounds=1)["latency"]
     found = figures(report)
@@ -86,7 +95,9 @@ def test_memory_of_real_and_of_generated_bytes(bench):
     found = bench("memory", "synth", rounds=1)
     for report in found.values():
         peaks = [figure for figure in report["figures"] if figure["name"].startswith("peak of wherry")]
-        assert [figure["name"].rsplit(" ", 1)[1] for figure in peaks] == ["add", "serve", "get"]
+        verbs = ["add", "serve", "get"]
+        expected = [*verbs, *(f"{verb}, encrypted" for verb in verbs)] if report["name"] == "memory" else verbs
+        assert [figure["name"].removeprefix("peak of wherry ") for figure in peaks] == expected
         assert all(10 < figure["value"] < 100 and figure["met"] for figure in peaks)
 
 

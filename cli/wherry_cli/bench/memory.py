@@ -8,6 +8,7 @@ from wherry.units import GiB, format_size
 from wherry_cli.bench.figure import Arm, Bound, Figure, Report, Run
 from wherry_cli.bench.reference import bare_python
 from wherry_cli.bench.scale import Scale
+from wherry_cli.bench.sealed import add_encrypted, give_key
 
 if TYPE_CHECKING:
     from wherry_cli.bench.workspace import Outcome, Workspace
@@ -19,11 +20,13 @@ _OWN_PEAK: Final = "print(open('/proc/self/status').read())"
 
 
 def memory(space: Workspace) -> Report:
-    """Watches add, serve and get of the large file."""
+    """Watches add, serve and get of the large file, in the open and encrypted."""
     source, size = space.large(), space.scale.large_bytes
     output = space.folder / "output"
     try:
         arms = _three(space, str(source), str(output))
+        space.remove(output)
+        arms += _three(space, str(source), str(output), encrypted=True)
     finally:
         space.remove(output)
     return Report(
@@ -54,18 +57,21 @@ def synth(space: Workspace) -> Report:
     )
 
 
-def _three(space: Workspace, source: str, output: str) -> list[Arm]:
+def _three(space: Workspace, source: str, output: str, *, encrypted: bool = False) -> list[Arm]:
     """Adds, serves and gets; gives one arm each. The server's time is that of the get."""
     count = space.scale.large_bytes if output != "null:" else space.scale.synth_bytes
     with space.home() as server_home, space.home() as home:
-        added = space.wherry(server_home, "add", source)
+        added = add_encrypted(space, server_home, source) if encrypted else space.wherry(server_home, "add", source)
+        if encrypted:
+            give_key(server_home, home)
         space.say(f"add: {added.ended.seconds:.1f}s")
         with space.serving(server_home) as served:
             got = space.wherry(home, "get", added.result["cid"], "--from", served.address, "-o", output)
             space.say(f"get: {got.ended.seconds:.1f}s")
             serve_peak = served.child.peak_bytes()
-    serve = Arm("wherry serve", [Run(got.ended.seconds, {"peak_bytes": float(serve_peak)})])
-    return [_arm("wherry add", added, count), serve, _arm("wherry get", got, count)]
+    what = ", encrypted" if encrypted else ""
+    serve = Arm(f"wherry serve{what}", [Run(got.ended.seconds, {"peak_bytes": float(serve_peak)})])
+    return [_arm(f"wherry add{what}", added, count), serve, _arm(f"wherry get{what}", got, count)]
 
 
 def _arm(name: str, outcome: Outcome, count: int) -> Arm:
