@@ -172,9 +172,9 @@ def test_dags_of_nodes_that_are_nearly_right(drawn):
         for path in ("a", "b", "a/b", "c/a"):
             search = find(entry, path)
             with suppress(StopIteration, NotFound):
-                cid = next(search)
+                need = next(search)
                 while True:
-                    cid = search.send(Block(cid, blocks[cid]))
+                    need = search.send(Block(need.cid, blocks[need.cid]))
 
 
 @given(st.text(st.characters(), max_size=300), st.text(st.characters(), max_size=300))
