@@ -5,7 +5,7 @@ The connections are those of `wherry.httpline`; here is what is asked on them, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Arrival
 from wherry.buffers import ROOM
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from wherry.buffers import Buffer
     from wherry.coding import Codings
     from wherry.httpline import Line
+
+
+_HINT: Final = "is it a wherry server? a plain web server is written as web+http://HOST/PATH/"
 
 
 class Asking(NamedTuple):
@@ -77,9 +80,9 @@ def check_status(status: int, content_type: str | None, peer: str, wanted_type: 
     if 300 <= status < 400:
         raise PeerProtocolError(f"{peer} redirects (status {status}), which is not followed", peer=peer)
     if status != 200:
-        raise PeerProtocolError(f"{peer} answered with status {status}", peer=peer, hint="is it a wherry server?")
+        raise PeerProtocolError(f"{peer} answered with status {status}", peer=peer, hint=_HINT)
     if content_type != wanted_type:
-        raise PeerProtocolError(f"{peer} answered with {content_type!a}", peer=peer, hint="is it a wherry server?")
+        raise PeerProtocolError(f"{peer} answered with {content_type!a}", peer=peer, hint=_HINT)
 
 
 def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], asking: Asking, buffer: Buffer, peer: str) -> Arrival:

@@ -26,7 +26,8 @@ def parse_base(address: str) -> URL:
     except ValueError as problem:
         raise UsageError(f"address {address!r}: {problem}", hint="write http://HOST:PORT") from problem
     if base.scheme not in _SCHEMES or not base.host or base.path not in ("", "/") or base.query_string or base.fragment:
-        raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint="write http://HOST:PORT")
+        hint = "write http://HOST:PORT; for files on a plain web server, web+https://HOST/PATH/"
+        raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint=hint)
     return base.with_path("/")
 
 

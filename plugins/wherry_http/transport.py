@@ -91,12 +91,12 @@ class HttpTransport(Transport):
             await server.stop()
 
     def _client_tls(self) -> ssl.SSLContext:
+        from wherry.httpline import client_tls  # a server needs no client
+
         try:
-            context = ssl.create_default_context(cafile=self._options.tls_ca)
+            return client_tls(self._options.tls_ca)
         except OSError as problem:
             raise ConfigError(f"transport.http.tls_ca: {self._options.tls_ca}: {problem.strerror or problem}") from problem
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
 
 def _server_tls(options: HttpOptions) -> ssl.SSLContext:

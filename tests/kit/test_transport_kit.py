@@ -216,6 +216,10 @@ class WritesItsSchemeLarge(Broken):
     schemes = frozenset({"Memory"})
 
 
+class HasAPlusInItsScheme(Broken):
+    schemes = frozenset({"memory", "memory+tls"})
+
+
 class ShowsItsSecret(Broken):
     def __repr__(self):
         return "ShowsItsSecret(token='hush-hush')"
@@ -300,6 +304,7 @@ BROKEN = [
     (LeavesADescriptor, "test_closing_leaves_nothing"),
     (TakesNonsenseForAValueError, "test_a_malformed_address_is_an_error_of_usage"),
     (WritesItsSchemeLarge, "test_its_schemes_are_plain"),
+    (HasAPlusInItsScheme, "test_its_schemes_are_plain"),
     (ShowsItsSecret, "test_secrets_are_not_shown"),
     (TakesOneOfUnknownSize, "test_unknown_sizes"),
     (HasNoEmptyBlock, "test_the_empty_block"),

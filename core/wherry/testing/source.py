@@ -187,6 +187,7 @@ class SourceContract(ABC):
         schemes = self.make_transport().schemes
         expect(bool(schemes) and isinstance(schemes, frozenset), "it says no schemes")
         expect(all(scheme == scheme.lower() and scheme.isascii() for scheme in schemes), f"{schemes} are not lower case")
+        expect(not any("+" in scheme for scheme in schemes), f"{schemes} have a '+', which ends the name of a transport")
 
     async def test_secrets_are_not_shown(self, tmp_path: Path) -> None:
         """Neither the ``repr`` of a transport or channel nor an error shows what is secret."""
