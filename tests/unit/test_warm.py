@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 from getting import MIB, A, write
@@ -249,6 +249,7 @@ class Keeper:
 
     def __init__(self, problem=None):
         self.kept = []
+        self.turn = nullcontext()
         self.problem = problem
 
     def keep(self, blocks, leaves):

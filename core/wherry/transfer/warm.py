@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Want
 from wherry.block import Block, verify
@@ -28,10 +28,10 @@ from wherry.transfer.fetch import fetch_once
 from wherry.transfer.get import check_bounds
 from wherry.transfer.jobs import Job
 from wherry.transfer.local import HeldChannel
-from wherry.units import format_size
+from wherry.units import MiB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 
     from wherry.abc.transport import Arrival
     from wherry.buffers import Buffer, BufferPool
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from wherry.store.store import Store
     from wherry.transfer.fetch import Fetcher
     from wherry.transfer.tree import Nodes
+
+
+_AT_ONCE: Final = 2  # threads that copy, code and put
+_PUT_BYTES: Final = MiB  # at a time: each such thread takes twice as much besides its buffer
 
 
 class Wanted(NamedTuple):
@@ -124,6 +128,7 @@ class Warming:
         self._tight = False  # the cache must forget to take all of it
         self._first: CID | None = None  # of those in the cache, which goes first
         self._lock = threading.Lock()
+        self.turn = threading.BoundedSemaphore(_AT_ONCE)  # of who copies, codes and puts what arrived
         self.total_bytes: int | None = None  # of content to be in the cache at the end
         self.done_bytes = 0  # of content in the cache
         self.blocks = 0
@@ -250,15 +255,17 @@ class KeepJob(Job):
             return
         try:
             good = self._verified(arrival, arrival.buffer, peer)
-            if good:
-                self._warming.keep(list(good.values()), [self._leaves[number] for number in good])
-            for number in good:
-                self._done[number] = 1
+            for some in _parts(good):
+                with self._warming.turn:
+                    copied = [Block(self._leaves[number].cid, bytes(good[number])) for number in some]
+                    self._warming.keep(copied, [self._leaves[number] for number in some])
+                for number in some:
+                    self._done[number] = 1
         except BaseException as problem:  # noqa: BLE001 - this thread is the transport's: core raises it again on its own
             arrival.failure = problem
 
-    def _verified(self, arrival: Arrival, buffer: Buffer, peer: str) -> dict[int, Block]:
-        good: dict[int, Block] = {}
+    def _verified(self, arrival: Arrival, buffer: Buffer, peer: str) -> dict[int, memoryview]:
+        good: dict[int, memoryview] = {}
         for laid in arrival.blocks:
             leaf, size = self._leaves[laid.want], laid.stop - laid.start
             if self._done[laid.want] or laid.want in good:
@@ -268,7 +275,7 @@ class KeepJob(Job):
                     raise IntegrityError(f"block {leaf.cid} from {peer} has {size} bytes, not {leaf.size}")
                 view = buffer.view[laid.start : laid.stop]
                 verify(leaf.cid, view, origin=peer)
-                good[laid.want] = Block(leaf.cid, bytes(view))
+                good[laid.want] = view
             except WherryError as problem:
                 arrival.rejected.append((laid.want, problem))
         return good
@@ -294,3 +301,17 @@ class KeepJob(Job):
 
     def _some(self, leaves: list[Wanted]) -> KeepJob | None:
         return KeepJob(self._warming, leaves) if leaves else None
+
+
+def _parts(views: Mapping[int, memoryview]) -> Iterator[list[int]]:
+    """Gives the keys of ``views`` in order, in parts of few bytes, or of one view."""
+    part: list[int] = []
+    size = 0
+    for number, view in views.items():
+        if part and size + len(view) > _PUT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(number)
+        size += len(view)
+    if part:
+        yield part
