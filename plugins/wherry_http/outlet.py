@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from wherry.buffers import Buffer
+    from wherry.buffers import Buffer, BufferPool
     from wherry_http.frames import Frame
 
 _PIECE_BYTES: Final = 128 * 1024  # small blocks are gathered up to here; 1,000 stalled readers then hold 128 MB at worst
@@ -32,7 +32,7 @@ class Pump(enum.Enum):
 
     DONE = "done"
     FULL = "full"  # the socket takes no more for now
-    BUFFER = "buffer"  # a buffer must be lent first, by setting `Outlet.buffer`
+    BUFFER = "buffer"  # none is spare: one must be lent first, by setting `Outlet.buffer`
 
 
 class CutShort(Exception):
@@ -42,9 +42,10 @@ class CutShort(Exception):
 class Outlet:
     """One answer on its way. Used by one thread at a time."""
 
-    def __init__(self, sock: socket.socket, frames: Sequence[Frame]) -> None:
+    def __init__(self, sock: socket.socket, frames: Sequence[Frame], pool: BufferPool) -> None:
         self._socket = sock
         self._frames = iter(frames)
+        self._pool = pool
         self._frame: Frame | None = None
         self._pending = memoryview(b"")  # bytes to be sent before anything else
         self._fd = -1  # the file whose span is being sent, after what is pending
@@ -74,6 +75,8 @@ class Outlet:
                 self._pending = memoryview(_FILLER)[: self._filler]
                 self._filler -= len(self._pending)
             elif self._frame is not None:
+                if self.buffer is None:
+                    self.buffer = self._pool.spare()  # waiting for one is the event loop's, and takes a hop there and back
                 if self.buffer is None:
                     return Pump.BUFFER
                 self._next_block()

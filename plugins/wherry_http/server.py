@@ -234,7 +234,7 @@ class Server:
         """Sends past the event loop, by workers."""
         sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
         sock.setblocking(False)
-        outlet = Outlet(sock, frames)
+        outlet = Outlet(sock, frames, self._pool)
         try:
             await self._run(outlet, sock)
         finally:

@@ -141,3 +141,18 @@ async def test_never_more_than_the_budget_under_a_crowd():
             group.create_task(asyncio.to_thread(thread))
     assert 1 <= most <= 3
     assert pool._made <= 3
+
+
+async def test_a_spare_buffer_is_taken_from_nobody():
+    pool = BufferPool(2 * BUFFER_BYTES)
+    first, second = pool.spare(), pool.spare()
+    assert pool.spare() is None
+    waiting = asyncio.create_task(pool.lend())
+    await asyncio.sleep(0)
+    first.release()
+    assert pool.spare() is None  # it is on its way to who waits
+    third = await waiting
+    second.release()
+    assert pool.spare() is second
+    for buffer in (second, third):
+        buffer.release()
