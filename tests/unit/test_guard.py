@@ -9,8 +9,8 @@ import pytest
 
 from wherry.abc.transport import Arrival, Channel, Laid, Transport
 from wherry.buffers import ROOM
-from wherry.errors import ConfigError, PeerBusy, PeerProtocolError, PeerTimeout
-from wherry.testing.blocks import CountedPool, fetch_once
+from wherry.errors import ConfigError, PeerBusy, PeerProtocolError, PeerTimeout, PluginContractError
+from wherry.testing.blocks import CountedPool, MemorySource, fetch_once
 from wherry.testing.leaves import file_of
 from wherry.transfer import guard
 from wherry.transfer.guard import Lent, guarded
@@ -242,6 +242,35 @@ async def test_cancelling_passes():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class Listener(Odd):
+    def __init__(self, answer):
+        super().__init__(none)
+        self.answer = answer
+
+    @asynccontextmanager
+    async def listen(self, address, source):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        yield self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [(ValueError("of a library"), "ValueError"), (5, "gave int"), (None, "gave NoneType")]
+)
+async def test_a_listener_that_is_broken_is_blamed(answer, says):
+    with pytest.raises(PluginContractError, match=says):
+        async with guard.listening(Listener(answer), ADDRESS, MemorySource({})):
+            pass
+
+
+async def test_a_listener_that_is_right_is_left_alone():
+    async with guard.listening(Listener("odd://here"), ADDRESS, MemorySource({})) as address:
+        assert address == "odd://here"
+    with pytest.raises(ConfigError):
+        async with guard.listening(Listener(ConfigError("said so")), ADDRESS, MemorySource({})):
+            pass
 
 
 def test_a_loan_ends_once():

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from wherry.abc.transport import Arrival, Channel, Laid, Lender
 from wherry.buffers import Buffer
-from wherry.errors import PeerProtocolError, PeerTimeout, WherryError
+from wherry.errors import PeerError, PeerProtocolError, PeerTimeout, PluginContractError, WherryError
 from wherry.limits import FETCH_S, PARALLEL_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from wherry.abc.transport import Transport, Want
+    from wherry.abc.transport import BlockSource, SupportsListen, Transport, Want
 
 
 class Lent(Buffer):
@@ -106,18 +106,24 @@ class GuardedChannel(Channel):
                         arrival = await anext(arrivals)
                 except StopAsyncIteration:
                     return
+                except WherryError:
+                    raise
                 except Exception as problem:
                     raise self._blame.of(problem) from problem
                 yield guarded.checked(arrival)
         finally:
             try:
                 await arrivals.aclose()
+            except WherryError:
+                raise
             except Exception as problem:
                 raise self._blame.of(problem) from problem
 
     def _begun(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         try:
             arrivals: object = self._inner.fetch(wants, lender)
+        except WherryError:
+            raise
         except Exception as problem:
             raise self._blame.of(problem) from problem
         if isinstance(arrivals, AsyncGenerator):
@@ -141,10 +147,8 @@ class Blame:
             hint="`wherry plugins check NAME` shows what is wrong with it; another source, or transport, may do",
         )
 
-    def of(self, problem: Exception) -> WherryError:
-        """Gives the error for what a transport raised: errors of wherry as they are, all others as its fault."""
-        if isinstance(problem, WherryError):
-            return problem
+    def of(self, problem: Exception) -> PeerError:
+        """Gives the error for what a transport raised that is none of wherry's."""
         if isinstance(problem, TimeoutError):
             words = (
                 f"{self.address}: its transport ({self.code}) gave nothing for {FETCH_S:g} s, or let a time-out of its own pass"
@@ -161,6 +165,8 @@ async def guarded(transport: Transport, address: str) -> AsyncIterator[Channel]:
         entering = transport.connect(address)
         async with asyncio.timeout(FETCH_S):
             inner = await entering.__aenter__()
+    except WherryError:
+        raise
     except Exception as problem:
         raise blame.of(problem) from problem
     try:
@@ -171,8 +177,29 @@ async def guarded(transport: Transport, address: str) -> AsyncIterator[Channel]:
         raise
     try:
         await entering.__aexit__(None, None, None)
+    except WherryError:
+        raise
     except Exception as problem:
         raise blame.of(problem) from problem
+
+
+@asynccontextmanager
+async def listening(transport: Transport, address: str, source: BlockSource) -> AsyncIterator[str]:
+    """Listens, and gives the address that others can dial. Raises errors of wherry alone, for faults of a transport too."""
+    code = f"{type(transport).__module__}.{type(transport).__qualname__}"
+    hint = "`wherry plugins check NAME` shows what is wrong with it"
+    async with AsyncExitStack() as stack:
+        try:
+            found: object = await stack.enter_async_context(cast("SupportsListen", transport).listen(address, source))
+        except WherryError:
+            raise
+        except Exception as problem:
+            words = f"listening on {address!r}, the transport {code} raised {type(problem).__name__}: {problem}"
+            raise PluginContractError(words, hint=hint) from problem
+        if not isinstance(found, str):
+            words = f"listening on {address!r}, the transport {code} gave {type(found).__name__}, must give an address"
+            raise PluginContractError(words, hint=hint)
+        yield found
 
 
 def fault_of(arrival: object, wants: Sequence[Want]) -> str:

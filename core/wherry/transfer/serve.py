@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import resource
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from wherry.address import split_address
 from wherry.errors import UsageError
+from wherry.transfer.guard import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from wherry.abc.transport import BlockSource, SupportsListen, Transport
+    from wherry.abc.transport import BlockSource, Transport
 
 
 _OPEN_FILES: Final = 65_536  # enough for any number of requests that is worth to be allowed
@@ -47,9 +48,7 @@ async def serving(
             transport = transport_of(address)
             if not hasattr(transport, "listen"):
                 raise UsageError(f"the transport of {address!r} cannot serve", hint="listen on http://HOST:PORT")
-            found.append(
-                await stack.enter_async_context(cast("SupportsListen", transport).listen(split_address(address)[1], source))
-            )
+            found.append(await stack.enter_async_context(listening(transport, split_address(address)[1], source)))
         yield Serving(found)
 
 
