@@ -44,7 +44,12 @@ class VerbGroup(TyperGroup):
         if word not in VERBS and not word.startswith("-") and not ctx.resilient_parsing:
             from wherry_cli.foreign import find
 
-            return word, find(word, Invocation.of(ctx).surroundings), args[1:]
+            run = Invocation.of(ctx)
+            try:
+                return word, find(word, run.surroundings), args[1:]
+            except WherryError:
+                run.json = run.json or "--json" in args  # which nobody will read any more
+                raise
         name, stub, rest = super().resolve_command(ctx, args)
         return name, load_verb(name) if name is not None else stub, rest
 

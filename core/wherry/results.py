@@ -173,9 +173,9 @@ class Stat(Result):
     blocks: int | None
     chunk_bytes: int | None
     meta: dict[str, str]
-    encrypted: str | None  # how, if it is: the scheme's name (specs/0016 §3)
-    granted_by: str | None  # the sender of the grant that opened it; None: it was opened by a key of our own
     held: bool  # whether this node added or fetched it whole
+    encrypted: str | None = None  # how, if it is: the scheme's name (specs/0016 §2)
+    granted_by: str | None = None  # the sender of the grant that opened it; None: a key of our own did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

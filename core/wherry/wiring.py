@@ -159,14 +159,17 @@ class Wiring:
         """The codings of this node: the configured compressor to code with; to decode, wherry's own and the configured ones.
 
         A stranger's bytes must not choose which installed package runs, so others have to be named in the configuration.
+        Raises PluginError if the one to code with is not there: what was chosen and is not used would go unnoticed.
         """
         from wherry.coding import Codings, Form
 
+        preferred = self.config.instances["compressor", self.chosen("compressor")[0]]
+        self.manager.get("compressor", preferred.plugin)
         configured = [one for one in self.config.instances.values() if one.kind == "compressor"]
         forms = [Form(one.name, one.plugin, tuned=bool(one.entries)) for one in configured]
         taken = {one.instance for one in forms}
         forms += [Form(name, name) for name in self.manager.own_names("compressor") if name not in taken]
-        return Codings(self.chosen("compressor")[0], lambda name: self.build("compressor", name), forms)
+        return Codings(preferred.name, lambda name: self.build("compressor", name), forms)
 
     def policy(self) -> Policy:
         """Builds the policy."""

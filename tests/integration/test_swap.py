@@ -145,7 +145,7 @@ def test_the_line_is_what_decides(example, wherry, kind):
             address.replace("127.0.0.1", "localhost"),
         ],
         "cache": ["cat", f"{cid}/noise.bin", "--from", address],
-        "compressor": ["cat", f"{cid}/noise.bin", "--from", address],
+        "compressor": ["get", cid, "-o", example.base / "copy", "--from", address],
         "chunker": ["add", example.data],
         "cipher": ["add", example.data, "--encrypt", "team"],
     }

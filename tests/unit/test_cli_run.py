@@ -269,7 +269,7 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(start):
 SERVER = """
     class fake:
         @asynccontextmanager
-        async def serve(self, paths, *, listen):
+        async def serve(self, paths, *, listen, **options):
             class serving:
                 listen = ["http://127.0.0.1:1"]
                 async def forever(self): await asyncio.sleep(60)
