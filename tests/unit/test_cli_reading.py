@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from contextlib import asynccontextmanager
 
 from wherry.cid import CID, DAG_CBOR, RAW
@@ -109,9 +110,12 @@ def test_stat(capsys, go, fake_session):
     lines = capsys.readouterr().out.splitlines()
     assert "size     2,048 bytes (2.0 KiB)" in lines
     assert "meta     a\\x1b = b" in lines
-    assert not [line for line in lines if line.startswith(("blocks", "files"))]
+    assert not [line for line in lines if line.startswith(("blocks", "files", "sealed", "granted"))]
     assert go(fake_session(stat=found), "stat", "x", "-q") == 0
     assert capsys.readouterr().out == "2048\n"
+    sealed = replace(found, encrypted="chacha20poly1305/domain/none/", granted_by="wherry-to1abc")
+    assert go(fake_session(stat=sealed), "stat", "x") == 0
+    assert {"sealed   chacha20poly1305/domain/none", "granted  by wherry-to1abc"} <= set(capsys.readouterr().out.splitlines())
 
 
 def verified(*differences, more=0):

@@ -53,6 +53,10 @@ def show(out: Out, found: Stat) -> None:
     if found.chunk_bytes is not None:
         out.line(f"chunks   {format_size(found.chunk_bytes)}")
     out.line(f"here     {'yes' if found.held else 'no'}")
+    if found.encrypted is not None:
+        out.line(f"sealed   {safe(found.encrypted.rstrip('/'))}")
+    if found.granted_by is not None:
+        out.line(f"granted  by {safe(found.granted_by)}")
     for key, text in found.meta.items():
         out.line(f"meta     {safe(key)} = {safe(text)}")
 
