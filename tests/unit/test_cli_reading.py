@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.results import Check, DifferenceReport, LsEntry, RepairResult, Stat, VerifyResult
