@@ -210,7 +210,8 @@ def as_nobody(tmp_path):
 async def test_a_directory_that_may_not_be_written(as_nobody, data, tmp_path):
     (tmp_path / "shut").mkdir(mode=0o755)
     async with world(data, tmp_path) as (session, cid):
-        await session.get(cid, sources=[A], output="null:")  # all modules are imported by now
+        await session.get(cid, sources=[A], output="null:")
+        session._store.holds_any()  # opens the cache; all modules are imported by now, which nobody may not read
         for path in [tmp_path / "home-b", *(tmp_path / "home-b").rglob("*")]:
             os.chown(path, NOBODY, NOBODY)
         as_nobody()
