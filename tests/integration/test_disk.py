@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import subprocess
 from contextlib import asynccontextmanager
 
@@ -210,8 +211,8 @@ def as_nobody(tmp_path):
 async def test_a_directory_that_may_not_be_written(as_nobody, data, tmp_path):
     (tmp_path / "shut").mkdir(mode=0o755)
     async with world(data, tmp_path) as (session, cid):
-        await session.get(cid, sources=[A], output="null:")
-        session._store.holds_any()  # opens the cache; all modules are imported by now, which nobody may not read
+        await session.get(cid, sources=[A], output=str(tmp_path / "first"))
+        shutil.rmtree(tmp_path / "first")  # all modules are imported by now, which nobody may not be able to read
         for path in [tmp_path / "home-b", *(tmp_path / "home-b").rglob("*")]:
             os.chown(path, NOBODY, NOBODY)
         as_nobody()
