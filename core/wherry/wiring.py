@@ -132,7 +132,8 @@ class Wiring:
 
         A stranger's dataset must not choose which installed package runs. Raises PluginError, UsageError.
         """
-        if "." in name and name not in {instance.plugin for instance in self.config.instances.values()}:
+        configured = {instance.plugin for instance in self.config.instances.values() if instance.kind == "cipher"}
+        if "." in name and name not in configured:
             line = f'[cipher]\nuse = "{name}"'
             raise UsageError(
                 f"this dataset is sealed with the cipher {name!r}, which is not configured", hint=f"write {line!r}"
