@@ -112,6 +112,11 @@ class Wiring:
     def chunker(self, text: str | None = None) -> Chunker:
         """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""
         name, _, size = (text or self.chosen("chunker")[0]).partition(":")
+        known = self.config.instances.get(("chunker", name))
+        if name == "fixed" and not size and (known is None or (known.plugin == name and not known.entries)):
+            from wherry.chunking import LEAF_CHOICES, FixedChunker
+
+            return FixedChunker(LEAF_CHOICES[0])  # core's own with its defaults: looking it up is a twentieth of a short add
         chunker: Chunker = self.build("chunker", name, given={"size": size} if size else None)
         return chunker
 
