@@ -337,6 +337,14 @@ def test_there_is_room_for_so_many_and_no_more():
         full.for_key(KEY, bytes(31) + b"\xff")
 
 
+def test_a_header_for_many_recipients_is_seen_as_one():
+    full, sender, readers = made(), Identity.make(), [Identity.make() for _ in range(WRAPS_MAX)]
+    for reader in readers:
+        full = full.for_recipient(KEY, reader.recipient, sender)
+        assert header.is_header(full.block())
+    assert header.decode(full.block()).open([], [readers[-1]]).key == KEY
+
+
 def test_no_secret_is_shown():
     unlocked = made().for_key(KEY, bytes(32)).open([bytes(32)], [])
     assert KEY.hex() not in repr(unlocked)
