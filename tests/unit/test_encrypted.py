@@ -203,6 +203,29 @@ async def test_a_file_that_changed_is_not_served_as_what_it_was(tmp_path, tree):
                 await reader.get(cid, sources=serving.listen, output=str(tmp_path / "copy"), wait_s=1)
 
 
+async def test_coded_blocks_are_kept_before_anything_refers_to_them(tmp_path, tree, monkeypatch):
+    """A run that dies at any write leaves no record of a block that is not here, so the next one goes on."""
+    (tree / "text").write_bytes(b"words that shrink " * 300_000)
+    async with opened(tmp_path / "one", "team") as publisher:
+        index = publisher._store.index
+        missing = []
+
+        def looked_at(rows):
+            cids = [CID.from_digest(RAW, leaf.digest) for leaf in rows]
+            missing.extend(set(cids) - publisher._store.nodes.sizes(cids).keys())
+
+        record, add_leaves = index.record, index.add_leaves
+        monkeypatch.setattr(
+            index, "record", lambda files: (looked_at([leaf for file in files for leaf in file.leaves]), record(files))[1]
+        )
+        monkeypatch.setattr(
+            index, "add_leaves", lambda file, leaves, **more: (looked_at(leaves), add_leaves(file, leaves, **more))[1]
+        )
+        cid = await sealed(publisher, tree, compress=True)
+        assert missing == []
+        assert await sealed(publisher, tree, compress=True) == cid
+
+
 # Grants
 
 

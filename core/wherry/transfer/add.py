@@ -76,7 +76,7 @@ class Add:
         self._naming = Naming(chunker, publication.sealer if publication else None)
         self._mtime = mtime
         self._home = os.path.realpath(home) if home else ""
-        self._recorder = Recorder(store)
+        self._recorder = Recorder(store, publication.write_kept if publication is not None else None)
         self._publication = publication
         self._cut = publication.cut(chunker.name) if publication else chunker.name
         # What cuts at fixed distances and does not seal needs no plugin, so child processes can do it.

@@ -105,8 +105,7 @@ class Publication:
 
     def finish(self, root: CID, key: bytes) -> list[Block]:
         """Wraps the root's key for all who may open it; gives the blocks to keep, the header last."""
-        with self._keeping:
-            self._write_kept()
+        self.write_kept()
         blocks = self._list.finish()
         header = Header.make(self._sealing.scheme, root, key, blocks).for_key(key, self._domain.wraps[0].key)
         for recipient in self._recipients:
@@ -125,6 +124,11 @@ class Publication:
             if self._kept_bytes >= _KEPT_BYTES_MAX:
                 self._write_kept()
 
+    def write_kept(self) -> None:
+        """Writes the blocks gathered so far; before any record of them, or a kill would leave records of what is not here."""
+        with self._keeping:
+            self._write_kept()
+
     def _write_kept(self) -> None:
         self._store.nodes.put_many(self._kept)
         self._kept, self._kept_bytes = [], 0
@@ -133,4 +137,7 @@ class Publication:
     def _kept_size(self, cid: CID) -> int:
         with self._keeping:
             size = self._kept_sizes.get(cid.digest)
-            return size if size is not None else self._store.nodes.sizes([cid])[cid]
+            size = size if size is not None else self._store.nodes.sizes([cid]).get(cid)
+        if size is None:
+            raise BlockNotFound(f"block {cid} is not here", hint="`wherry repair`, then add the dataset again")
+        return size

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
@@ -21,8 +21,10 @@ _SECONDS_MAX: Final = 2.0  # what a kill may cost
 class Recorder:
     """Gathers nodes and leaves and writes them in order. Not for several threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, before: Callable[[], None] | None = None) -> None:
+        """``before`` writes what must be on disk before anything that is recorded refers to it."""
         self._store = store
+        self.before = before or _nothing
         self._nodes: list[Block] = []
         self._node_bytes = 0
         self._files: list[FileRecord] = []
@@ -69,6 +71,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Writes everything; it is on disk when this returns."""
+        self.before()
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
@@ -85,6 +88,10 @@ class Recorder:
         """Writes everything, and then acknowledges the root."""
         self.flush()
         self._store.state.put_root(cid, path, how, options)
+
+
+def _nothing() -> None:
+    """There is nothing to write before."""
 
 
 class LargeFile:
@@ -121,6 +128,7 @@ class LargeFile:
 
     def save(self) -> None:
         """Writes the leaves taken so far."""
+        self._recorder.before()
         leaves, self._leaves = self._leaves, []
         self._recorder._count(self._store.index.add_leaves(self._file, leaves, progress=True))
         self._since = time.monotonic()
