@@ -166,6 +166,14 @@ def test_an_installed_environment_is_the_same_byte_for_byte(people, installed, t
 # Who has not
 
 
+def damaged(armored):
+    """The same key file with one digit in the middle of its body changed, whatever digits it has."""
+    lines = armored.split(b"\n")
+    body = lines[len(lines) // 2]
+    lines[len(lines) // 2] = (b"B" if body[:1] == b"A" else b"A") + body[1:]
+    return b"\n".join(lines)
+
+
 @pytest.mark.parametrize("lost", ["never had one", "has another", "took it out", "has a damaged one"])
 def test_without_the_key_it_ends_with_12_and_nothing_is_written(people, private, tmp_path, lost):
     _, said = people.serve("a", "share", private, "--encrypt", "team")
@@ -177,7 +185,7 @@ def test_without_the_key_it_ends_with_12_and_nothing_is_written(people, private,
         if lost == "took it out":
             people.run("b", "keys", "delete", "team", "--yes")
         else:
-            path.write_bytes(path.read_bytes().replace(b"A", b"B", 1))
+            path.write_bytes(damaged(path.read_bytes()))
     before = snapshot(tmp_path)
     for words in (("get", said["cid"], "-o", tmp_path / "copy"), ("ls", said["cid"]), ("cat", f"{said['cid']}/long")):
         done = people.run("b", *words, "--from", said["listen"][0], code=12)

@@ -126,6 +126,7 @@ def test_one_that_hangs_delays_neither_who_emits_nor_another(said):
     running = Observing([("bad", bad), ("good", good)], say=said.append, events_max=10)
     running.emit(Began("get"))
     assert bad.began.wait(PATIENCE_S)
+    until(lambda: len(good.events) == 1)  # both have taken it out of their queues
     for event in numbered(10):  # fits, whatever the other takes meanwhile
         running.emit(event)
     until(lambda: len(good.events) == 11)
