@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wherry.dial import NAMED
+from wherry.flow import FREE
 from wherry.observe import quiet
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.coding import Codings
     from wherry.dial import Dial
+    from wherry.flow import Flow
     from wherry.observe import Emit
 
 
@@ -36,3 +38,4 @@ class Env:
     codings: Callable[[], Codings] = _no_codings  # what a transport may code blocks with, on its hop
     emit: Emit = quiet  # takes events of ``wherry.observe``; cheap, from any thread
     cache: Callable[[str], Cache] | None = None  # for a cache made of caches: builds another instance by its name
+    flow: Flow = FREE  # what of the link a transport may use; it asks before it sends

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.errors import LocalError, NoSpace, TargetBusy, WherryError
-from wherry.transfer.journal import Journal, Stretches
+from wherry.stretches import Stretches
+from wherry.transfer.journal import Journal
 
 WHO = {"cid": "bafy", "selection": ""}
 RECORD = 20

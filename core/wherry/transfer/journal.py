@@ -15,10 +15,10 @@ import os
 import struct
 import threading
 import zlib
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import TargetBusy, local_error
+from wherry.stretches import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,35 +29,6 @@ _RECORD: Final = struct.Struct(
 _HEADER_BYTES_MAX: Final = 4096
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _SLACK_NS: Final = 2_000_000_000  # between the last write to a part and its record: batches under way when we were killed
-
-
-class Stretches:
-    """A set of bytes as sorted stretches that do not touch. Not for several threads."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-
-    @property
-    def total(self) -> int:
-        """Bytes in the set."""
-        return sum(self._ends) - sum(self._starts)
-
-    def add(self, start: int, end: int) -> None:
-        """Puts ``start`` ... ``end`` in."""
-        first = bisect_right(self._ends, start - 1)
-        last = bisect_right(self._starts, end)
-        if first < last:
-            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
-        self._starts[first:last] = [start]
-        self._ends[first:last] = [end]
-
-    def covers(self, start: int, end: int) -> bool:
-        """Tells whether all of ``start`` ... ``end`` is in; nothing always is."""
-        if start == end:
-            return True
-        at = bisect_right(self._starts, start) - 1
-        return at >= 0 and self._ends[at] >= end
 
 
 class Journal:
@@ -118,8 +89,7 @@ class Journal:
             os.lseek(self._fd, 0, os.SEEK_END)
             return
         text = json.dumps({**self._identity, "boot": _boot()}).encode() + b"\n"
-        pairs = zip(self.done._starts, self.done._ends, strict=True)  # its own set
-        data = text + b"".join([_record(start, end - start) for start, end in pairs])
+        data = text + b"".join([_record(start, end - start) for start, end in self.done])
         if self._rebooted:
             data += _record(len(data), 0)
         try:

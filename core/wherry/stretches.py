@@ -1,0 +1,70 @@
+"""A set of bytes as sorted stretches: what of a dataset is done, or what a peer has of it (specs/0010 §3, specs/0025 §2)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Stretches:
+    """A set of bytes as sorted stretches that do not touch. Not for several threads."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
+        """Puts ``pairs`` (start, end) in, in any order."""
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in pairs:
+            self.add(start, end)
+
+    @property
+    def total(self) -> int:
+        """Bytes in the set."""
+        return sum(self._ends) - sum(self._starts)
+
+    def add(self, start: int, end: int) -> None:
+        """Puts ``start`` ... ``end`` in."""
+        if start >= end:
+            return
+        first = bisect_right(self._ends, start - 1)
+        last = bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def covers(self, start: int, end: int) -> bool:
+        """Tells whether all of ``start`` ... ``end`` is in; nothing always is."""
+        if start >= end:
+            return True
+        at = bisect_right(self._starts, start) - 1
+        return at >= 0 and self._ends[at] >= end
+
+    def copy(self) -> Stretches:
+        """Gives another set of the same."""
+        other = Stretches()
+        other._starts, other._ends = self._starts[:], self._ends[:]
+        return other
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Gives the stretches (start, end), in order."""
+        return iter(zip(self._starts, self._ends, strict=True))
+
+    def __len__(self) -> int:
+        """How many stretches there are, not bytes."""
+        return len(self._starts)
+
+    def __contains__(self, at: int) -> bool:
+        return self.covers(at, at + 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stretches) and self._starts == other._starts and self._ends == other._ends
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"Stretches({list(self)})"
