@@ -56,9 +56,9 @@ def test_a_source_has_one_job_until_it_was_of_use_and_again_after_a_failure():
     second = made.take(a, 0.0)
     assert (first.job, second.job) == ("v", "w")
     made.failed(second, a, 0.0, "cut")
-    made.done(a)
+    made.done(a, second)
     assert made.take(a, a.rest_until) is None  # the first job is still with it
-    made.done(a)
+    made.done(a, first)
     assert made.take(a, a.rest_until).job == "x"
 
 
@@ -70,7 +70,7 @@ def test_a_source_rests_after_a_failure_longer_each_time_and_at_most_eight_secon
     for _ in range(12):
         task = made.take(a, now)
         rests.append(made.failed(task, a, now, "slow"))
-        made.done(a)
+        made.done(a, task)
         assert made.take(a, now + rests[-1] * 0.99) is None
         now += rests[-1]
     assert all(0.05 * 2**n <= rest <= 0.2 * 2**n for n, rest in enumerate(rests[:5]))
@@ -92,12 +92,15 @@ def test_a_job_goes_to_another_source_when_one_does_not_have_it():
     made, (a, b) = scheduler("a", "b")
     proven(made, a, b)
     made.put("x")
-    made.absent(made.take(a, 0.0), a)
+    task = made.take(a, 0.0)
+    made.absent(task, a)
+    made.done(a, task)
     assert made.take(a, 0.0) is None
     assert made.verdict(0.0) is None
     task = made.take(b, 0.0)
     assert task.job == "x"
     made.absent(task, b)
+    made.done(b, task)
     assert made.verdict(0.0) == ("absent", "x")
 
 
@@ -118,8 +121,9 @@ def test_a_source_that_sends_a_job_wrong_three_times_is_not_asked_for_it_again()
     made.connected(a, 0.0)
     made.put("x")
     for _ in range(3):
-        made.bad(made.take(a, 1e6), a, 0.0, "wrong hash")
-        made.done(a)
+        task = made.take(a, 1e6)
+        made.bad(task, a, 0.0, "wrong hash")
+        made.done(a, task)
     assert made.take(a, 1e6) is None
     assert made.verdict(1.0) is None  # b may have it
     proven(made, b)
@@ -134,8 +138,9 @@ def test_a_source_that_sends_other_jobs_right_may_send_one_wrong_more_often():
     proven(made, a)
     made.put("x")
     for _ in range(10):
-        made.bad(made.take(a, 1e6), a, 0.0, "wrong hash")
-        made.done(a)
+        task = made.take(a, 1e6)
+        made.bad(task, a, 0.0, "wrong hash")
+        made.done(a, task)
     assert made.take(a, 1e6) is None
     assert made.verdict(1.0) == ("corrupt", "x")
 
@@ -144,11 +149,13 @@ def test_a_job_that_came_wrong_is_left_to_another_source_that_works():
     made, (a, b) = scheduler("a", "b")
     proven(made, a, b)
     made.put("x")
-    made.bad(made.take(a, 0.0), a, 0.0, "wrong hash")
-    made.done(a)
+    task = made.take(a, 0.0)
+    made.bad(task, a, 0.0, "wrong hash")
+    made.done(a, task)
     assert made.take(a, 1e6) is None
-    made.failed(made.take(b, 0.0), b, 0.0, "silent")
-    made.done(b)
+    task = made.take(b, 0.0)
+    made.failed(task, b, 0.0, "silent")
+    made.done(b, task)
     assert made.take(a, 1e6).job == "x"  # now that one fails too
 
 
@@ -181,8 +188,9 @@ def test_a_source_that_is_lost_is_waited_for_since_it_failed_first():
         made.gone(a, now, "refused")
         assert kind(made, now) is None
         made.connected(a, now)  # it takes the connection each time, and is of no use
-        made.failed(made.take(a, now + 9), a, now, "cut")
-        made.done(a)
+        task = made.take(a, now + 9)
+        made.failed(task, a, now, "cut")
+        made.done(a, task)
     assert kind(made, 1000.0 + WAIT_S - 0.1) is None
     assert kind(made, 1000.0 + WAIT_S + 0.1) == "lost"
     made.succeeded(a, 1100.0, 1, 1)
@@ -198,7 +206,7 @@ def test_a_source_that_is_busy_for_ever_is_lost():
         task = made.take(a, now)
         if task is not None:
             made.failed(task, a, now, "busy")
-            made.done(a)
+            made.done(a, task)
             assert kind(made, now) is None
         now += 0.5
     assert kind(made, now + 0.5) == "lost"

@@ -125,7 +125,7 @@ def test_a_source_that_alone_is_free_goes_on_without_a_question():
     assert len(policy.views) == 1
     source, task = busy.pop(0)
     made.failed(task, source, 0.2, "cut")
-    made.done(source)
+    made.done(source, task)
     other, task = busy.pop(0)
     made.done(other, task, 0.2)
     made.take(other, 0.2)
@@ -165,8 +165,9 @@ def test_a_source_that_rests_is_given_nothing_and_something_when_it_has_rested()
     a, b = made.sources
     proven(made, a, b)
     made.put("x")
-    made.failed(made.take(b, 0.0), b, 0.0, "cut")
-    made.done(b)
+    task = made.take(b, 0.0)
+    made.failed(task, b, 0.0, "cut")
+    made.done(b, task)
     made.put("y")
     assert made.take(b, b.rest_until - 0.01) is None
     assert made.take(a, b.rest_until - 0.01) is None  # the policy gives everything to b, which has no slots
@@ -180,8 +181,9 @@ def test_a_job_that_a_source_failed_with_is_for_others_while_they_do_not_fail():
     a, b = made.sources
     proven(made, a, b)
     made.put("x")
-    made.failed(made.take(b, 0.0), b, 0.0, "cut")
-    made.done(b)
+    task = made.take(b, 0.0)
+    made.failed(task, b, 0.0, "cut")
+    made.done(b, task)
     now = b.rest_until + 0.1
     assert made.take(b, now) is None
     assert policy.views[-1].jobs[0].peers == {0}
@@ -197,7 +199,7 @@ def test_it_sees_no_job_that_nobody_may_be_given_now_and_not_too_many():
         made.put(job)
     for _ in range(4):
         made.take(a, 0.0)
-    nobodys = made._queue[0]
+    nobodys = made._waiting.first
     nobodys.absent.update({id(a), id(b)})
     made.take(a, 1.0)
     assert len(policy.views[-1].jobs) == 20  # while more come: two for each of eight slots, and some

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.observe import Observe
-    from wherry.transfer.scheduler import Source
     from wherry.transfer.select import Links, Names
+    from wherry.transfer.source import Source
 
 NOWHERE = "null:"
 

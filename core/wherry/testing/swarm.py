@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.abc.policy import Policy
-    from wherry.transfer.scheduler import Source, Task
+    from wherry.transfer.source import Source, Task
 
 _AHEAD: Final = 16  # jobs that wait at a time, as in a real transfer
 _TICK_S: Final = 0.25  # somebody looks at least so often

@@ -15,7 +15,7 @@ from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected, quiet
 from wherry.offload import in_thread
 from wherry.transfer.choice import Choice
 from wherry.transfer.jobs import Job, JobLender, NodeJob
-from wherry.transfer.scheduler import Scheduler, Source, Task
+from wherry.transfer.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.cid import CID
     from wherry.observe import Emit, Observe
+    from wherry.transfer.source import Source, Task
 
     Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 
@@ -247,7 +248,7 @@ class Fetcher:
             if isinstance(problem, PeerError):
                 self._scheduler.failed(task, source, time.monotonic(), problem.message)
             else:
-                self._scheduler.again(task)
+                self._scheduler.again(task, source)
             raise
         if rejected:
             first = type(next(iter(rejected.values()))).__name__
@@ -275,7 +276,7 @@ class Fetcher:
             self._warn(reason)
             self._scheduler.failed(task, source, time.monotonic(), reason, rejected=len(rejected))
         else:
-            self._scheduler.again(task)
+            self._scheduler.again(task, source)
 
     def _close(self, task: Task[Job]) -> None:
         if isinstance(task.job, NodeJob):
@@ -285,7 +286,7 @@ class Fetcher:
             self._open_jobs -= 1
 
     def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:
-        before = task.asked
+        before = time.monotonic()
 
         def count(blocks: int, size: int) -> None:
             nonlocal before

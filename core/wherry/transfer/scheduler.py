@@ -5,25 +5,32 @@ after a failure: exponential back-off with full jitter (Brooker, "Exponential Ba
 has given nothing yet, or nothing since its last failure, has one job at a time: each job holds a buffer of the process's
 budget, and sources that stall must not hold all of them.
 
+Where sources say what they have, they form a swarm (specs/0025 §3): each is asked for what it has, the rarest first, and at
+the end for what others are late with.
+
 Where several sources are there, a policy may choose who gets what (specs/0017): it sees a snapshot, and is obeyed as far as
 all of the above allows.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal
 
 from wherry.abc.policy import JobView, PeerView, SwarmView
 from wherry.dial import is_near
 from wherry.limits import FIRST_SOURCE_S, IDLE_S, POLICY_JOBS_MAX, WAIT_S
-from wherry.transfer.standing import Standing
+from wherry.transfer.availability import offers
+from wherry.transfer.flights import Flights
+from wherry.transfer.source import J, Source, Task, Verdict
+from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterable, Sequence
 
+    from wherry.abc.exchange import HaveMap
     from wherry.transfer.choice import Choice
+    from wherry.transfer.waiting import Order
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 8.0
@@ -33,69 +40,7 @@ _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and
 _PLAN_S: Final = 0.25  # how long what a policy said holds, at most: rates change, and it may wait for jobs to grow old
 _SPARE_JOBS: Final = 4  # shown to a policy besides two for each free slot
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
-
-J = TypeVar("J")
-
-
-@dataclass(slots=True, eq=False)
-class Source:
-    """What the scheduler knows of one source."""
-
-    address: str
-    alive: bool = False  # connected
-    reached: bool = False  # was connected at some time
-    denied: bool = False  # must not be asked again
-    failures: int = 0  # one after the other
-    rest_until: float = 0.0
-    since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
-    proven: bool = False  # was of use since its last failure
-    working: int = 0  # jobs that it is asked for now
-    reason: str = "was not asked yet"  # why it is of no use now
-    parallel: int = _PARALLEL  # jobs that it takes at a time
-    jobs: int = 0  # that it was given
-    blocks: int = 0
-    bytes: int = 0
-    errors: int = 0
-    plain: bool = False  # it holds plain files, and can have no manifest
-    local: bool = False  # on this machine or on a private network, as far as its address tells
-    standing: Standing = field(default_factory=Standing)
-
-
-@dataclass(slots=True, eq=False)
-class Task(Generic[J]):
-    """A job and what the sources said of it."""
-
-    job: J
-    urgent: bool = False
-    absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
-    bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
-    failed: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it failed with it, wrong ones included
-    size: int = 0  # bytes of it, as far as they are known
-    put: float = 0.0  # when it was put
-    asked: float = 0.0  # when a source was asked for it last
-    first: float = 0.0  # when that source's first bytes of it were there; 0.0: not yet
-    got: int = 0  # bytes that came since
-
-    def part(self, job: J) -> Task[J]:
-        """Gives a task for a part of the job; what the sources said holds for it too."""
-        return Task(job, self.urgent, set(self.absent), dict(self.bad), dict(self.failed), self.size, self.put)
-
-    @property
-    def for_all(self) -> bool:
-        """Whether no source has said or shown anything against it."""
-        return not self.absent and not self.failed
-
-
-class Verdict(NamedTuple, Generic[J]):
-    """Why the transfer cannot go on, and the job that shows it.
-
-    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
-    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
-    is of use for too long.
-    """
-
-    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
-    job: J
+_FIRST_JOBS: Final = 4  # chosen by chance: a newcomer needs something to give, soon, and not what all others are after
 
 
 class Scheduler(Generic[J]):
@@ -109,17 +54,25 @@ class Scheduler(Generic[J]):
         rng: random.Random,
         wait_s: float = WAIT_S,
         choice: Choice | None = None,
+        order: Order = "rarest",
     ) -> None:
-        """``choice`` is asked who gets which job where several sources are there; None: the oldest job, whoever is free."""
+        """``choice`` is asked who gets which job where several sources are there; None: the oldest job, whoever is free.
+
+        ``order`` is that of jobs in a swarm: the rarest first, or, for who reads while it comes, as they were put.
+        """
         self.sources: list[Source] = []
         self.more = True  # whether more jobs will be put; whoever puts them says so
-        self._queue: deque[Task[J]] = deque()
         self._rng = rng
         self._wait_s = wait_s
         self._choice = choice
         self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
         self._planned_at = 0.0
         self._chosen: set[int] = set()  # id() of the sources that the last plan gave a job; emptied by any failure
+        self._waiting: Waiting[J] = Waiting(order, self._may_ask, self._better)
+        self._waiting.sources = self.sources
+        self._flights: Flights[J] = Flights()
+        self._job_bytes = 0  # of the job that was put last
+        self.came = 0  # bytes of blocks, from all sources
         for address in addresses:
             self.add(address, now)
 
@@ -131,42 +84,77 @@ class Scheduler(Generic[J]):
     @property
     def waiting(self) -> int:
         """Jobs that nobody works on."""
-        return len(self._queue)
+        return len(self._waiting)
 
-    def put(self, job: J, *, urgent: bool = False, size: int = 0, now: float = 0.0) -> None:
-        """Takes a new job of ``size`` bytes; an urgent one goes before all others."""
-        self._requeue(Task(job, urgent, size=size, put=now))
+    @property
+    def swarming(self) -> bool:
+        """Whether any source says what it has, and has only a part or wants to be asked for one."""
+        return self._waiting.haves.any
+
+    @property
+    def under_way(self) -> int:
+        """Jobs that somebody works on."""
+        return len(self._flights)
+
+    def put(
+        self, job: J, *, urgent: bool = False, size: int = 0, now: float = 0.0, spans: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Takes a new job of ``size`` bytes; an urgent one goes before all others.
+
+        ``spans`` tell where it lies in the dataset's stretch of bytes, sorted; (): not known, or nowhere.
+        """
+        self._job_bytes = size or self._job_bytes
+        self._requeue(Task(job, urgent, size=size, put=now, spans=spans, rank=self._rng.random()))
 
     def _requeue(self, task: Task[J]) -> None:
         self._plan.clear()
-        if task.urgent:
-            self._queue.appendleft(task)
-        else:
-            self._queue.append(task)
+        self._waiting.put(task)
 
     def take(self, source: Source, now: float) -> Task[J] | None:
         """Gives the next job for ``source``, if it may be asked now; say `done` when it is over, whatever came of it."""
-        if not self._queue or not self._free(source, now):
+        if not self._waiting or not self._free(source, now):
             return None
         source.parallel = max(source.parallel, source.working + 1)  # whoever asks has room for one
-        task = self._by_policy(source, now) if self._may_choose() else self._oldest(source)
+        if self._may_choose():
+            task = self._by_policy(source, now)
+        else:
+            task = self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
+            if task is not None:
+                self._waiting.remove(task)
         if task is not None:
-            source.working += 1
-            source.jobs += 1
-            task.asked, task.first, task.got = now, 0.0, 0
+            self._given(task, source, now)
         return task
 
+    def hedge(self, source: Source, now: float) -> Task[J] | None:
+        """Gives a job that is under way with another source and that ``source``, which has none, is to be asked for as well.
+
+        Its answer counts if it is the first. Say `done` for each of the two.
+        """
+        if not self._flights or not source.proven or not self._free(source, now):
+            return None
+        ending = not self.more and not self._waiting
+        task = self._flights.late(
+            source,
+            now,
+            lambda one: self._may_ask(source, one) and not one.failed.get(id(source)),
+            total=self.came,
+            ending=ending,
+        )
+        if task is not None:
+            self._given(task, source, now)
+        return task
+
+    def _given(self, task: Task[J], source: Source, now: float) -> None:
+        source.working += 1
+        source.jobs += 1
+        self._flights.begin(task, source, now)
+
     def _free(self, source: Source, now: float) -> bool:
-        if not source.alive or source.denied or now < source.rest_until:
+        if not source.alive or source.denied or source.choked or now < source.rest_until:
+            return False
+        if source.linked and source.working >= source.depth(now, self._job_bytes):
             return False
         return source.proven or not source.working
-
-    def _oldest(self, source: Source) -> Task[J] | None:
-        for place, task in enumerate(self._queue):
-            if self._may_ask(source, task) and not self._better(source, task):
-                del self._queue[place]
-                return task
-        return None
 
     # What the policy says
 
@@ -185,21 +173,26 @@ class Scheduler(Generic[J]):
         A source that alone is free, and was chosen a moment ago, goes on without a question: nearly every job is given so.
         """
         if id(source) not in self._plan or now - self._planned_at > _PLAN_S:
-            if self._goes_on(source, now):
-                return self._queue.popleft()
+            if self.swarming:
+                if self._chosen_lately(source, now):
+                    return self._out(self._waiting.rarest(source, now))
+            elif self._goes_on(source, now):
+                return self._out(self._waiting.first)
             if not self._replan(now):
-                return self._oldest(source)
+                return self._out(self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source))
         given = self._plan.get(id(source))
-        if not given:
-            return None
-        task = given.pop(0)
-        self._queue.remove(task)
+        return self._out(given.pop(0) if given else None)
+
+    def _out(self, task: Task[J] | None) -> Task[J] | None:
+        if task is not None:
+            self._waiting.remove(task)
         return task
 
+    def _chosen_lately(self, source: Source, now: float) -> bool:
+        return self.more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S
+
     def _goes_on(self, source: Source, now: float) -> bool:
-        if not self.more or id(source) not in self._chosen or now - self._planned_at > _PLAN_S:
-            return False
-        if not self._queue[0].for_all:
+        if not self._chosen_lately(source, now) or not self._waiting.first.for_all:
             return False
         return not any(other is not source and self._slots(other, now) for other in self.sources)
 
@@ -220,8 +213,8 @@ class Scheduler(Generic[J]):
         most = min(POLICY_JOBS_MAX, 2 * sum(slots) + _SPARE_JOBS) if self.more else POLICY_JOBS_MAX
         tasks: list[Task[J]] = []
         jobs: list[JobView] = []
-        for task in self._queue:
-            able = everybody if task.for_all else self._able(task, there)
+        for task in self._waiting.wanted_first(zip(there, slots, strict=True)) if self.swarming else self._waiting:
+            able = everybody if task.for_all and not self.swarming else self._able(task, there)
             if able is everybody or any(slots[peer] for peer in able):
                 tasks.append(task)
                 jobs.append(JobView(task.size, task.urgent, now - task.put, able))
@@ -242,7 +235,8 @@ class Scheduler(Generic[J]):
         """Jobs that a source may be given now."""
         if not self._free(source, now):
             return 0
-        return max(0, source.parallel - source.working) if source.proven else 1
+        bears = source.depth(now, self._job_bytes) if source.linked else source.parallel
+        return max(0, bears - source.working) if source.proven else 1
 
     def _able(self, task: Task[J], there: list[Source]) -> frozenset[int]:
         """Which sources a policy may give a job to.
@@ -257,6 +251,12 @@ class Scheduler(Generic[J]):
         )
 
     def _may_ask(self, source: Source, task: Task[J]) -> bool:
+        if id(source) in task.absent or self._is_bad(source, task):
+            return False
+        return source.have is None or (offers(source, task) and not_lacking(source, task))
+
+    def _might(self, source: Source, task: Task[J]) -> bool:
+        """Whether a source may have a job, now or when it has more."""
         return id(source) not in task.absent and not self._is_bad(source, task)
 
     def _is_bad(self, source: Source, task: Task[J]) -> bool:
@@ -276,9 +276,24 @@ class Scheduler(Generic[J]):
 
     # What sources did
 
-    def connected(self, source: Source, now: float, parallel: int = _PARALLEL) -> None:
-        """A connection was made, for ``parallel`` jobs at a time."""
+    def have(self, source: Source, now: float, have: HaveMap | None, gained: Iterable[tuple[int, int]] | None = None) -> None:
+        """A source says what it has; ``gained`` is what is new in it, where that is all that changed.
+
+        None: it says nothing, and may be asked for anything.
+        """
         self._plan.clear()
+        source.have, source.grew = have, now
+        self._waiting.haves.learn(source, gained)
+
+    def choked(self, source: Source, *, on: bool) -> None:
+        """A source will answer nothing until further notice, or answers again."""
+        self._plan.clear()
+        source.choked = on
+
+    def connected(self, source: Source, now: float, parallel: int = _PARALLEL, *, linked: bool = False) -> None:
+        """A connection was made, for ``parallel`` jobs at a time; ``linked``, by a transport that exchanges."""
+        self._plan.clear()
+        source.linked, source.choked = linked, False
         self._chosen.clear()
         source.parallel = parallel
         if not source.reached:
@@ -286,20 +301,26 @@ class Scheduler(Generic[J]):
         source.alive = source.reached = True
         source.reason = ""
 
-    def done(self, source: Source, task: Task[J] | None = None, now: float = 0.0) -> None:
-        """A job that the source took is over: done, or handed back. With ``task``, what it gave counts for its standing."""
+    def done(self, source: Source, task: Task[J], now: float = 0.0) -> None:
+        """A job that the source took is over: done, or handed back. What it gave of it counts for its standing."""
         source.working -= 1
         self._plan.clear()
-        if task is not None and task.got:
-            source.standing.answered(now, task.got, now - task.asked, task.first - task.asked)
+        flight = self._flights.of(task, source)
+        self._flights.end(task, source)
+        if flight is not None and flight.got:
+            source.standing.answered(now, flight.got, now - flight.asked, flight.first - flight.asked)
 
     def succeeded(self, source: Source, now: float, blocks: int, count: int, task: Task[J] | None = None) -> None:
         """Blocks arrived, ``count`` bytes of them, of ``task``."""
-        if task is not None:
-            task.first = task.first or now
-            task.got += count
+        flight = self._flights.of(task, source) if task is not None else None
+        if flight is not None:
+            flight.first = flight.first or now
+            flight.got += count
         if not source.proven:
             self._plan.clear()
+        source.meter.add(now, count)
+        self.came += count
+        self._waiting.by_chance = self.came < _FIRST_JOBS * self._job_bytes
         source.blocks += blocks
         source.bytes += count
         source.failures = 0
@@ -312,6 +333,8 @@ class Scheduler(Generic[J]):
         self._plan.clear()
         source.alive = False
         source.denied = source.denied or for_good
+        source.have = None
+        self._waiting.haves.forget(source)
         return self._rest(source, now, reason)
 
     def failed(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
@@ -322,14 +345,17 @@ class Scheduler(Generic[J]):
         if rejected:
             source.standing.wrong(now, rejected)
         task.failed[id(source)] = task.failed.get(id(source), 0) + 1
-        self._requeue(task)
+        self.again(task, source)
         return self._rest(source, now, reason)
 
     def absent(self, task: Task[J], source: Source) -> None:
-        """The source does not have (what is left of) the job."""
-        task.absent.add(id(source))
+        """The source does not have (what is left of) the job; one that has a part so far may have it later."""
+        if source.partial:
+            task.lacks[id(source)] = source.grew
+        else:
+            task.absent.add(id(source))
         source.reason = source.reason or "does not have all of it"
-        self._requeue(task)
+        self.again(task, source)
 
     def bad(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
         """The source sent bytes that did not verify, ``rejected`` blocks, and nothing else. Gives the seconds to rest."""
@@ -337,9 +363,19 @@ class Scheduler(Generic[J]):
         task.bad[id(source)] = task.bad.get(id(source), 0) + 1
         return self.failed(task, source, now, reason)
 
-    def again(self, task: Task[J]) -> None:
-        """Part of the job was left out of an answer, without fault."""
-        self._requeue(task)
+    def again(self, task: Task[J], source: Source | None = None) -> None:
+        """Part of the job was left out of an answer, without fault; unless another is asked for it too, it waits again."""
+        if source is None or not self._flights.others(task, source):
+            self._requeue(task)
+
+    def twice(self, count: int) -> None:
+        """Bytes came that another source had given already, or that nobody waited for any more."""
+        self._flights.wasted += count
+
+    @property
+    def wasted(self) -> int:
+        """Bytes that came twice."""
+        return self._flights.wasted
 
     def _rest(self, source: Source, now: float, reason: str) -> float:
         if source.reached and not source.failures:
@@ -360,9 +396,9 @@ class Scheduler(Generic[J]):
 
     def verdict(self, now: float) -> Verdict[J] | None:
         """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back."""
-        for task in self._queue:
-            able = [source for source in self.sources if self._may_ask(source, task) and not source.denied]
-            if any(self._hopeful(source, now) for source in able):
+        for task in self._waiting:
+            able = [source for source in self.sources if self._might(source, task) and not source.denied]
+            if any(self._hopeful(source, now, task) for source in able):
                 continue
             return Verdict(self._kind(task, able), task.job)
         return None
@@ -378,12 +414,15 @@ class Scheduler(Generic[J]):
             return "lost"
         return "absent" if task.absent else "unreached"
 
-    def _hopeful(self, source: Source, now: float) -> bool:
-        """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long."""
+    def _hopeful(self, source: Source, now: float, task: Task[J]) -> bool:
+        """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long.
+
+        One that does not have the job is waited for as long as it goes on to get more.
+        """
         if not source.reached:
             return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
         if source.alive and not source.failures:
-            return True
+            return not source.partial or self._may_ask(source, task) or now - source.grew < self._wait_s
         asked = source.alive and source.working  # it is back, perhaps: its answer is waited for
         return now - source.since < self._wait_s + (IDLE_S if asked else 0.0)
 

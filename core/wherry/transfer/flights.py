@@ -1,0 +1,108 @@
+"""Jobs under way, and which of them a second source should be asked for (specs/0025 §3). Pure.
+
+Near the end of a transfer the last jobs lie with whoever took them, and one slow source holds up all (endgame, BEP 3). In the
+middle a source may fall silent. Either way a source that has nothing to do is asked for the same job; the first answer counts,
+and the other is cancelled. "The Tail at Scale" (Dean and Barroso, 2013) calls this hedged requests. What it wastes is bounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from wherry.units import MiB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.transfer.source import Source, Task
+
+J = TypeVar("J")
+
+LATE: Final = 3.0  # times what a job usually takes its source: then it is a straggler
+LATE_MIN_S: Final = 1.0  # and not before: figures of a moment are no figures
+WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
+WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
+WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
+TWICE: Final = 2  # sources that one job may be asked of
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One source that is asked for one job, and what it gave of it so far."""
+
+    source: Source
+    asked: float  # when
+    first: float = 0.0  # when its first bytes were there; 0.0: not yet
+    got: int = 0  # bytes
+
+
+class Flights(Generic[J]):
+    """What is under way. For one thread."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Task[J], list[Flight]] = {}
+        self.wasted = 0  # bytes that came twice
+        self._ahead = 0  # bytes of jobs that two are asked for
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def begin(self, task: Task[J], source: Source, now: float) -> None:
+        """A source is asked for a job."""
+        flights = self._flights.setdefault(task, [])
+        if flights:
+            self._ahead += task.size
+        flights.append(Flight(source, now))
+
+    def of(self, task: Task[J], source: Source) -> Flight | None:
+        """Finds the flight of a job with a source."""
+        for flight in self._flights.get(task, ()):
+            if flight.source is source:
+                return flight
+        return None
+
+    def end(self, task: Task[J], source: Source) -> None:
+        """It is not asked any more."""
+        flight = self.of(task, source)
+        if flight is None:
+            return
+        flights = self._flights[task]
+        flights.remove(flight)
+        if flights:
+            self._ahead -= task.size
+        else:
+            del self._flights[task]
+
+    def others(self, task: Task[J], source: Source) -> list[Source]:
+        """Gives the other sources that are asked for the same job."""
+        return [flight.source for flight in self._flights.get(task, ()) if flight.source is not source]
+
+    def late(
+        self, source: Source, now: float, may_ask: Callable[[Task[J]], bool], *, total: int, ending: bool
+    ) -> Task[J] | None:
+        """Gives the job that ``source``, which has nothing else to do, should be asked for as well; None: there is none.
+
+        ``total`` are the bytes that came so far; ``ending`` says that no job waits that it could do.
+        """
+        room = max(WASTE_MIN, WASTE_SHARE * total) - self.wasted - self._ahead
+        best, longest = None, 0.0
+        for task, flights in self._flights.items():
+            if len(flights) >= TWICE or flights[0].source is source or task.size > room or not may_ask(task):
+                continue
+            left = self._left(task, flights[0], now, ending=ending)
+            if left > WORTH * _takes(task, source) and left > longest:
+                best, longest = task, left
+        return best
+
+    def _left(self, task: Task[J], flight: Flight, now: float, *, ending: bool) -> float:
+        """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""
+        usual, elapsed = _takes(task, flight.source), now - flight.asked
+        if elapsed > max(LATE_MIN_S, LATE * usual):
+            return elapsed  # it says nothing of itself: as long again
+        return max(usual - elapsed, 0.0) if ending else 0.0
+
+
+def _takes(task: Task[J], source: Source) -> float:
+    """Gives the seconds from asking a source for a job until it is there, by what it gave lately."""
+    return task.size / source.standing.rate if source.standing.rate > 0.0 else LATE_MIN_S

@@ -1,0 +1,129 @@
+"""What the scheduler knows: of a source, of a job that waits or is under way, and why it gives up (specs/0013)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
+
+from wherry.transfer.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.abc.exchange import HaveMap
+
+_PARALLEL: Final = 4  # jobs at a time of a source that does not say
+_AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
+_LN2: Final = math.log(2.0)
+
+J = TypeVar("J")
+
+
+class Meter:
+    """Bytes a second, lately: what came counts half after each HALF_S. Pure; for one thread."""
+
+    HALF_S: Final = 1.0
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._bytes = 0.0
+        self._at = 0.0
+
+    def add(self, now: float, count: int) -> None:
+        """Counts what came."""
+        self._bytes = self._bytes * math.exp2((self._at - now) / self.HALF_S) + count
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Gives the rate."""
+        return self._bytes * math.exp2((self._at - now) / self.HALF_S) * _LN2 / self.HALF_S
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What the scheduler knows of one source."""
+
+    address: str
+    alive: bool = False  # connected
+    reached: bool = False  # was connected at some time
+    denied: bool = False  # must not be asked again
+    failures: int = 0  # one after the other
+    rest_until: float = 0.0
+    since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
+    proven: bool = False  # was of use since its last failure
+    working: int = 0  # jobs that it is asked for now
+    reason: str = "was not asked yet"  # why it is of no use now
+    parallel: int = _PARALLEL  # jobs that it takes at a time
+    jobs: int = 0  # that it was given
+    blocks: int = 0
+    bytes: int = 0
+    errors: int = 0
+    plain: bool = False  # it holds plain files, and can have no manifest
+    local: bool = False  # on this machine or on a private network, as far as its address tells
+    standing: Standing = field(default_factory=Standing)
+    linked: bool = False  # its transport exchanges: it may tell what it has, choke us, and be asked for a few jobs ahead
+    have: HaveMap | None = None  # what it says that it has; None: it does not say, and may be asked for anything
+    grew: float = 0.0  # when that changed last
+    choked: bool = False  # it answers nothing until further notice
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether it is to be asked only for what its have-map shows."""
+        return self.have is not None and (self.have.choosy or not self.have.complete)
+
+    @property
+    def partial(self) -> bool:
+        """Whether it says that it has only a part."""
+        return self.have is not None and not self.have.complete
+
+    def depth(self, now: float, size: int) -> int:
+        """Gives how many jobs of ``size`` bytes it should have before it: what its link holds, and one more.
+
+        The bandwidth-delay product, of what it gave lately and the time until its answers begin. A source that could give
+        more is found out by the one more: so the depth doubles, as TCP's window does, until it gives no more.
+        """
+        ahead = self.meter.rate(now) * (self.standing.latency_s + _AHEAD_S) / max(size, 1)
+        return min(self.parallel, 2 + int(ahead))
+
+
+@dataclass(slots=True, eq=False)
+class Task(Generic[J]):
+    """A job and what the sources said of it."""
+
+    job: J
+    urgent: bool = False
+    absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
+    bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
+    failed: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it failed with it, wrong ones included
+    size: int = 0  # bytes of it, as far as they are known
+    put: float = 0.0  # when it was put
+    spans: Sequence[tuple[int, int]] = ()  # where it lies in the dataset's stretch of bytes; (): not known, or nowhere
+    copies: int = 0  # sources with a map that offer it, while it waits
+    rank: float = 0.0  # by chance: who fetches the same dataset begins elsewhere
+    lacks: dict[int, float] = field(default_factory=dict)  # id() of a partial source -> what it had when it lacked this
+
+    def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:
+        """Gives a task for a part of the job; what the sources said holds for it too."""
+        task = Task(job, self.urgent, set(self.absent), dict(self.bad), dict(self.failed), self.size, self.put)
+        task.spans, task.rank, task.lacks = spans, self.rank, dict(self.lacks)
+        return task
+
+    @property
+    def for_all(self) -> bool:
+        """Whether no source has said or shown anything against it."""
+        return not self.absent and not self.failed and not self.lacks
+
+
+class Verdict(NamedTuple, Generic[J]):
+    """Why the transfer cannot go on, and the job that shows it.
+
+    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
+    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
+    is of use for too long.
+    """
+
+    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
+    job: J

@@ -1,0 +1,142 @@
+"""The jobs that nobody works on, and which of them a source is asked for next (specs/0013 §3, specs/0025 §3). Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final, Generic, Literal
+
+from wherry.limits import POLICY_JOBS_MAX
+from wherry.transfer.availability import Availability, touches
+from wherry.transfer.source import J
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from wherry.transfer.source import Source, Task
+
+PARTS_S: Final = 1.0  # how long a job that nobody has whole waits, before those who have parts of it are asked
+
+Order = Literal["rarest", "sequential"]
+
+
+class Waiting(Generic[J]):
+    """Jobs in the order in which they were put, urgent ones first. For one thread."""
+
+    def __init__(
+        self, order: Order, may_ask: Callable[[Source, Task[J]], bool], better: Callable[[Source, Task[J]], bool]
+    ) -> None:
+        """``may_ask`` tells whether a source may be asked for a job, ``better`` that it is rather left to another one."""
+        self.haves: Availability[J] = Availability()
+        self.by_chance = True  # nothing came yet: what is rarest does not matter, what is anything does
+        self._queue: deque[Task[J]] = deque()
+        self._order = order
+        self._may_ask = may_ask
+        self._better = better
+        self.sources: Sequence[Source] = ()  # all that there are; set by whoever keeps them
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __iter__(self) -> Iterator[Task[J]]:
+        return iter(self._queue)
+
+    @property
+    def first(self) -> Task[J]:
+        """The job to be done first; there must be one."""
+        return self._queue[0]
+
+    def put(self, task: Task[J]) -> None:
+        """A job waits; an urgent one goes before all others."""
+        if task.urgent:
+            self._queue.appendleft(task)
+        else:
+            self._queue.append(task)
+            self.haves.put(task)
+
+    def remove(self, task: Task[J]) -> None:
+        """It waits no more."""
+        if self._queue[0] is task:
+            self._queue.popleft()
+        else:
+            self._queue.remove(task)
+        if not task.urgent:
+            self.haves.take(task)
+
+    def oldest(self, source: Source) -> Task[J] | None:
+        """Gives the oldest job that ``source`` may be asked for."""
+        for task in self._queue:
+            if self._may_ask(source, task) and not self._better(source, task):
+                return task
+        return None
+
+    def rarest(self, source: Source, now: float) -> Task[J] | None:
+        """Gives what ``source`` should be asked for: what fewest have, and of that anything."""
+        found = self.best(source, 1)
+        return found[0] if found else self._in_parts(source, now)
+
+    def best(self, source: Source, count: int) -> list[Task[J]]:
+        """Gives up to ``count`` jobs that ``source`` should be asked for, the first one first."""
+        found: list[Task[J]] = []
+        for task in self._queue:
+            if not task.urgent or len(found) == count:
+                break
+            if self._may_ask(source, task) and not self._better(source, task) and not self._has_whole(source, task):
+                found.append(task)
+        count -= len(found)
+        if not count:
+            return found
+        waiting: Collection[Task[J]] = self.haves.offered(source) if source.mapped else self._queue
+        if self._order == "sequential":
+            return found + self._in_order(source, waiting, count)
+        least = min(waiting, key=self._rank, default=None)
+        if count == 1 and least is not None and not least.urgent and self._could(source, least):
+            return [least]  # nearly always
+        return found + nsmallest(
+            count, [task for task in waiting if not task.urgent and self._could(source, task)], key=self._rank
+        )
+
+    def wanted_first(self, sources: Iterable[tuple[Source, int]]) -> list[Task[J]]:
+        """Gives what each source, which has so many slots, would be asked for: each job once, the first one first."""
+        found: dict[Task[J], None] = {}
+        for source, slots in sources:
+            if slots:
+                found |= dict.fromkeys(self.best(source, min(POLICY_JOBS_MAX, 2 * slots)))
+        if self._order == "sequential":
+            return [task for task in self._queue if task in found]
+        return sorted(found, key=lambda task: (not task.urgent, self._rank(task)))
+
+    def _has_whole(self, source: Source, task: Task[J]) -> bool:
+        """Tells whether a manifest node is rather asked of another source: one that has the whole dataset is there."""
+        return source.partial and any(
+            other.alive and not other.failures and not other.partial and self._may_ask(other, task) for other in self.sources
+        )
+
+    def _in_order(self, source: Source, waiting: Collection[Task[J]], count: int) -> list[Task[J]]:
+        found: list[Task[J]] = []
+        for task in self._queue:
+            if not task.urgent and task in waiting and self._could(source, task):
+                found.append(task)
+                if len(found) == count:
+                    break
+        return found
+
+    def _could(self, source: Source, task: Task[J]) -> bool:
+        return task.for_all or (self._may_ask(source, task) and not self._better(source, task))
+
+    def _rank(self, task: Task[J]) -> tuple[int, float]:
+        return (0 if self.by_chance else task.copies, task.rank)
+
+    def _in_parts(self, source: Source, now: float) -> Task[J] | None:
+        """Gives a job that nobody has whole, and of which ``source`` has a part."""
+        if not source.partial:
+            return None
+        for task in self._queue:
+            if task.copies == 0 and now - task.put > PARTS_S and touches(source, task.spans) and not_lacking(source, task):
+                return task
+        return None
+
+
+def not_lacking(source: Source, task: Task[J]) -> bool:
+    """Tells whether a source that has a part has more than when it lacked this job."""
+    return task.lacks.get(id(source), -1.0) < source.grew

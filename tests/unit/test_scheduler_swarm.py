@@ -1,0 +1,285 @@
+"""The scheduler among sources that say what they have: rarest first, endgame, stragglers, and when it gives up."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.abc.exchange import HaveMap
+from wherry.limits import WAIT_S
+from wherry.stretches import Stretches
+from wherry.transfer.availability import Availability, offers
+from wherry.transfer.scheduler import Scheduler
+from wherry.transfer.source import Source, Task
+from wherry.units import MiB
+
+SIZE = 1 * MiB
+
+
+def has(*jobs, complete=False, choosy=False):
+    return HaveMap(Stretches((job * SIZE, (job + 1) * SIZE) for job in jobs), complete, choosy)
+
+
+def swarm(*names, jobs=8, order="rarest", seed=1):
+    made = Scheduler(list(names), now=0.0, rng=random.Random(seed), order=order)
+    for source in made.sources:
+        made.connected(source, 0.0, 8, linked=True)
+        made.succeeded(source, 0.0, 1, 1000)
+    made.came = 100 * SIZE  # beyond the jobs that are chosen by chance
+    made._waiting.by_chance = False
+    for job in range(jobs):
+        made.put(job, size=SIZE, spans=[(job * SIZE, (job + 1) * SIZE)])
+    return made, made.sources
+
+
+def finish(made, source, task, now=1.0):
+    made.succeeded(source, now, 1, SIZE, task)
+    made.done(source, task, now)
+
+
+def test_a_source_is_asked_only_for_what_it_has():
+    made, (a, b) = swarm("a", "b")
+    made.have(a, 0.0, has(3))
+    made.have(b, 0.0, has())
+    assert made.take(a, 1.0).job == 3
+    assert made.take(a, 1.0) is None
+    assert made.take(b, 1.0) is None
+    made.have(b, 1.0, has(5, 6), [(5 * SIZE, 7 * SIZE)])
+    assert {made.take(b, 1.0).job, made.take(b, 1.0).job} == {5, 6}
+
+
+def test_what_fewest_have_is_asked_for_first():
+    made, (a, b, c) = swarm("a", "b", "c", jobs=4)
+    made.have(a, 0.0, has(0, 1, 2, 3))
+    made.have(b, 0.0, has(0, 1, 3))
+    made.have(c, 0.0, has(0, 1))
+    assert [made.take(a, 1.0).job for _ in range(2)] == [2, 3]
+
+
+def test_a_seed_is_asked_first_for_what_no_other_has():
+    made, (seed, peer) = swarm("seed", "peer", jobs=3)
+    made.have(seed, 0.0, has(complete=True))
+    made.have(peer, 0.0, has(0, 2))
+    assert made.take(seed, 1.0).job == 1
+
+
+def test_one_that_is_choosy_is_asked_for_what_begins_in_its_stretches():
+    made, (seed,) = swarm("seed", jobs=0)
+    made.put("across", size=SIZE, spans=[(SIZE - 10, 2 * SIZE - 10)])
+    made.put("behind", size=SIZE, spans=[(SIZE, 2 * SIZE)])
+    made.have(seed, 0.0, HaveMap(Stretches([(0, SIZE)]), complete=True, choosy=True))
+    assert made.take(seed, 1.0).job == "across"
+    assert made.take(seed, 1.0) is None
+
+
+def test_readers_get_jobs_in_order():
+    made, (a, b) = swarm("a", "b", jobs=6, order="sequential")
+    made.have(a, 0.0, has(1, 2, 4, 5))
+    made.have(b, 0.0, has(1, 2, 3))
+    assert [made.take(a, 1.0).job, made.take(b, 1.0).job, made.take(b, 1.0).job, made.take(a, 1.0).job] == [1, 2, 3, 4]
+
+
+def test_who_fetch_the_same_begin_elsewhere():
+    firsts = set()
+    for seed in range(12):
+        made, (a, b) = swarm("a", "b", jobs=32, seed=seed)
+        made.have(a, 0.0, has(*range(32)))
+        made.have(b, 0.0, has(*range(32)))
+        firsts.add(made.take(a, 1.0).job)
+    assert len(firsts) > 6
+
+
+def test_a_manifest_node_is_asked_of_who_has_everything_and_else_of_anybody():
+    made, (a, seed) = swarm("a", "seed", jobs=0)
+    made.have(a, 0.0, has(1))
+    made.have(seed, 0.0, has(complete=True))
+    made.put("node", urgent=True)
+    assert made.take(a, 1.0) is None
+    task = made.take(seed, 1.0)
+    made.absent(task, seed)
+    made.done(seed, task, 1.0)
+    assert made.take(a, 1.0) is task
+
+
+def test_who_lacks_a_job_that_it_claimed_is_asked_again_when_it_has_more():
+    made, (a,) = swarm("a", jobs=1)
+    made.have(a, 1.0, has(0))
+    task = made.take(a, 1.0)
+    made.absent(task, a)
+    made.done(a, task, 1.0)
+    assert made.take(a, 1.0) is None
+    made.have(a, 2.0, has(0, 1), [(SIZE, 2 * SIZE)])
+    assert made.take(a, 2.0) is task
+
+
+def test_a_job_that_nobody_has_whole_is_asked_for_in_parts_after_a_while():
+    made, (a,) = swarm("a", jobs=0)
+    made.put("both", size=SIZE, spans=[(0, SIZE)], now=1.0)
+    made.have(a, 1.0, HaveMap(Stretches([(0, 1000)])))
+    assert made.take(a, 1.5) is None
+    assert made.take(a, 2.5).job == "both"
+
+
+def test_who_chokes_is_not_asked_until_it_does_not():
+    made, (a,) = swarm("a")
+    made.have(a, 0.0, has(0, 1))
+    made.choked(a, on=True)
+    assert made.take(a, 1.0) is None
+    made.choked(a, on=False)
+    assert made.take(a, 1.0) is not None
+
+
+def test_what_a_lost_source_had_counts_no_more():
+    made, (a, b) = swarm("a", "b", jobs=2)
+    made.have(a, 0.0, has(0))
+    made.have(b, 0.0, has(0, 1))
+    assert made.swarming
+    made.gone(a, 1.0, "cut")
+    made.gone(b, 1.0, "cut")
+    assert not made.swarming
+    assert all(task.copies == 0 for task in made._waiting)
+
+
+def test_a_partial_source_is_waited_for_as_long_as_it_gets_more():
+    made, (a,) = swarm("a", jobs=1)
+    made.have(a, 10.0, has(5))
+    assert made.verdict(10.0 + WAIT_S - 1) is None
+    made.have(a, 40.0, has(5, 6), [(6 * SIZE, 7 * SIZE)])
+    assert made.verdict(40.0 + WAIT_S - 1) is None
+    assert made.verdict(40.0 + WAIT_S + 1).job == 0
+
+
+def test_few_jobs_lie_with_a_slow_source_and_more_with_a_fast_one():
+    made, (slow, fast) = swarm("slow", "fast", jobs=40)
+    for source in (slow, fast):
+        made.have(source, 0.0, has(*range(40)))
+    fast.meter.add(1.0, 40 * MiB)
+    for source, count in ((slow, 2), (fast, 8)):
+        given = 0
+        while made.take(source, 1.0) is not None:
+            given += 1
+        assert given == count
+
+
+# Hedging
+
+
+def two_at_the_end(rate_slow=1e5, rate_fast=1e7):
+    made, (slow, fast) = swarm("slow", "fast", jobs=1)
+    made.have(slow, 0.0, has(0))
+    made.have(fast, 0.0, has())
+    task = made.take(slow, 1.0)
+    made.more = False
+    slow.standing.rate, fast.standing.rate = rate_slow, rate_fast
+    return made, slow, fast, task
+
+
+def test_at_the_end_a_free_source_is_asked_for_what_a_slow_one_is_late_with():
+    made, slow, fast, task = two_at_the_end()
+    assert made.hedge(fast, 1.5) is None  # which does not have it
+    made.have(fast, 1.0, has(0), [(0, SIZE)])
+    assert made.hedge(fast, 1.5) is task
+    assert made.hedge(fast, 1.5) is None
+    finish(made, fast, task)
+    made.again(task, slow)  # which was cancelled
+    made.done(slow, task, 2.0)
+    assert made.waiting == 1  # nobody said that the job is done; the fetcher knows
+    assert made.under_way == 0
+
+
+def test_one_of_two_that_fails_leaves_the_job_with_the_other():
+    made, slow, fast, task = two_at_the_end()
+    made.have(fast, 1.0, has(0), [(0, SIZE)])
+    assert made.hedge(fast, 1.5) is task
+    made.failed(task, slow, 2.0, "cut")
+    made.done(slow, task, 2.0)
+    assert made.waiting == 0
+    made.failed(task, fast, 2.0, "cut")
+    made.done(fast, task, 2.0)
+    assert made.waiting == 1
+
+
+def test_a_source_that_is_as_fast_is_not_doubled():
+    made, _, fast, _ = two_at_the_end(rate_slow=1e7, rate_fast=1e7)
+    made.have(fast, 1.0, has(0), [(0, SIZE)])
+    assert made.hedge(fast, 1.02) is None
+
+
+def test_before_the_end_only_stragglers_are_doubled():
+    made, (a, b) = swarm("a", "b", jobs=2)
+    made.have(a, 0.0, has(0, 1))
+    made.have(b, 0.0, has(0))
+    task = made.take(a, 1.0)
+    other = made.take(a, 1.0)
+    a.standing.rate = b.standing.rate = 1e6
+    mine = task if task.job == 0 else other
+    assert made.hedge(b, 3.0) is None  # it takes a second usually
+    assert made.hedge(b, 8.0) is mine
+
+
+def test_what_comes_twice_is_bounded():
+    made, (slow, fast) = swarm("slow", "fast", jobs=8)
+    made.came = 0
+    made.have(slow, 0.0, has(*range(8)))
+    slow.meter.add(1.0, 400 * MiB)
+    tasks = [made.take(slow, 1.0) for _ in range(8)]
+    assert all(tasks)
+    made.more = False
+    slow.standing.rate, fast.standing.rate = 1e4, 1e9
+    made.have(fast, 1.0, has(*range(8)))
+    fast.meter.add(1.0, 400 * MiB)
+    hedged = 0
+    while made.hedge(fast, 1.5) is not None:
+        hedged += 1
+    assert hedged == 4  # MiB, of a transfer that is so small
+    made.twice(4 * MiB)
+    assert made.wasted == 4 * MiB
+
+
+# What is kept by differences is what counting anew gives
+
+spans = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "take", "learn", "gain", "forget"]), st.integers(0, 3), spans), max_size=40))
+def test_copies_and_offers_are_those_of_a_count_from_scratch(steps):
+    made = Availability()
+    sources = [Source(str(number)) for number in range(4)]
+    waiting = []
+    for what, which, drawn in steps:
+        source, where = sources[which], Stretches((start, start + size) for start, size in drawn)
+        if what == "put":
+            task = Task("job", spans=list(where))
+            waiting.append(task)
+            made.put(task)
+        elif what == "take" and waiting:
+            made.take(waiting.pop(which % len(waiting)))
+        elif what == "learn":
+            source.have = HaveMap(where)
+            made.learn(source, None)
+        elif what == "gain":
+            before = source.have.spans.copy() if source.have is not None else Stretches()
+            for start, end in where:
+                before.add(start, end)
+            source.have = HaveMap(before)
+            made.learn(source, list(where))
+        elif what == "forget":
+            source.have = None
+            made.forget(source)
+        mapped = [one for one in sources if one.have is not None]
+        for one in mapped:
+            assert set(made.offered(one)) == {task for task in waiting if offers(one, task)}
+        for task in waiting:
+            assert task.copies == sum(offers(one, task) for one in mapped)
+
+
+def test_rates_fade_and_a_source_that_gives_nothing_has_none():
+    source = Source("a")
+    source.meter.add(0.0, 1000)
+    assert source.meter.rate(0.0) > source.meter.rate(1.0) > source.meter.rate(10.0)
+    for tick in range(200):
+        source.meter.add(tick / 10, 100)
+    assert source.meter.rate(20.0) == pytest.approx(1000, rel=0.1)
