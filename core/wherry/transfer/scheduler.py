@@ -14,14 +14,15 @@ all of the above allows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, Literal
+from typing import TYPE_CHECKING, Final, Generic
 
 from wherry.abc.policy import JobView, PeerView, SwarmView
 from wherry.dial import is_near
-from wherry.limits import FIRST_SOURCE_S, IDLE_S, POLICY_JOBS_MAX, WAIT_S
+from wherry.limits import POLICY_JOBS_MAX, WAIT_S
 from wherry.transfer.availability import offers
 from wherry.transfer.flights import Flights
-from wherry.transfer.source import J, Source, Task, Verdict
+from wherry.transfer.hope import Hope
+from wherry.transfer.source import J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.exchange import HaveMap
     from wherry.transfer.choice import Choice
+    from wherry.transfer.hope import Verdict
     from wherry.transfer.waiting import Order
 
 _BACKOFF_FIRST_S: Final = 0.2
@@ -70,6 +72,7 @@ class Scheduler(Generic[J]):
         self._chosen: set[int] = set()  # id() of the sources that the last plan gave a job; emptied by any failure
         self._waiting: Waiting[J] = Waiting(order, self._may_ask, self._better)
         self._waiting.sources = self.sources
+        self._hope: Hope[J] = Hope(self.sources, wait_s, self._may_ask, self._is_bad)
         self._flights: Flights[J] = Flights()
         self._job_bytes = 0  # of the job that was put last
         self.came = 0  # bytes of blocks, from all sources
@@ -255,10 +258,6 @@ class Scheduler(Generic[J]):
             return False
         return source.have is None or (offers(source, task) and not_lacking(source, task))
 
-    def _might(self, source: Source, task: Task[J]) -> bool:
-        """Whether a source may have a job, now or when it has more."""
-        return id(source) not in task.absent and not self._is_bad(source, task)
-
     def _is_bad(self, source: Source, task: Task[J]) -> bool:
         return task.bad.get(id(source), 0) >= (_BAD_MAX_OF_USEFUL if source.blocks else _BAD_MAX)
 
@@ -396,35 +395,7 @@ class Scheduler(Generic[J]):
 
     def verdict(self, now: float) -> Verdict[J] | None:
         """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back."""
-        for task in self._waiting:
-            able = [source for source in self.sources if self._might(source, task) and not source.denied]
-            if any(self._hopeful(source, now, task) for source in able):
-                continue
-            return Verdict(self._kind(task, able), task.job)
-        return None
-
-    def _kind(self, task: Task[J], able: list[Source]) -> Literal["absent", "corrupt", "denied", "unreached", "lost"]:
-        if self.sources and all(source.denied for source in self.sources):
-            return "denied"
-        if not any(source.reached for source in self.sources):
-            return "unreached"
-        if any(self._is_bad(source, task) for source in self.sources):
-            return "corrupt"
-        if any(source.reached for source in able):
-            return "lost"
-        return "absent" if task.absent else "unreached"
-
-    def _hopeful(self, source: Source, now: float, task: Task[J]) -> bool:
-        """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long.
-
-        One that does not have the job is waited for as long as it goes on to get more.
-        """
-        if not source.reached:
-            return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
-        if source.alive and not source.failures:
-            return not source.partial or self._may_ask(source, task) or now - source.grew < self._wait_s
-        asked = source.alive and source.working  # it is back, perhaps: its answer is waited for
-        return now - source.since < self._wait_s + (IDLE_S if asked else 0.0)
+        return self._hope.verdict(self._waiting, now)
 
     def reasons(self) -> str:
         """Lists what is wrong with each source, for people."""

@@ -1,10 +1,10 @@
-"""What the scheduler knows: of a source, of a job that waits or is under way, and why it gives up (specs/0013)."""
+"""What the scheduler knows of a source, and of a job that waits or is under way (specs/0013)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from wherry.transfer.standing import Standing
 
@@ -115,15 +115,3 @@ class Task(Generic[J]):
     def for_all(self) -> bool:
         """Whether no source has said or shown anything against it."""
         return not self.absent and not self.failed and not self.lacks
-
-
-class Verdict(NamedTuple, Generic[J]):
-    """Why the transfer cannot go on, and the job that shows it.
-
-    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
-    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
-    is of use for too long.
-    """
-
-    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
-    job: J

@@ -1,0 +1,78 @@
+"""Whether a transfer can go on, and if not, why (specs/0013 §5). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple
+
+from wherry.limits import FIRST_SOURCE_S, IDLE_S
+from wherry.transfer.source import J
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from wherry.transfer.source import Source, Task
+
+
+class Verdict(NamedTuple, Generic[J]):
+    """Why the transfer cannot go on, and the job that shows it.
+
+    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
+    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
+    is of use for too long.
+    """
+
+    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
+    job: J
+
+
+class Hope(Generic[J]):
+    """Looks at what waits, and at who might give it. For one thread."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        wait_s: float,
+        may_ask: Callable[[Source, Task[J]], bool],
+        is_bad: Callable[[Source, Task[J]], bool],
+    ) -> None:
+        """``may_ask`` tells whether a source may be asked for a job now, ``is_bad`` that it sent it wrong too often."""
+        self._sources = sources
+        self._wait_s = wait_s
+        self._may_ask = may_ask
+        self._is_bad = is_bad
+
+    def verdict(self, waiting: Iterable[Task[J]], now: float) -> Verdict[J] | None:
+        """Tells why the transfer cannot go on; None while it can."""
+        for task in waiting:
+            able = [source for source in self._sources if self._might(source, task) and not source.denied]
+            if any(self._hopeful(source, now, task) for source in able):
+                continue
+            return Verdict(self._kind(task, able), task.job)
+        return None
+
+    def _might(self, source: Source, task: Task[J]) -> bool:
+        """Whether a source may have a job, now or when it has more."""
+        return id(source) not in task.absent and not self._is_bad(source, task)
+
+    def _kind(self, task: Task[J], able: list[Source]) -> Literal["absent", "corrupt", "denied", "unreached", "lost"]:
+        if self._sources and all(source.denied for source in self._sources):
+            return "denied"
+        if not any(source.reached for source in self._sources):
+            return "unreached"
+        if any(self._is_bad(source, task) for source in self._sources):
+            return "corrupt"
+        if any(source.reached for source in able):
+            return "lost"
+        return "absent" if task.absent else "unreached"
+
+    def _hopeful(self, source: Source, now: float, task: Task[J]) -> bool:
+        """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long.
+
+        One that does not have the job is waited for as long as it goes on to get more.
+        """
+        if not source.reached:
+            return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
+        if source.alive and not source.failures:
+            return not source.partial or self._may_ask(source, task) or now - source.grew < self._wait_s
+        asked = source.alive and source.working  # it is back, perhaps: its answer is waited for
+        return now - source.since < self._wait_s + (IDLE_S if asked else 0.0)
