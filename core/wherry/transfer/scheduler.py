@@ -118,15 +118,15 @@ class Scheduler(Generic[J]):
         if not self._waiting or not self._free(source, now):
             return None
         source.parallel = max(source.parallel, source.working + 1)  # whoever asks has room for one
-        if self._may_choose():
-            task = self._by_policy(source, now)
-        else:
-            task = self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
-            if task is not None:
-                self._waiting.remove(task)
+        task = self._by_policy(source, now) if self._may_choose() else self._next(source, now)
         if task is not None:
+            self._waiting.remove(task)
             self._given(task, source, now)
         return task
+
+    def _next(self, source: Source, now: float) -> Task[J] | None:
+        """Gives the job for ``source`` where no policy says which."""
+        return self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
 
     def hedge(self, source: Source, now: float) -> Task[J] | None:
         """Gives a job that is under way with another source and that ``source``, which has none, is to be asked for as well.
@@ -178,18 +178,13 @@ class Scheduler(Generic[J]):
         if id(source) not in self._plan or now - self._planned_at > _PLAN_S:
             if self.swarming:
                 if self._chosen_lately(source, now):
-                    return self._out(self._waiting.rarest(source, now))
+                    return self._waiting.rarest(source, now)
             elif self._goes_on(source, now):
-                return self._out(self._waiting.first)
+                return self._waiting.first
             if not self._replan(now):
-                return self._out(self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source))
+                return self._next(source, now)
         given = self._plan.get(id(source))
-        return self._out(given.pop(0) if given else None)
-
-    def _out(self, task: Task[J] | None) -> Task[J] | None:
-        if task is not None:
-            self._waiting.remove(task)
-        return task
+        return given.pop(0) if given else None
 
     def _chosen_lately(self, source: Source, now: float) -> bool:
         return self.more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S
