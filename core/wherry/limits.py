@@ -65,3 +65,10 @@ KEY_GENERATIONS_MAX: Final = 256  # of wrapping keys: a rotation a month for 21 
 PASSPHRASE_BYTES_MAX: Final = 1024
 ARGON2_BYTES_MAX: Final = 1024 * MiB  # a key file that asks for more would stop this machine rather than a thief
 ARGON2_OPS_MAX: Final = 10
+
+# The swarm (specs/0025)
+HAVE_SPANS_MAX: Final = 65_536  # stretches of a have-map: 1 MiB of them for a peer; one of more is coarsened
+SWARM_PEERS_MAX: Final = 256  # connections of peers in all, if nothing else is set: each costs some 100 KB with its buffers
+SWARM_FOLLOWS_MAX: Final = 1024  # datasets that one peer may follow: as many as one daemon transfers at a time
+SWARM_REQUESTS_MAX: Final = 256  # requests of one peer that wait; an honest one has a few dozen
+GOSSIP_ADDRESSES_MAX: Final = 20  # addresses in one message about other peers
