@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import threading
+
 import pytest
 
 from wherry.abc.transport import Arrival, Laid
@@ -71,7 +73,7 @@ def test_leaves_of_one_file_are_written_in_one_piece_from_a_page(sealing_of, buf
     pieces, sealed = sealed_pieces(sealing, plains, 8 * MiB)
     sink, done = Kept(sealing), bytearray(3)
     arrival = Arrival(buffer, lay(buffer, sealed, first, 20))
-    settle(sink, arrival, pieces, done, peer="somebody")
+    settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
     assert (arrival.failure, arrival.rejected, bytes(done)) == (None, [], b"\1\1\1")
     assert [sink.data[number * MiB] for number in range(3)] == plains
     assert [start % PAGE for start in sink.starts] == [0]
@@ -85,7 +87,7 @@ def test_a_block_that_is_wrong_leaves_the_others_whole(sealing_of, buffer):
     buffer.view[laid[1].start] ^= 1
     sink, done = Kept(sealing), bytearray(3)
     arrival = Arrival(buffer, laid)
-    settle(sink, arrival, pieces, done, peer="somebody")
+    settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
     assert (arrival.failure, [want for want, _ in arrival.rejected], bytes(done)) == (None, [1], b"\1\0\1")
     assert sink.data == {0: plains[0], 2 * MiB: plains[2]}
     assert [start % PAGE for start in sink.starts] == [0, 0]
@@ -99,6 +101,6 @@ def test_coded_leaves_have_room_wherever_a_peer_lays_them(sealing_of, buffer):
     assert sum(map(len, sealed)) < 64 * 1024
     sink, done = Kept(sealing), bytearray(2)
     arrival = Arrival(buffer, lay(buffer, sealed, len(buffer.view) - sum(map(len, sealed)), 0))
-    settle(sink, arrival, pieces, done, peer="somebody")
+    settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
     assert (arrival.failure, arrival.rejected, bytes(done)) == (None, [], b"\1\1")
     assert sink.data == {0: plains[0], MiB: plains[1]}

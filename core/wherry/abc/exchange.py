@@ -58,8 +58,11 @@ class PeerLink(ABC):
         """Takes `follow` back."""
 
     @abstractmethod
-    def tell_have(self, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
-        """Tells what this node has of ``root``: all of ``have``, or, where ``gained`` is given, only what is new in it."""
+    def tell_have(self, root: CID, have: HaveMap | None, gained: Sequence[tuple[int, int]] | None = None) -> None:
+        """Tells what this node has of ``root``: all of ``have``, or, where ``gained`` is given, only what is new in it.
+
+        None: that this node does not say what it has of it. It may be asked all the same (`Peer.has_nothing`).
+        """
 
     @abstractmethod
     def tell_peers(self, addresses: Sequence[str]) -> None:
@@ -93,8 +96,8 @@ class Peer(ABC):
         """It does not any more."""
 
     @abstractmethod
-    def has(self, root: CID, have: HaveMap) -> None:
-        """The peer says what it has of ``root``: all that it has, also where its message brought only what was new."""
+    def has(self, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
+        """The peer says what it has of ``root``: all of it; in ``gained`` what is new, where it told that alone."""
 
     @abstractmethod
     def has_nothing(self, root: CID) -> None:

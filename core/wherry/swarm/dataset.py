@@ -25,8 +25,11 @@ class Listener(Protocol):
     def met(self, link: PeerLink, peer_info: PeerInfo) -> None:
         """A peer of the dataset is connected, whoever dialled; it can be asked over ``link.channel``."""
 
-    def has(self, link: PeerLink, have: HaveMap) -> None:
-        """It says what it has, all of it; ``have.spans`` goes on growing with it and must not be changed."""
+    def has(self, link: PeerLink, have: HaveMap, gained: Sequence[tuple[int, int]] | None) -> None:
+        """It says what it has, all of it; ``have.spans`` goes on growing with it and must not be changed.
+
+        ``gained`` is what is new in it, where that is all that changed.
+        """
 
     def choked(self, link: PeerLink, on: bool) -> None:
         """It answers no requests until further notice, or does again."""

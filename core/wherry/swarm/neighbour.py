@@ -44,9 +44,9 @@ class Neighbour(Peer):
         """See `Peer.unfollows`."""
         self.swarm.on_unfollows(self, root)
 
-    def has(self, root: CID, have: HaveMap) -> None:
+    def has(self, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
         """See `Peer.has`."""
-        self.swarm.on_has(self, root, have)
+        self.swarm.on_has(self, root, have, gained)
 
     def has_nothing(self, root: CID) -> None:
         """See `Peer.has_nothing`."""

@@ -126,7 +126,7 @@ class Swarm(Exchange):
         for neighbour in dataset.met:
             listener.met(neighbour.link, neighbour.link.info)
             if neighbour in dataset.maps:
-                listener.has(neighbour.link, dataset.maps[neighbour])
+                listener.has(neighbour.link, dataset.maps[neighbour], None)
             if neighbour.chokes:
                 listener.choked(neighbour.link, True)
         return Entry(self, dataset, listener)
@@ -247,7 +247,7 @@ class Swarm(Exchange):
         if dataset is None:
             held = self._held(root)
             if held is None or not held[1]:
-                neighbour.link.tell_have(root, HaveMap(Stretches()))
+                neighbour.link.tell_have(root, None)  # a relay that has it in its cache can be asked
                 return
             dataset = self._new_dataset(root, held[0], HaveMap(Stretches(), complete=True))
         self._joined(neighbour, dataset)
@@ -259,19 +259,19 @@ class Swarm(Exchange):
         if dataset is not None:
             self._parted(neighbour, dataset)
 
-    def on_has(self, neighbour: Neighbour, root: CID, have: HaveMap) -> None:
+    def on_has(self, neighbour: Neighbour, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
         """A peer says what it has."""
         dataset = self._datasets.get(root)
         if dataset is None or root not in neighbour.followed:
             return
         spans = coarsened(have.spans)
         if spans is not have.spans:
-            have = have._replace(spans=spans)
+            have, gained = have._replace(spans=spans), None
         dataset.maps[neighbour] = have
         if dataset.listeners:
             self._introduce(neighbour, dataset)
             for listener in dataset.listeners:
-                listener.has(neighbour.link, have)
+                listener.has(neighbour.link, have, gained)
         shown = dataset.shown.get(neighbour)
         if shown is not None and dataset.reveal is not None and dataset.reveal.has(shown, have, self._clock()):
             self._show(neighbour, dataset, self._clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from wherry.block import Block, checked
 from wherry.cid import RAW
 from wherry.errors import LimitExceeded, WherryError
 from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
-from wherry.transfer.settle import settle
+from wherry.transfer.settle import DONE, settle
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +27,8 @@ class Job(ABC):
 
     wants: Sequence[Want]
     size: int = 0  # bytes of the wants whose size is known
+    spans: Sequence[tuple[int, int]] = ()  # where it lies in the dataset's stretch of bytes, sorted; (): not known, or nowhere
+    repeated: int = 0  # bytes that came for it and were there already
 
     @abstractmethod
     def settle(self, arrival: Arrival, peer: str) -> None:
@@ -35,6 +38,13 @@ class Job(ABC):
     @abstractmethod
     def progress(self) -> int:
         """Counts what is done of it; an answer that does not raise it was of no use."""
+
+    def twin(self) -> Job | None:
+        """Gives a job of the same wants for another source; what either of the two gets done is done for both.
+
+        None: this kind of job is for one source at a time.
+        """
+        return None
 
     @abstractmethod
     def rest(self, missing: set[int]) -> tuple[Job | None, Job | None]:
@@ -61,10 +71,18 @@ class JobLender(Lender):
 class LeafJob(Job):
     """Leaves that go to the sink."""
 
-    def __init__(self, sink: Sink, pieces: Sequence[Piece], *, in_place: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        pieces: Sequence[Piece],
+        *,
+        in_place: bool = False,
+        plain: bool = False,
+        twin: LeafJob | None = None,
+    ) -> None:
         """``plain``: asked of files of this machine, which hold plain bytes also where the dataset is encrypted.
 
-        ``in_place``: those are the very files that are written.
+        ``in_place``: those are the very files that are written. ``twin``: a job of the same pieces, asked of another source.
         """
         self._sink = sink
         self.pieces = pieces
@@ -73,20 +91,40 @@ class LeafJob(Job):
             self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
         else:  # where plain bytes lie is no help to a source, and nobody's business
             self.wants = [Want(piece.cid, sealing.wire_size(piece.size)) for piece in pieces]
-        self.done = bytearray(len(pieces))
+        self.size = sum([piece.size for piece in pieces])
+        self.spans = _spans(pieces) if sink.whole else ()
+        self.done: bytearray = bytearray(len(pieces)) if twin is None else twin.done
+        self._claiming: threading.Lock = threading.Lock() if twin is None else twin._claiming
         self.in_place = in_place
         self.plain = plain
 
     def settle(self, arrival: Arrival, peer: str) -> None:
         """See `Job.settle`."""
-        settle(
-            self._sink, arrival, self.pieces, self.done, peer=peer, in_place=self.in_place, plain=self.plain
-        )  # fmt: skip
+        self.repeated += settle(
+            self._sink, arrival, self.pieces, self.done, self._claiming, peer=peer, in_place=self.in_place, plain=self.plain
+        )
 
     @property
     def progress(self) -> int:
         """See `Job.progress`."""
-        return sum(self.done)
+        return self.done.count(DONE)
+
+    def twin(self) -> LeafJob:
+        """See `Job.twin`."""
+        return LeafJob(self._sink, self.pieces, in_place=self.in_place, plain=self.plain, twin=self)
+
+    def split(self, size: int) -> list[LeafJob]:
+        """Gives jobs of about ``size`` bytes, of which this one consists; small files stay in one piece."""
+        parts: list[list[Piece]] = [[]]
+        count = 0
+        for piece in self.pieces:
+            torn = piece.slot.small and parts[-1] and parts[-1][-1].slot is piece.slot
+            if count and count + piece.size > size and not torn:
+                parts.append([])
+                count = 0
+            parts[-1].append(piece)
+            count += piece.size
+        return [LeafJob(self._sink, part) for part in parts]
 
     def rest(self, missing: set[int]) -> tuple[LeafJob | None, LeafJob | None]:
         """See `Job.rest`. A small file stays in one piece: one missing leaf makes all of it missing."""
@@ -94,12 +132,23 @@ class LeafJob(Job):
         absent: list[Piece] = []
         left: list[Piece] = []
         for want, piece in enumerate(self.pieces):
-            if not self.done[want]:
+            if self.done[want] != DONE:
                 (absent if want in missing or id(piece.slot) in lost else left).append(piece)
         return self._some(absent), self._some(left)
 
     def _some(self, pieces: list[Piece]) -> LeafJob | None:
         return LeafJob(self._sink, pieces) if pieces else None
+
+
+def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
+    """Gives where pieces lie in the dataset's stretch of bytes; neighbours are one span."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted((piece.slot.base + piece.offset, piece.slot.base + piece.offset + piece.size) for piece in pieces):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return spans
 
 
 class NodeJob(Job):
@@ -129,6 +178,10 @@ class NodeJob(Job):
     def progress(self) -> int:
         """See `Job.progress`."""
         return len(self.found)
+
+    def twin(self) -> NodeJob:
+        """See `Job.twin`."""
+        return self
 
     def rest(self, missing: set[int]) -> tuple[NodeJob | None, NodeJob | None]:
         """See `Job.rest`."""

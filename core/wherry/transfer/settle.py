@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Laid
 from wherry.block import verify
@@ -12,11 +12,16 @@ from wherry.errors import IntegrityError, WherryError
 from wherry.limits import LEAF_BYTES_MAX
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
 
     from wherry.abc.transport import Arrival
     from wherry.sealing.seal import Sealing
     from wherry.transfer.sink import Piece, Sink
+
+
+DONE: Final = 1  # verified, written and counted
+_CLAIMED: Final = 2  # verified, and being written by a thread
 
 
 class _Batch(NamedTuple):
@@ -34,24 +39,38 @@ def settle(
     arrival: Arrival,
     pieces: Sequence[Piece],
     done: bytearray,
+    claiming: threading.Lock,
     *,
     peer: str,
     in_place: bool = False,
     plain: bool = False,
-) -> None:
+) -> int:
     """Verifies and writes what arrived for ``pieces``; sets ``done`` for each that counts. Notes faults in ``arrival``.
 
-    ``plain``: what came are bytes of files of this machine, plain also where the dataset is encrypted.
+    Where two sources are asked for the same, both may bring it at one time: ``claiming`` is held while one of them takes a
+    piece. ``plain``: what came are bytes of files of this machine, plain also where the dataset is encrypted.
+
+    Gives how many bytes came that were there already, or that another thread is writing.
     """
     arrival.settled = True
     buffer = arrival.buffer
     if buffer is None:
-        return
+        return 0
+    repeated = sum([laid.stop - laid.start for laid in arrival.blocks if done[laid.want]])
+    claimed: list[Laid] = []
     try:
         batch = _Batch(arrival, buffer.view, pieces, peer, sink.sealing)
         good = _verified(batch, done, plain=plain)
         if sink.sealing is not None and not plain:
             good = _opened(batch, good, sink.sealing)
+        with claiming:
+            for laid in good:
+                if done[laid.want]:
+                    repeated += laid.stop - laid.start
+                else:
+                    done[laid.want] = _CLAIMED
+                    claimed.append(laid)
+        good = claimed
         written: list[list[Laid]] = []
         try:
             for run in _runs(good, pieces):
@@ -68,9 +87,14 @@ def settle(
                 sink.commit([[pieces[laid.want] for laid in run] for run in written])
                 for run in written:
                     for laid in run:
-                        done[laid.want] = 1
+                        done[laid.want] = DONE
     except BaseException as problem:  # noqa: BLE001  # this thread is the transport's: core raises it again on its own
         arrival.failure = problem
+    finally:
+        for laid in claimed:
+            if done[laid.want] == _CLAIMED:
+                done[laid.want] = 0
+    return repeated
 
 
 def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:

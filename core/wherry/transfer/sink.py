@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry.buffers import PAGE
 from wherry.errors import Unwritable, WherryError, local_error
@@ -19,7 +19,7 @@ from wherry.limits import BUFFER_BYTES
 from wherry.store.index import FileRecord, LeafRow, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wherry.cid import CID
     from wherry.manifest import Attrs
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wherry.store.store import Store
     from wherry.transfer.record import Recorder
     from wherry.transfer.target import Target
+
+Gained: TypeAlias = "Callable[[Sequence[Sequence[Piece]]], None]"
 
 _DIRECT_BYTES_MIN: Final = 64 << 20  # smaller files gain nothing from O_DIRECT (specs/decisions/0004)
 _SEALED_SMALL_MAX: Final = BUFFER_BYTES * 7 // 8  # padding makes sealed leaves up to an eighth longer on their way
@@ -77,6 +79,8 @@ class Sink:
     def __init__(self, sealing: Sealing | None = None) -> None:
         """``sealing`` opens what arrives, where the dataset is encrypted."""
         self.sealing = sealing
+        self.whole = True  # whether ``Slot.base`` counts all of the dataset, and not only what is selected of it
+        self.gained: Gained | None = None  # is told, on any thread, what can be given on to others
         self._counting = threading.Lock()
         self.done_bytes = 0  # verified and in their place
 
@@ -94,6 +98,8 @@ class Sink:
 
     def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
         """Counts pieces as done: those of many calls of `write` or `in_place` at once."""
+        if self.gained is not None:
+            self.gained(runs)
         size = sum([piece.size for pieces in runs for piece in pieces])
         with self._counting:
             self.done_bytes += size
