@@ -167,6 +167,10 @@ def test_few_jobs_lie_with_a_slow_source_and_more_with_a_fast_one():
 # Hedging
 
 
+def any_job(_job):
+    return True
+
+
 def two_at_the_end(rate_slow=1e5, rate_fast=1e7):
     made, (slow, fast) = swarm("slow", "fast", jobs=1)
     made.have(slow, 0.0, has(0))
@@ -179,10 +183,10 @@ def two_at_the_end(rate_slow=1e5, rate_fast=1e7):
 
 def test_at_the_end_a_free_source_is_asked_for_what_a_slow_one_is_late_with():
     made, slow, fast, task = two_at_the_end()
-    assert made.hedge(fast, 1.5) is None  # which does not have it
+    assert made.hedge(fast, 1.5, any_job) is None  # which does not have it
     made.have(fast, 1.0, has(0), [(0, SIZE)])
-    assert made.hedge(fast, 1.5) is task
-    assert made.hedge(fast, 1.5) is None
+    assert made.hedge(fast, 1.5, any_job) is task
+    assert made.hedge(fast, 1.5, any_job) is None
     finish(made, fast, task)
     made.again(task, slow)  # which was cancelled
     made.done(slow, task, 2.0)
@@ -193,7 +197,7 @@ def test_at_the_end_a_free_source_is_asked_for_what_a_slow_one_is_late_with():
 def test_one_of_two_that_fails_leaves_the_job_with_the_other():
     made, slow, fast, task = two_at_the_end()
     made.have(fast, 1.0, has(0), [(0, SIZE)])
-    assert made.hedge(fast, 1.5) is task
+    assert made.hedge(fast, 1.5, any_job) is task
     made.failed(task, slow, 2.0, "cut")
     made.done(slow, task, 2.0)
     assert made.waiting == 0
@@ -205,7 +209,7 @@ def test_one_of_two_that_fails_leaves_the_job_with_the_other():
 def test_a_source_that_is_as_fast_is_not_doubled():
     made, _, fast, _ = two_at_the_end(rate_slow=1e7, rate_fast=1e7)
     made.have(fast, 1.0, has(0), [(0, SIZE)])
-    assert made.hedge(fast, 1.02) is None
+    assert made.hedge(fast, 1.02, any_job) is None
 
 
 def test_before_the_end_only_stragglers_are_doubled():
@@ -216,8 +220,8 @@ def test_before_the_end_only_stragglers_are_doubled():
     other = made.take(a, 1.0)
     a.standing.rate = b.standing.rate = 1e6
     mine = task if task.job == 0 else other
-    assert made.hedge(b, 3.0) is None  # it takes a second usually
-    assert made.hedge(b, 8.0) is mine
+    assert made.hedge(b, 3.0, any_job) is None  # it takes a second usually
+    assert made.hedge(b, 8.0, any_job) is mine
 
 
 def test_what_comes_twice_is_bounded():
@@ -232,7 +236,7 @@ def test_what_comes_twice_is_bounded():
     made.have(fast, 1.0, has(*range(8)))
     fast.meter.add(1.0, 400 * MiB)
     hedged = 0
-    while made.hedge(fast, 1.5) is not None:
+    while made.hedge(fast, 1.5, any_job) is not None:
         hedged += 1
     assert hedged == 4  # MiB, of a transfer that is so small
     made.twice(4 * MiB)

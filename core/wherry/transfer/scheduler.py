@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic
 
-from wherry.abc.policy import JobView, PeerView, SwarmView
+from wherry.abc.policy import JobView, SwarmView
 from wherry.dial import is_near
 from wherry.limits import POLICY_JOBS_MAX, WAIT_S
 from wherry.transfer.availability import offers
@@ -27,7 +27,7 @@ from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from wherry.abc.exchange import HaveMap
     from wherry.transfer.choice import Choice
@@ -128,21 +128,34 @@ class Scheduler(Generic[J]):
         """Gives the job for ``source`` where no policy says which."""
         return self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
 
-    def hedge(self, source: Source, now: float) -> Task[J] | None:
+    def recut(self, size: int, cut: Callable[[J], Sequence[tuple[J, int, Sequence[tuple[int, int]]]]]) -> int:
+        """Cuts the jobs that wait into smaller ones, of about ``size``; gives how many more there are. See `Waiting.recut`."""
+        self._plan.clear()
+        self._job_bytes = size
+        return self._waiting.recut(cut, self._rng)
+
+    def others(self, task: Task[J], source: Source) -> list[Source]:
+        """Gives the other sources that are asked for the same job."""
+        return self._flights.others(task, source)
+
+    def drop(self, source: Source) -> None:
+        """Forgets a source that is gone, and that nobody will call again."""
+        self._waiting.haves.forget(source)
+        self.sources.remove(source)
+
+    def hedge(self, source: Source, now: float, able: Callable[[J], bool]) -> Task[J] | None:
         """Gives a job that is under way with another source and that ``source``, which has none, is to be asked for as well.
 
-        Its answer counts if it is the first. Say `done` for each of the two.
+        ``able`` tells whether a job can be asked of two. The answer that comes first counts. Say `done` for each of the two.
         """
         if not self._flights or not source.proven or not self._free(source, now):
             return None
+
+        def may_ask(task: Task[J]) -> bool:
+            return self._may_ask(source, task) and not task.failed.get(id(source)) and able(task.job)
+
         ending = not self.more and not self._waiting
-        task = self._flights.late(
-            source,
-            now,
-            lambda one: self._may_ask(source, one) and not one.failed.get(id(source)),
-            total=self.came,
-            ending=ending,
-        )
+        task = self._flights.late(source, now, may_ask, total=self.came, ending=ending)
         if task is not None:
             self._given(task, source, now)
         return task
@@ -199,13 +212,7 @@ class Scheduler(Generic[J]):
         there = [source for source in self.sources if source.alive and not source.denied]
         slots = [self._slots(source, now) for source in there]
         best = max(source.standing.rate for source in there)
-        peers = [
-            PeerView(
-                source.address, source.local, free, source.working, source.standing.rate, source.standing.latency_s,
-                source.standing.score(now, best), source.bytes, source.jobs, source.failures, source.standing.rejected,
-            )
-            for source, free in zip(there, slots, strict=True)
-        ]  # fmt: skip
+        peers = [source.view(now, free, best) for source, free in zip(there, slots, strict=True)]
         everybody = frozenset(range(len(there)))
         # While more will come, no policy needs many more jobs than there are slots: most plans are for one.
         most = min(POLICY_JOBS_MAX, 2 * sum(slots) + _SPARE_JOBS) if self.more else POLICY_JOBS_MAX

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from wherry.abc.policy import PeerView
 from wherry.transfer.standing import Standing
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ class Source:
         """Whether it says that it has only a part."""
         return self.have is not None and not self.have.complete
 
+    def view(self, now: float, slots: int, best_rate: float) -> PeerView:
+        """Gives what a policy sees of it."""
+        return PeerView(
+            self.address, self.local, slots, self.working, self.standing.rate, self.standing.latency_s,
+            self.standing.score(now, best_rate), self.bytes, self.jobs, self.failures, self.standing.rejected,
+        )  # fmt: skip
+
     def depth(self, now: float, size: int) -> int:
         """Gives how many jobs of ``size`` bytes it should have before it: what its link holds, and one more.
 
@@ -103,6 +111,7 @@ class Task(Generic[J]):
     spans: Sequence[tuple[int, int]] = ()  # where it lies in the dataset's stretch of bytes; (): not known, or nowhere
     copies: int = 0  # sources with a map that offer it, while it waits
     rank: float = 0.0  # by chance: who fetches the same dataset begins elsewhere
+    over: bool = False  # done: nobody need bring it any more
     lacks: dict[int, float] = field(default_factory=dict)  # id() of a partial source -> what it had when it lacked this
 
     def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:

@@ -11,6 +11,7 @@ from wherry.transfer.availability import Availability, touches
 from wherry.transfer.source import J
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from wherry.transfer.source import Source, Task
@@ -62,6 +63,23 @@ class Waiting(Generic[J]):
             self._queue.remove(task)
         if not task.urgent:
             self.haves.take(task)
+
+    def recut(self, cut: Callable[[J], Sequence[tuple[J, int, Sequence[tuple[int, int]]]]], rng: random.Random) -> int:
+        """Puts smaller jobs in the place of those that are not urgent; gives how many more there are.
+
+        ``cut`` gives the jobs that one consists of, each with its size and spans.
+        """
+        more = 0
+        for task in [task for task in self._queue if not task.urgent]:
+            parts = cut(task.job)
+            if len(parts) > 1:
+                more += len(parts) - 1
+                self.remove(task)
+                for job, size, spans in parts:
+                    part = task.part(job, spans)
+                    part.size, part.rank = size, rng.random()
+                    self.put(part)
+        return more
 
     def oldest(self, source: Source) -> Task[J] | None:
         """Gives the oldest job that ``source`` may be asked for."""
