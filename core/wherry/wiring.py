@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from wherry.abc.exchange import SupportsExchange
 from wherry.address import split_address
 from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.abc.chunker import Chunker
     from wherry.abc.cipher import Cipher
+    from wherry.abc.exchange import Exchange
     from wherry.abc.locator import Locator
     from wherry.abc.policy import Policy
     from wherry.abc.transport import Channel, Transport
@@ -46,6 +48,7 @@ class Wiring:
         self.manager = Manager.from_environ(environ)
         self.config: Config = load(config_file, home, environ)
         self.pool = BufferPool(self.config.memory.budget)
+        self.exchange: Exchange | None = None  # what peers are told of this node, by transports that exchange
         self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
@@ -196,16 +199,22 @@ class Wiring:
         tried = []
         env = self._env(allow_public=allow_public, dial=dial)
         if name:
-            return self._named(name, scheme.lower(), env)
+            return self._exchanging(self._named(name, scheme.lower(), env))
         for name in self.chosen("transport") if colon else ():
             transport: Transport = self.build("transport", name, env)
             if scheme.lower() in transport.schemes:
-                return transport
+                return self._exchanging(transport)
             tried.append(f"{name} ({', '.join(sorted(transport.schemes))})")
         hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
         if colon:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
+
+    def _exchanging(self, transport: Transport) -> Transport:
+        """Tells a transport that can exchange for which node it does."""
+        if self.exchange is not None and isinstance(transport, SupportsExchange):
+            transport.exchange(self.exchange)
+        return transport
 
     def _named(self, name: str, scheme: str, env: Env) -> Transport:
         """Builds the transport that an address names: one that is configured, for strangers write addresses too."""

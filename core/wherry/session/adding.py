@@ -91,14 +91,18 @@ class Adding(Parts):
             await self.add(path)
         public = self.config.serve.allow_public if allow_public is None else allow_public
         from wherry.transfer.announce import announced
+        from wherry.transfer.node import reachable
         from wherry.transfer.serve import serving
 
+        node = self._node
         async with (
+            node.running(),
             serving(
                 listen or self.config.serve.listen,
                 lambda address: self._wiring.transport(address, allow_public=public),
-                self._store,
+                node.holdings,
             ) as opened,
+            reachable(node, opened),
             announced(self._wiring.locators(), opened.listen, quiet(both(self._emit, observe))),
         ):
             yield opened

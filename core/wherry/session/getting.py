@@ -49,6 +49,7 @@ class Getting(Parts):
         """
         from wherry.transfer.get import check_bounds
         from wherry.transfer.into import Fill, fill_target, plan_target, root_of_get
+        from wherry.transfer.member import Membership
         from wherry.transfer.running import running
         from wherry.transfer.select import Guard, Selection
         from wherry.transfer.tree import Nodes
@@ -57,13 +58,15 @@ class Getting(Parts):
         options = self.config.get
         cid, addresses, name = self._source(what, sources)
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
+        node = self._node
         fetcher = self._fetcher(cid, addresses, wait_s, observe)
+        member = Membership(fetcher, node.swarm, self._wiring.connect, quiet(observe))
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         selection = Selection(include, exclude)
         fill = Fill(
             nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,
             guard=Guard(names or options.names, links or options.links), observe=quiet(observe),
-            direct=options.direct_io, sync=options.sync, force=force,
+            direct=options.direct_io, sync=options.sync, force=force, member=member, holdings=node.holdings,
         )  # fmt: skip
 
         async def work() -> GetResult | GetPlan:
@@ -79,8 +82,11 @@ class Getting(Parts):
             )  # fmt: skip
 
         try:
-            async with running(fetcher):
-                return await work()
+            async with node.running(), running(fetcher):
+                try:
+                    return await work()
+                finally:
+                    member.leave()
         finally:
             await in_thread(fill.close)
 

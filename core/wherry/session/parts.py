@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wherry.ticket import Ticket
     from wherry.transfer.fetch import Fetcher
     from wherry.transfer.locate import Finder
+    from wherry.transfer.node import Node
     from wherry.transfer.tree import Nodes
     from wherry.wiring import Wiring
 
@@ -40,6 +41,7 @@ class Parts:
         self._home = home
         self._wiring = wiring
         self._store = store
+        self._own_node: Node | None = None
 
     @property
     def home(self) -> Path:
@@ -55,6 +57,16 @@ class Parts:
     def _emit(self) -> Emit:
         """Takes events for the observers."""
         return self._wiring.emit
+
+    @property
+    def _node(self) -> Node:
+        """What this process is in the swarm; made when first needed, for the loop that is running."""
+        if self._own_node is None:
+            from wherry.transfer.node import Node
+
+            self._own_node = Node(self._store)
+            self._wiring.exchange = self._own_node.swarm
+        return self._own_node
 
     def _parse(self, what: str) -> tuple[CID, Ticket | None, str]:
         """Reads ``CID[/PATH]`` or a ticket."""

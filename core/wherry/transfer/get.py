@@ -20,7 +20,7 @@ from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, Link
 from wherry.errors import LimitExceeded, NoSpace, WherryError
 from wherry.observe import Note
 from wherry.offload import in_thread
-from wherry.transfer.fetch import fetch_once
+from wherry.transfer.asking import fetch_once
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.leftovers import Leftovers
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from wherry.transfer.journal import Journal
     from wherry.transfer.record import Recorder
     from wherry.transfer.select import Guard, Selection
+    from wherry.transfer.sink import Gained
     from wherry.transfer.target import Target
     from wherry.transfer.tree import Nodes
 
@@ -113,13 +114,24 @@ class Get:
 
     async def to_nowhere(self, root: Root) -> None:
         """Fetches and verifies everything, and keeps nothing of it."""
+        self._sink.whole = self._selection.everything
         self._use_known()
         await self._work(root)
 
     async def to_target(
-        self, root: Root, target: Target, recorder: Recorder, *, direct: bool, sync: bool, replaced: str | None
+        self,
+        root: Root,
+        target: Target,
+        recorder: Recorder,
+        *,
+        direct: bool,
+        sync: bool,
+        replaced: str | None,
+        gained: Gained | None = None,
     ) -> None:
         """Fills the part of ``target``; ``replaced`` is a path whose content may be of use.
+
+        ``gained`` is told, on any thread, what was written and can be given to others.
 
         Raises what fetching and writing do. Call `close` afterwards, when the fetcher is over.
         """
@@ -129,6 +141,7 @@ class Get:
         self._sink = FileSink(
             target, self._store, recorder, direct=direct, sync=sync, sealing=self._sealing, cut=cut
         )  # fmt: skip
+        self._sink.whole, self._sink.gained = self._selection.everything, gained
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
             self._part = self._files(target.part)

@@ -131,6 +131,16 @@ class GuardedChannel(Channel):
         getattr(arrivals, "close", bool)()  # of a coroutine, which would complain that nobody awaited it
         raise self._blame.broken(f"its fetch gives {type(arrivals).__name__}, must give an asynchronous generator")
 
+    @property
+    def inner(self) -> Channel:
+        """The transport's own."""
+        return self._inner
+
+
+def adopted(channel: Channel, address: str) -> GuardedChannel:
+    """Puts the fence around a channel to a peer that dialled this node. Raises PeerProtocolError if it is no channel."""
+    return GuardedChannel(channel, Blame(address, f"{type(channel).__module__}.{type(channel).__qualname__}"))
+
 
 @dataclass(frozen=True, slots=True)
 class Blame:

@@ -18,8 +18,10 @@ from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import GetPlan, SourcePlan
 from wherry.store.index import Signature
+from wherry.stretches import Stretches
 from wherry.transfer.compare import Comparison
 from wherry.transfer.get import Get
+from wherry.transfer.part import PartSource
 from wherry.transfer.record import Recorder
 from wherry.transfer.select import chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from wherry.observe import Observe
     from wherry.store.store import Store
     from wherry.transfer.fetch import Connect, Fetcher
+    from wherry.transfer.member import Membership
+    from wherry.transfer.node import Holdings
     from wherry.transfer.select import Guard, Selection
     from wherry.transfer.tree import Nodes
 
@@ -52,6 +56,8 @@ class Fill:
     direct: bool
     sync: bool
     force: bool
+    member: Membership
+    holdings: Holdings
     run: Get | None = field(default=None, init=False)
     target: Target | None = field(default=None, init=False)
     recorder: Recorder | None = field(default=None, init=False)
@@ -116,6 +122,8 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     fill.run = run = Get(
         fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe
     )
+    if fill.selection.everything:  # a part of it lies elsewhere in the stretch of bytes that peers speak of
+        fill.member.enter(cid, root.entry.size)
     if path is None:
         await run.to_nowhere(root)
         return run.done_bytes
@@ -128,8 +136,16 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
     fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
     fill.recorder = recorder = Recorder(fill.store)
-    await run.to_target(root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced)
-    await in_thread(lambda: _finish(fill, target, recorder, cid, root))
+    sealing = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
+    part = PartSource(target, fill.store.index, sealing, fill.nodes.at_hand)
+    with fill.holdings.sharing(part):
+        fill.member.share(part, target.journal.done if target.journal.intact else Stretches())
+        await run.to_target(
+            root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced, gained=fill.member.gained
+        )  # fmt: skip
+        await in_thread(lambda: _finish(fill, target, recorder, cid, root))
+        if fill.selection.everything:
+            fill.member.completed()
     return run.count.selected_bytes
 
 

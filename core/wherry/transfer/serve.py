@@ -12,6 +12,7 @@ import resource
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from wherry.abc.exchange import SupportsExchange
 from wherry.address import split_address
 from wherry.errors import UsageError
 from wherry.transfer.guard import listening
@@ -26,10 +27,13 @@ _OPEN_FILES: Final = 65_536  # enough for any number of requests that is worth t
 
 
 class Serving:
-    """A node that serves. ``listen`` are addresses that others can dial, one a listener."""
+    """A node that serves. ``listen`` are addresses that others can dial, one a listener; ``exchanging``, those of them at
+    which it exchanges both ways.
+    """
 
-    def __init__(self, listen: list[str]) -> None:
+    def __init__(self, listen: list[str], exchanging: Sequence[str] = ()) -> None:
         self.listen = listen
+        self.exchanging = exchanging
 
     async def forever(self) -> None:
         """Waits until cancelled."""
@@ -43,13 +47,15 @@ async def serving(
     """Serves ``source`` on all ``addresses`` until the context is left. Raises UsageError, LocalError."""
     _allow_open_files()
     async with AsyncExitStack() as stack:
-        found = []
+        found, exchanging = [], []
         for address in addresses:
             transport = transport_of(address)
             if not hasattr(transport, "listen"):
                 raise UsageError(f"the transport of {address!r} cannot serve", hint="listen on http://HOST:PORT")
             found.append(await stack.enter_async_context(listening(transport, split_address(address)[1], source)))
-        yield Serving(found)
+            if isinstance(transport, SupportsExchange):
+                exchanging.append(found[-1])
+        yield Serving(found, exchanging)
 
 
 def _allow_open_files() -> None:

@@ -105,6 +105,10 @@ class Nodes:
             raise DecodeError(f"block {block.cid} is sealed, and its dataset was not unlocked")
         return self.unlocked.sealing.open_node(block, key)
 
+    def at_hand(self, cid: CID) -> Block | None:
+        """Gives a node that was fetched and is not yet in the store. Any thread."""
+        return self._at_hand.get(cid)
+
     def know(self, block: Block) -> None:
         """Takes a block that was found elsewhere."""
         if block.cid not in self._at_hand:

@@ -1,0 +1,275 @@
+"""Asks sources for jobs: as many at a time as each takes, all under the task group of its connection (D6).
+
+The scheduler decides, this obeys. A job that two sources are asked for is a flight with each; the first to bring it ends the
+other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import PeerError, PeerUnreachable, WherryError
+from wherry.limits import POLICY_IDLE_S
+from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
+from wherry.offload import in_thread
+from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.abc.transport import Channel
+    from wherry.buffers import BufferPool
+    from wherry.observe import Emit, Observe
+    from wherry.transfer.member import Membership
+    from wherry.transfer.scheduler import Scheduler
+    from wherry.transfer.source import Source, Task
+
+_LOOK_S: Final = 0.1  # between two looks at what others are late with
+
+
+class Bell:
+    """Wakes all who wait for anything to change. For one loop."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Something changed."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def heard(self, timeout_s: float) -> None:
+        """Waits until something changes, or the time is over."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            return
+
+
+class _Reconnect(Exception):
+    """The source is gone: connect anew."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Asking:
+    """The flights of one get. For one loop."""
+
+    def __init__(self, scheduler: Scheduler[Job], pool: BufferPool, bell: Bell, observe: Observe, emit: Emit) -> None:
+        self._scheduler = scheduler
+        self._pool = pool
+        self._bell = bell
+        self._observe = observe
+        self._emit = emit
+        self._flying: dict[tuple[Task[Job], Source], asyncio.Task[None]] = {}
+        self._beaten: set[asyncio.Task[None]] = set()  # whose job another source has brought
+        self.member: Membership | None = None  # in the swarm
+        self.open_jobs = 0  # leaf jobs not yet done
+        self.open_wants = 0  # of them
+        self.wire_bytes = 0  # payload received
+
+    async def speak(self, source: Source, channel: Channel) -> None:
+        """Asks a source for jobs over an open channel. Raises PeerUnreachable when it is gone."""
+        link = self.member.link_of(channel) if self.member is not None else None
+        self._scheduler.connected(source, time.monotonic(), channel.parallel, linked=link is not None)
+        source.plain = not channel.manifests
+        self._emit(Connected(scheme_of(source)))
+        if self.member is not None and link is not None:
+            self.member.bind(link, source)
+        self._bell.ring()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    flight = self._next(source, channel)
+                    if flight is None:
+                        await self._bell.heard(self._patience(source))
+                        continue
+                    task, job = flight
+                    flying = self._flying[task, source] = group.create_task(self._fly(task, job, source, channel))
+                    flying.add_done_callback(partial(self._landed, task, source))
+        except* _Reconnect as problems:
+            raise PeerUnreachable(_first(problems).reason, peer=source.address) from None
+        finally:
+            if self.member is not None and link is not None:
+                self.member.unbind(link)
+
+    def _next(self, source: Source, channel: Channel) -> tuple[Task[Job], Job] | None:
+        """Gives what a source is to be asked for now."""
+        if source.working >= channel.parallel:
+            return None
+        now = time.monotonic()
+        task = self._scheduler.take(source, now)
+        if task is not None:
+            return task, task.job
+        if not self._scheduler.swarming:
+            return None
+        task = self._scheduler.hedge(source, now, lambda job: isinstance(job, LeafJob))
+        twin = task.job.twin() if task is not None else None
+        return (task, twin) if task is not None and twin is not None else None
+
+    def _patience(self, source: Source) -> float:
+        now = time.monotonic()
+        if now < source.rest_until:
+            return max(0.05, source.rest_until - now)
+        return _LOOK_S if self._scheduler.swarming and self._scheduler.under_way else POLICY_IDLE_S / 2
+
+    async def _fly(self, task: Task[Job], job: Job, source: Source, channel: Channel) -> None:
+        """Has one job done by one source."""
+        try:
+            await self._do(task, job, source, channel)
+        except PeerUnreachable as problem:
+            raise _Reconnect(problem.message) from problem
+        except PeerError as problem:
+            self._observe(Note("info", problem.message))
+            self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
+        except asyncio.CancelledError:
+            if asyncio.current_task() not in self._beaten:
+                raise
+        finally:
+            self._beaten.discard(self._flying.pop((task, source)))
+            self._scheduler.twice(job.repeated)
+            self._scheduler.done(source, task, time.monotonic())
+            self._bell.ring()
+
+    def _landed(self, task: Task[Job], source: Source, flight: asyncio.Task[None]) -> None:
+        """Puts back a job whose flight was ended before it began: nothing of `_fly` has run then."""
+        if self._flying.get((task, source)) is flight:
+            del self._flying[task, source]
+            self._beaten.discard(flight)
+            if not task.over:
+                self._scheduler.again(task, source)
+            self._scheduler.done(source, task, time.monotonic())
+            self._bell.ring()
+
+    async def _do(self, task: Task[Job], job: Job, source: Source, channel: Channel) -> None:
+        """Has a job done, and puts back what is left of it. Raises what `fetch_once` does."""
+        before = job.progress
+        try:
+            missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source, task))
+        except BaseException as problem:
+            # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
+            _, left = job.rest(set())
+            if left is None:
+                self._close(task, source)
+                if isinstance(problem, PeerError):
+                    return
+                raise
+            self._put_back(task, source, left)
+            if isinstance(problem, PeerError):
+                self._scheduler.failed(task, source, time.monotonic(), problem.message)
+            elif not task.over:
+                self._scheduler.again(task, source)
+            raise
+        if rejected:
+            first = type(next(iter(rejected.values()))).__name__
+            self._emit(Rejected(scheme=scheme_of(source), error=first, blocks=len(rejected)))
+        absent, left = job.rest(missing - set(rejected))
+        if absent is None and left is None:
+            self._close(task, source)
+            return
+        if absent is not None and self._scheduler.others(task, source):
+            self._scheduler.absent(task, source)  # the other source may have it: nothing is torn in two meanwhile
+            return
+        if absent is not None:
+            part = task if left is None else task.part(absent, absent.spans)
+            part.job, part.size, part.spans = absent, absent.size, absent.spans
+            self.open_jobs += part is not task and not isinstance(absent, NodeJob)
+            self._scheduler.absent(part, source)
+        if left is None:
+            return
+        self._put_back(task, source, left)
+        if rejected:
+            reason = next(iter(rejected.values())).message
+        else:
+            reason = f"{source.address} answered with nothing that was asked for"
+        if job.progress == before:
+            self._observe(Note("warning", reason))
+            self._scheduler.bad(task, source, time.monotonic(), reason, rejected=len(rejected))
+        elif rejected:
+            self._observe(Note("warning", reason))
+            self._scheduler.failed(task, source, time.monotonic(), reason, rejected=len(rejected))
+        else:
+            self._scheduler.again(task, source)
+
+    def _put_back(self, task: Task[Job], source: Source, left: Job) -> None:
+        """Says what of a job is still to be done, unless another source is asked for all of it."""
+        if not self._scheduler.others(task, source):
+            self.open_wants -= len(task.job.wants) - len(left.wants) if not isinstance(left, NodeJob) else 0
+            task.job, task.size, task.spans = left, left.size, left.spans
+
+    def _close(self, task: Task[Job], source: Source) -> None:
+        """A job is done; whoever else is asked for it is told to leave it."""
+        if task.over:
+            return
+        task.over = True
+        if isinstance(task.job, NodeJob):
+            if not task.job.answer.done():
+                task.job.answer.set_result(task.job.found)
+        else:
+            self.open_jobs -= 1
+            self.open_wants -= len(task.job.wants)
+        for other in self._scheduler.others(task, source):
+            flight = self._flying[task, other]
+            self._beaten.add(flight)
+            flight.cancel()
+
+    def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:
+        before = time.monotonic()
+
+        def count(blocks: int, size: int) -> None:
+            nonlocal before
+            self.wire_bytes += size
+            now = time.monotonic()
+            if blocks:
+                self._scheduler.succeeded(source, now, blocks, size, task)
+                if self.member is not None:
+                    self.member.credit(source, size)
+                seconds, before = now - before, now
+                self._emit(Fetched(scheme=scheme_of(source), blocks=blocks, bytes=size, wire_bytes=size, seconds=seconds))
+
+        return count
+
+
+def scheme_of(source: Source) -> str:
+    """Gives the scheme of a source's address, for events."""
+    return source.address.partition(":")[0].lower()  # of a transport in use, or nobody would speak to it
+
+
+def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:
+    problem: BaseException = problems
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem if isinstance(problem, _Reconnect) else _Reconnect(str(problem))
+
+
+async def fetch_once(
+    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int], None] | None = None
+) -> tuple[set[int], dict[int, WherryError]]:
+    """Asks a channel for a job, settles what arrives; gives the wants that are missing and those that were rejected.
+
+    Raises PeerError from the channel, and what writing raises (LocalError).
+    """
+    missing: set[int] = set()
+    rejected: dict[int, WherryError] = {}
+    async with aclosing(channel.fetch(job.wants, JobLender(pool, job, peer))) as arrivals:
+        async for arrival in arrivals:
+            try:
+                if not arrival.settled:
+                    await in_thread(partial(job.settle, arrival, peer))
+            finally:
+                if arrival.buffer is not None:
+                    arrival.buffer.release()
+            if arrival.failure is not None:
+                raise arrival.failure
+            missing.update(arrival.missing)
+            rejected.update(arrival.rejected)
+            if count is not None:
+                count(len(arrival.blocks) - len(arrival.rejected), sum(laid.stop - laid.start for laid in arrival.blocks))
+    return missing, rejected

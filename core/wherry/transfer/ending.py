@@ -1,0 +1,43 @@
+"""How a get ends that cannot go on: the error that a verdict of the scheduler stands for (specs/0013 §5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied
+from wherry.transfer.jobs import Job, NodeJob
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wherry.errors import WherryError
+    from wherry.transfer.hope import Verdict
+    from wherry.transfer.source import Source
+
+
+def end_of(verdict: Verdict[Job], sources: Sequence[Source], reasons: str, *, wait_s: float, sought: bool) -> WherryError:
+    """Words the error. ``reasons`` list what is wrong with each source; ``sought``: locators were asked for more."""
+    what = f"block {verdict.job.wants[0].cid}"
+    if not sources:
+        missing = "no source is named or found" if sought else "no source is named"
+        return NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")
+    if verdict.kind == "absent" and isinstance(verdict.job, NodeJob) and all(one.plain for one in sources):
+        given = ", ".join(source.address for source in sources)
+        return BlockNotFound(
+            f"the manifest ({what}) is not here, and {given} can't have it: plain files come from there, no manifests",
+            hint="name a wherry peer that has the dataset besides, with one more --from; "
+            "or, if the files lie on a disk here, make the manifest with `wherry add`",
+        )
+    if verdict.kind == "absent":
+        return BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
+    if verdict.kind == "corrupt":
+        return IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
+    if verdict.kind == "denied":
+        return PeerDenied(
+            f"every source refuses us ({reasons})", peer=sources[0].address,
+            hint="give the token of the source: WHERRY_TOKEN or --token-file",
+        )  # fmt: skip
+    hint = "check that a source serves, and its address; run the same command again to go on"
+    if verdict.kind == "unreached":
+        return NoSource(f"no source could be reached ({reasons})", hint=hint)
+    return NoSource(f"no source was of any use for {wait_s:.0f} s ({reasons})", hint=hint)

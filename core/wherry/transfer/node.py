@@ -1,0 +1,128 @@
+"""The swarm of a process: one for a session, running while anything is fetched or served (specs/0025).
+
+`wherry.swarm` decides and has no clock; here are its clock, what it serves from, and what it is told of this home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from wherry.abc.transport import BlockSource, Held
+from wherry.cid import RAW
+from wherry.dag.walk import root_of
+from wherry.errors import WherryError
+from wherry.swarm.swarm import Swarm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from wherry.abc.exchange import PeerInfo
+    from wherry.cid import CID
+    from wherry.store.store import Store
+    from wherry.swarm.options import SwarmOptions
+    from wherry.transfer.part import PartSource
+    from wherry.transfer.serve import Serving
+
+_TICK_S: Final = 0.1
+
+
+class Holdings(BlockSource):
+    """What a node gives: what running gets have written, and what its store holds. Safe for threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parts: tuple[PartSource, ...] = ()
+
+    def find(self, cids: Sequence[CID]) -> list[Held | None]:
+        """See `BlockSource.find`."""
+        found: list[Held | None] = [None] * len(cids)
+        for source in (*self._parts, self._store):
+            left = [number for number, held in enumerate(found) if held is None]
+            if not left:
+                break
+            for number, held in zip(left, source.find([cids[number] for number in left]), strict=True):
+                found[number] = held
+        return found
+
+    @contextmanager
+    def sharing(self, part: PartSource) -> Iterator[None]:
+        """Gives from ``part`` too, while the context lasts."""
+        self._parts = (*self._parts, part)
+        try:
+            yield
+        finally:
+            self._parts = tuple(one for one in self._parts if one is not part)
+
+
+class Node:
+    """The swarm with its clock. For one loop."""
+
+    def __init__(
+        self, store: Store, judge: Callable[[PeerInfo], str] = lambda _info: "", options: SwarmOptions | None = None
+    ) -> None:
+        """``judge`` says why a peer is not wanted, "" if it is."""
+        self._store = store
+        self._listen: list[str] = []
+        self._users = 0
+        self._ticking: asyncio.Task[None] | None = None
+        self.holdings = Holdings(store)
+        self.swarm = Swarm(
+            self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=random.Random(),  # noqa: S311
+            judge=judge, options=options,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Swarm]:
+        """Lets the swarm's time pass while the context lasts. Several may overlap."""
+        self._users += 1
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+        try:
+            yield self.swarm
+        finally:
+            self._users -= 1
+            if not self._users and self._ticking is not None:
+                ticking, self._ticking = self._ticking, None
+                ticking.cancel()
+                await asyncio.wait([ticking])
+
+    def listens(self, addresses: Sequence[str], *, on: bool) -> None:
+        """Says that peers can dial this node at ``addresses``, or no longer."""
+        for address in addresses:
+            (self._listen.append if on else self._listen.remove)(address)
+
+    async def _tick(self) -> None:
+        while True:
+            self.swarm.tick()
+            await asyncio.sleep(_TICK_S)
+
+    def _held(self, root: CID) -> tuple[int, bool] | None:
+        """Tells the size of a dataset that this home holds, and that it is complete; None if it does not, or cannot tell.
+
+        Who holds an encrypted one need not be able to open it, so nobody is told what is here of it.
+        """
+        try:
+            rows = [row for row in self._store.state.roots(root) if not row.options.get("selection")]
+            if not rows:
+                return None
+            if root.codec == RAW:
+                held = self._store.find([root])[0]
+                return (held.size, True) if held is not None else None
+            block = self._store.nodes.get_many([root]).get(root)
+            return (root_of(block).entry.size, True) if block is not None else None
+        except WherryError:
+            return None
+
+
+@asynccontextmanager
+async def reachable(node: Node, serving: Serving) -> AsyncIterator[None]:
+    """Tells peers where this node can be dialled, while the context lasts."""
+    node.listens(serving.exchanging, on=True)
+    try:
+        yield
+    finally:
+        node.listens(serving.exchanging, on=False)
