@@ -12,13 +12,13 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from wherry.limits import BATCH_BYTES_MAX, BUDGET_BYTES, BUFFER_BYTES
+from wherry.limits import BATCH_BYTES_MAX, BUDGET_BYTES, BUFFER_BYTES, ROOM_BYTES
 
 if TYPE_CHECKING:
     import asyncio
 
 PAGE: Final = mmap.PAGESIZE
-ROOM: Final = 16_384  # before the payload, for headers of a protocol; a multiple of every page size in use
+ROOM: Final = ROOM_BYTES  # so that a payload behind them lies aligned
 
 
 class Buffer:

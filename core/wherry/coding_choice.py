@@ -8,10 +8,12 @@ level pays as long as the link stays the narrow place. Pure: no clock, no chance
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+CodingMode = Literal["auto", "always", "never"]  # the option of transports that code on their hop
 
 _NEWEST: Final = 0.3  # weight of the newest measurement in a running mean
 _GAIN_MIN: Final = 1.1  # the lowest level must promise so much more than none: measurements are not exact

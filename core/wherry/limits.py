@@ -33,6 +33,7 @@ TREE_BYTES_MAX: Final = 1 << 60  # 1 EiB
 # Memory and work in flight
 BUFFER_BYTES: Final = LEAF_BYTES_MAX  # one lent buffer: four leaves of 1 MiB, or hundreds of small blocks
 BUDGET_BYTES: Final = 32 * MiB  # D6: buffers lent by a process at one time
+ROOM_BYTES: Final = 16 * KiB  # of a buffer before its payload, for headers; a multiple of every page size in use
 BATCH_BYTES_MAX: Final = BUFFER_BYTES + 16 * KiB  # of known sizes a request: a buffer of leaves, with the tags of sealed ones
 BATCH_WANTS_MAX: Final = 512  # wants a request: enough to hide a round trip, few enough to answer from one look-up
 
@@ -46,6 +47,15 @@ REQUEST_BYTES_MAX: Final = 64 * KiB  # body of a request to a server
 TICKET_CHARS_MAX: Final = 4096
 TICKET_ADDRESSES_MAX: Final = 20
 ADDRESS_CHARS_MAX: Final = 2048
+
+# The native exchange (specs/0004)
+WIRE_HELLO_BYTES_MAX: Final = 32 * KiB  # from a stranger, before anything is proven: addresses and names of codings
+WIRE_SPANS_MAX: Final = 8192  # in one message: some ten KiB, decoded in a few ms; a longer map takes several
+HAVE_SPANS_MAX: Final = 65_536  # of one peer's map of one dataset: 5 MB; what a peer says beyond is not kept
+FOLLOWS_MAX: Final = 64  # datasets that one peer may follow, or be followed in, at a time
+WIRE_REQUESTS_MAX: Final = 64  # that wait on one connection: 64 MiB of leaves on their way hide 100 ms at 5 Gbit/s
+WIRE_PEERS_MAX: Final = 20  # in one message, as of a locator
+WIRE_REASON_BYTES_MAX: Final = 255  # what a peer says why it ends a connection: a line to be shown
 
 # Plugins
 PLUGIN_LOAD_S: Final = 10.0  # to import somebody else's: far beyond any honest one, and every start waits for it

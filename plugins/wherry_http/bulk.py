@@ -12,21 +12,9 @@ from wherry.buffers import ROOM
 from wherry.errors import PeerBusy, PeerDenied, PeerProtocolError
 from wherry.httpline import asked, blaming, fill
 from wherry.limits import BATCH_BYTES_MAX
+from wherry.wire.frames import HEADER_BYTES, RUN, SIZE_BYTES, Answer
 from wherry_http.coded import CodedReader
-from wherry_http.frames import (
-    BLOCKS_PATH,
-    BLOCKS_TYPE,
-    CODED_TYPE,
-    CODINGS_HEADER,
-    HEADER_BYTES,
-    RUN,
-    SIZE_BYTES,
-    WANTS_TYPE,
-    Answer,
-    encode_wants,
-    offer,
-    offered,
-)
+from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, CODED_TYPE, CODINGS_HEADER, WANTS_TYPE, encode_wants, offer, offered
 
 if TYPE_CHECKING:
     import http.client
@@ -93,8 +81,8 @@ def _receive(response: http.client.HTTPResponse, wants: Sequence[Want], asking: 
     if length is None or not HEADER_BYTES <= length <= len(view):
         raise PeerProtocolError(f"{peer} promises {length} bytes, at most {len(view)} were asked for", peer=peer)
     if coded:
-        answer = CodedReader(response, wants, asking.names, asking.codings, peer).receive(length, view)
-        return Arrival(buffer, answer.blocks, answer.missing)
+        reader = CodedReader(response, wants, asking.names, asking.codings, peer).receive(length, view)
+        return Arrival(buffer, reader.blocks, reader.missing)
     answer = Answer(wants, peer)
     fill(response, view[:HEADER_BYTES], peer)
     first = answer.header(view[:HEADER_BYTES])

@@ -19,8 +19,9 @@ from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, Wherr
 from wherry.httpline import Line
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
+from wherry.wire.frames import Answer
 from wherry_http.bulk import Asking, check_status, exchange, parse
-from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, Answer, encode_wants
+from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, encode_wants
 
 if TYPE_CHECKING:
     import ssl

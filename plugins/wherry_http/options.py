@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # the types of options are read when a configuration is
-from typing import Literal
 
+from wherry.coding_choice import CodingMode  # noqa: TC001  # as above
 from wherry.plugin import Duration, option
-
-CodingMode = Literal["auto", "always", "never"]
 
 _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
 

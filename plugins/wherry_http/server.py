@@ -17,28 +17,26 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wherry.buffers import ROOM, BufferPool
+from wherry.coder import Coder
 from wherry.errors import CIDError, WherryError
+from wherry.hosts import is_loopback
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, RATE_BYTES_MIN, REQUEST_BYTES_MAX
+from wherry.links import Links, counters
 from wherry.observe import Refused, Served, quiet
 from wherry.offload import in_thread
-from wherry_http.coder import Coder
+from wherry.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
+from wherry.wire.frames import HEADER_BYTES, plan, withdrawn
 from wherry_http.frames import (
     BLOCKS_PATH,
     BLOCKS_TYPE,
     CODED_TYPE,
     CODINGS_HEADER,
-    HEADER_BYTES,
     INFO_PATH,
     PROTOCOL,
     WANTS_TYPE,
     decode_wants,
     offered,
-    plan,
-    withdrawn,
 )
-from wherry_http.links import Links, counters
-from wherry_http.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
-from wherry_http.places import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
     from wherry.abc.transport import BlockSource
     from wherry.coding import Codings
     from wherry.observe import Emit, Refusal
-    from wherry_http.frames import Frame
+    from wherry.wire.frames import Frame
     from wherry_http.options import HttpOptions
 
 _WORKERS: Final = 6

@@ -12,9 +12,10 @@ from wherry.buffers import BufferPool
 from wherry.coding import Codings
 from wherry.dial import NAMED
 from wherry.errors import ConfigError, UsageError, local_error
+from wherry.hosts import is_loopback, reachable
 from wherry.limits import BUFFER_BYTES
 from wherry.observe import quiet
-from wherry_http.places import is_loopback, parse_base, reachable
+from wherry_http.places import parse_base
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -96,4 +96,4 @@ def test_it_is_not_put_to_use_by_an_address(wherry, tmp_path):
         "get", "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "--from", "s3+s3://datasets/", "--json", code=2
     )
     problem = json.loads(done.stderr.splitlines()[-1])
-    assert problem["hint"] == 'write under [transport]: use = ["http", "file", "web", "s3"]'
+    assert problem["hint"] == 'write under [transport]: use = ["http", "tcp", "file", "web", "s3"]'

@@ -12,14 +12,15 @@ import pytest
 from wherry.abc.transport import Held, Want
 from wherry.buffers import ROOM
 from wherry.cid import CID
+from wherry.coder import _Row
 from wherry.coding import Codings, Form
 from wherry.errors import DecodeError, PeerProtocolError
+from wherry.wire.frames import missing
 from wherry_compress.lz4 import Lz4Compressor
 from wherry_compress.options import Lz4Options, ZstdOptions
 from wherry_compress.zstd import ZstdCompressor
 from wherry_http.coded import CodedReader
-from wherry_http.coder import _Row
-from wherry_http.frames import missing, offer, offered
+from wherry_http.frames import offer, offered
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/codings.json").read_text())
 VALID = [(name, case) for name, group in VECTORS["codings"].items() for case in group["valid"]]

@@ -43,7 +43,7 @@ class Plugins:
     def wherry_register_transports():
         return [
             provider(name, options=WireOptions, build=lambda options, env: None, summary=f"a {name}")
-            for name in ("http", "file", "web", "wire")
+            for name in ("http", "tcp", "file", "web", "wire")
         ]
 
 
@@ -87,8 +87,9 @@ def test_defaults(tmp_path):
     config = load(None, tmp_path, {})
     assert config.file is None
     assert config.use == {
-        "transport": ("http", "file", "web"), "cache": ("disk",), "compressor": ("zstd",), "cipher": ("xchacha20poly1305",),
-        "chunker": ("fixed",), "policy": ("reputation",), "locator": ("static",), "observer": (),
+        "transport": ("http", "tcp", "file", "web"), "cache": ("disk",), "compressor": ("zstd",),
+        "cipher": ("xchacha20poly1305",), "chunker": ("fixed",),
+        "policy": ("reputation",), "locator": ("static",), "observer": (),
     }  # fmt: skip
     assert config.serve.listen == ("http://127.0.0.1:4290",)
     assert (config.serve.verify, config.serve.allow_public) == ("stat", False)

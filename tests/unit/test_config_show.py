@@ -39,7 +39,7 @@ class Plugins:
     def wherry_register_transports():
         return [
             provider(name, options=WireOptions, build=lambda options, env: None, summary=f"a {name}")
-            for name in ("http", "file", "web", "wire")
+            for name in ("http", "tcp", "file", "web", "wire")
         ]
 
 
@@ -173,7 +173,7 @@ def test_json(tmp_path, write, manager):
     assert shown["schema"] == "wherry/config/1"
     assert shown["file"] == str(path)
     assert (shown["values"]["get.wait"], shown["origins"]["get.wait"]) == (5.0, f"file {path}")
-    assert shown["values"]["transport.use"] == ["http", "file", "web"]
+    assert shown["values"]["transport.use"] == ["http", "tcp", "file", "web"]
     assert shown["values"]["cache.disk.max_bytes"] == 10 << 30
 
 

@@ -7,10 +7,11 @@ import socket
 import pytest
 
 from wherry.errors import ConfigError, LocalError, UsageError
+from wherry.hosts import is_loopback, reachable
 from wherry.testing.blocks import MemorySource
 from wherry.testing.certificates import make_certificate
 from wherry_http.options import HttpOptions
-from wherry_http.places import is_loopback, parse_base, reachable
+from wherry_http.places import parse_base
 from wherry_http.transport import HttpTransport
 
 NOTHING = MemorySource({})

@@ -12,8 +12,10 @@ import pytest
 import zstandard
 from codings import codings_of, text_file
 
+from wherry import coder as coder_module
 from wherry.abc.transport import BlockSource
 from wherry.buffers import ROOM
+from wherry.coder import Coder
 from wherry.coding import Codings, Form
 from wherry.errors import ConfigError, PeerProtocolError, PluginBroken
 from wherry.testing.blocks import CountedPool, MemoryHeld, fetch_once, harvest
@@ -21,9 +23,8 @@ from wherry.testing.certificates import make_certificate
 from wherry.testing.compressor import grown_by
 from wherry.testing.hostile import HostileServer, answer, cut
 from wherry.testing.leaves import absent_leaf, file_of, right, source_of
-from wherry_http import coder as coder_module
-from wherry_http.coder import Coder
-from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, CODED_TYPE, INFO_PATH, plan
+from wherry.wire.frames import plan
+from wherry_http.frames import BLOCKS_PATH, BLOCKS_TYPE, CODED_TYPE, INFO_PATH
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
 

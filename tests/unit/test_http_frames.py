@@ -14,8 +14,9 @@ from wherry.cid import CID, RAW
 from wherry.errors import CIDError, PeerProtocolError
 from wherry.limits import BATCH_WANTS_MAX, BUFFER_BYTES, LEAF_BYTES_MAX
 from wherry.testing.blocks import MemoryHeld
+from wherry.wire.frames import HEADER_BYTES, LATER, MISSING, RUN, Answer, plan, withdrawn
 from wherry_http.bulk import parse
-from wherry_http.frames import HEADER_BYTES, LATER, MISSING, RUN, Answer, decode_wants, encode_wants, plan, withdrawn
+from wherry_http.frames import decode_wants, encode_wants
 
 CIDS = [CID.of(RAW, bytes([number])) for number in range(8)]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry_http import links as links_module
-from wherry_http.links import Counters, Links, counters
+from wherry import links as links_module
+from wherry.links import Counters, Links, counters
 
 MB = 1_000_000
 PEER, OTHER, STRANGER = ("10.0.0.1", 1000), ("10.0.0.1", 2000), ("10.0.0.2", 1000)

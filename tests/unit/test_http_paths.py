@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 
+from wherry import outlet
 from wherry.errors import PeerError
 from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.testing.blocks import CountedPool, fetch_once, harvest
 from wherry.testing.certificates import make_certificate
 from wherry.testing.leaves import file_of, right, unsized
-from wherry_http import outlet
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
 

@@ -10,8 +10,9 @@ import pytest
 from wherry.abc.transport import Held, Want
 from wherry.cid import CID
 from wherry.errors import CIDError, PeerProtocolError
+from wherry.wire.frames import HEADER_BYTES, Answer, plan, withdrawn
 from wherry_http.bulk import parse
-from wherry_http.frames import HEADER_BYTES, Answer, decode_wants, encode_wants, plan, withdrawn
+from wherry_http.frames import decode_wants, encode_wants
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/http-frames.json").read_text())
 VALID, INVALID = VECTORS["answers"]["valid"], VECTORS["answers"]["invalid"]

@@ -56,7 +56,7 @@ class Commands:
 
 class Fake(Installed):
     def own(self):
-        names = ("http", "file", "web", "cache")
+        names = ("http", "tcp", "file", "web", "cache")
         real = [Found(n, n, "wherry", "0", lambda n=n: import_module(f"wherry_{n}.plugin")) for n in names]
         return [*real, defaults()]
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from wherry.abc.transport import Want
 from wherry.cid import CID
 from wherry.units import KiB, MiB
-from wherry_http.frames import BLOCKS_PATH, HEADER_BYTES, RUN, SIZE_BYTES, WANTS_TYPE, Answer, encode_wants
+from wherry.wire.frames import HEADER_BYTES, RUN, SIZE_BYTES, Answer
+from wherry_http.frames import BLOCKS_PATH, WANTS_TYPE, encode_wants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -72,7 +72,7 @@ class Selection(NamedTuple):
 SELECTIONS: Final = {
     selection.kind: selection
     for selection in (
-        Selection("transport", True, ("http", "file", "web"), "transports to use, the preferred one first"),
+        Selection("transport", True, ("http", "tcp", "file", "web"), "transports to use, the preferred one first"),
         Selection("cache", False, ("disk",), "the cache for fetched blocks"),
         Selection("compressor", False, ("zstd",), "how blocks are coded at rest and on slow links; identity codes nothing"),
         Selection("cipher", False, ("xchacha20poly1305",), "the cipher that new encrypted datasets are sealed with"),

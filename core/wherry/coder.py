@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import SupportsCoded
 from wherry.coding import CODED_BYTES_MIN
-from wherry.coding_choice import LevelChooser
+from wherry.coding_choice import CodingMode, LevelChooser
 from wherry.errors import WherryError
 from wherry.offload import in_thread
 from wherry.units import MiB
-from wherry_http.frames import coded_of, missing, run_of
+from wherry.wire.frames import coded_of, missing, run_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from wherry.abc.transport import Held
     from wherry.coding import Codings
-    from wherry_http.frames import Frame
-    from wherry_http.options import CodingMode
+    from wherry.wire.frames import Frame
 
 _HELD_BYTES_MAX: Final = 24 * MiB  # of coded answers that are made or sent: six whole ones, or more that shrank
 _QUEUED_MAX: Final = 2  # answers a thread that may wait to be coded; beyond, the processor is the narrow place

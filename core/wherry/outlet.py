@@ -1,4 +1,4 @@
-"""Sends one answer over a raw socket, from worker threads, without holding more than a piece of it (specs/0008 §4).
+"""Sends frames over a socket, from worker threads, without holding more than a piece of them (specs/0008 §4, specs/0004 §7).
 
 Contiguous leaves of a file go by sendfile; small blocks are gathered into pieces; what must be hashed or made first passes
 through a lent buffer. `Outlet.pump` works until the socket is full, so a slow reader holds no thread.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import enum
 import os
 import select
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from wherry.errors import WherryError
-from wherry_http.frames import withdrawn
+from wherry.flow import FREE
+from wherry.wire.frames import withdrawn
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from wherry.buffers import Buffer, BufferPool
-    from wherry_http.frames import Frame
+    from wherry.flow import Flow
+    from wherry.wire.frames import Frame
 
 _PIECE_BYTES: Final = 128 * 1024  # small blocks are gathered up to here; 1,000 stalled readers then hold 128 MB at worst
 GATHER_BYTES: Final = 64 * 1024  # a run up to here is read and gathered; sendfile's two more system calls cost more
+LEAVE_BYTES: Final = 64 * 1024  # leave is taken for so many bytes at a time
 _SEND_BYTES: Final = 1 << 30
 _FILLER: Final = bytes(64 * 1024)  # what follows the head of a run that was withdrawn
 
@@ -32,6 +34,7 @@ class Pump(enum.Enum):
 
     DONE = "done"
     FULL = "full"  # the socket takes no more for now
+    LEAVE = "leave"  # the flow is limited: leave to send must be got first, and set as `Outlet.allowed`
     BUFFER = "buffer"  # none is spare: one must be lent first, by setting `Outlet.buffer`
 
 
@@ -39,13 +42,29 @@ class CutShort(Exception):
     """A promised file became shorter while it was sent; only closing the connection can say so."""
 
 
-class Outlet:
-    """One answer on its way. Used by one thread at a time."""
+class Sending(Protocol):
+    """A socket that does not block, or what stands for one."""
 
-    def __init__(self, sock: socket.socket, frames: Sequence[Frame], pool: BufferPool) -> None:
+    def fileno(self) -> int:
+        """See `socket.socket.fileno`."""
+
+    def send(self, data: memoryview, /) -> int:
+        """Sends some of ``data``. Raises BlockingIOError if nothing can be sent now."""
+
+
+class Outlet:
+    """One answer, or several, on their way. Used by one thread at a time."""
+
+    def __init__(
+        self, sock: Sending, frames: Iterable[Frame], pool: BufferPool, *, spans: bool = True, flow: Flow = FREE
+    ) -> None:
+        """``spans``: the kernel may send files; not so where bytes are encrypted on their way. ``flow`` is asked first."""
         self._socket = sock
         self._frames = iter(frames)
         self._pool = pool
+        self._spans = spans
+        self._flow = flow
+        self.allowed = 0  # bytes that the flow gave leave for
         self._frame: Frame | None = None
         self._pending = memoryview(b"")  # bytes to be sent before anything else
         self._fd = -1  # the file whose span is being sent, after what is pending
@@ -65,6 +84,10 @@ class Outlet:
         Raises OSError if the connection is gone, CutShort.
         """
         while True:
+            if (self._pending or self._left) and not self.allowed and self._flow.limited:
+                self.allowed = self._flow.up_now(LEAVE_BYTES)
+                if not self.allowed:
+                    return Pump.LEAVE
             if self._pending:
                 if not self._send_pending() and not self._patient(patience_ms):
                     return Pump.FULL
@@ -103,7 +126,10 @@ class Outlet:
             self.buffer = None
 
     def close(self) -> None:
-        """Frees what is held."""
+        """Frees what is held, and gives back leave that was not used."""
+        if self.allowed:
+            self._flow.unused(self.allowed)
+            self.allowed = 0
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -118,18 +144,19 @@ class Outlet:
 
     def _send_pending(self) -> bool:
         try:
-            count = self._socket.send(self._pending)
+            count = self._socket.send(self._pending[: self.allowed] if self.allowed else self._pending)
         except BlockingIOError:
             return False
         self.sent += count
         self._pending = self._pending[count:]
+        self.allowed = max(0, self.allowed - count)
         if not self._pending:
             self._piece_sent()
         return True
 
     def _send_span(self) -> bool:
         try:
-            count = os.sendfile(self._socket.fileno(), self._fd, self._offset, min(self._left, _SEND_BYTES))
+            count = os.sendfile(self._socket.fileno(), self._fd, self._offset, min(self._left, self.allowed or _SEND_BYTES))
         except BlockingIOError:
             return False
         if count == 0:
@@ -137,6 +164,7 @@ class Outlet:
         self.sent += count
         self._offset += count
         self._left -= count
+        self.allowed = max(0, self.allowed - count)
         if not self._left:
             os.close(self._fd)
             self._fd = -1
@@ -164,7 +192,7 @@ class Outlet:
     def _begin(self, frame: Frame, gathered: bytearray) -> None:
         """Begins a long run: by a span of its file, or block by block through a buffer."""
         try:
-            span = frame.blocks[0].open_span()
+            span = frame.blocks[0].open_span() if self._spans else None
         except WherryError:
             gathered += self._withdraw(frame)
             return

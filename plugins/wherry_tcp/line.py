@@ -1,0 +1,438 @@
+"""One connection at work: a task that receives, one that sends, and the requests under way (specs/0004 §5, §7)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from wherry.abc.transport import Arrival
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN
+from wherry.offload import in_thread, settled
+from wherry.outlet import LEAVE_BYTES, CutShort, Outlet, Pump
+from wherry.wire.connection import Asked, Connection
+from wherry.wire.frames import Frame
+from wherry.wire.messages import Bye, Error, Ping, Pong
+from wherry_tcp.engine import patience
+from wherry_tcp.inlet import Inlet, Took
+from wherry_tcp.stream import readable, writable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from wherry.abc.transport import Lender, Want
+    from wherry.buffers import Buffer
+    from wherry.flow import Flow
+    from wherry.wire.messages import Message
+    from wherry_tcp.answers import Answering
+    from wherry_tcp.engine import Engine
+    from wherry_tcp.stream import Stream
+
+_CONTROL_BYTES_MAX: Final = 1 << 20  # that wait to be sent; a peer that takes none of it is given up
+_HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
+_LAST_S: Final = 1.0  # for the last words of both sides
+
+
+class Fetch:
+    """A request of ours, with who wants it."""
+
+    __slots__ = ("arrival", "asked", "buffer", "done", "lender", "lending")
+
+    def __init__(self, asked: Asked, lender: Lender, done: asyncio.Future[None]) -> None:
+        self.asked = asked
+        self.lender = lender
+        self.done = done
+        self.buffer: Buffer | None = None
+        self.lending: asyncio.Future[Buffer] | None = None
+        self.arrival: Arrival | None = None  # settled already
+
+
+class Line:
+    """One open connection. Made and used on one event loop."""
+
+    def __init__(self, stream: Stream, wire: Connection, engine: Engine) -> None:
+        self.stream = stream
+        self.wire = wire
+        self.peer = wire.peer
+        self.flow: Flow = engine.flow
+        self.requests_max = engine.options.max_requests  # that the peer takes; its Hello says it
+        self.codings: tuple[str, ...] = ()  # that our Hello offered
+        self.rate = 0.0  # bytes a second while an answer was received, lately
+        self._engine = engine
+        self._options = engine.options
+        self._inlet = Inlet(stream, wire, self._settle)
+        self._fetches: dict[Asked, Fetch] = {}
+        self._control: deque[bytes] = deque()
+        self._control_bytes = 0
+        self._answers: deque[Answering] = deque()
+        self._wake = asyncio.Event()
+        self._pumped = asyncio.Event()  # no thread receives
+        self._pumped.set()
+        self._bulk_at = 0.0  # when bytes of blocks were received last
+        self._problem: PeerError | None = None
+        self._ending = False
+        self.closed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether something has ended it that is not yet cleared away."""
+        return self._problem is not None or self._ending
+
+    # Handshake: before `run`
+
+    async def hear(self) -> Message:
+        """Receives one message. Raises PeerError, OSError."""
+        while not self.wire.received:
+            took = self._inlet.pump(0, threaded=False)
+            if self.wire.received:
+                break
+            if took is Took.DRY:
+                await readable(self.stream, self._options.connect_timeout)
+            elif took is Took.ENDED:
+                raise PeerProtocolError(f"{self.peer} closed the connection in the handshake", peer=self.peer)
+        message = self.wire.received.popleft()
+        if isinstance(message, Asked):
+            raise PeerProtocolError(f"{self.peer} sent blocks in the handshake", peer=self.peer)
+        return message
+
+    async def say(self, message: Message) -> None:
+        """Sends one message. Raises PeerError, OSError."""
+        data = memoryview(self.wire.send(message))
+        while data:
+            try:
+                data = data[self.stream.send(data) :]
+            except BlockingIOError:
+                await writable(self.stream, self._options.connect_timeout)
+
+    # What it is told to do
+
+    def put(self, data: bytes) -> None:
+        """Has bytes of messages sent, before answers that have not begun. Ends a connection whose peer takes none."""
+        if self.closed or self._ending or not data:
+            return
+        self._control.append(data)
+        self._control_bytes += len(data)
+        if self._control_bytes > _CONTROL_BYTES_MAX:
+            self.fail(PeerTimeout(f"{self.peer} does not take what it is sent", peer=self.peer))
+        self._wake.set()
+
+    def send(self, message: Message) -> None:
+        """Has a message sent."""
+        if not self.closed and not self._ending:
+            self.put(self.wire.send(message))
+
+    def answer(self, answering: Answering) -> None:
+        """Has a request of the peer answered, after those before it."""
+        self._answers.append(answering)
+        self._wake.set()
+
+    def fail(self, problem: PeerError) -> None:
+        """Ends the connection for a fault; `run` comes back with it."""
+        if self._problem is None:
+            self._problem = problem
+        self.stream.wake()
+        self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Ends the connection in good order: what is under way is given up, and the peer is told why."""
+        if not self._ending:
+            self.send(Bye(reason))
+            self._ending = True
+            self._wake.set()
+
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> Arrival:
+        """Asks for blocks and waits for them. Raises PeerError; cancelled, it lets go of the buffer first."""
+        if self.closed or self._ending:
+            raise PeerUnreachable(f"the connection to {self.peer} has ended", peer=self.peer)
+        sizes = [want.size for want in wants]
+        known = sum(size for size in sizes if size is not None)
+        asked, data = self.wire.ask(
+            wants, BATCH_BYTES_MAX if None in sizes else known, self.codings, self._engine.codings().decode_into
+        )
+        loop = asyncio.get_running_loop()
+        fetch = self._fetches[asked] = Fetch(asked, lender, loop.create_future())
+        self.put(data)
+        began = loop.time()
+        late = loop.call_later(self._options.request_timeout, self._late, fetch, began)
+        try:
+            await fetch.done
+            if asked.refused:
+                raise PeerBusy(f"{self.peer} does not answer us now", peer=self.peer)
+        except BaseException:
+            await self._drop(fetch)
+            raise
+        finally:
+            late.cancel()
+            self._fetches.pop(asked, None)
+        if fetch.arrival is not None:
+            return fetch.arrival
+        if not asked.reader.blocks and fetch.buffer is not None:
+            fetch.buffer.release()
+            fetch.buffer = None
+        return Arrival(fetch.buffer, asked.reader.blocks, asked.reader.missing)
+
+    def _late(self, fetch: Fetch, began: float) -> None:
+        """Gives a request up whose answer has not begun, while nothing else came either."""
+        if fetch.done.done() or fetch.buffer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        left = max(began, self._bulk_at) + self._options.request_timeout - loop.time()
+        if left > 0:
+            loop.call_later(left, self._late, fetch, began)
+        else:
+            fetch.done.set_exception(PeerTimeout(f"{self.peer} does not answer", peer=self.peer))
+
+    async def _drop(self, fetch: Fetch) -> None:
+        """Takes a request back, and its buffer away from whoever fills it."""
+        fetch.asked.unwanted = True
+        if not self.closed and not self._ending:
+            self.put(self.wire.cancel(fetch.asked))
+        if fetch.lending is not None:
+            fetch.lending.cancel()
+        while not self._pumped.is_set():
+            with suppress(asyncio.CancelledError):  # cancelled again: the thread is there all the same
+                await self._pumped.wait()
+        self._inlet.divert()
+        if fetch.buffer is not None:
+            fetch.buffer.release()
+            fetch.buffer = None
+
+    # At work
+
+    async def run(self, took: Callable[[Line, Message], None]) -> PeerError | None:
+        """Works until the connection ends; gives why, None if that was in good order. ``took`` is told each message."""
+        reader = asyncio.create_task(self._read(took))
+        writer = asyncio.create_task(self._write())
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done():  # what the peer said last tells why nothing can be sent, or that it has heard our Bye
+                await asyncio.wait({reader}, timeout=_LAST_S)
+            elif self._ending:
+                await asyncio.wait({writer}, timeout=_LAST_S)
+        finally:
+            self.stream.wake()
+            reader.cancel()
+            writer.cancel()
+            await settled([reader, writer])
+            self._closed(reader, writer)
+        return self._problem
+
+    def _closed(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            if self._problem is None and not task.cancelled() and task.exception() is not None:
+                self._problem = self._blamed(task.exception())
+        self.closed = True
+        self.stream.close(late=self._problem is not None and not isinstance(self._problem, PeerUnreachable))
+        problem = self._problem or PeerUnreachable(f"{self.peer} ended the connection", peer=self.peer)
+        for fetch in list(self._fetches.values()):
+            if not fetch.done.done():
+                fetch.done.set_exception(problem)
+        self._control.clear()
+        while self._answers:
+            self._answers.popleft().give_up()
+
+    def _blamed(self, problem: BaseException | None) -> PeerError:
+        if isinstance(problem, PeerError):
+            return problem
+        if isinstance(problem, TimeoutError):
+            return PeerTimeout(f"{self.peer} was silent or too slow", peer=self.peer)
+        if isinstance(problem, OSError | CutShort | ssl.SSLError):
+            return PeerProtocolError(f"the connection to {self.peer} is cut: {problem!r}", peer=self.peer)
+        raise problem or RuntimeError("a task that failed has no exception")
+
+    # Receiving
+
+    async def _read(self, took: Callable[[Line, Message], None]) -> None:
+        loop, idle_s = asyncio.get_running_loop(), self._options.idle_timeout
+        window, mark, heard = loop.time(), 0, loop.time()
+        bulk = False
+        while True:
+            state = await self._pump_in() if bulk else self._inlet.pump(0, threaded=False)
+            bulk = False
+            self._tell(took)
+            if state is Took.ENDED:
+                if self._inlet.midway:
+                    raise PeerProtocolError(f"{self.peer} cut the connection in the middle of a message", peer=self.peer)
+                return
+            if state is Took.EVENTS:
+                await asyncio.sleep(0)
+            elif state is Took.BULK:
+                bulk = True
+            elif state is Took.BUFFER:
+                await self._lend()
+                window, mark = loop.time(), self._inlet.got
+            else:
+                now = loop.time()
+                if self._inlet.got != mark and not self._inlet.midway:
+                    window, mark = now, self._inlet.got
+                if now - window > idle_s:
+                    if self._inlet.midway and self._inlet.got - mark < RATE_BYTES_MIN * idle_s:
+                        raise TimeoutError
+                    window, mark = now, self._inlet.got
+                got = self._inlet.got
+                filling = self.wire.filling
+                bulk = filling is not None and filling.reader.bulk
+                while self._inlet.got == got:
+                    try:
+                        await readable(self.stream, idle_s if self._inlet.midway else idle_s / 3)
+                    except TimeoutError:
+                        if self._inlet.midway or loop.time() - heard > idle_s:
+                            raise
+                        self.send(Ping(0))
+                    else:
+                        heard = loop.time()
+                        break
+
+    async def _pump_in(self) -> Took:
+        """Receives blocks on a worker's thread."""
+        engine, before, began = self._engine, self._inlet.got, asyncio.get_running_loop().time()
+        engine.pumping_in += 1
+        self._pumped.clear()
+        try:
+            return await in_thread(partial(self._inlet.pump, patience(engine.pumping_in), threaded=True), engine.receiving)
+        finally:
+            self._pumped.set()
+            engine.pumping_in -= 1
+            now = asyncio.get_running_loop().time()
+            if self._inlet.got - before >= LEAVE_BYTES:
+                self.rate = (self._inlet.got - before) / max(now - began, 1e-6)
+            self._bulk_at = now
+
+    async def _lend(self) -> None:
+        """Has a buffer lent for the request whose blocks come next, unless it is taken back meanwhile."""
+        filling = self.wire.filling
+        if filling is None:
+            return
+        fetch = self._fetches.get(filling)
+        if fetch is None or fetch.asked.unwanted:
+            filling.unwanted = True  # nobody waits for it any more
+            return
+        fetch.lending = asyncio.ensure_future(fetch.lender.lend())
+        try:
+            await asyncio.wait([fetch.lending])
+        except asyncio.CancelledError:
+            fetch.lending.cancel()
+            await asyncio.wait([fetch.lending])
+            if not fetch.lending.cancelled() and fetch.lending.exception() is None:
+                fetch.lending.result().release()
+            raise
+        lending, fetch.lending = fetch.lending, None
+        if lending.cancelled():
+            return
+        buffer = lending.result()
+        if fetch.done.done() or fetch.asked.unwanted:
+            filling.unwanted = True
+            buffer.release()
+            return
+        fetch.buffer = buffer
+        filling.reader.view = buffer.view
+
+    def _settle(self, asked: Asked) -> None:
+        """Has what came verified and written, on the thread that received it."""
+        fetch = self._fetches.get(asked)
+        if fetch is None or fetch.buffer is None or asked.unwanted or not asked.reader.blocks:
+            return
+        arrival = Arrival(fetch.buffer, asked.reader.blocks, asked.reader.missing)
+        fetch.lender.settle(arrival)
+        fetch.arrival = arrival
+
+    def _tell(self, took: Callable[[Line, Message], None]) -> None:
+        while self.wire.received:
+            message = self.wire.received.popleft()
+            if isinstance(message, Asked):
+                fetch = self._fetches.get(message)
+                if fetch is not None and not fetch.done.done():
+                    fetch.done.set_result(None)
+            elif isinstance(message, Ping):
+                self.send(Pong(message.number))
+            elif isinstance(message, Error | Bye):
+                raise ended(message, self.peer)
+            elif not isinstance(message, Pong):
+                took(self, message)
+
+    # Sending
+
+    async def _write(self) -> None:
+        while True:
+            if not self._control and not self._answers:
+                if self._ending:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                if self._problem is not None:
+                    raise self._problem
+                continue
+            outlet = Outlet(self.stream, self._frames(), self._engine.pool, spans=self.stream.spans, flow=self.flow)
+            try:
+                await self._pump_out(outlet)
+            finally:
+                outlet.close()
+
+    def _frames(self) -> Iterator[Frame]:
+        """Gives what is to be sent: messages first, and between the messages of an answer. In a thread."""
+        while True:
+            while self._control:
+                data = self._control.popleft()
+                self._control_bytes -= len(data)
+                yield Frame(data, (), 0, 0)
+            if not self._answers:
+                return
+            for frames in self._answers.popleft().messages(self.wire):
+                yield from frames
+                while self._control:
+                    data = self._control.popleft()
+                    self._control_bytes -= len(data)
+                    yield Frame(data, (), 0, 0)
+
+    async def _pump_out(self, outlet: Outlet) -> None:
+        """Sends all of it. Raises TimeoutError for a reader that is slower than the least rate."""
+        loop, idle_s, engine = asyncio.get_running_loop(), self._options.idle_timeout, self._engine
+        window, mark = loop.time(), 0
+        threaded = bool(self._answers)
+        while True:
+            if threaded:
+                engine.pumping_out += 1
+                try:
+                    state = await in_thread(partial(outlet.pump, patience(engine.pumping_out)), engine.sending)
+                finally:
+                    engine.pumping_out -= 1
+            else:
+                state = outlet.pump(0)
+            if state is Pump.DONE:
+                return
+            if state is Pump.BUFFER:
+                outlet.buffer = await engine.pool.lend()
+                continue
+            if state is Pump.LEAVE:
+                await self.flow.up(LEAVE_BYTES)
+                outlet.allowed = LEAVE_BYTES
+                window, mark = loop.time(), outlet.sent
+                continue
+            try:
+                await writable(self.stream, min(_HOLD_S, idle_s))
+            except TimeoutError:
+                outlet.rest()
+                await writable(self.stream, idle_s)
+            if loop.time() - window > idle_s:
+                if outlet.sent - mark < RATE_BYTES_MIN * idle_s:
+                    raise TimeoutError
+                window, mark = loop.time(), outlet.sent
+
+
+def ended(message: Error | Bye, peer: str) -> PeerError:
+    """Gives the error that a peer's last words stand for."""
+    from wherry.errors import PeerDenied
+    from wherry.wire.messages import Fault
+
+    if isinstance(message, Bye):
+        return PeerUnreachable(f"{peer} ended the connection: {message.reason}", peer=peer)
+    if message.fault is Fault.DENIED:
+        hint = "give its token: WHERRY_TOKEN or --token-file"
+        return PeerDenied(f"{peer} refuses us: {message.reason}", peer=peer, hint=hint)
+    if message.fault is Fault.BUSY:
+        return PeerBusy(f"{peer} has too much to do: {message.reason}", peer=peer)
+    return PeerProtocolError(f"{peer} ended the connection: {message.reason}", peer=peer)
