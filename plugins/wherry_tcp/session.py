@@ -220,7 +220,7 @@ class Session(PeerLink):
                 known.add(start, end)
         complete, choosy = bool(have.flags & HaveFlag.COMPLETE), bool(have.flags & HaveFlag.CHOOSY)
         self._maps[have.root] = found = HaveMap(known, complete, choosy)
-        peer.has(have.root, found)
+        peer.has(have.root, found, have.spans if have.flags & HaveFlag.GAINED else None)
 
     # What core says (`PeerLink`)
 
@@ -235,8 +235,11 @@ class Session(PeerLink):
         if self._maps.pop(root, None) is not None:
             self._main.send(Unfollow(root))
 
-    def tell_have(self, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
+    def tell_have(self, root: CID, have: HaveMap | None, gained: Sequence[tuple[int, int]] | None = None) -> None:
         """See `PeerLink.tell_have`."""
+        if have is None:
+            self._main.send(Have(root, (), HaveFlag.NOTHING))
+            return
         flags = HaveFlag.COMPLETE if have.complete else HaveFlag(0)
         if have.choosy:
             flags |= HaveFlag.CHOOSY

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from wherry.env import Env
+from wherry.plugin import Duration
 from wherry.testing.transport import TransportContract
 from wherry_tcp.options import TcpOptions
 from wherry_tcp.transport import TcpTransport
@@ -20,7 +21,10 @@ class TestTcp(TransportContract):
 
     def make_transport(self) -> TcpTransport:
         """See `SourceContract.make_transport`."""
-        return TcpTransport(TcpOptions(connect_timeout=2.0, idle_timeout=1.0, request_timeout=1.0), Env(self.home, {}))
+        return TcpTransport(
+            TcpOptions(connect_timeout=Duration(2.0), idle_timeout=Duration(1.0), request_timeout=Duration(1.0)),
+            Env(self.home, {}),
+        )
 
     def listen_address(self) -> str:
         """See `TransportContract.listen_address`."""
