@@ -15,6 +15,7 @@ from wherry_tcp.session import Session
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from wherry.abc.exchange import PeerLink
     from wherry.abc.transport import Arrival, Lender, Want
     from wherry.dial import Dial
     from wherry_tcp.engine import Engine
@@ -36,6 +37,11 @@ class Way(Channel):
 
     def __repr__(self) -> str:
         return f"TcpChannel({self._place})"
+
+    @property
+    def link(self) -> PeerLink | None:
+        """See `SupportsLink.link`."""
+        return self._session
 
     async def open(self) -> None:
         """Dials and shakes hands. Raises PeerError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,8 +18,11 @@ from wherry_cli.render import Out, safe
 from wherry_cli.verbs.serve import until_stopped
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from wherry.results import GetResult
     from wherry.session import Session
+    from wherry.transfer.serve import Serving
 
 KEPT = "what was fetched is kept: the same command goes on from there"
 
@@ -69,17 +73,23 @@ def get(
 ) -> None:
     """Fetch, verify and write what a CID or a ticket names.
 
-    Interrupted in any way, the same command goes on where it was. A DEST that is complete is left as it is.
+    Interrupted in any way, the same command goes on where it was. A DEST that is complete is left as it is. With --listen,
+    others get from here what is here while the rest still comes.
     """
     run = Invocation.of(ctx)
     if seed and dry_run:
         raise UsageError("--seed and --dry-run do not go together", hint="leave out one of them")
-    if (listen or allow_public) and not seed:
-        raise UsageError("--listen and --allow-public are for --seed", hint="add --seed, or leave them out")
+    if listen and dry_run:
+        raise UsageError("--listen and --dry-run do not go together", hint="leave out one of them")
+    if allow_public and not (listen or seed):
+        raise UsageError("--allow-public is for --listen and --seed", hint="add one of them, or leave it out")
     target = output if output is not None else default_target(what)
 
     async def work() -> None:
-        async with run.session("get", overrides=http_overrides(token_file=token_file)) as session:
+        async with (
+            run.session("get", overrides=http_overrides(token_file=token_file)) as session,
+            _listening(session, tuple(listen or ()), allow_public) as serving,
+        ):
             with run.watcher() as watcher:
                 result = await session.get(
                     what,
@@ -94,8 +104,11 @@ def get(
                 )
             if isinstance(result, GetPlan):
                 show_plan(run.out(), result)
+            elif seed and serving is not None:
+                await _stay(run, result, serving)
             elif seed:
-                await _seed(run, session, result, tuple(listen or ()), allow_public)
+                async with session.serve((), **given(allow_public=allow_public or None)) as serving:
+                    await _stay(run, result, serving)
             else:
                 show(run.out(), result)
 
@@ -110,18 +123,28 @@ def default_target(what: str) -> str:
     return ticket.name if ticket.name is not None else str(ticket.cid)
 
 
-async def _seed(run: Invocation, session: Session, result: GetResult, listen: tuple[str, ...], allow_public: bool) -> None:
+@asynccontextmanager
+async def _listening(session: Session, listen: tuple[str, ...], allow_public: bool) -> AsyncIterator[Serving | None]:
+    """Serves, while the context lasts, what is fetched to whoever asks at ``listen``."""
+    if not listen:
+        yield None
+        return
     async with session.serve((), listen=listen, **given(allow_public=allow_public or None)) as serving:
-        out = run.out()
-        if out.as_json:
-            out.result({**result.to_json(), "listen": list(serving.listen)})
-        else:
-            show(out, result)
-            for address in serving.listen:
-                out.line(safe(address))
-        out.flush()
-        out.note("Complete. Serving until Ctrl-C.")
-        await until_stopped(serving)
+        yield serving
+
+
+async def _stay(run: Invocation, result: GetResult, serving: Serving) -> None:
+    """Says what was fetched, and serves it until a signal."""
+    out = run.out()
+    if out.as_json:
+        out.result({**result.to_json(), "listen": list(serving.listen)})
+    else:
+        show(out, result)
+        for address in serving.listen:
+            out.line(safe(address))
+    out.flush()
+    out.note("Complete. Serving until Ctrl-C.")
+    await until_stopped(serving)
 
 
 def show(out: Out, result: GetResult) -> None:

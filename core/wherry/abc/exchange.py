@@ -143,6 +143,15 @@ class Exchange(ABC):
 
 
 @runtime_checkable
+class SupportsLink(Protocol):
+    """A channel that a transport with an exchange opened: it tells which connection it is. Optional."""
+
+    @property
+    def link(self) -> PeerLink | None:
+        """The link that `Exchange.meet` was given; None while there is none."""
+
+
+@runtime_checkable
 class SupportsExchange(Protocol):
     """A transport whose connections carry blocks both ways. Optional."""
 

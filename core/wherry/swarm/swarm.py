@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from wherry.abc.exchange import PeerInfo, PeerLink
-    from wherry.abc.transport import BlockSource, Channel
+    from wherry.abc.transport import BlockSource
     from wherry.cid import CID
 
 __all__ = ["BUSY", "Entry", "Listener", "Swarm"]
@@ -130,10 +130,6 @@ class Swarm(Exchange):
             if neighbour.chokes:
                 listener.choked(neighbour.link, True)
         return Entry(self, dataset, listener)
-
-    def link_of(self, channel: Channel) -> PeerLink | None:
-        """Finds the peer at the other end of a channel that a transport gave; None if there is none."""
-        return next((link for link in self._neighbours if link.channel is channel), None)
 
     def tick(self) -> None:
         """Does what time brings. About ten times a second."""

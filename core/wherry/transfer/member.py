@@ -11,7 +11,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.abc.exchange import HaveMap
+from wherry.abc.exchange import HaveMap, SupportsLink
 from wherry.dial import NAMED, Dial
 from wherry.observe import Note
 from wherry.stretches import Stretches
@@ -125,7 +125,9 @@ class Membership:
     def link_of(self, channel: Channel) -> PeerLink | None:
         """Finds the peer at the other end of a channel; None where the transport does not exchange."""
         inner = channel.inner if isinstance(channel, GuardedChannel) else channel
-        return self._swarm.link_of(inner)
+        if isinstance(inner, SupportsLink):
+            return inner.link
+        return next((link for link in self._adopted if link.channel is inner), None)
 
     def bind(self, link: PeerLink, source: Source) -> None:
         """Says that a source is this peer; what it said so far holds from now on."""
