@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -39,10 +40,13 @@ async def main() -> None:
         while not (args.folder / "go").exists():
             await asyncio.sleep(0.005)
         began = time.monotonic()
+        before = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         observe = (lambda event: print(f"{time.monotonic() - began:.2f}", event, file=sys.stderr)) if args.verbose else None
         result = await session.get(args.cid, sources=sources, output=str(args.folder / "f"), observe=observe)
         took = time.monotonic() - began
-        told = {"seconds": took, "fetched": result.fetched_bytes, "sources": [vars_of(source) for source in result.sources]}
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        cpu = spent.ru_utime + spent.ru_stime - before
+        told = {"seconds": took, "cpu_s": cpu, "rss_mb": spent.ru_maxrss / 1000, "fetched": result.fetched_bytes, "sources": [vars_of(source) for source in result.sources]}
         print(json.dumps(told), flush=True)
         await serving.forever()
 
