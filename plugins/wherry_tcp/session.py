@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.exchange import HaveMap, PeerLink
 from wherry.abc.transport import Channel
 from wherry.errors import PeerBusy, PeerError, PeerUnreachable
-from wherry.limits import ADDRESS_CHARS_MAX, FOLLOWS_MAX, HAVE_SPANS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
+from wherry.limits import ADDRESS_CHARS_MAX, HAVE_SPANS_MAX, SWARM_FOLLOWS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
 from wherry.stretches import Stretches
 from wherry.wire.messages import (
     BlocksFlag,
@@ -226,7 +226,7 @@ class Session(PeerLink):
 
     def follow(self, root: CID) -> None:
         """See `PeerLink.follow`."""
-        if root not in self._maps and len(self._maps) < FOLLOWS_MAX:
+        if root not in self._maps and len(self._maps) < SWARM_FOLLOWS_MAX:
             self._maps[root] = HaveMap(Stretches())
             self._main.send(Follow(root))
 
