@@ -141,8 +141,12 @@ class Line:
         """Ends the connection in good order: what is under way is given up, and the peer is told why."""
         if not self._ending:
             self.send(Bye(reason))
-            self._ending = True
-            self._out.end()
+            self.finish()
+
+    def finish(self) -> None:
+        """Ends the connection when what is to be sent is sent."""
+        self._ending = True
+        self._out.end()
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> Arrival:
         """Asks for blocks and waits for them. Raises PeerError; cancelled, it lets go of the buffer first."""

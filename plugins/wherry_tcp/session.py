@@ -84,15 +84,19 @@ class Session(PeerLink):
         """Whether the peer is gone, or is being left."""
         return self._main.closed or self._main.failed
 
-    async def run(self) -> PeerError | None:
-        """Works until the first connection has ended, and then ends the others; gives why. Raises what `meet` does."""
-        exchange = self._engine.exchange
+    def meet(self) -> None:
+        """Lets core take the peer, before `run`. Raises PeerError where it is not wanted; it is told so, by `run` too."""
+        if self._engine.exchange is None:
+            return
         try:
-            if exchange is not None:
-                self._peer = exchange.meet(self)
+            self._peer = self._engine.exchange.meet(self)
         except PeerError as refused:
             self._main.send(Error(Fault.BUSY if isinstance(refused, PeerBusy) else Fault.DENIED, refused.message))
-            self._main.end("")
+            self._main.finish()
+            raise
+
+    async def run(self) -> PeerError | None:
+        """Works until the first connection has ended, and then ends the others; gives why."""
         problem: PeerError | None = None
         try:
             problem = await self._main.run(self._took)
