@@ -51,7 +51,6 @@ ADDRESS_CHARS_MAX: Final = 2048
 # The native exchange (specs/0004)
 WIRE_HELLO_BYTES_MAX: Final = 32 * KiB  # from a stranger, before anything is proven: addresses and names of codings
 WIRE_SPANS_MAX: Final = 8192  # in one message: some ten KiB, decoded in a few ms; a longer map takes several
-FOLLOWS_MAX: Final = 64  # datasets that one peer may follow, or be followed in, at a time
 WIRE_REQUESTS_MAX: Final = 64  # that wait on one connection: 64 MiB of leaves on their way hide 100 ms at 5 Gbit/s
 WIRE_PEERS_MAX: Final = 20  # in one message, as of a locator
 WIRE_REASON_BYTES_MAX: Final = 255  # what a peer says why it ends a connection: a line to be shown

@@ -89,13 +89,14 @@ async def _shaken(engine: Engine, place: Place, sock: socket.socket, ip: str, jo
     server = b""
     stream = Stream(sock)
     if place.tls:
-        from wherry_tcp.tls import client_context, server_key  # plain connections need none of it
+        from wherry_tcp.tls import client_context  # plain connections need none of it
 
         stream = await encrypted(sock, client_context(), server=False)
-        if not isinstance(stream.raw, ssl.SSLSocket):
-            raise PeerProtocolError(f"{peer} does not speak TLS", peer=peer)
-        server = server_key(stream.raw, place.peer, peer)
     try:
+        if isinstance(stream, TlsStream):
+            from wherry_tcp.tls import server_key  # as above
+
+            server = server_key(stream.tls, place.peer, peer)
         wire = Connection(peer, dialled=True, requests_max=options.max_requests)
         line = Line(stream, wire, engine)
         line.codings = tuple(engine.codings().names)[:16] if options.coding != "never" else ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wherry.errors import PeerDenied, PeerProtocolError
 from wherry.nodekey import verify
 from wherry.wire.messages import NONCE_BYTES, Bye, Error, Fault, Hello, Proof
-from wherry_tcp.line import ended
+from wherry_tcp.words import ended
 
 if TYPE_CHECKING:
     from wherry.nodekey import NodeKey

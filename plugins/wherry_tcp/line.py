@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,16 +12,17 @@ from wherry.abc.transport import Arrival
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
 from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN
 from wherry.offload import in_thread, settled
-from wherry.outlet import LEAVE_BYTES, CutShort, Outlet, Pump
+from wherry.outlet import LEAVE_BYTES, CutShort
 from wherry.wire.connection import Asked, Connection
-from wherry.wire.frames import Frame
 from wherry.wire.messages import Bye, Error, Ping, Pong
 from wherry_tcp.engine import patience
 from wherry_tcp.inlet import Inlet, Took
+from wherry_tcp.sender import Sender
 from wherry_tcp.stream import readable, writable
+from wherry_tcp.words import ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from wherry_tcp.engine import Engine
     from wherry_tcp.stream import Stream
 
-_CONTROL_BYTES_MAX: Final = 1 << 20  # that wait to be sent; a peer that takes none of it is given up
-_HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
 _LAST_S: Final = 1.0  # for the last words of both sides
 
 
@@ -58,7 +56,6 @@ class Line:
         self.stream = stream
         self.wire = wire
         self.peer = wire.peer
-        self.flow: Flow = engine.flow
         self.requests_max = engine.options.max_requests  # that the peer takes; its Hello says it
         self.codings: tuple[str, ...] = ()  # that our Hello offered
         self.rate = 0.0  # bytes a second while an answer was received, lately
@@ -66,10 +63,7 @@ class Line:
         self._options = engine.options
         self._inlet = Inlet(stream, wire, self._settle)
         self._fetches: dict[Asked, Fetch] = {}
-        self._control: deque[bytes] = deque()
-        self._control_bytes = 0
-        self._answers: deque[Answering] = deque()
-        self._wake = asyncio.Event()
+        self._out = Sender(stream, wire, engine)
         self._pumped = asyncio.Event()  # no thread receives
         self._pumped.set()
         self._bulk_at = 0.0  # when bytes of blocks were received last
@@ -81,6 +75,15 @@ class Line:
     def failed(self) -> bool:
         """Whether something has ended it that is not yet cleared away."""
         return self._problem is not None or self._ending
+
+    @property
+    def flow(self) -> Flow:
+        """What of the link may be used to send to this peer."""
+        return self._out.flow
+
+    @flow.setter
+    def flow(self, flow: Flow) -> None:
+        self._out.flow = flow
 
     # Handshake: before `run`
 
@@ -114,11 +117,10 @@ class Line:
         """Has bytes of messages sent, before answers that have not begun. Ends a connection whose peer takes none."""
         if self.closed or self._ending or not data:
             return
-        self._control.append(data)
-        self._control_bytes += len(data)
-        if self._control_bytes > _CONTROL_BYTES_MAX:
-            self.fail(PeerTimeout(f"{self.peer} does not take what it is sent", peer=self.peer))
-        self._wake.set()
+        try:
+            self._out.put(data)
+        except PeerTimeout as problem:
+            self.fail(problem)
 
     def send(self, message: Message) -> None:
         """Has a message sent."""
@@ -127,22 +129,24 @@ class Line:
 
     def answer(self, answering: Answering) -> None:
         """Has a request of the peer answered, after those before it."""
-        self._answers.append(answering)
-        self._wake.set()
+        self._out.answer(answering)
 
     def fail(self, problem: PeerError) -> None:
         """Ends the connection for a fault; `run` comes back with it."""
         if self._problem is None:
             self._problem = problem
         self.stream.wake()
-        self._wake.set()
 
     def end(self, reason: str) -> None:
         """Ends the connection in good order: what is under way is given up, and the peer is told why."""
         if not self._ending:
             self.send(Bye(reason))
-            self._ending = True
-            self._wake.set()
+            self.finish()
+
+    def finish(self) -> None:
+        """Ends the connection when what is to be sent is sent."""
+        self._ending = True
+        self._out.end()
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> Arrival:
         """Asks for blocks and waits for them. Raises PeerError; cancelled, it lets go of the buffer first."""
@@ -206,7 +210,7 @@ class Line:
     async def run(self, took: Callable[[Line, Message], None]) -> PeerError | None:
         """Works until the connection ends; gives why, None if that was in good order. ``took`` is told each message."""
         reader = asyncio.create_task(self._read(took))
-        writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._out.run())
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():  # what the peer said last tells why nothing can be sent, or that it has heard our Bye
@@ -231,9 +235,7 @@ class Line:
         for fetch in list(self._fetches.values()):
             if not fetch.done.done():
                 fetch.done.set_exception(problem)
-        self._control.clear()
-        while self._answers:
-            self._answers.popleft().give_up()
+        self._out.clear()
 
     def _blamed(self, problem: BaseException | None) -> PeerError:
         if isinstance(problem, PeerError):
@@ -353,86 +355,3 @@ class Line:
                 raise ended(message, self.peer)
             elif not isinstance(message, Pong):
                 took(self, message)
-
-    # Sending
-
-    async def _write(self) -> None:
-        while True:
-            if not self._control and not self._answers:
-                if self._ending:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                if self._problem is not None:
-                    raise self._problem
-                continue
-            outlet = Outlet(self.stream, self._frames(), self._engine.pool, spans=self.stream.spans, flow=self.flow)
-            try:
-                await self._pump_out(outlet)
-            finally:
-                outlet.close()
-
-    def _frames(self) -> Iterator[Frame]:
-        """Gives what is to be sent: messages first, and between the messages of an answer. In a thread."""
-        while True:
-            while self._control:
-                data = self._control.popleft()
-                self._control_bytes -= len(data)
-                yield Frame(data, (), 0, 0)
-            if not self._answers:
-                return
-            for frames in self._answers.popleft().messages(self.wire):
-                yield from frames
-                while self._control:
-                    data = self._control.popleft()
-                    self._control_bytes -= len(data)
-                    yield Frame(data, (), 0, 0)
-
-    async def _pump_out(self, outlet: Outlet) -> None:
-        """Sends all of it. Raises TimeoutError for a reader that is slower than the least rate."""
-        loop, idle_s, engine = asyncio.get_running_loop(), self._options.idle_timeout, self._engine
-        window, mark = loop.time(), 0
-        threaded = bool(self._answers)
-        while True:
-            if threaded:
-                engine.pumping_out += 1
-                try:
-                    state = await in_thread(partial(outlet.pump, patience(engine.pumping_out)), engine.sending)
-                finally:
-                    engine.pumping_out -= 1
-            else:
-                state = outlet.pump(0)
-            if state is Pump.DONE:
-                return
-            if state is Pump.BUFFER:
-                outlet.buffer = await engine.pool.lend()
-                continue
-            if state is Pump.LEAVE:
-                await self.flow.up(LEAVE_BYTES)
-                outlet.allowed = LEAVE_BYTES
-                window, mark = loop.time(), outlet.sent
-                continue
-            try:
-                await writable(self.stream, min(_HOLD_S, idle_s))
-            except TimeoutError:
-                outlet.rest()
-                await writable(self.stream, idle_s)
-            if loop.time() - window > idle_s:
-                if outlet.sent - mark < RATE_BYTES_MIN * idle_s:
-                    raise TimeoutError
-                window, mark = loop.time(), outlet.sent
-
-
-def ended(message: Error | Bye, peer: str) -> PeerError:
-    """Gives the error that a peer's last words stand for."""
-    from wherry.errors import PeerDenied
-    from wherry.wire.messages import Fault
-
-    if isinstance(message, Bye):
-        return PeerUnreachable(f"{peer} ended the connection: {message.reason}", peer=peer)
-    if message.fault is Fault.DENIED:
-        hint = "give its token: WHERRY_TOKEN or --token-file"
-        return PeerDenied(f"{peer} refuses us: {message.reason}", peer=peer, hint=hint)
-    if message.fault is Fault.BUSY:
-        return PeerBusy(f"{peer} has too much to do: {message.reason}", peer=peer)
-    return PeerProtocolError(f"{peer} ended the connection: {message.reason}", peer=peer)

@@ -189,6 +189,8 @@ class Listener:
         engine.sessions[secret] = session
         self._sessions.add(session)
         try:
+            with suppress(PeerError):  # it is told, and then left
+                session.meet()
             await session.run()
         finally:
             self._sessions.discard(session)

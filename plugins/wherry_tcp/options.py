@@ -16,8 +16,8 @@ _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # as of the http transport: one
 class TcpOptions:
     """Options of the ``tcp`` transport."""
 
-    connections: int = option(4, minimum=1, maximum=16, help="connections to one peer, where one alone does not fill the link")
-    parallel: int = option(8, minimum=1, maximum=64, help="requests to one peer that are under way at a time")
+    connections: int = option(3, minimum=1, maximum=16, help="connections to one peer, where one alone does not fill the link")
+    parallel: int = option(16, minimum=1, maximum=64, help="requests to one peer that are under way at a time")
     connect_timeout: Duration = option(
         Duration(10.0), help="how long a connection may take to be made, and the handshake of one that came in"
     )

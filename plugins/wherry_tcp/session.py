@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.exchange import HaveMap, PeerLink
 from wherry.abc.transport import Channel
 from wherry.errors import PeerBusy, PeerError, PeerUnreachable
-from wherry.limits import ADDRESS_CHARS_MAX, FOLLOWS_MAX, HAVE_SPANS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
+from wherry.limits import ADDRESS_CHARS_MAX, HAVE_SPANS_MAX, SWARM_FOLLOWS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
 from wherry.stretches import Stretches
 from wherry.wire.messages import (
     BlocksFlag,
@@ -84,15 +84,19 @@ class Session(PeerLink):
         """Whether the peer is gone, or is being left."""
         return self._main.closed or self._main.failed
 
-    async def run(self) -> PeerError | None:
-        """Works until the first connection has ended, and then ends the others; gives why. Raises what `meet` does."""
-        exchange = self._engine.exchange
+    def meet(self) -> None:
+        """Lets core take the peer, before `run`. Raises PeerError where it is not wanted; it is told so, by `run` too."""
+        if self._engine.exchange is None:
+            return
         try:
-            if exchange is not None:
-                self._peer = exchange.meet(self)
+            self._peer = self._engine.exchange.meet(self)
         except PeerError as refused:
             self._main.send(Error(Fault.BUSY if isinstance(refused, PeerBusy) else Fault.DENIED, refused.message))
-            self._main.end("")
+            self._main.finish()
+            raise
+
+    async def run(self) -> PeerError | None:
+        """Works until the first connection has ended, and then ends the others; gives why."""
         problem: PeerError | None = None
         try:
             problem = await self._main.run(self._took)
@@ -226,7 +230,7 @@ class Session(PeerLink):
 
     def follow(self, root: CID) -> None:
         """See `PeerLink.follow`."""
-        if root not in self._maps and len(self._maps) < FOLLOWS_MAX:
+        if root not in self._maps and len(self._maps) < SWARM_FOLLOWS_MAX:
             self._maps[root] = HaveMap(Stretches())
             self._main.send(Follow(root))
 

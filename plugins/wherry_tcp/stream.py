@@ -29,11 +29,6 @@ class Stream:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
         self._socket = sock
 
-    @property
-    def raw(self) -> socket.socket:
-        """The socket below."""
-        return self._socket
-
     def fileno(self) -> int:
         """The descriptor to wait for."""
         return self._socket.fileno()
@@ -67,14 +62,14 @@ class TlsStream(Stream):
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)
-        self._tls = sock
+        self.tls = sock
         self._lock = threading.Lock()
 
     def recv_into(self, view: memoryview) -> int:
         """See `Stream.recv_into`."""
         with self._lock:
             try:
-                return self._tls.recv_into(view)
+                return self.tls.recv_into(view)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as problem:
                 raise BlockingIOError from problem
             except ssl.SSLEOFError:
@@ -84,7 +79,7 @@ class TlsStream(Stream):
         """See `Stream.send`."""
         with self._lock:
             try:
-                return self._tls.send(data)
+                return self.tls.send(data)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as problem:
                 raise BlockingIOError from problem
 

@@ -61,6 +61,11 @@ class Way(Channel):
             return more.line
 
         session.extend = extend if first.hello.session else None
+        try:
+            session.meet()
+        except BaseException:
+            await session.run()
+            raise
         self._session = session
         self._running = asyncio.create_task(session.run())
 

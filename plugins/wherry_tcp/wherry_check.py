@@ -11,6 +11,8 @@ from wherry.testing.transport import TransportContract
 from wherry_tcp.options import TcpOptions
 from wherry_tcp.transport import TcpTransport
 
+_SHORT = Duration(1.0)  # the checks wait for them
+
 
 class TestTcp(TransportContract):
     """Plain TCP."""
@@ -21,10 +23,7 @@ class TestTcp(TransportContract):
 
     def make_transport(self) -> TcpTransport:
         """See `SourceContract.make_transport`."""
-        return TcpTransport(
-            TcpOptions(connect_timeout=Duration(2.0), idle_timeout=Duration(1.0), request_timeout=Duration(1.0)),
-            Env(self.home, {}),
-        )
+        return TcpTransport(TcpOptions(connect_timeout=_SHORT, idle_timeout=_SHORT, request_timeout=_SHORT), Env(self.home, {}))
 
     def listen_address(self) -> str:
         """See `TransportContract.listen_address`."""

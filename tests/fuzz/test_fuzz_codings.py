@@ -69,11 +69,11 @@ def test_answers_that_are_nearly_right(data):
     view = memoryview(bytearray(ROOM + 100_000))
     reader = CodedReader(io.BytesIO(body), wants, offered("zstd, lz4"), CODINGS, "peer")
     with suppress(PeerProtocolError):
-        reader.receive(len(body), view)
-        laid = sorted(reader.answer.blocks, key=lambda one: one.start)
+        received = reader.receive(len(body), view)
+        laid = sorted(received.blocks, key=lambda one: one.start)
         assert all(ROOM <= one.start <= one.stop <= len(view) for one in laid)
         assert all(before.stop <= after.start for before, after in pairwise(laid))
-        named = [one.want for one in laid] + reader.answer.missing
+        named = [one.want for one in laid] + received.missing
         assert len(named) == len(set(named))
 
 

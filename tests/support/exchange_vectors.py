@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 
 from wherry.cid import CID, RAW
+from wherry.wire.encoding import blocks_head, encode
 from wherry.wire.messages import (
     MAGIC,
     BlocksFlag,
@@ -31,9 +32,7 @@ from wherry.wire.messages import (
     Unchoke,
     Unfollow,
     Want,
-    blocks_head,
-    encode,
-)  # fmt: skip
+)
 
 PAGE = Path(__file__).parents[2] / "specs/vectors/exchange.json"
 ROOT, LEAF = CID.of(RAW, b"root"), CID.of(RAW, b"leaf")

@@ -15,6 +15,7 @@ from wherry.errors import DecodeError, PeerProtocolError
 from wherry.limits import ROOM_BYTES, WIRE_SPANS_MAX
 from wherry.testing.blocks import MemoryHeld
 from wherry.wire.connection import Asked, Connection, Misuse
+from wherry.wire.encoding import decode, decode_head, encode
 from wherry.wire.frames import plan
 from wherry.wire.messages import (
     HEAD_BYTES,
@@ -30,10 +31,7 @@ from wherry.wire.messages import (
     Ping,
     Proof,
     Want,
-    decode,
-    decode_head,
-    encode,
-)  # fmt: skip
+)
 from wherry.wire.states import REQUEST, Request, Stage
 from wherry.wire.varint import decode_varints, encode_varints
 

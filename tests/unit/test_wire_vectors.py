@@ -11,7 +11,8 @@ from exchange_vectors import shown
 
 from wherry.errors import PeerProtocolError
 from wherry.wire.connection import Connection
-from wherry.wire.messages import HEAD_BYTES, BlocksFlag, blocks_head, decode, decode_head, encode
+from wherry.wire.encoding import blocks_head, decode, decode_head, encode
+from wherry.wire.messages import HEAD_BYTES, BlocksFlag
 from wherry.wire.states import Stage
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/exchange.json").read_text())

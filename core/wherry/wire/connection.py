@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import DecodeError, PeerProtocolError
 from wherry.wire.answer import AnswerReader, skipped
-from wherry.wire.messages import (
-    HEAD_BYTES,
-    REQUEST_BYTES,
-    BlocksFlag,
-    Cancel,
-    Hello,
-    Kind,
-    Message,
-    Want,
-    blocks_head,
-    decode,
-    decode_head,
-    decode_request,
-    encode,
-)
+from wherry.wire.encoding import blocks_head, decode, decode_head, decode_request, encode
+from wherry.wire.messages import HEAD_BYTES, REQUEST_BYTES, BlocksFlag, Cancel, Hello, Kind, Message, Want
 from wherry.wire.states import FLOW, JOIN, REQUEST, Request, Stage
 
 if TYPE_CHECKING:
