@@ -67,6 +67,12 @@ POLICY_IDLE_S: Final = 2.0  # a peer with slots and a job it may be asked for is
 OBSERVER_EVENTS_MAX: Final = 10_000  # events that wait for an observer: some MB; then the oldest are dropped
 OBSERVER_CLOSE_S: Final = 2.0  # a session that ends waits so long for its observers: metrics are no reason to hold a user up
 
+# Bandwidth (specs/0026)
+FLOW_PEERS_MAX: Final = 1024  # peers of one transfer whose tokens are counted apart; beyond, they share the transfer's own
+FLOW_PEERS_ALL_MAX: Final = 8192  # of all transfers together: some MB
+FLOW_TRANSFERS_MAX: Final = 4096  # at a time; the user's own, so a bound on mistakes
+TIMETABLE_ROWS_MAX: Final = 64  # a week by people: three stretches a day, and many to spare
+
 # Keys (specs/0021)
 KEY_FILE_BYTES_MAX: Final = 64 * KiB  # armored; 256 generations take 17 KiB
 KEY_GENERATIONS_MAX: Final = 256  # of wrapping keys: a rotation a month for 21 years

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: ``4 MiB``, ``100GB``, ``30s``. Bytes and seconds inside."""
+"""Sizes, durations and rates as people write them: ``4 MiB``, ``30s``, ``10 MB/s``. Bytes and seconds inside."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ _SIZES: Final = {
     "p": 10**15, "pb": 10**15, "pib": 1024**5,
 }  # fmt: skip
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_BITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
+_RATE: Final = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{0,4})(?:/s)?\s*", re.ASCII)
+_RATES: Final = ((10**9, "GB/s"), (10**6, "MB/s"), (10**3, "kB/s"))
 _NUMBER: Final = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
 
 
@@ -39,6 +42,17 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"{text!r} is not a duration: write a number and ms, s, min, h or d") from None
 
 
+def parse_rate(text: str) -> float:
+    """Reads a rate in bytes a second (``"10 MB/s"``, ``"100 Mbit/s"``, ``"512 KiB/s"``, ``"1000"``). Raises ValueError."""
+    match = _RATE.fullmatch(text)
+    unit = match[2].lower() if match is not None else ""
+    if match is not None and unit in _SIZES:
+        return float(match[1]) * _SIZES[unit]
+    if match is not None and unit in _BITS:
+        return float(match[1]) * _BITS[unit] / 8
+    raise ValueError(f"{text!r} is not a rate: write a number and kB/s, MB/s, GB/s, KiB/s, MiB/s, kbit/s, Mbit/s or Gbit/s")
+
+
 def _split(text: str) -> tuple[str, str]:
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -54,6 +68,15 @@ def format_size(count: float) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} PiB"
+
+
+def format_rate(rate: float) -> str:
+    """Writes bytes a second for people: ``10 MB/s``, ``1.5 MB/s``."""
+    for unit, name in _RATES:
+        if rate >= unit:
+            value = rate / unit
+            return f"{value:.0f} {name}" if value >= 100 else f"{value:.3g} {name}"
+    return f"{rate:.0f} B/s"
 
 
 def format_duration(seconds: float) -> str:

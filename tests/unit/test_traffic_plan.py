@@ -1,0 +1,86 @@
+"""What is asked of the link: the timetable with its edges, and plans that are refused (specs/0026 §1)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.errors import UsageError
+from wherry.traffic import CLASSES, ClassPlan, Pair, Plan, Row
+
+MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def at(day, clock):
+    hours, minutes = clock.split(":")
+    return MONDAY + timedelta(days=day, hours=int(hours), minutes=int(minutes))
+
+
+def test_a_line_is_read():
+    row = Row.parse("mon-fri 08:00-18:00 up 2 MB/s down none")
+    assert row == Row(frozenset(range(5)), 480, 1080, up=2e6, down=None, sets_up=True, sets_down=True)
+    assert Row.parse(" SAT,sun  00:00-24:00  down 100Mbit/s ").down == 12.5e6
+    assert Row.parse("fri-mon 00:00-01:00 up 1MiB/s").days == {4, 5, 6, 0}
+    assert Row.parse("daily 22:00-06:00 up 500 kB/s").days == set(range(7))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "mon", "mon 08:00-18:00", "mon 8:00-18:00 up 1 MB/s", "mon 08:00-25:00 up 1 MB/s", "mon 08:61-09:00 up 1 MB/s",
+        "noday 08:00-18:00 up 1 MB/s", "mon-tue-wed 08:00-18:00 up 1 MB/s", "mon 08:00-18:00 up fast", "mon 08:00-24:01 up 1 MB/s",
+        "mon 08:00-18:00 up 1 MB/s sideways 1 MB/s", "mon, 08:00-18:00 up 1 MB/s", "mon 08:00-18:00 up -1 MB/s",
+    ],
+)  # fmt: skip
+def test_what_is_no_line_is_refused(text):
+    with pytest.raises(ValueError):
+        Row.parse(text)
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_reader(text):
+    try:
+        Row.parse(text)
+    except ValueError:
+        return
+
+
+def test_it_holds_from_the_first_minute_to_before_the_last():
+    row = Row.parse("mon-fri 08:00-18:00 up 2 MB/s")
+    held = {(day, clock): row.holds(at(day, clock)) for day in (0, 4, 5) for clock in ("07:59", "08:00", "17:59", "18:00")}
+    assert [key for key, holds in held.items() if holds] == [(0, "08:00"), (0, "17:59"), (4, "08:00"), (4, "17:59")]
+
+
+def test_a_night_belongs_to_the_day_on_which_it_begins():
+    row = Row.parse("sun 22:00-06:00 up none")
+    assert row.holds(at(6, "22:00"))
+    assert row.holds(at(0, "05:59"))
+    assert not row.holds(at(0, "06:00"))
+    assert not row.holds(at(6, "05:59"))
+    assert not row.holds(at(0, "23:00"))
+
+
+def test_the_first_line_that_says_something_goes_for_that_direction():
+    plan = Plan(
+        node=Pair(1e6, 2e6),
+        timetable=(Row.parse("mon 08:00-12:00 up 5 MB/s"), Row.parse("daily 00:00-24:00 up none down 9 MB/s")),
+    )
+    assert plan.at(at(0, "08:00")) == Pair(5e6, 9e6)
+    assert plan.at(at(0, "12:00")) == Pair(None, 9e6)
+    assert Plan(node=Pair(1e6, None)).at(MONDAY) == Pair(1e6, None)
+
+
+def test_what_no_plan_can_be():
+    with pytest.raises(UsageError, match="below 1 kB/s"):
+        Plan(node=Pair(up=999))
+    with pytest.raises(UsageError, match="below"):
+        Plan(peer=Pair(down=float("nan")))
+    with pytest.raises(UsageError, match="below"):
+        Plan(timetable=(Row.parse("mon 08:00-12:00 up 1 kbit/s"),))
+    with pytest.raises(UsageError, match="classes"):
+        Plan(classes={"bulk": ClassPlan()})
+    with pytest.raises(UsageError, match="share"):
+        Plan(classes={name: ClassPlan(share=0) for name in CLASSES})
