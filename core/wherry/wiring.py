@@ -11,6 +11,7 @@ from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
 from wherry.config.problem import near_miss
 from wherry.dial import NAMED
+from wherry.dialling import DialBudget
 from wherry.env import Env
 from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
@@ -46,6 +47,7 @@ class Wiring:
         self.manager = Manager.from_environ(environ)
         self.config: Config = load(config_file, home, environ)
         self.pool = BufferPool(self.config.memory.budget)
+        self.dial_budget = DialBudget()
         self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
