@@ -114,8 +114,12 @@ class Finder:
                 if hint.fault:
                     self._note(f"the locator {hint.locator} gives {hint.address!a}, which is not used: {hint.fault}", "info")
                     continue
-                if self._taken(hint.address, hint.reach):
+                if self.keep(hint):
                     yield hint.address
+
+    def keep(self, hint: Hint) -> bool:
+        """Keeps how the address of a hint without fault is dialled, for `connecting`; tells whether it is a new one."""
+        return self._taken(hint.address, hint.reach)
 
     def hear(self, address: str, reach: Literal["lan", "public"]) -> bool:
         """Takes an address that a peer named, to be dialled as ``reach`` allows; False if it is known, or of no use.
@@ -162,9 +166,11 @@ class Finder:
         """Waits until ``address`` may be dialled; gives the networks for which a dial was taken."""
         loop = asyncio.get_running_loop()
         networks = await _networks(address)
-        while (wait_s := self._budget.take(networks, loop.time())) > 0.0:
+        while True:
+            wait_s = self._budget.take(networks, loop.time())
+            if wait_s == 0.0:
+                return networks
             await asyncio.sleep(wait_s)
-        return networks
 
     async def _ask(self, name: str, locator: Locator, cid: CID, said: asyncio.Queue[Hint | None]) -> None:
         seen: set[str] = set()
