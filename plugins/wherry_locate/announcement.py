@@ -53,8 +53,8 @@ class Announcement(NamedTuple):
 def encode(said: Announcement, key: NodeKey) -> bytes:
     """Writes the body of a request that announces, signed with ``key``, which is that of ``said.peer``."""
     payload: dict[str, Any] = {
-        "CID": [str(cid) for cid in said.cids], "Scope": _SCOPE, "Timestamp": _written(said.at), "TTL": round(said.ttl_s * 1000),
-        "ID": said.peer, "Addrs": list(said.addrs), "Protocols": list(said.protocols),
+        "CID": [str(cid) for cid in said.cids], "Scope": _SCOPE, "Timestamp": _written(said.at),
+        "TTL": round(said.ttl_s * 1000), "ID": said.peer, "Addrs": list(said.addrs), "Protocols": list(said.protocols),
     }  # fmt: skip
     if said.partial:
         payload["Partial"] = True

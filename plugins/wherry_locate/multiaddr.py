@@ -22,7 +22,7 @@ _HOST: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.ASCII | re.IGNORECASE
 )
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
-_PEER: Final = re.compile(r"12D3Koo[1-9A-HJ-NP-Za-km-z]{45}", re.ASCII)
+PEER: Final = re.compile(r"12D3Koo[1-9A-HJ-NP-Za-km-z]{45}", re.ASCII)
 _NAMES: Final = ("dns", "dns4", "dns6")
 _PLAIN: Final = ["http"]
 _SECURE: Final = (["https"], ["tls", "http"])
@@ -76,7 +76,7 @@ def to_address(text: object, *, peer: object = "", protocols: Collection[object]
     if not how:
         return f"tcp://{host}:{place.port}"
     who = place.peer or peer
-    if how == ["tls"] and isinstance(who, str) and _PEER.fullmatch(who):
+    if how == ["tls"] and isinstance(who, str) and PEER.fullmatch(who):
         return f"tcps://{who}@{host}:{place.port}"
     return None
 
