@@ -99,6 +99,20 @@ def is_near(address: str) -> bool:
     return ip.is_private or ip.is_loopback or ip.is_link_local
 
 
+def network_of(ip: str) -> str:
+    """Names the network that an IP address is in, for counting: its /24, or its /48 of IPv6; "" for what is no IP address.
+
+    On this machine and in private networks each machine counts alone: there are few, and they are the user's own.
+    """
+    try:
+        address = _plain(ipaddress.ip_address(ip.partition("%")[0]))
+    except ValueError:
+        return ""
+    if address.is_private or address.is_loopback or address.is_link_local:
+        return str(ipaddress.ip_network(address))
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
 def _network(ip: str) -> Literal["loopback", "link-local", "private"] | None:
     """Tells what kind of network that is not the Internet ``ip`` is in; None for no such, and for what is no peer."""
     try:

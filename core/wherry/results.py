@@ -131,6 +131,11 @@ class HintReport(Result):
     address: str
     reach: str  # what it may lead to: named, lan, public
     fault: str | None  # why it would not be asked; None: it would
+    peer: str | None = None  # the peer's id, as the locator was told, or as the address has it
+    protocols: list[str] = field(default_factory=list)  # as the locator was told
+    complete: bool | None = None  # whether it has everything, as the locator was told; None: nobody says
+    answers: bool | None = None  # whether it was reached; None: not tried
+    detail: str | None = None  # why it was not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
 from wherry.config.problem import near_miss
 from wherry.dial import NAMED
+from wherry.dialling import DialBudget
 from wherry.env import Env
 from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
@@ -49,6 +50,7 @@ class Wiring:
         self.config: Config = load(config_file, home, environ)
         self.pool = BufferPool(self.config.memory.budget)
         self.exchange: Exchange | None = None  # what peers are told of this node, by transports that exchange
+        self.dial_budget = DialBudget()
         self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:

@@ -19,6 +19,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 from wherry.abc.locator import Locator
 from wherry.errors import LocalError, local_error
 from wherry.offload import settled
+from wherry_locate.multiaddr import PEER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
@@ -31,7 +32,7 @@ SERVICE: Final = "_wherry._tcp.local."
 VERSION: Final = "1"
 _FOUND_MAX: Final = 64  # services looked at in one search
 _ANSWER_S: Final = 0.5  # a service that does not describe itself holds up the others for so long
-_SCHEMES: Final = ("http", "https")
+_SCHEMES: Final = ("http", "https", "tcp", "tcps")
 
 
 class Mdns(Locator):
@@ -114,7 +115,7 @@ class Mdns(Locator):
                 await _to_its_end(multicast.async_close())
 
     async def _info(self, address: str) -> AsyncServiceInfo | None:
-        """Describes one address to the network; None for one that only this machine can dial, or that is not HTTP."""
+        """Describes one address to the network; None for one that only this machine can dial, or of another scheme."""
         parts = urlsplit(address)
         if parts.scheme not in _SCHEMES or not parts.hostname or parts.port is None:
             return None
@@ -125,11 +126,14 @@ class Mdns(Locator):
                 ips.append(str(found))
         if not ips:
             return None
+        properties = {"v": VERSION, "scheme": parts.scheme}
+        if parts.scheme == "tcps" and parts.username:
+            properties["id"] = parts.username  # whose key is to be met there
         # A name of its own: that of the machine may be its owner's.
         name = f"wherry-{secrets.token_hex(6)}"
         return AsyncServiceInfo(
             SERVICE, f"{name}.{SERVICE}", port=parts.port, parsed_addresses=ips, server=f"{name}.local.",
-            properties={"v": VERSION, "scheme": parts.scheme},
+            properties=properties,
         )  # fmt: skip
 
 
@@ -141,7 +145,12 @@ def addresses_of(info: AsyncServiceInfo) -> list[str]:
     ips = [ipaddress.ip_address(text.partition("%")[0]) for text in info.parsed_addresses()]
     # A link-local IPv6 address means nothing without its interface, which a URL cannot say.
     hosts = [f"[{ip}]" if ip.version == 6 else str(ip) for ip in ips if not (ip.version == 6 and ip.is_link_local)]
-    return [f"{said['scheme']}://{host}:{info.port}" for host in hosts]
+    who = ""
+    if said["scheme"] == "tcps":
+        if not PEER.fullmatch(said.get("id", "")):
+            return []  # TLS with whoever answers would promise what it does not keep
+        who = f"{said['id']}@"
+    return [f"{said['scheme']}://{who}{host}:{info.port}" for host in hosts]
 
 
 async def _withdrawn(multicast: AsyncZeroconf, infos: list[AsyncServiceInfo]) -> None:

@@ -37,6 +37,10 @@ class TrackerOptions:
         "Internet only; auto: public, or lan if all trackers are on the own network",
     )
     timeout: Duration = option(Duration(LOCATE_S), minimum=0.1, maximum=60.0, help="how long a tracker may take to answer")
+    announce: bool = option(False, help="tell the trackers what this node holds, while it serves: they, and whoever asks, know")
+    renew: Duration = option(
+        Duration(900.0), minimum=30.0, maximum=43_200.0, help="how often that is said again; it counts for twice as long"
+    )
 
     def __post_init__(self) -> None:
         """Checks what the types do not."""

@@ -23,10 +23,9 @@ def build_static(options: StaticOptions, env: Env) -> Locator:
 
 def build_tracker(options: TrackerOptions, env: Env) -> Locator:
     """Makes the locator."""
-    del env
     from wherry_locate.tracker import Tracker
 
-    return Tracker(options)
+    return Tracker(options, env.home)
 
 
 def build_mdns(options: MdnsOptions, env: Env) -> Locator:

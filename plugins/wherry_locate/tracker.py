@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from wherry.abc.locator import Locator
+from wherry.abc.locator import Found, Locator
 from wherry.dial import is_near
 from wherry.errors import ConfigError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry_locate.multiaddr import to_address
+from wherry_locate.multiaddr import DETAILS, to_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
 
     import aiohttp
 
-    from wherry.abc.locator import Reach
+    from wherry.abc.locator import Holdings, Reach
     from wherry.cid import CID
     from wherry_locate.options import TrackerOptions
 
@@ -29,19 +30,22 @@ BYTES_MAX: Final = 1 << 20  # of an answer
 LINE_BYTES_MAX: Final = 16 << 10  # of one record
 RECORDS_MAX: Final = 100  # looked at, of an answer
 ADDRS_MAX: Final = 16  # looked at, of a record
+PROTOCOLS_MAX: Final = 16  # likewise
 _NDJSON: Final = "application/x-ndjson"
 _JSON: Final = "application/json"
 
 
 class Tracker(Locator):
-    """Asks all trackers at once, and gives what they say as it comes."""
+    """Asks all trackers at once, and gives what they say as it comes; tells them what this node holds, if it is to."""
 
-    def __init__(self, options: TrackerOptions) -> None:
-        """Raises ConfigError if no tracker is configured."""
+    def __init__(self, options: TrackerOptions, home: Path | None = None) -> None:
+        """``home`` has the key of this node, to announce with. Raises ConfigError if no tracker is configured."""
         if not options.urls:
             raise ConfigError("the locator tracker has no urls", hint='write urls = ["https://..."] in its section')
         self._urls = tuple(url.rstrip("/") for url in options.urls)
         self._timeout_s = options.timeout
+        self._options = options
+        self._home = home
         own = "lan" if all(is_near(url) for url in options.urls) else "public"
         self.reach: Reach = own if options.reach == "auto" else options.reach  # type: ignore[assignment]  # mypy takes `own` for str
 
@@ -68,6 +72,17 @@ class Tracker(Locator):
             await asyncio.gather(*tasks, return_exceptions=True)
         if len(failures) == len(tasks):
             raise failures[0]
+
+    @asynccontextmanager
+    async def provide(self, addresses: Sequence[str], holdings: Holdings, tell: Callable[[str], None]) -> AsyncIterator[None]:
+        """See `SupportsProvide.provide`. Does nothing without ``announce = true``. Raises StoreError, LocalError."""
+        if self._home is None or not self._options.announce:
+            yield
+            return
+        from wherry_locate.providing import providing  # who only asks needs no key
+
+        async with providing(self._options, self._home, addresses, holdings, tell):
+            yield
 
     async def _ask(self, url: str, cid: CID, said: asyncio.Queue[str | PeerError | None]) -> None:
         """Puts what one tracker says, and in the end None or what failed."""
@@ -174,14 +189,19 @@ def _decoded(data: bytes, url: str) -> Any:
         raise PeerProtocolError(f"{url} sends what is no JSON", peer=url) from problem
 
 
-def _addresses(record: Any) -> Iterator[str]:
-    """Gives the addresses of one record that are those of HTTP servers. What is of another form is skipped."""
+def _addresses(record: Any) -> Iterator[Found]:
+    """Gives the addresses of one record that wherry can speak with. What is of another form is skipped."""
     if not isinstance(record, dict) or record.get("Schema") != "peer":
         return
-    addrs = record.get("Addrs")
+    addrs, named, peer, details = (record.get(name) for name in ("Addrs", "Protocols", "ID", DETAILS))
     if not isinstance(addrs, list):
         return
+    protocols = [name for name in named[:PROTOCOLS_MAX] if isinstance(name, str)] if isinstance(named, list) else []
+    complete = details.get("complete") if isinstance(details, dict) else None
     for text in addrs[:ADDRS_MAX]:
-        address = to_address(text)
+        address = to_address(text, peer=peer, protocols=protocols)
         if address is not None:
-            yield address
+            yield Found(
+                address, peer=peer if isinstance(peer, str) else "", protocols=protocols,
+                complete=complete if isinstance(complete, bool) else None,
+            )  # fmt: skip

@@ -14,8 +14,8 @@ def found(*hints):
     return FindResult(cid=CID_TEXT, hints=list(hints))
 
 
-def hint(address, fault=None, locator="static", reach="named"):
-    return HintReport(locator=locator, address=address, reach=reach, fault=fault)
+def hint(address, fault=None, locator="static", reach="named", **more):
+    return HintReport(locator=locator, address=address, reach=reach, fault=fault, **more)
 
 
 def test_a_line_an_address_with_who_named_it(capsys, go, fake_session):
@@ -39,10 +39,41 @@ def test_json_is_one_object(capsys, go, fake_session):
     assert json.loads(capsys.readouterr().out) == {
         "schema": "wherry/find/1",
         "cid": CID_TEXT,
-        "hints": [{"locator": "static", "address": "http://a:1", "reach": "named", "fault": None}],
+        "hints": [
+            {
+                "locator": "static",
+                "address": "http://a:1",
+                "reach": "named",
+                "fault": None,
+                "peer": None,
+                "protocols": [],
+                "complete": None,
+                "answers": None,
+                "detail": None,
+            }
+        ],
     }
 
 
 def test_nobody_is_named(capsys, go, fake_session):
     assert go(fake_session(find=found()), "find", CID_TEXT) == 0
     assert capsys.readouterr() == ("", "no locator names a peer\n")
+
+
+def test_what_is_known_of_a_peer_and_whether_it_answers(capsys, go, fake_session):
+    known = {"locator": "tracker", "reach": "public", "peer": "12D3KooW", "protocols": ["transport-wherry-tcp"]}
+    hints = [
+        hint("tcp://a:1", **known, complete=True, answers=True),
+        hint("tcp://b:1", **known, complete=False, answers=False, detail="refused\x1b"),
+        hint("http://c:1"),
+    ]
+    session = fake_session(find=found(*hints))
+    assert go(session, "find", "--probe", CID_TEXT) == 0
+    assert session.calls == [("find", (CID_TEXT,), {"probe": True})]
+    assert capsys.readouterr().out == (
+        "tcp://a:1  tracker, public, 12D3KooW, transport-wherry-tcp, complete  answers\n"
+        "tcp://b:1  tracker, public, 12D3KooW, transport-wherry-tcp, partial  (does not answer: refused\\x1b)\n"
+        "http://c:1  static, named\n"
+    )
+    assert go(session, "find", "--probe", "-q", CID_TEXT) == 0
+    assert capsys.readouterr().out == "tcp://a:1\nhttp://c:1\n"

@@ -15,6 +15,9 @@ pytest.importorskip("zeroconf", reason="the extra mdns is not installed")
 from wherry_locate import mdns
 from wherry_locate.options import MdnsOptions
 
+ID = b"12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+WHO = ID.decode()
+
 
 class Told:
     """A description as the network gave it."""
@@ -42,6 +45,13 @@ class Told:
         (Told("192.168.1.5", scheme=b"file"), []),
         (Told("192.168.1.5", scheme=b"http://evil/?"), []),
         (Told("192.168.1.5", scheme=b"\xff"), []),
+        (Told("192.168.1.5", scheme=b"tcp"), ["tcp://192.168.1.5:4290"]),
+        (
+            Told("192.168.1.5", "fd00::2", scheme=b"tcps", id=ID),
+            [f"tcps://{WHO}@192.168.1.5:4290", f"tcps://{WHO}@[fd00::2]:4290"],
+        ),
+        (Told("192.168.1.5", scheme=b"tcps"), []),
+        (Told("192.168.1.5", scheme=b"tcps", id=b"x@evil"), []),
         (Told("192.168.1.5", other=b"\xff" * 1000), ["http://192.168.1.5:4290"]),
     ],
 )
@@ -67,6 +77,19 @@ async def test_it_is_said_that_a_server_is_there_and_nothing_else():
     assert socket.gethostname() not in info.name + info.server
     other = await mdns.Mdns(MdnsOptions())._info("https://192.0.2.7:4290")
     assert other.name != info.name
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://192.0.2.7:4290", {b"v": b"1", b"scheme": b"tcp"}),
+        (f"tcps://{WHO}@192.0.2.7:4290", {b"v": b"1", b"scheme": b"tcps", b"id": ID}),
+    ],
+)
+async def test_the_native_exchange_is_announced_with_the_key_to_be_met(address, said):
+    info = await mdns.Mdns(MdnsOptions())._info(address)
+    assert info.properties == said
+    assert mdns.addresses_of(info) == [address]
 
 
 async def test_no_multicast_is_a_fault_of_this_machine(monkeypatch):

@@ -7,27 +7,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.results import FindResult
+    from wherry.results import FindResult, HintReport
 
 
 def find(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(metavar="CID", help="What to look for; a ticket will do.")],
+    *,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Connect to each peer that would be asked, and say who answers.")
+    ] = False,
 ) -> None:
     """List the peers that locators name for a CID.
 
-    The locators in use are asked, each for at most five seconds. Nobody who is named is connected to.
+    The locators in use are asked, each for at most five seconds. Nobody who is named is connected to, unless with --probe.
     """
     run = Invocation.of(ctx)
 
     async def work() -> None:
         async with run.session("find") as session:
             with run.watcher() as watcher:
-                found = await session.find(what, observe=watcher)
+                found = await session.find(what, **given(probe=probe or None), observe=watcher)
         show(run.out(), found)
 
     run.drive(work)
@@ -40,15 +44,35 @@ def show(out: Out, found: FindResult) -> None:
         return
     for hint in found.hints:
         if out.quiet:
-            if hint.fault is None:
+            if hint.fault is None and hint.answers is not False:
                 out.line(safe(hint.address))
             continue
-        fault = f"  (not used: {safe(hint.fault)})" if hint.fault else ""
-        out.line(f"{safe(hint.address)}  {safe(hint.locator)}, {hint.reach}{fault}")
+        out.line(f"{safe(hint.address)}  {', '.join(words(hint))}{remark(hint)}")
     if not found.hints:
         out.note("no locator names a peer")
 
 
+def words(hint: HintReport) -> list[str]:
+    """Says who named it, and what else is known of it."""
+    found = [safe(hint.locator), hint.reach]
+    if hint.peer is not None:
+        found.append(safe(hint.peer))
+    if hint.protocols:
+        found.append(" ".join(safe(name) for name in hint.protocols))
+    if hint.complete is not None:
+        found.append("complete" if hint.complete else "partial")
+    return found
+
+
+def remark(hint: HintReport) -> str:
+    """Says why it is not used, or whether it answers."""
+    if hint.fault is not None:
+        return f"  (not used: {safe(hint.fault)})"
+    if hint.answers is None:
+        return ""
+    return "  answers" if hint.answers else f"  (does not answer: {safe(hint.detail or '')})"
+
+
 def build() -> Any:
     """Makes the command."""
-    return single(find, "wherry find bafyrei...", "wherry find --json bafyrei...")
+    return single(find, "wherry find bafyrei...", "wherry find --probe bafyrei...", "wherry find --json bafyrei...")

@@ -7,15 +7,32 @@ for ``reach``, and verifies whatever comes. A locator that fails or is slow cost
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
 
     from wherry.cid import CID
 
 Reach: TypeAlias = Literal["named", "lan", "public"]
+
+
+class Found(str):
+    """An address with what else its locator was told of the peer. All of it is hearsay; for people and for choices."""
+
+    __slots__ = ("complete", "peer", "protocols")
+
+    peer: str  # its id; "" if nobody says
+    protocols: tuple[str, ...]  # as the locator has them, such as "transport-wherry-tcp"
+    complete: bool | None  # whether it has all of what is looked for; None: nobody says
+
+    def __new__(cls, address: str, *, peer: str = "", protocols: Sequence[str] = (), complete: bool | None = None) -> Self:
+        """Says more of ``address``."""
+        made = str.__new__(cls, address)
+        made.peer, made.protocols, made.complete = peer, tuple(protocols), complete
+        return made
 
 
 class Locator(ABC):
@@ -29,8 +46,9 @@ class Locator(ABC):
     def locate(self, cid: CID) -> AsyncGenerator[str, None]:
         """Gives addresses, such as ``http://host:4290``, the best first, as they become known; none is no error.
 
-        Core stops listening after LOCATE_ADDRESSES_MAX of them or LOCATE_S seconds and closes the generator, which then
-        frees what it holds. Raises PeerError, or LocalError for a fault of this machine; nothing else leaves it.
+        Each may be a `Found`, which says more. Core stops listening after LOCATE_ADDRESSES_MAX of them or LOCATE_S seconds
+        and closes the generator, which then frees what it holds. Raises PeerError, or LocalError for a fault of this
+        machine; nothing else leaves it.
         """
 
 
@@ -40,3 +58,28 @@ class SupportsAnnounce(Protocol):
 
     def announce(self, addresses: Sequence[str]) -> AbstractAsyncContextManager[None]:
         """Tells others that this node serves at ``addresses``, until the context is left. Raises LocalError, PeerError."""
+
+
+class Holding(NamedTuple):
+    """A dataset that this node serves."""
+
+    cid: CID  # its root; of an encrypted one, its header
+    complete: bool = True  # False: a part of it, as while it is being fetched
+
+
+Holdings: TypeAlias = Callable[[], Awaitable[Sequence[Holding]]]
+
+
+@runtime_checkable
+class SupportsProvide(Protocol):
+    """A locator that can tell others what this node holds. Optional, and for those only whose user asked for it."""
+
+    def provide(
+        self, addresses: Sequence[str], holdings: Holdings, tell: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """Tells others that this node serves, at ``addresses``, what ``holdings`` gives, until the context is left.
+
+        Entering does not wait for others; ``holdings`` is asked again from time to time, and what changed is told. What fails
+        is tried again, and said once with ``tell``, to a person. In the end, what was told is taken back. ``addresses`` are
+        as transports gave them; those that others cannot dial are left out. Raises LocalError, PeerError.
+        """

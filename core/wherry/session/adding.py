@@ -84,13 +84,13 @@ class Adding(Parts):
         """Adds ``paths``, then serves everything that this home holds, on ``listen`` or the configured addresses.
 
         Leaving the context stops accepting and ends what is under way within ten seconds. Raises UsageError for a public
-        address without protection, LocalError for one that is taken. Locators in use that can announce this node do so; if
-        one fails, that is a Note.
+        address without protection, LocalError for one that is taken. Locators in use that can announce this node do so, and
+        those that were told to say what it holds say that; if one fails, that is a Note.
         """
         for path in paths:
             await self.add(path)
         public = self.config.serve.allow_public if allow_public is None else allow_public
-        from wherry.transfer.announce import announced
+        from wherry.transfer.announce import announced, roots_of
         from wherry.transfer.node import reachable
         from wherry.transfer.serve import serving
 
@@ -103,6 +103,8 @@ class Adding(Parts):
                 node.holdings,
             ) as opened,
             reachable(node, opened),
-            announced(self._wiring.locators(), opened.listen, quiet(both(self._emit, observe))),
+            announced(
+                self._wiring.locators(), opened.listen, quiet(both(self._emit, observe)), holdings=roots_of(self._store.state)
+            ),
         ):
             yield opened

@@ -107,7 +107,7 @@ class Parts:
                 return "its transport does not keep to the address policy"
             return ""
 
-        return Finder(self._wiring.locators, usable, quiet(observe or self._emit))
+        return Finder(self._wiring.locators, usable, quiet(observe or self._emit), budget=self._wiring.dial_budget)
 
     def _fetcher(self, cid: CID, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
         """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none."""

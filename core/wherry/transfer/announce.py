@@ -1,4 +1,4 @@
-"""Lets locators that can tell others of this node, for as long as it serves (specs/0018 §5).
+"""Lets locators that can tell others of this node do so, for as long as it serves (specs/0018 §5, specs/0028 §6).
 
 Serving is what was asked for; being found is a help. So a locator that cannot announce costs a note.
 """
@@ -9,25 +9,37 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from wherry.abc.locator import SupportsAnnounce
+from wherry.abc.locator import Holding, SupportsAnnounce, SupportsProvide
 from wherry.errors import WherryError
+from wherry.limits import PROVIDE_CIDS_MAX
 from wherry.observe import Note
+from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from wherry.abc.locator import Locator
+    from wherry.abc.locator import Holdings, Locator
+    from wherry.cid import CID
     from wherry.observe import Observe
+    from wherry.store.state import StateDB
 
 _PATIENCE_S: Final = 5.0  # for each locator, to begin and to end
 
 
 @asynccontextmanager
 async def announced(
-    locators: Sequence[tuple[str, Locator]], addresses: Sequence[str], observe: Observe, *, patience_s: float = _PATIENCE_S
+    locators: Sequence[tuple[str, Locator]],
+    addresses: Sequence[str],
+    observe: Observe,
+    *,
+    holdings: Holdings | None = None,
+    patience_s: float = _PATIENCE_S,
 ) -> AsyncIterator[None]:
-    """Announces ``addresses`` with each locator that can, until the context is left. Raises what the body raises alone."""
+    """Announces ``addresses`` with each locator that can, until the context is left. Raises what the body raises alone.
+
+    ``holdings`` gives what this node holds, to those locators that tell it: see `roots_of` and `only`.
+    """
     begun: list[tuple[str, AbstractAsyncContextManager[None]]] = []
 
     def failed(name: str, doing: str, problem: Exception) -> None:
@@ -37,18 +49,24 @@ async def announced(
             why = problem.message if isinstance(problem, WherryError) else f"{type(problem).__name__}: {problem}"
         observe(Note("warning", f"the locator {name} cannot {doing} this node: {why[:200]}"))
 
+    def tell(name: str) -> Callable[[str], None]:
+        return lambda text: observe(Note("warning", f"the locator {name}: {text[:200]}"))
+
+    def contexts(name: str, locator: Locator) -> Iterator[AbstractAsyncContextManager[None]]:
+        if isinstance(locator, SupportsAnnounce):
+            yield locator.announce(addresses)
+        if holdings is not None and isinstance(locator, SupportsProvide):
+            yield locator.provide(addresses, holdings, tell(name))
+
     try:
         for name, locator in locators:
-            if not isinstance(locator, SupportsAnnounce):
-                continue
             try:
-                context = locator.announce(addresses)
-                async with asyncio.timeout(patience_s):
-                    await context.__aenter__()
+                for context in contexts(name, locator):
+                    async with asyncio.timeout(patience_s):
+                        await context.__aenter__()
+                    begun.append((name, context))
             except Exception as problem:  # noqa: BLE001 - whatever a stranger's locator raises, this node serves
                 failed(name, "announce", problem)
-            else:
-                begun.append((name, context))
         yield
     finally:
         for name, context in reversed(begun):
@@ -57,3 +75,30 @@ async def announced(
                     await context.__aexit__(None, None, None)
             except Exception as problem:  # noqa: BLE001 - as above; the others must end too
                 failed(name, "withdraw", problem)
+
+
+def roots_of(state: StateDB) -> Holdings:
+    """Gives what a home holds, as `announced` wants it: its roots, the newest first. Of an encrypted dataset, its header."""
+
+    def look() -> list[Holding]:
+        found: dict[CID, bool] = {}
+        for row in state.roots():
+            whole = not row.options.get("selection")
+            found[row.cid] = found.get(row.cid, False) or whole
+            if len(found) >= PROVIDE_CIDS_MAX:
+                break
+        return [Holding(cid, complete) for cid, complete in found.items()]
+
+    async def holdings() -> Sequence[Holding]:
+        return await in_thread(look)
+
+    return holdings
+
+
+def only(root: CID, complete: Callable[[], bool]) -> Holdings:
+    """Gives one dataset, as `announced` wants it: for a `get` that serves while it runs."""
+
+    async def holdings() -> Sequence[Holding]:
+        return [Holding(root, complete())]
+
+    return holdings

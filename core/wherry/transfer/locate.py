@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from wherry.address import ADDRESS
-from wherry.dial import LAN, NAMED, PUBLIC, Dial
+from wherry.abc.locator import Found
+from wherry.address import ADDRESS, split_address
+from wherry.dial import LAN, NAMED, PUBLIC, Dial, network_of
+from wherry.dialling import DialBudget
 from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
-from wherry.limits import ADDRESS_CHARS_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
+from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
 from wherry.observe import Note
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 _DIALS: Final = {"named": NAMED, "lan": LAN, "public": PUBLIC}
 _WIDTH: Final = ("public", "lan", "named")
 _END_S: Final = 1.0  # what a locator that is stopped may take to let go
+_WORDS_MAX: Final = 8  # protocols kept of one hint
+_WORD_CHARS_MAX: Final = 64
+_RESOLVED_MAX: Final = 8  # addresses of one name that count
 
 
 class Hint(NamedTuple):
@@ -39,6 +45,9 @@ class Hint(NamedTuple):
     address: str  # as it was given, shortened if it is too long
     reach: str
     fault: str = ""  # why it is not used
+    peer: str = ""  # its id, as the locator was told
+    protocols: tuple[str, ...] = ()  # likewise
+    complete: bool | None = None  # likewise, whether it has everything
 
 
 class Finder:
@@ -50,17 +59,21 @@ class Finder:
         usable: Callable[[str, Dial], str],
         observe: Observe,
         *,
+        budget: DialBudget | None = None,
         patience_s: float = LOCATE_S,
     ) -> None:
         """``locators`` are made when they are asked, ``patience_s`` seconds for all at once.
 
-        ``usable`` says why an address cannot be dialled in that way, or "".
+        ``usable`` says why an address cannot be dialled in that way, or "". ``budget`` is that of the process, for addresses
+        that nobody vouches for.
         """
         self._locators = locators
         self._usable = usable
         self._observe = observe
+        self._budget = budget or DialBudget()
         self._patience_s = patience_s
         self._dials: dict[str, Dial] = {}
+        self._heard = 0  # of these, how many came from peers
 
     def dial(self, address: str) -> Dial:
         """Gives the policy with which ``address`` must be dialled: the widest of those who gave it; NAMED if none did."""
@@ -101,24 +114,46 @@ class Finder:
                 if hint.fault:
                     self._note(f"the locator {hint.locator} gives {hint.address!a}, which is not used: {hint.fault}", "info")
                     continue
-                known = self._dials.get(hint.address)
-                if known is None or _WIDTH.index(known.reach) < _WIDTH.index(hint.reach):
-                    self._dials[hint.address] = _DIALS[hint.reach]
-                if known is None:
+                if self.keep(hint):
                     yield hint.address
+
+    def keep(self, hint: Hint) -> bool:
+        """Keeps how the address of a hint without fault is dialled, for `connecting`; tells whether it is a new one."""
+        return self._taken(hint.address, hint.reach)
+
+    def hear(self, address: str, reach: Literal["lan", "public"]) -> bool:
+        """Takes an address that a peer named, to be dialled as ``reach`` allows; False if it is known, or of no use.
+
+        What is taken is connected to with `connecting`. All peers together name HEARSAY_MAX, as each locator does.
+        """
+        if self._heard >= HEARSAY_MAX or self._judged("a peer", address, reach).fault or not self._taken(address, reach):
+            return False
+        self._heard += 1
+        return True
+
+    def _taken(self, address: str, reach: str) -> bool:
+        """Keeps how ``address`` is dialled; tells whether it is new, and to be used."""
+        known = self._dials.get(address)
+        if known is None or _WIDTH.index(known.reach) < _WIDTH.index(reach):
+            self._dials[address] = _DIALS[reach]
+        return known is None
 
     def connecting(self, connect: Callable[[str, Dial], AbstractAsyncContextManager[Channel]]) -> Connect:
         """Makes the function that connects to what was found, each address with its policy.
 
-        An address that looked right and is not turns into PeerDenied: it was not the user's mistake.
+        What others named waits for its turn in the dial budget. An address that looked right and is not turns into
+        PeerDenied: it was not the user's mistake.
         """
 
         @asynccontextmanager
         async def connecting(address: str) -> AsyncIterator[Channel]:
             connected = False
+            dial = self.dial(address)
+            networks = await self._turn(address) if dial.reach != "named" else ()
             try:
-                async with connect(address, self.dial(address)) as channel:
+                async with connect(address, dial) as channel:
                     connected = True
+                    self._budget.answered(networks)
                     yield channel
             except UsageError as problem:
                 if connected or address not in self._dials:
@@ -126,6 +161,16 @@ class Finder:
                 raise PeerDenied(f"{address} cannot be dialled: {problem.message}", peer=address) from problem
 
         return connecting
+
+    async def _turn(self, address: str) -> frozenset[str]:
+        """Waits until ``address`` may be dialled; gives the networks for which a dial was taken."""
+        loop = asyncio.get_running_loop()
+        networks = await _networks(address)
+        while True:
+            wait_s = self._budget.take(networks, loop.time())
+            if wait_s == 0.0:
+                return networks
+            await asyncio.sleep(wait_s)
 
     async def _ask(self, name: str, locator: Locator, cid: CID, said: asyncio.Queue[Hint | None]) -> None:
         seen: set[str] = set()
@@ -160,7 +205,30 @@ class Finder:
             return Hint(name, address[:80] + "...", reach, f"it has {len(address)} characters")
         if not ADDRESS.fullmatch(address):
             return Hint(name, address[:80], reach, "it is no address")
-        return Hint(name, address, reach, self._usable(address, _DIALS[reach]))
+        fault = self._usable(str(address), _DIALS[reach])
+        if not isinstance(address, Found):
+            return Hint(name, address, reach, fault)
+        words = tuple(str(word)[:_WORD_CHARS_MAX] for word in address.protocols[:_WORDS_MAX])
+        complete = None if address.complete is None else bool(address.complete)
+        return Hint(name, str(address), reach, fault, str(address.peer)[:_WORD_CHARS_MAX], words, complete)
 
     def _note(self, text: str, level: Literal["info", "warning"] = "warning") -> None:
         self._observe(Note(level, text))
+
+
+async def _networks(address: str) -> frozenset[str]:
+    """Gives the networks that ``address`` leads to. A name that does not resolve counts as one of its own."""
+    try:
+        parts = urlsplit(split_address(address)[1])
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host:
+        return frozenset()
+    if literal := network_of(host):
+        return frozenset((literal,))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port or 0)
+    except (OSError, UnicodeError):
+        return frozenset((host,))
+    return frozenset(filter(None, (network_of(str(where[0])) for *_, where in found[:_RESOLVED_MAX]))) or frozenset((host,))
