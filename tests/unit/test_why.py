@@ -63,7 +63,7 @@ def test_it_begins_with_planning_and_says_how_long_the_current_reason_lasts():
     report = ledger.report()
     assert (report.current, report.current_seconds, report.elapsed, report.idle) == ("no-provider", 3.25, 5.25, 5.25)
     assert report.text == "no provider has block bafk"
-    assert lines(report) == ["3.2 s: no provider has block bafk", "2.0 s: what to fetch was being worked out"]
+    assert lines(report) == ["3.2 s: no provider has block bafk", "2.0 s: what to fetch is worked out"]
     assert [(one.reason, one.began, one.seconds) for one in report.last] == [("planning", 0, 2), ("no-provider", 2, 3.25)]
     ledger.now("no-provider", "block bafy")
     assert ledger.report().text == "no provider has block bafy"
@@ -121,4 +121,4 @@ def test_every_reason_has_words_and_others_are_refused():
 def test_a_report_has_a_json_form():
     report = Ledger(Clock()).report().to_json()
     assert report["schema"] == "wherry/why/1"
-    assert report["spent"] == [{"reason": "planning", "seconds": 0.0, "text": "what to fetch was being worked out"}]
+    assert report["spent"] == [{"reason": "planning", "seconds": 0.0, "text": "what to fetch is worked out"}]

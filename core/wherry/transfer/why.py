@@ -30,22 +30,22 @@ Reason = Literal[
     "paused",  # by the user
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
-INTERVALS_MAX: Final = 64  # of history: a minute of a transfer that stops and goes each second; some KiB
+INTERVALS_MAX: Final = 32  # of history: some seconds of one that stops and goes; 4 KiB, and there may be 1,000 transfers
 DETAIL_CHARS_MAX: Final = 200  # it may repeat what strangers said
 
 _WORDS: Final[dict[Reason, tuple[str, str]]] = {  # without a detail, and with one
-    "moving": ("data came in", "data came in from {}"),
-    "planning": ("what to fetch was being worked out", "what to fetch was being worked out: {}"),
-    "connecting": ("no source was connected yet", "no source was connected yet: {}"),
+    "moving": ("data comes in", "data comes in from {}"),
+    "planning": ("what to fetch is worked out", "what to fetch is worked out: {}"),
+    "connecting": ("no source is connected yet", "no source is connected yet: {}"),
     "no-provider": ("no provider has what is missing", "no provider has {}"),
-    "choked": ("every provider served others first", "{} served others first"),
-    "limited": ("a limit was reached", "the limit {} was reached"),
-    "class": ("other transfers went first", "other transfers went first: {}"),
-    "memory": ("all buffers were in use", "all buffers were in use: {}"),
-    "disk": ("the disk was busy", "the disk was busy: {}"),
-    "cpu": ("the processor was busy", "the processor was busy: {}"),
+    "choked": ("every provider serves others first", "{} serves others first"),
+    "limited": ("a limit is reached", "the limit {} is reached"),
+    "class": ("other transfers go first", "other transfers go first: {}"),
+    "memory": ("all buffers are in use", "all buffers are in use: {}"),
+    "disk": ("the disk is busy", "the disk is busy: {}"),
+    "cpu": ("the processor is busy", "the processor is busy: {}"),
     "resting": ("every source failed and rests", "every source failed and rests: {}"),
-    "paused": ("it was paused", "it was paused: {}"),
+    "paused": ("it is paused", "it is paused: {}"),
 }
 
 
@@ -98,7 +98,7 @@ class Ledger:
         self._detail = ""
         self._seconds: dict[Reason, float] = {}
         self._details: dict[Reason, str] = {}  # the last one of each
-        self._last: deque[Interval] = deque(maxlen=INTERVALS_MAX)
+        self._last: deque[tuple[Reason, str, float, float]] = deque(maxlen=INTERVALS_MAX)
 
     def now(self, reason: Reason, detail: str = "") -> None:
         """From here on the transfer waits for ``reason``. ``detail`` says for what exactly: a block, a peer, a limit.
@@ -131,6 +131,11 @@ class Ledger:
         """What the time goes to now; None once it has ended."""
         return self._reason
 
+    @property
+    def text(self) -> str | None:
+        """What the time goes to now, for people; None once it has ended."""
+        return None if self._reason is None else words(self._reason, self._detail)
+
     def report(self) -> Why:
         """Gives where the time went until now. The ledger goes on."""
         at = self._time() if self._reason is not None else self._since
@@ -146,9 +151,12 @@ class Ledger:
         return Why(
             elapsed=elapsed, idle=max(0.0, elapsed - seconds.get("moving", 0.0)),
             current=self._reason, current_seconds=current,
-            text=words(self._reason, self._detail) if self._reason is not None else "it is over",
+            text=self.text or "it is over",
             spent=[Spent(reason=one, seconds=seconds[one], text=words(one, details.get(one, ""))) for one in ordered],
-            last=last[-INTERVALS_MAX:],
+            last=[
+                Interval(reason=reason, detail=detail, began=began, seconds=passed)
+                for reason, detail, began, passed in last[-INTERVALS_MAX:]
+            ],
         )  # fmt: skip
 
     def _time(self) -> float:
@@ -164,8 +172,8 @@ class Ledger:
             self._details[self._reason] = self._detail
         self._last.append(self._interval(self._reason, at))
 
-    def _interval(self, reason: Reason, at: float) -> Interval:
-        return Interval(reason=reason, detail=self._detail, began=self._since - self._began, seconds=at - self._since)
+    def _interval(self, reason: Reason, at: float) -> tuple[Reason, str, float, float]:
+        return reason, self._detail, self._since - self._began, at - self._since
 
 
 def words(reason: Reason, detail: str = "") -> str:
