@@ -26,14 +26,17 @@ def single(function: Callable[..., None], *examples: str) -> Any:
     return finished(app)
 
 
-def group(help_text: str, *examples: str) -> typer.Typer:
-    """Makes the app of a verb with verbs below it; add them with `member`, then call `finished`."""
+def group(help_text: str, *examples: str, bare: Callable[..., None] | None = None) -> typer.Typer:
+    """Makes the app of a verb with verbs below it; add them with `member`, then call `finished`.
+
+    ``bare`` is what it does without a verb below, and does nothing if there is one; without it, that is a usage error.
+    """
     app = _typer()
 
     def without_verb(ctx: typer.Context) -> None:
         need_verb(ctx)
 
-    app.callback(invoke_without_command=True, help=help_text, epilog=epilog(*examples))(without_verb)
+    app.callback(invoke_without_command=True, help=help_text, epilog=epilog(*examples))(bare or without_verb)
     return app
 
 

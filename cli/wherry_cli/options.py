@@ -138,6 +138,11 @@ def size(text: str | int) -> int:
         raise typer.BadParameter(str(problem)) from problem
 
 
+def rate(text: str | int) -> int:
+    """Reads a rate in bytes a second: a size, with or without "/s" behind it. Raises BadParameter."""
+    return size(str(text).strip().removesuffix("/s"))
+
+
 def duration(text: str | float) -> float:
     """Reads an option's duration in seconds, or its default. Raises BadParameter."""
     try:

@@ -91,3 +91,17 @@ SWARM_PEERS_MAX: Final = 256  # connections of peers in all, if nothing else is 
 SWARM_FOLLOWS_MAX: Final = 1024  # datasets that one peer may follow: as many as one daemon transfers at a time
 SWARM_REQUESTS_MAX: Final = 256  # requests of one peer that wait; an honest one has a few dozen
 GOSSIP_ADDRESSES_MAX: Final = 20  # addresses in one message about other peers
+
+# The daemon (specs/0027). Its control socket is the user's own, and what comes in there is bounded all the same: a loop in a
+# script, or a page of a dashboard, is as good at filling memory as a stranger.
+CONTROL_BODY_BYTES_MAX: Final = 64 * KiB  # a ticket, 20 addresses and a path
+CONTROL_BODY_S: Final = 15.0  # for a body to arrive, and for a connection without a request
+CONTROL_REQUESTS_MAX: Final = 64  # at a time; each may wait for the disk
+CONTROL_STREAMS_MAX: Final = 32  # listeners to events; each holds at most one line a transfer
+CONTROL_ANSWER_BYTES_MAX: Final = 64 * MiB  # what a client takes: a list of all the transfers that there can be
+DRAIN_S: Final = 10.0  # for what is under way when a daemon ends
+PRIORITY_MAX: Final = 100
+TRANSFERS_MAX: Final = 10_000  # in a daemon that are not over; a few KiB each
+TRANSFERS_OVER_MAX: Final = 1_000  # that are over and still listed; the oldest are forgotten first
+TRANSFER_SOURCES_MAX: Final = TICKET_ADDRESSES_MAX
+RATE_LIMIT_BYTES_MAX: Final = 1 << 50  # a second; larger is a slip of the pen

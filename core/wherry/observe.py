@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 Phase = Literal["scan", "hash", "fetch", "verify", "finish"]
 Refusal = Literal["forbidden", "denied", "busy", "malformed", "failed"]
+TransferState = Literal["queued", "running", "paused", "seeding", "complete", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,15 @@ class CacheUsed:
     misses: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferChanged:
+    """A transfer of the daemon became something else: it started, was paused, ended."""
+
+    state: TransferState
+    traffic_class: str  # "bulk", "normal", "high", "interactive"
+    error: str | None = None  # the class of what it failed with, also if it is tried again
+
+
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """Events that this observer did not get, for it was slower than they came."""
@@ -133,7 +143,9 @@ class Dropped:
 
 
 Shown: TypeAlias = Progress | Note  # what is meant for people
-Told: TypeAlias = Began | Ended | Connected | Fetched | Rejected | PeerFailed | Served | Refused | CacheUsed | Dropped
+Told: TypeAlias = (
+    Began | Ended | Connected | Fetched | Rejected | PeerFailed | Served | Refused | CacheUsed | TransferChanged | Dropped
+)
 Event: TypeAlias = Shown | Told
 Observe: TypeAlias = Callable[[Shown], None]
 Emit: TypeAlias = Callable[[Event], None]

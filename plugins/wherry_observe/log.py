@@ -20,6 +20,7 @@ from wherry.observe import (
     Refused,
     Rejected,
     Served,
+    TransferChanged,
 )
 from wherry_observe.outlet import FileOutlet, StreamOutlet
 from wherry_observe.words import line_of
@@ -38,6 +39,7 @@ _LEVELS: Final[dict[type, str]] = {
     Rejected: "warning",
     PeerFailed: "warning",
     Dropped: "warning",
+    TransferChanged: "info",
     Fetched: "debug",
     Served: "debug",
     CacheUsed: "debug",

@@ -6,7 +6,7 @@ Reading it imports no plugin unless a plugin manager is given, and tomllib only 
 from __future__ import annotations
 
 from wherry.config.loader import check, load, resolve
-from wherry.config.model import Add, Config, Get, Instance, Memory, Serve
+from wherry.config.model import Add, Config, Daemon, Get, Instance, Memory, Serve
 from wherry.config.problem import ConfigProblems, Problem
 from wherry.config.schema import json_schema
 
@@ -14,6 +14,7 @@ __all__ = (
     "Add",
     "Config",
     "ConfigProblems",
+    "Daemon",
     "Get",
     "Instance",
     "Memory",

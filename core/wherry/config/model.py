@@ -57,7 +57,16 @@ class Memory:
     )
 
 
-SECTIONS: Final[dict[str, type[Any]]] = {"serve": Serve, "get": Get, "add": Add, "memory": Memory}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """``[daemon]``: how transfers are run by `wherry up`."""
+
+    transfers: int = option(8, help="transfers that run at a time; the others wait", minimum=1, maximum=10_000)
+    retries: int = option(12, help="how often a transfer that brings nothing is tried again", minimum=0, maximum=1_000)
+    seed: bool = option(True, help="go on offering what a transfer fetched, unless the transfer says otherwise")
+
+
+SECTIONS: Final[dict[str, type[Any]]] = {"serve": Serve, "get": Get, "add": Add, "memory": Memory, "daemon": Daemon}
 
 
 class Selection(NamedTuple):
@@ -112,6 +121,7 @@ class Config:
     get: Get
     add: Add
     memory: Memory
+    daemon: Daemon
     profile: str | None = None  # that was chosen
     profiles: tuple[str, ...] = ()  # that the file has
     origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default

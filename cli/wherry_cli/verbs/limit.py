@@ -1,0 +1,102 @@
+"""``wherry limit``: the bandwidth limits of a running daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry.errors import UsageError
+from wherry.units import format_size
+from wherry_cli.asking import ask
+from wherry_cli.command import finished, group, member
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import rate
+from wherry_cli.render import Out, safe
+
+if TYPE_CHECKING:
+    from wherry_cli.control.client import Control
+
+HELP = """Show or change the bandwidth limits of the daemon.
+
+They hold from now on, and until the daemon ends; those of a transfer as long as the transfer. What holds at the next start
+stands in the configuration under [limits]."""
+
+Rate = Annotated[int, typer.Argument(metavar="RATE", parser=rate, help="Bytes a second, such as 10MB; 0: no limit.")]
+OfClass = Annotated[str | None, typer.Option("--class", metavar="CLASS", help="Of bulk, normal, high or interactive alone.")]
+OfTransfer = Annotated[str | None, typer.Option("--transfer", metavar="ID", help="Of one transfer alone.")]
+OfPeer = Annotated[str | None, typer.Option("--peer", metavar="PEER", help="Of one peer alone, by its address or key.")]
+
+
+def bare(ctx: typer.Context) -> None:
+    """Shows the limits if nothing else is asked for."""
+    if ctx.invoked_subcommand is None:
+        show_limits(ctx)
+
+
+def show_limits(ctx: typer.Context) -> None:
+    """Show the limits in force."""
+    run = Invocation.of(ctx)
+    _ask(run, lambda control: control.limits())
+
+
+def up(
+    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = None
+) -> None:
+    """Limit what is sent: in all, or of a class, a transfer or a peer."""
+    scope = scope_of(klass, transfer, peer)
+    _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, up=bytes_a_second))
+
+
+def down(
+    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = None
+) -> None:
+    """Limit what is received: in all, or of a class, a transfer or a peer."""
+    scope = scope_of(klass, transfer, peer)
+    _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, down=bytes_a_second))
+
+
+def off(ctx: typer.Context) -> None:
+    """Take all limits away."""
+    _ask(Invocation.of(ctx), lambda control: control.unlimit())
+
+
+def scope_of(klass: str | None, transfer: str | None, peer: str | None) -> str:
+    """Gives what a limit is for, as the protocol writes it. Raises UsageError."""
+    named = {"class": klass, "transfer": transfer, "peer": peer}
+    given = [f"{kind}:{name}" for kind, name in named.items() if name is not None]
+    if len(given) > 1:
+        raise UsageError("--class, --transfer and --peer exclude each other", hint="set one limit after the other")
+    return given[0] if given else "node"
+
+
+def show(out: Out, found: dict[str, Any]) -> None:
+    """Prints a line a limit."""
+    if out.as_json:
+        out.result(found)
+        return
+    for one in found["limits"]:
+        out.line(f"{safe(one['scope'])}  up {_rate(one['up'])}, down {_rate(one['down'])}")
+    if not found["limits"]:
+        out.note("there is no limit")
+
+
+def _rate(count: int | None) -> str:
+    return "free" if count is None else f"{format_size(count)}/s"
+
+
+def _ask(run: Invocation, question: Any) -> None:
+    async def work(control: Control) -> None:
+        show(run.out(), await question(control))
+
+    ask(run, work)
+
+
+def build() -> Any:
+    """Makes the command."""
+    app = group(HELP, "wherry limit", "wherry limit up 10MB", bare=bare)
+    member(app, "show", show_limits, "wherry limit show", "wherry limit show --json")
+    member(app, "up", up, "wherry limit up 10MB", "wherry limit up 1MiB --transfer t3", "wherry limit up 0")
+    member(app, "down", down, "wherry limit down 50MB", "wherry limit down 10MB --class bulk")
+    member(app, "off", off, "wherry limit off")
+    return finished(app)

@@ -1,0 +1,171 @@
+"""The daemon of one home: an open session that serves, its transfers, its limits, and what it can be asked (specs/0027)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from wherry.daemon.limits import apply_own, needed
+from wherry.daemon.meter import Meter
+from wherry.daemon.reports import DaemonStatus
+from wherry.daemon.requests import Change
+from wherry.daemon.runner import Runner, running
+from wherry.observe import Fetched, Served
+from wherry.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from wherry.daemon.entry import Entry
+    from wherry.daemon.limits import LimitsControl
+    from wherry.daemon.record import Asked
+    from wherry.daemon.reports import LimitReport, TransferReport
+    from wherry.daemon.requests import LimitChange
+    from wherry.observe import Emit, Event, Observe
+    from wherry.session import Session
+    from wherry.transfer.serve import Serving
+
+
+class Traffic:
+    """Bytes in both directions, of all that a session moves. Its `take` is an `Emit`: for any thread."""
+
+    def __init__(self, before: Emit) -> None:
+        """``before`` is told every event as well."""
+        self._before = before
+        self._lock = threading.Lock()
+        self.up = Meter(time.monotonic())
+        self.down = Meter(time.monotonic())
+
+    def take(self, event: Event) -> None:
+        """Counts what was fetched and served, and hands every event on."""
+        if isinstance(event, Fetched | Served):
+            with self._lock:
+                (self.down if isinstance(event, Fetched) else self.up).add(event.wire_bytes, time.monotonic())
+        self._before(event)
+
+    def rates(self) -> tuple[float, float, int, int]:
+        """Gives bytes a second down and up, and all bytes down and up."""
+        now = time.monotonic()
+        with self._lock:
+            return self.down.rate(now), self.up.rate(now), self.down.total, self.up.total
+
+
+class Daemon:
+    """What the daemon does and can be asked. For one event loop; make it with `opened`."""
+
+    def __init__(self, session: Session, traffic: Traffic, limits: LimitsControl | None) -> None:
+        self._session = session
+        self._traffic = traffic
+        self._limits = limits
+        self._since = time.time()
+        self._serving: Serving | None = None
+        self._stopping = asyncio.Event()
+        options = session.config.daemon
+        self.runner = Runner(
+            self._get, session._store.state, most=options.transfers, retries=options.retries,
+            rng=random.Random(), emit=traffic.take,  # noqa: S311 - jitter is no secret
+        )  # fmt: skip
+
+    @property
+    def listen(self) -> list[str]:
+        """Where this node can be dialled."""
+        return list(self._serving.listen) if self._serving is not None else []
+
+    @property
+    def seeds(self) -> bool:
+        """Whether a transfer that does not say is seeded when it is complete."""
+        return self._session.config.daemon.seed
+
+    def status(self) -> DaemonStatus:
+        """Tells what the daemon is and does."""
+        down_rate, up_rate, down, up = self._traffic.rates()
+        return DaemonStatus(
+            pid=os.getpid(), since=self._since, version=__version__, home=str(self._session.home), listen=self.listen,
+            transfers=self.runner.count(), down_rate=down_rate, up_rate=up_rate, down_bytes=down, up_bytes=up,
+            peers=self.runner.sources_alive,
+        )  # fmt: skip
+
+    async def add(self, asked: Asked) -> TransferReport:
+        """Takes a new transfer. Raises UsageError, CIDError, TargetBusy, LimitExceeded, StoreError."""
+        self._session._source(asked.what, asked.sources)  # says now what a run would fail with at once
+        if asked.limit_up or asked.limit_down:
+            needed(self._limits)
+        found = await self.runner.add(asked)
+        self._limit_own(found.id)
+        return found
+
+    async def change(self, name: str, change: Change) -> TransferReport:
+        """Gives a transfer other settings. Raises NotFound, UsageError, StoreError."""
+        if change.limit_up or change.limit_down:
+            needed(self._limits)
+        found = await self.runner.change(name, change)
+        self._limit_own(found.id)
+        return found
+
+    def limits(self) -> list[LimitReport]:
+        """Lists the limits in force."""
+        return [] if self._limits is None else self._limits.show()
+
+    async def limit(self, change: LimitChange) -> list[LimitReport]:
+        """Changes a limit; one of a transfer is kept with it. Gives those in force. Raises UsageError, NotFound."""
+        kind, _, name = change.scope.partition(":")
+        if kind == "transfer":
+            await self.change(name, Change(limit_up=change.up, limit_down=change.down))
+        else:
+            needed(self._limits).set(change.scope, up=change.up, down=change.down)
+        return self.limits()
+
+    def unlimit(self) -> list[LimitReport]:
+        """Takes all limits away."""
+        if self._limits is not None:
+            self._limits.off()
+        return self.limits()
+
+    def stop(self) -> None:
+        """Lets `stopped` return. What is under way is ended by who leaves the context."""
+        self._stopping.set()
+
+    async def stopped(self) -> None:
+        """Waits until somebody called `stop`."""
+        await self._stopping.wait()
+
+    async def _get(self, entry: Entry, observe: Observe) -> object:
+        asked = entry.record.asked
+        return await self._session.get(asked.what, sources=asked.sources, output=asked.output, observe=observe)
+
+    def _limit_all(self) -> None:
+        for record in self.runner.records():
+            if record.asked.limit_up or record.asked.limit_down:
+                self._limit_own(record.id)
+
+    def _limit_own(self, name: str) -> None:
+        if self._limits is not None:
+            apply_own(self._limits, self.runner.record(name))
+
+
+@asynccontextmanager
+async def opened(
+    session: Session,
+    *,
+    listen: Sequence[str] = (),
+    allow_public: bool | None = None,
+    limits: LimitsControl | None = None,
+    observe: Observe | None = None,
+) -> AsyncIterator[Daemon]:
+    """Serves what the home of ``session`` holds and runs its transfers, while the context lasts.
+
+    Left, no transfer runs any more, and what they have is kept. The session is this daemon's alone. Raises what `serve` does.
+    """
+    traffic = Traffic(session._wiring.emit)
+    session._wiring.emit = traffic.take  # before any transport is built: they take it as it is then
+    daemon = Daemon(session, traffic, limits)
+    async with session.serve((), listen=listen, allow_public=allow_public, observe=observe) as serving:
+        daemon._serving = serving
+        async with running(daemon.runner):
+            daemon._limit_all()
+            yield daemon

@@ -1,0 +1,96 @@
+"""A transfer in a running daemon: its record, its task, and what is known of it just now (specs/0027 §4). No loop needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from wherry.daemon.meter import Meter
+from wherry.daemon.reports import TransferReport, TransferWhy, report
+from wherry.transfer.why import Ledger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from wherry.daemon.record import Record
+    from wherry.observe import Progress
+
+_OVER = frozenset({"complete", "seeding", "failed", "cancelled"})  # no time passes: nothing is waited for
+
+
+class Entry:
+    """One transfer. For the thread of the daemon's loop."""
+
+    def __init__(self, record: Record, clock: Callable[[], float]) -> None:
+        """``clock`` gives seconds that do not go back."""
+        self.record = record
+        self.ledger = Ledger(clock, "class")
+        self.task: asyncio.Task[Any] | None = None  # runs, or is about to end
+        self._clock = clock
+        self._meter = Meter(clock())
+        self._before = record.fetched_bytes  # by earlier runs
+        self._done = 0  # in this run, when it was told last
+        self._was_connected = False
+        self.sources_alive = 0
+        self.settle()
+
+    def settle(self, detail: str = "") -> None:
+        """Books the time from here on to what the state says."""
+        state = self.record.state
+        if state in _OVER:
+            self.ledger.end()
+        elif state == "paused":
+            self.ledger.now("paused")
+        elif state == "queued" and self.record.retry_at is not None and self.record.failure is not None:
+            self.ledger.now("resting", detail or self.record.failure.message)
+        elif state == "queued":
+            self.ledger.now("class", detail)
+        else:
+            self.ledger.now("planning", detail)
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._before = self.record.fetched_bytes
+        self._done, self._was_connected, self.sources_alive = 0, False, 0
+        self._meter = Meter(self._clock())
+
+    def progress(self, event: Progress) -> None:
+        """Takes what a run tells of itself."""
+        moved = self._before + event.wire_bytes - self.record.fetched_bytes
+        grown = event.bytes_done - self._done
+        self._done = event.bytes_done
+        self._meter.add(max(0, moved), self._clock())
+        self.sources_alive = event.sources_alive
+        self.account(event, moved=moved > 0 or grown > 0)
+        self.record = replace(
+            self.record, bytes_done=event.bytes_done, bytes_total=event.bytes_total,
+            fetched_bytes=self._before + event.wire_bytes,
+            failures=0 if moved > 0 else self.record.failures,  # a byte came: the budget is whole again
+        )  # fmt: skip
+
+    def account(self, event: Progress, *, moved: bool) -> None:
+        """Books the time by what can be seen from outside: ten times a second, and only what a run shows."""
+        self._was_connected = self._was_connected or event.sources_alive > 0
+        if event.phase == "finish":
+            self.ledger.now("disk")
+        elif event.phase in ("verify", "hash"):
+            self.ledger.now("cpu")
+        elif moved:
+            self.ledger.now("moving")
+        elif event.phase == "scan":
+            self.ledger.now("planning")
+        elif event.sources_alive:
+            self.ledger.now("no-provider")
+        else:
+            self.ledger.now("resting" if self._was_connected else "connecting")
+
+    def report(self) -> TransferReport:
+        """Tells what it is now."""
+        reason = self.ledger.text
+        rate = self._meter.rate(self._clock())
+        return report(self.record, rate=rate, sources_alive=self.sources_alive, waits_for=reason)
+
+    def why(self) -> TransferWhy:
+        """Tells where its time went."""
+        return TransferWhy(id=self.record.id, state=self.record.state, why=self.ledger.report())
