@@ -1,22 +1,46 @@
-"""What must survive anything: which trees this node added or fetched, and where (specs/0005 §3). Small and durable."""
+"""What must survive anything: which trees this node added or fetched, and where; who is banned (specs/0005 §3).
+
+Small and durable.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from wherry.access import Rule, subject_of
 from wherry.cid import CID
+from wherry.errors import UsageError
+from wherry.limits import AUTO_BANS_MAX, BAN_WHY_CHARS_MAX, RULES_MAX
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_SCHEMA: Final = """
+    from wherry.access import Subject
+
+_ROOTS: Final = """
 CREATE TABLE roots (
     cid BLOB NOT NULL, path TEXT NOT NULL, how TEXT NOT NULL, options TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (cid, path)
 ) WITHOUT ROWID
+"""
+_RULES: Final = """
+CREATE TABLE rules (
+    kind TEXT NOT NULL, what TEXT NOT NULL, allow INTEGER NOT NULL, since REAL NOT NULL, lasts REAL, why TEXT NOT NULL,
+    maker TEXT NOT NULL, PRIMARY KEY (kind, what)
+) WITHOUT ROWID
+"""
+_STEPS: Final = {1: _RULES}  # version 2 came with bans
+_SCHEMA: Final = ";".join([_ROOTS, *_STEPS.values()])
+
+
+_DROP_SOONEST: Final = """
+DELETE FROM rules WHERE (kind, what) IN (
+    SELECT kind, what FROM rules WHERE maker='wherry' ORDER BY since + lasts LIMIT ?
+)
 """
 
 
@@ -31,10 +55,10 @@ class RootRow(NamedTuple):
 
 
 class StateDB:
-    """state.db: acknowledged roots. Every write is on disk when the call returns."""
+    """state.db: acknowledged roots, and rules about peers. Every write is on disk when the call returns."""
 
     def __init__(self, home: Path) -> None:
-        self._db = Database(home / "state.db", _SCHEMA, 1, synchronous="FULL", what="state")
+        self._db = Database(home / "state.db", _SCHEMA, 1 + len(_STEPS), synchronous="FULL", what="state", steps=_STEPS)
 
     def put_root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
         """Acknowledges that ``path`` holds the content of ``cid``."""
@@ -55,6 +79,58 @@ class StateDB:
             rows = run.execute(f"SELECT cid, path, how, options, at FROM roots {where} ORDER BY at DESC", values).fetchall()
         return [RootRow(CID(row[0]), row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
 
+    # Who is banned, and who is let in (specs/0029 §4)
+
+    def put_rule(self, rule: Rule, *, unless_user: bool = False) -> bool:
+        """Keeps a rule, instead of any about the same; ``unless_user``: not instead of one that the user made.
+
+        False: it was not kept. Of wherry's own there are at most AUTO_BANS_MAX: those that end soonest go. Raises UsageError if
+        the user has too many.
+        """
+        kind, what = rule.subject
+        row = (kind, what, rule.allow, rule.since, rule.lasts_s, rule.why[:BAN_WHY_CHARS_MAX], rule.by)
+        with self._db.writing() as run:
+            old = run.execute("SELECT maker FROM rules WHERE kind=? AND what=?", (kind, what)).fetchone()
+            if unless_user and old == ("user",):
+                return False
+            run.execute("INSERT OR REPLACE INTO rules VALUES (?,?,?,?,?,?,?)", row)
+            count = run.execute("SELECT count(*) FROM rules WHERE maker=?", (rule.by,)).fetchone()[0]
+            if rule.by == "wherry" and count > AUTO_BANS_MAX:
+                run.execute(_DROP_SOONEST, (count - AUTO_BANS_MAX,))
+            elif rule.by == "user" and count > RULES_MAX:
+                hint = "take some back with `wherry peers unban`, or ban a network that holds them"
+                raise UsageError(f"there are {RULES_MAX} bans already", hint=hint)
+        return True
+
+    def drop_rule(self, subject: Subject) -> bool:
+        """Takes a rule back; tells whether it was there."""
+        with self._db.writing() as run:
+            return run.execute("DELETE FROM rules WHERE kind=? AND what=?", subject).rowcount > 0
+
+    def drop_ended(self, rules: Iterable[Rule]) -> None:
+        """Forgets rules that have ended, unless they were made anew meanwhile."""
+        with self._db.writing() as run:
+            keys = [(*rule.subject, rule.since) for rule in rules]
+            run.executemany("DELETE FROM rules WHERE kind=? AND what=? AND since=?", keys)
+
+    def restamp_rules(self, changed: Mapping[Subject, float]) -> None:
+        """Writes anew since when rules hold, after the clock was set."""
+        with self._db.writing() as run:
+            run.executemany("UPDATE rules SET since=? WHERE kind=? AND what=?", [(at, *what) for what, at in changed.items()])
+
+    def rules(self) -> list[Rule]:
+        """Lists the rules; those that no wherry can have written are passed over."""
+        with self._db.reading() as run:
+            rows = run.execute("SELECT kind, what, allow, since, lasts, why, maker FROM rules ORDER BY since").fetchall()
+        found = map(_rule, rows)
+        return [rule for rule in found if rule is not None]
+
+    def changes(self) -> int:
+        """Gives a number that is another one after another process wrote."""
+        with self._db.reading() as run:
+            number: int = run.execute("PRAGMA data_version").fetchone()[0]
+        return number
+
     def sound(self) -> bool:
         """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
         return self._db.sound()
@@ -62,3 +138,14 @@ class StateDB:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _rule(row: tuple[Any, ...]) -> Rule | None:
+    kind, what, allow, since, lasts, why, maker = row
+    try:
+        subject = subject_of(what)
+    except UsageError:
+        return None
+    if tuple(subject) != (kind, what):
+        return None
+    return Rule(subject, bool(allow), since, lasts, why, maker)
