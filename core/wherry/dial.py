@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from wherry.errors import PeerDenied
 
 if TYPE_CHECKING:
+    from wherry.access import Gate
+
     Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
@@ -49,6 +51,10 @@ class Dial:
             hint = "if you trust it, name it yourself with --from"
             raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
 
+    def gated(self, gate: Gate) -> Dial:
+        """Gives the same policy for a node that keeps some out: whom ``gate`` does not want is not dialled (specs/0029 §4)."""
+        return _Gated(self.reach, self, gate)
+
     def onward(self, ip: str) -> Dial:
         """Gives the policy for where a peer at ``ip`` may send us on: to the Internet, or within its own kind of network.
 
@@ -75,6 +81,30 @@ class _Onward(Dial):
         if not self.allows(ip):
             text = f"a redirect leads to {peer} ({ip}), nearer to this machine than it came from"
             raise PeerDenied(text, peer=peer, hint="if you trust where it leads, name that yourself with --from")
+
+
+@dataclass(frozen=True, slots=True)
+class _Gated(Dial):
+    """What may be dialled by a node that bans."""
+
+    inner: Dial
+    gate: Gate
+
+    def allows(self, ip: str) -> bool:
+        """See `Dial.allows`."""
+        return self.inner.allows(ip) and not self.gate(ip, "")
+
+    def check(self, ip: str, peer: str) -> None:
+        """See `Dial.check`."""
+        self.inner.check(ip, peer)
+        if why := self.gate(ip, ""):
+            raise PeerDenied(
+                f"{peer} ({ip}) {why}", peer=peer, hint="`wherry peers bans` lists who is, `wherry peers unban` ends it"
+            )
+
+    def onward(self, ip: str) -> Dial:
+        """See `Dial.onward`."""
+        return self.inner.onward(ip).gated(self.gate)
 
 
 NAMED: Final = Dial("named")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wherry.access import anybody
 from wherry.dial import NAMED
 from wherry.flow import FREE
 from wherry.observe import quiet
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wherry.abc.cache import Cache
+    from wherry.access import Gate
     from wherry.coding import Codings
     from wherry.dial import Dial
     from wherry.flow import Flow
@@ -39,3 +41,4 @@ class Env:
     emit: Emit = quiet  # takes events of ``wherry.observe``; cheap, from any thread
     cache: Callable[[str], Cache] | None = None  # for a cache made of caches: builds another instance by its name
     flow: Flow = FREE  # what of the link a transport may use; it asks before it sends
+    gate: Gate = anybody  # asked of each connection that is accepted (IP address, proven peer id or ""): why not; "" lets it in

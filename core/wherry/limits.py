@@ -55,6 +55,16 @@ WIRE_REQUESTS_MAX: Final = 64  # that wait on one connection: 64 MiB of leaves o
 WIRE_PEERS_MAX: Final = 20  # in one message, as of a locator
 WIRE_REASON_BYTES_MAX: Final = 255  # what a peer says why it ends a connection: a line to be shown
 
+# What is remembered of peers (specs/0029)
+PEER_ID_CHARS_MAX: Final = 128
+PEERS_MAX: Final = 10_000  # remembered: some MB of memory and of disk
+PEERS_NETWORK_MAX: Final = 64  # of one /24 or /48: whoever has a network of his own must not make all others forgotten
+RULES_MAX: Final = 10_000  # bans and leaves that a user makes; all are in memory
+AUTO_BANS_MAX: Final = 4096  # that wherry makes itself: keys cost nothing, so a liar could have as many as he likes
+BAN_S_MAX: Final = 10 * 365 * 86400.0  # longer is for good, and said so
+BAN_WHY_CHARS_MAX: Final = 500
+BREAKERS_MAX: Final = 4096  # peers whose failures a process keeps in mind
+
 # Plugins
 PLUGIN_LOAD_S: Final = 10.0  # to import somebody else's: far beyond any honest one, and every start waits for it
 PLUGIN_BUILD_S: Final = 30.0  # to build it: it may open a large index, or ask somebody

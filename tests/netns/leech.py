@@ -46,7 +46,19 @@ async def main() -> None:
         took = time.monotonic() - began
         spent = resource.getrusage(resource.RUSAGE_SELF)
         cpu = spent.ru_utime + spent.ru_stime - before
-        told = {"seconds": took, "cpu_s": cpu, "rss_mb": spent.ru_maxrss / 1000, "fetched": result.fetched_bytes, "sources": [vars_of(source) for source in result.sources]}
+        told = {
+            "seconds": took,
+            "cpu_s": cpu,
+            "rss_mb": spent.ru_maxrss / 1000,
+            "fetched": result.fetched_bytes,
+            "sources": [vars_of(source) for source in result.sources],
+        }
+            "seconds": took,
+            "cpu_s": cpu,
+            "rss_mb": spent.ru_maxrss / 1000,
+            "fetched": result.fetched_bytes,
+            "sources": [vars_of(source) for source in result.sources],
+        }
         print(json.dumps(told), flush=True)
         await serving.forever()
 

@@ -158,7 +158,8 @@ def test_the_budget():
 FULL = Record(
     number=7,
     asked=Asked(
-        what="bafy", output="/a/\udc80", sources=("http://h:1", "lab"), traffic_class="high", priority=-3, seed=False, limit_up=5
+        what="bafy", output="/a/\udc80", sources=("http://h:1", "lab"), traffic_class="high", priority=-3, seed=False,
+        limit_up=5,
     ),
     state="failed", added=1.5, changed=2.5, failures=3, retry_at=4.0,
     failure=Failure(error="NoSource", message="gone", hint=None, exit_code=7), bytes_done=1, bytes_total=2, fetched_bytes=3,

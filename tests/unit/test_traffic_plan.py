@@ -31,7 +31,8 @@ def test_a_line_is_read():
     "text",
     [
         "", "mon", "mon 08:00-18:00", "mon 8:00-18:00 up 1 MB/s", "mon 08:00-25:00 up 1 MB/s", "mon 08:61-09:00 up 1 MB/s",
-        "noday 08:00-18:00 up 1 MB/s", "mon-tue-wed 08:00-18:00 up 1 MB/s", "mon 08:00-18:00 up fast", "mon 08:00-24:01 up 1 MB/s",
+        "noday 08:00-18:00 up 1 MB/s", "mon-tue-wed 08:00-18:00 up 1 MB/s", "mon 08:00-18:00 up fast",
+        "mon 08:00-24:01 up 1 MB/s",
         "mon 08:00-18:00 up 1 MB/s sideways 1 MB/s", "mon, 08:00-18:00 up 1 MB/s", "mon 08:00-18:00 up -1 MB/s",
     ],
 )  # fmt: skip

@@ -1,17 +1,25 @@
-"""What must survive anything: which trees this node has, and where; the daemon's transfers (specs/0005 §3). Durable."""
+"""What must survive anything (specs/0005 §3): which trees this node has, and where; the daemon's transfers; who is banned.
+
+Small and durable.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from wherry.access import Rule, subject_of
 from wherry.cid import CID
+from wherry.errors import UsageError
+from wherry.limits import AUTO_BANS_MAX, BAN_WHY_CHARS_MAX, RULES_MAX
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from wherry.access import Subject
 
 _ROOTS: Final = """
 CREATE TABLE roots (
@@ -21,8 +29,21 @@ CREATE TABLE roots (
 """
 # AUTOINCREMENT: a number is the name of a transfer for ever, also when that one was forgotten.
 _TRANSFERS: Final = "CREATE TABLE transfers (number INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL)"
-_VERSION: Final = 2
-_STEPS: Final = {1: _TRANSFERS}
+_RULES: Final = """
+CREATE TABLE rules (
+    kind TEXT NOT NULL, what TEXT NOT NULL, allow INTEGER NOT NULL, since REAL NOT NULL, lasts REAL, why TEXT NOT NULL,
+    maker TEXT NOT NULL, PRIMARY KEY (kind, what)
+) WITHOUT ROWID
+"""
+_STEPS: Final = {1: _TRANSFERS, 2: _RULES}  # version 2 came with the daemon, 3 with bans
+_SCHEMA: Final = ";".join([_ROOTS, *_STEPS.values()])
+
+
+_DROP_SOONEST: Final = """
+DELETE FROM rules WHERE (kind, what) IN (
+    SELECT kind, what FROM rules WHERE maker='wherry' ORDER BY since + lasts LIMIT ?
+)
+"""
 
 
 class RootRow(NamedTuple):
@@ -36,11 +57,13 @@ class RootRow(NamedTuple):
 
 
 class StateDB:
-    """state.db: acknowledged roots, and transfers. Every write is on disk when the call returns. Safe for threads."""
+    """state.db: acknowledged roots, transfers, and rules about peers. Every write is on disk when the call returns.
+
+    Safe for threads.
+    """
 
     def __init__(self, home: Path) -> None:
-        schema = f"{_ROOTS};{_TRANSFERS}"
-        self._db = Database(home / "state.db", schema, _VERSION, synchronous="FULL", what="state", steps=_STEPS)
+        self._db = Database(home / "state.db", _SCHEMA, 1 + len(_STEPS), synchronous="FULL", what="state", steps=_STEPS)
 
     def put_root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
         """Acknowledges that ``path`` holds the content of ``cid``."""
@@ -60,6 +83,8 @@ class StateDB:
         with self._db.reading() as run:
             rows = run.execute(f"SELECT cid, path, how, options, at FROM roots {where} ORDER BY at DESC", values).fetchall()
         return [RootRow(CID(row[0]), row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+
+    # Transfers of the daemon (specs/0027 §3)
 
     def add_transfer(self, record: str) -> int:
         """Keeps a new transfer (specs/0027 §3); gives its number, which no other one ever had."""
@@ -82,6 +107,58 @@ class StateDB:
         with self._db.reading() as run:
             return run.execute("SELECT number, record FROM transfers ORDER BY number").fetchall()
 
+    # Who is banned, and who is let in (specs/0029 §4)
+
+    def put_rule(self, rule: Rule, *, unless_user: bool = False) -> bool:
+        """Keeps a rule, instead of any about the same; ``unless_user``: not instead of one that the user made.
+
+        False: it was not kept. Of wherry's own there are at most AUTO_BANS_MAX: those that end soonest go. Raises UsageError if
+        the user has too many.
+        """
+        kind, what = rule.subject
+        row = (kind, what, rule.allow, rule.since, rule.lasts_s, rule.why[:BAN_WHY_CHARS_MAX], rule.by)
+        with self._db.writing() as run:
+            old = run.execute("SELECT maker FROM rules WHERE kind=? AND what=?", (kind, what)).fetchone()
+            if unless_user and old == ("user",):
+                return False
+            run.execute("INSERT OR REPLACE INTO rules VALUES (?,?,?,?,?,?,?)", row)
+            count = run.execute("SELECT count(*) FROM rules WHERE maker=?", (rule.by,)).fetchone()[0]
+            if rule.by == "wherry" and count > AUTO_BANS_MAX:
+                run.execute(_DROP_SOONEST, (count - AUTO_BANS_MAX,))
+            elif rule.by == "user" and count > RULES_MAX:
+                hint = "take some back with `wherry peers unban`, or ban a network that holds them"
+                raise UsageError(f"there are {RULES_MAX} bans already", hint=hint)
+        return True
+
+    def drop_rule(self, subject: Subject) -> bool:
+        """Takes a rule back; tells whether it was there."""
+        with self._db.writing() as run:
+            return run.execute("DELETE FROM rules WHERE kind=? AND what=?", subject).rowcount > 0
+
+    def drop_ended(self, rules: Iterable[Rule]) -> None:
+        """Forgets rules that have ended, unless they were made anew meanwhile."""
+        with self._db.writing() as run:
+            keys = [(*rule.subject, rule.since) for rule in rules]
+            run.executemany("DELETE FROM rules WHERE kind=? AND what=? AND since=?", keys)
+
+    def restamp_rules(self, changed: Mapping[Subject, float]) -> None:
+        """Writes anew since when rules hold, after the clock was set."""
+        with self._db.writing() as run:
+            run.executemany("UPDATE rules SET since=? WHERE kind=? AND what=?", [(at, *what) for what, at in changed.items()])
+
+    def rules(self) -> list[Rule]:
+        """Lists the rules; those that no wherry can have written are passed over."""
+        with self._db.reading() as run:
+            rows = run.execute("SELECT kind, what, allow, since, lasts, why, maker FROM rules ORDER BY since").fetchall()
+        found = map(_rule, rows)
+        return [rule for rule in found if rule is not None]
+
+    def changes(self) -> int:
+        """Gives a number that is another one after another process wrote."""
+        with self._db.reading() as run:
+            number: int = run.execute("PRAGMA data_version").fetchone()[0]
+        return number
+
     def sound(self) -> bool:
         """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
         return self._db.sound()
@@ -89,3 +166,14 @@ class StateDB:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _rule(row: tuple[Any, ...]) -> Rule | None:
+    kind, what, allow, since, lasts, why, maker = row
+    try:
+        subject = subject_of(what)
+    except UsageError:
+        return None
+    if tuple(subject) != (kind, what):
+        return None
+    return Rule(subject, bool(allow), since, lasts, why, maker)
