@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from wherry.session import Session
@@ -41,18 +42,12 @@ async def main() -> None:
             await asyncio.sleep(0.005)
         began = time.monotonic()
         before = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        observe = (lambda event: print(f"{time.monotonic() - began:.2f}", event, file=sys.stderr)) if args.verbose else None
+        observe = partial(print, file=sys.stderr) if args.verbose else None
         result = await session.get(args.cid, sources=sources, output=str(args.folder / "f"), observe=observe)
         took = time.monotonic() - began
         spent = resource.getrusage(resource.RUSAGE_SELF)
         cpu = spent.ru_utime + spent.ru_stime - before
         told = {
-            "seconds": took,
-            "cpu_s": cpu,
-            "rss_mb": spent.ru_maxrss / 1000,
-            "fetched": result.fetched_bytes,
-            "sources": [vars_of(source) for source in result.sources],
-        }
             "seconds": took,
             "cpu_s": cpu,
             "rss_mb": spent.ru_maxrss / 1000,

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from wherry.limits import FIRST_SOURCE_S
+from wherry.transfer.ending import reasons_of
 from wherry.transfer.scheduler import Scheduler
 
 WAIT_S = 60.0
@@ -247,4 +248,4 @@ def test_each_source_says_why_it_is_of_no_use(what):
     if what == "failed":
         made.put("x")
         made.failed(made.take(a, 0.0), a, 0.0, "cut short")
-    assert made.reasons() == f"a: {'cut short' if what == 'failed' else 'does not have it'}; b: refused"
+    assert reasons_of(made.sources) == f"a: {'cut short' if what == 'failed' else 'does not have it'}; b: refused"

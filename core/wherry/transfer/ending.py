@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source
 
 
-def end_of(verdict: Verdict[Job], sources: Sequence[Source], reasons: str, *, wait_s: float, sought: bool) -> WherryError:
-    """Words the error. ``reasons`` list what is wrong with each source; ``sought``: locators were asked for more."""
+def reasons_of(sources: Sequence[Source]) -> str:
+    """Lists what is wrong with each source, for people."""
+    return "; ".join(f"{source.address}: {source.reason or 'does not have it'}" for source in sources)
+
+
+def end_of(verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, sought: bool) -> WherryError:
+    """Words the error. ``sought``: locators were asked for more sources."""
+    reasons = reasons_of(sources)
     what = f"block {verdict.job.wants[0].cid}"
     if not sources:
         missing = "no source is named or found" if sought else "no source is named"

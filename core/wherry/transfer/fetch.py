@@ -167,9 +167,7 @@ class Fetcher:
         if not self._finding:
             verdict = self._scheduler.verdict(time.monotonic())
             if verdict is not None:
-                raise end_of(
-                    verdict, self.sources, self._scheduler.reasons(), wait_s=self._wait_s, sought=self._find is not None
-                )
+                raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None)
 
     async def _source(self, source: Source) -> None:
         while not source.denied:

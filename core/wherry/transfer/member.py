@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.exchange import HaveMap, SupportsLink
@@ -189,4 +188,4 @@ class Membership:
             if address in self._swarm.addresses() or any(known.info.address == address for known in self._known.values()):
                 continue
             self._observe(Note("info", f"{by.address or by.ip} names {address!a}"))
-            self._fetcher.dial(address, partial(self._connect, dial=policy))  # type: ignore[call-arg]
+            self._fetcher.dial(address, lambda where: self._connect(where, policy))

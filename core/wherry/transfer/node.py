@@ -70,10 +70,10 @@ class Node:
         self._users = 0
         self._ticking: asyncio.Task[None] | None = None
         self.holdings = Holdings(store)
+        rng = random.Random()  # noqa: S311  # who is served first is no secret
         self.swarm = Swarm(
-            self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=random.Random(),  # noqa: S311
-            judge=judge, options=options,
-        )  # fmt: skip
+            self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=rng, judge=judge, options=options
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Swarm]:

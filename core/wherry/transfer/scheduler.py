@@ -129,7 +129,7 @@ class Scheduler(Generic[J]):
         return self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
 
     def recut(self, size: int, cut: Callable[[J], Sequence[tuple[J, int, Sequence[tuple[int, int]]]]]) -> int:
-        """Cuts the jobs that wait into smaller ones, of about ``size``; gives how many more there are. See `Waiting.recut`."""
+        """Cuts the jobs that wait into some of about ``size``; gives how many more there are. See `Waiting.recut`."""
         self._plan.clear()
         self._job_bytes = size
         return self._waiting.recut(cut, self._rng)
@@ -151,11 +151,10 @@ class Scheduler(Generic[J]):
         if not self._flights or not source.proven or not self._free(source, now):
             return None
 
-        def may_ask(task: Task[J]) -> bool:
+        def may(task: Task[J]) -> bool:
             return self._may_ask(source, task) and not task.failed.get(id(source)) and able(task.job)
 
-        ending = not self.more and not self._waiting
-        task = self._flights.late(source, now, may_ask, total=self.came, ending=ending)
+        task = self._flights.late(source, now, may, total=self.came, ending=not self.more and not self._waiting)
         if task is not None:
             self._given(task, source, now)
         return task
@@ -398,7 +397,3 @@ class Scheduler(Generic[J]):
     def verdict(self, now: float) -> Verdict[J] | None:
         """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back."""
         return self._hope.verdict(self._waiting, now)
-
-    def reasons(self) -> str:
-        """Lists what is wrong with each source, for people."""
-        return "; ".join(f"{source.address}: {source.reason or 'does not have it'}" for source in self.sources)
