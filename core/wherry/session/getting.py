@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wherry.observe import Observe
     from wherry.transfer.select import Links, Names
     from wherry.transfer.source import Source
+    from wherry.transfer.why import Ledger
 
 NOWHERE = "null:"
 
@@ -41,11 +42,12 @@ class Getting(Parts):
         names: Names | None = None,
         max_bytes: int | None = None,
         observe: Observe | None = None,
+        ledger: Ledger | None = None,
     ) -> GetResult | GetPlan:
         """Fetches, verifies and writes what a CID or ticket names; goes on where an earlier run was interrupted.
 
         ``output`` is the file or directory to make (``null:`` keeps nothing); it must not exist unless ``force``, or be
-        this very content already. ``dry_run`` tells what would be done.
+        this very content already. ``dry_run`` tells what would be done. ``ledger`` is told where the time goes.
         """
         from wherry.transfer.get import check_bounds
         from wherry.transfer.into import Fill, fill_target, plan_target, root_of_get
@@ -59,7 +61,7 @@ class Getting(Parts):
         cid, addresses, name = self._source(what, sources)
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
         node = self._node
-        fetcher = self._fetcher(cid, addresses, wait_s, observe)
+        fetcher = self._fetcher(cid, addresses, wait_s, observe, ledger)
         member = Membership(fetcher, node.swarm, self._wiring.connect, quiet(observe))
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         selection = Selection(include, exclude)

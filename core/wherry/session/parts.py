@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wherry.transfer.locate import Finder
     from wherry.transfer.node import Node
     from wherry.transfer.tree import Nodes
+    from wherry.transfer.why import Ledger
     from wherry.wiring import Wiring
 
 
@@ -109,7 +110,14 @@ class Parts:
 
         return Finder(self._wiring.locators, usable, quiet(observe or self._emit), budget=self._wiring.dial_budget)
 
-    def _fetcher(self, cid: CID, addresses: Sequence[str], wait_s: float | None, observe: Observe | None) -> Fetcher:
+    def _fetcher(
+        self,
+        cid: CID,
+        addresses: Sequence[str],
+        wait_s: float | None,
+        observe: Observe | None,
+        ledger: Ledger | None = None,
+    ) -> Fetcher:
         """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none."""
         from wherry.transfer.fetch import Fetcher
 
@@ -119,7 +127,7 @@ class Parts:
             addresses, finder.connecting(wiring.connect) if finder else wiring.connect, wiring.pool,
             wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self._emit),
             policy=wiring.policy() if len(addresses) != 1 else None,
-            find=partial(finder.addresses, cid) if finder else None, emit=self._emit,
+            find=partial(finder.addresses, cid) if finder else None, emit=self._emit, ledger=ledger,
         )  # fmt: skip
 
     @asynccontextmanager

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Channel
     from wherry.buffers import BufferPool
+    from wherry.flow import Flow
     from wherry.observe import Emit, Observe
     from wherry.transfer.member import Membership
     from wherry.transfer.scheduler import Scheduler
@@ -62,7 +63,9 @@ class _Reconnect(Exception):
 class Asking:
     """The flights of one get. For one loop."""
 
-    def __init__(self, scheduler: Scheduler[Job], pool: BufferPool, bell: Bell, observe: Observe, emit: Emit) -> None:
+    def __init__(
+        self, scheduler: Scheduler[Job], pool: BufferPool, bell: Bell, *, observe: Observe, emit: Emit, flow: Flow
+    ) -> None:
         self._scheduler = scheduler
         self._pool = pool
         self._bell = bell
@@ -74,6 +77,8 @@ class Asking:
         self.open_jobs = 0  # leaf jobs not yet done
         self.open_wants = 0  # of them
         self.wire_bytes = 0  # payload received
+        self.came_at = 0.0  # when the last of it came
+        self._flow = flow
 
     async def speak(self, source: Source, channel: Channel) -> None:
         """Asks a source for jobs over an open channel. Raises PeerUnreachable when it is gone."""
@@ -152,6 +157,7 @@ class Asking:
         """Has a job done, and puts back what is left of it. Raises what `fetch_once` does."""
         before = job.progress
         try:
+            await self._leave(task, job, source)
             missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source, task))
         except BaseException as problem:
             # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
@@ -198,6 +204,14 @@ class Asking:
         else:
             self._scheduler.again(task, source)
 
+    async def _leave(self, task: Task[Job], job: Job, source: Source) -> None:
+        """Waits until what a job brings may come (specs/0026 §5). Who waits here is not asked yet, and so not late."""
+        if not self._flow.limited:
+            self._flow.moved(down=job.size)
+            return
+        await self._flow.of_peer(source.address).down(job.size)
+        self._scheduler.waited(task, source, time.monotonic())
+
     def _put_back(self, task: Task[Job], source: Source, left: Job) -> None:
         """Says what of a job is still to be done, unless another source is asked for all of it."""
         if not self._scheduler.others(task, source):
@@ -226,7 +240,7 @@ class Asking:
         def count(blocks: int, size: int) -> None:
             nonlocal before
             self.wire_bytes += size
-            now = time.monotonic()
+            now = self.came_at = time.monotonic()
             if blocks:
                 self._scheduler.succeeded(source, now, blocks, size, task)
                 if self.member is not None:

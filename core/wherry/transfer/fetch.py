@@ -12,11 +12,13 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerDenied, PeerError, UsageError
+from wherry.flow import FREE
 from wherry.observe import Note, PeerFailed, quiet
 from wherry.transfer.asking import Asking, Bell, scheme_of
 from wherry.transfer.choice import Choice
 from wherry.transfer.ending import end_of
 from wherry.transfer.guard import adopted
+from wherry.transfer.idle import reason_of
 from wherry.transfer.jobs import Job, LeafJob, NodeJob
 from wherry.transfer.scheduler import Scheduler
 
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from wherry.block import Block
     from wherry.buffers import BufferPool
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.observe import Emit, Observe
     from wherry.transfer.member import Membership
     from wherry.transfer.source import Source
     from wherry.transfer.waiting import Order
+    from wherry.transfer.why import Ledger
 
     Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 
@@ -59,6 +63,8 @@ class Fetcher:
         find: Callable[[], AsyncGenerator[str, None]] | None = None,
         emit: Emit = quiet,
         order: Order = "rarest",
+        flow: Flow = FREE,
+        ledger: Ledger | None = None,
     ) -> None:
         """``policy`` chooses among several sources; None: whoever is free takes the oldest job.
 
@@ -75,7 +81,9 @@ class Fetcher:
             list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s, choice=choice, order=order
         )
         self._bell = Bell()
-        self._asking = Asking(self._scheduler, pool, self._bell, observe, emit)
+        self._asking = Asking(self._scheduler, pool, self._bell, observe=observe, emit=emit, flow=flow)
+        self.flow = flow  # what of the link it may use
+        self._ledger = ledger
         self._find = find
         self._finding = find is not None  # more sources may come
         self._wanted = asyncio.Event()  # anything at all
@@ -151,6 +159,7 @@ class Fetcher:
                 group.create_task(self._seek(self._find, group))
             while True:
                 self._judge()
+                self._account()
                 await self._bell.heard(_VERDICT_S)
 
     async def _seek(self, find: Callable[[], AsyncGenerator[str, None]], group: asyncio.TaskGroup) -> None:
@@ -168,6 +177,11 @@ class Fetcher:
             verdict = self._scheduler.verdict(time.monotonic())
             if verdict is not None:
                 raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None)
+
+    def _account(self) -> None:
+        if self._ledger is not None:
+            now = time.monotonic()
+            self._ledger.now(*reason_of(self._scheduler, self.flow, now, self._asking.came_at, seeking=self._finding))
 
     async def _source(self, source: Source) -> None:
         while not source.denied:

@@ -30,6 +30,9 @@ class Job(ABC):
     spans: Sequence[tuple[int, int]] = ()  # where it lies in the dataset's stretch of bytes, sorted; (): not known, or nowhere
     repeated: int = 0  # bytes that came for it and were there already
 
+    def __str__(self) -> str:
+        return str(self.wants[0].cid)
+
     @abstractmethod
     def settle(self, arrival: Arrival, peer: str) -> None:
         """Verifies and keeps what arrived; never raises. Any thread."""

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic
 
-from wherry.abc.policy import JobView, SwarmView
 from wherry.dial import is_near
-from wherry.limits import POLICY_JOBS_MAX, WAIT_S
+from wherry.limits import WAIT_S
 from wherry.transfer.availability import offers
 from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
+from wherry.transfer.planning import Planning
 from wherry.transfer.source import J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
 
@@ -39,8 +39,6 @@ _BACKOFF_MAX_S: Final = 8.0
 _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
-_PLAN_S: Final = 0.25  # how long what a policy said holds, at most: rates change, and it may wait for jobs to grow old
-_SPARE_JOBS: Final = 4  # shown to a policy besides two for each free slot
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
 _FIRST_JOBS: Final = 4  # chosen by chance: a newcomer needs something to give, soon, and not what all others are after
 
@@ -66,12 +64,9 @@ class Scheduler(Generic[J]):
         self.more = True  # whether more jobs will be put; whoever puts them says so
         self._rng = rng
         self._wait_s = wait_s
-        self._choice = choice
-        self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
-        self._planned_at = 0.0
-        self._chosen: set[int] = set()  # id() of the sources that the last plan gave a job; emptied by any failure
         self._waiting: Waiting[J] = Waiting(order, self._may_ask, self._better)
         self._waiting.sources = self.sources
+        self._plan: Planning[J] = Planning(choice, self.sources, self._waiting, self._slots, self._able)
         self._hope: Hope[J] = Hope(self.sources, wait_s, self._may_ask, self._is_bad)
         self._flights: Flights[J] = Flights()
         self._job_bytes = 0  # of the job that was put last
@@ -118,21 +113,27 @@ class Scheduler(Generic[J]):
         if not self._waiting or not self._free(source, now):
             return None
         source.parallel = max(source.parallel, source.working + 1)  # whoever asks has room for one
-        task = self._by_policy(source, now) if self._may_choose() else self._next(source, now)
+        task = self._plan.next(source, now, more=self.more)
         if task is not None:
             self._waiting.remove(task)
             self._given(task, source, now)
         return task
-
-    def _next(self, source: Source, now: float) -> Task[J] | None:
-        """Gives the job for ``source`` where no policy says which."""
-        return self._waiting.rarest(source, now) if self.swarming else self._waiting.oldest(source)
 
     def recut(self, size: int, cut: Callable[[J], Sequence[tuple[J, int, Sequence[tuple[int, int]]]]]) -> int:
         """Cuts the jobs that wait into some of about ``size``; gives how many more there are. See `Waiting.recut`."""
         self._plan.clear()
         self._job_bytes = size
         return self._waiting.recut(cut, self._rng)
+
+    def first_wanted(self) -> str:
+        """Names what is wanted first of what waits, for people; "" if nothing does."""
+        return str(self._waiting.first.job) if self._waiting else ""
+
+    def waited(self, task: Task[J], source: Source, now: float) -> None:
+        """A job that was given to ``source`` is asked for only now: it waited for the limits of the link."""
+        flight = self._flights.of(task, source)
+        if flight is not None:
+            flight.asked = now
 
     def others(self, task: Task[J], source: Source) -> list[Source]:
         """Gives the other sources that are asked for the same job."""
@@ -171,69 +172,7 @@ class Scheduler(Generic[J]):
             return False
         return source.proven or not source.working
 
-    # What the policy says
-
-    def _may_choose(self) -> bool:
-        """Whether there is anything to choose, and somebody to do it."""
-        if self._choice is None or self._choice.out:
-            return False
-        there = 0
-        for source in self.sources:
-            there += source.alive and not source.denied
-        return there > 1
-
-    def _by_policy(self, source: Source, now: float) -> Task[J] | None:
-        """Gives what is planned for ``source``; plans if something happened since, or it had no slots then.
-
-        A source that alone is free, and was chosen a moment ago, goes on without a question: nearly every job is given so.
-        """
-        if id(source) not in self._plan or now - self._planned_at > _PLAN_S:
-            if self.swarming:
-                if self._chosen_lately(source, now):
-                    return self._waiting.rarest(source, now)
-            elif self._goes_on(source, now):
-                return self._waiting.first
-            if not self._replan(now):
-                return self._next(source, now)
-        given = self._plan.get(id(source))
-        return given.pop(0) if given else None
-
-    def _chosen_lately(self, source: Source, now: float) -> bool:
-        return self.more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S
-
-    def _goes_on(self, source: Source, now: float) -> bool:
-        if not self._chosen_lately(source, now) or not self._waiting.first.for_all:
-            return False
-        return not any(other is not source and self._slots(other, now) for other in self.sources)
-
-    def _replan(self, now: float) -> bool:
-        """Asks the policy. False: it is left out."""
-        there = [source for source in self.sources if source.alive and not source.denied]
-        slots = [self._slots(source, now) for source in there]
-        best = max(source.standing.rate for source in there)
-        peers = [source.view(now, free, best) for source, free in zip(there, slots, strict=True)]
-        everybody = frozenset(range(len(there)))
-        # While more will come, no policy needs many more jobs than there are slots: most plans are for one.
-        most = min(POLICY_JOBS_MAX, 2 * sum(slots) + _SPARE_JOBS) if self.more else POLICY_JOBS_MAX
-        tasks: list[Task[J]] = []
-        jobs: list[JobView] = []
-        for task in self._waiting.wanted_first(zip(there, slots, strict=True)) if self.swarming else self._waiting:
-            able = everybody if task.for_all and not self.swarming else self._able(task, there)
-            if able is everybody or any(slots[peer] for peer in able):
-                tasks.append(task)
-                jobs.append(JobView(task.size, task.urgent, now - task.put, able))
-                if len(jobs) == most:
-                    break
-        pairs = self._choice.plan(SwarmView(now, peers, jobs, self.more)) if self._choice is not None else None
-        if pairs is None:
-            return False
-        self._planned_at = now
-        self._plan = {id(source): [] for source, free in zip(there, slots, strict=True) if free}
-        for job, peer in sorted(pairs):
-            self._plan[id(there[peer])].append(tasks[job])
-        for key, given in self._plan.items():  # one that gets only what others do not have may be spared otherwise
-            (self._chosen.add if any(task.for_all for task in given) else self._chosen.discard)(key)
-        return True
+    # What a source may be given
 
     def _slots(self, source: Source, now: float) -> int:
         """Jobs that a source may be given now."""
@@ -294,7 +233,7 @@ class Scheduler(Generic[J]):
         """A connection was made, for ``parallel`` jobs at a time; ``linked``, by a transport that exchanges."""
         self._plan.clear()
         source.linked, source.choked = linked, False
-        self._chosen.clear()
+        self._plan.failed()
         source.parallel = parallel
         if not source.reached:
             source.failures, source.since = 0, now
@@ -380,7 +319,7 @@ class Scheduler(Generic[J]):
     def _rest(self, source: Source, now: float, reason: str) -> float:
         if source.reached and not source.failures:
             source.since = now
-        self._chosen.clear()
+        self._plan.failed()
         source.standing.failed(now)
         source.errors += 1
         source.failures += 1
