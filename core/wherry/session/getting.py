@@ -62,7 +62,7 @@ class Getting(Parts):
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
         node = self._node
         fetcher = self._fetcher(cid, addresses, wait_s, observe, ledger)
-        member = Membership(fetcher, node.swarm, self._wiring.connect, quiet(observe))
+        member = Membership(cid, fetcher, node.swarm, self._wiring.connect, quiet(observe))
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         selection = Selection(include, exclude)
         fill = Fill(

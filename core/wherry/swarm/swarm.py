@@ -52,6 +52,10 @@ class Entry:
         self._listener = listener
         self._left = False
 
+    def sized(self, size: int) -> None:
+        """Says how large the dataset is, where that was not known when it was entered: its root had to be fetched first."""
+        self._dataset.news.size = size
+
     def gained(self, start: int, end: int) -> None:
         """Bytes ``start`` ... ``end`` of the dataset are verified and can be served. Peers are told in batches."""
         self._dataset.news.gained(start, end)
@@ -113,7 +117,10 @@ class Swarm(Exchange):
         return self._addresses()
 
     def enter(self, root: CID, size: int, have: HaveMap, listener: Listener) -> Entry:
-        """Begins a download of ``root``, ``size`` bytes, of which ``have`` is here. Connected peers are asked at once."""
+        """Begins a download of ``root``, of which ``have`` is here. Connected peers are asked at once.
+
+        ``size`` in bytes; 0: not known yet, `Entry.sized` will say.
+        """
         dataset = self._datasets.get(root)
         if dataset is None:
             dataset = self._new_dataset(root, size, have)

@@ -122,8 +122,7 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     fill.run = run = Get(
         fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe
     )
-    if fill.selection.everything:  # a part of it lies elsewhere in the stretch of bytes that peers speak of
-        fill.member.enter(cid, root.entry.size)
+    fill.member.sized(root.entry.size)
     if path is None:
         await run.to_nowhere(root)
         return run.done_bytes
@@ -139,12 +138,15 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     sealing = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
     part = PartSource(target, fill.store.index, sealing, fill.nodes.at_hand)
     with fill.holdings.sharing(part):
-        fill.member.share(part, target.journal.done if target.journal.intact else Stretches())
+        everything = fill.selection.everything  # a part of it lies elsewhere in the stretch of bytes that peers speak of
+        if everything:
+            fill.member.share(part, target.journal.done if target.journal.intact else Stretches())
         await run.to_target(
-            root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced, gained=fill.member.gained
+            root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced,
+            gained=fill.member.gained if everything else None,
         )  # fmt: skip
         await in_thread(lambda: _finish(fill, target, recorder, cid, root))
-        if fill.selection.everything:
+        if everything:
             fill.member.completed()
     return run.count.selected_bytes
 

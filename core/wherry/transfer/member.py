@@ -50,24 +50,25 @@ class _Known:
 class Membership:
     """See `wherry.swarm.dataset.Listener`. For the loop's thread, but for `gained`."""
 
-    def __init__(self, fetcher: Fetcher, swarm: Swarm, connect: ConnectAs, observe: Observe) -> None:
-        """``connect`` opens a channel within an address policy. Make it before the fetcher runs."""
+    def __init__(self, root: CID, fetcher: Fetcher, swarm: Swarm, connect: ConnectAs, observe: Observe) -> None:
+        """Enters the swarm of ``root``. ``connect`` opens a channel within an address policy."""
         self._fetcher = fetcher
         self._swarm = swarm
         self._connect = connect
         self._observe = observe
         self._known: dict[PeerLink, _Known] = {}
-        self._entry: Entry | None = None
         self._adopted: dict[PeerLink, asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._news: list[tuple[int, int]] = []  # written, and not yet told to the swarm
         self._part: PartSource | None = None
         fetcher.join(self)
+        self._entry: Entry | None = swarm.enter(root, 0, HaveMap(Stretches()), self)
 
-    def enter(self, root: CID, size: int) -> None:
-        """Begins: peers of the dataset are heard of from now on, and asked what they have."""
-        self._entry = self._swarm.enter(root, size, HaveMap(Stretches()), self)
+    def sized(self, size: int) -> None:
+        """Says how large the dataset is, now that its root is here."""
+        if self._entry is not None:
+            self._entry.sized(size)
 
     def share(self, part: PartSource, done: Stretches) -> None:
         """Says that what is written from now on, and what was ``done`` before, can be given to others."""
