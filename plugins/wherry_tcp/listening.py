@@ -22,7 +22,7 @@ from wherry_tcp.dialling import encrypted
 from wherry_tcp.handshake import Mine, accept
 from wherry_tcp.line import Line
 from wherry_tcp.session import Session
-from wherry_tcp.stream import Stream
+from wherry_tcp.stream import Stream, acceptable
 
 if TYPE_CHECKING:
     import ssl
@@ -106,10 +106,12 @@ class Listener:
         self._sockets.clear()
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, address = await loop.sock_accept(listening)
+                await acceptable(listening)  # and no `sock_accept`: cancelled just then, it would lose a connection, open
+                sock, address = listening.accept()
+            except BlockingIOError:
+                continue
             except OSError:
                 await asyncio.sleep(_TIRED_S)
                 continue
