@@ -106,7 +106,7 @@ async def test_what_is_announced_is_answered_as_the_api_says_until_it_expires(tm
             _, _, text = await tracker.get(f"/routing/v1/peers/{form}")
             assert json.loads(text) == {"Peers": [record]}, form
         tracker.clock.now += 50
-        assert (await tracker.get(f"/routing/v1/providers/{CID_}"))[1]["Cache-Control"] == "public, max-age=9"
+        assert (await tracker.get(f"/routing/v1/providers/{CID_}"))[1]["Cache-Control"] == "public, max-age=10"
         tracker.clock.now += 20
         status, headers, text = await tracker.get(f"/routing/v1/providers/{CID_}")
         assert (status, json.loads(text), headers["Cache-Control"]) == (200, {"Providers": []}, "public, max-age=15")
