@@ -60,6 +60,14 @@ async def providing(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Later(PeerBusy):
+    """A tracker wants to be left alone for a while."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        super().__init__(f"{url} is busy; again in {seconds:.0f} s", peer=url)
+        self.seconds = seconds
+
+
 class Node(NamedTuple):
     """What is told, and who is told what fails."""
 
@@ -116,8 +124,8 @@ class Feed:
                 for part in _parts(cid for cid, whole in due.items() if whole is complete):
                     await self._say(session, part, partial=not complete)
                     self._told.update(dict.fromkeys(part, complete))
-        except PeerBusy as problem:
-            return max(_LOOK_S, float(problem.message.rpartition(" ")[2].removesuffix("s") or 0))
+        except _Later as problem:
+            return max(_LOOK_S, problem.seconds)
         except Exception as problem:  # noqa: BLE001 - a bug in here, or of who says what is held, must not end the serving
             if not self._failures:
                 words = problem.message if isinstance(problem, PeerError) else f"{type(problem).__name__}: {problem}"
@@ -151,7 +159,7 @@ class Feed:
                 self._url + PATH, data=encode(said, node.key), headers=headers, allow_redirects=False
             ) as response:
                 if response.status in (429, 503):
-                    raise PeerBusy(f"{self._url} is busy; again in {_retry_after(response):.0f}s", peer=self._url)
+                    raise _Later(self._url, _retry_after(response))
                 body = await response.content.read(_ANSWER_BYTES_MAX)
                 if response.status != 200:
                     words = body[:200].decode("ascii", "replace").strip()
