@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from wherry.cid import CID
     from wherry_locate.options import TrackerOptions
 
-_LOOK_S: Final = 5.0  # how soon a dataset that was added is told
+_LOOK_S: Final = 5.0  # how soon a dataset that was added is told; a tenth of that where there are few to look at
+_MANY: Final = 1000
 _END_S: Final = 2.0  # for all trackers to be told that it is over
 _AWAY_S: Final = (2.0, 300.0)  # between two tries at a tracker that fails: doubled each time, from this to that
 _ANSWER_BYTES_MAX: Final = 64 << 10
@@ -135,7 +136,7 @@ class Feed:
         self._failures = 0
         if renewing:
             self._renew_at = loop.time() + self._options.renew * random.uniform(0.8, 1.0)  # noqa: S311  # jitter is no secret
-        return _LOOK_S
+        return _LOOK_S * min(1.0, max(0.1, len(held) / _MANY))
 
     def _away(self) -> float:
         least, most = _AWAY_S
