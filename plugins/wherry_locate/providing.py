@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from wherry.cid import CID
     from wherry_locate.options import TrackerOptions
 
-_LOOK_S: Final = 5.0  # how soon a dataset that was added is told
+_LOOK_S: Final = 5.0  # how soon a dataset that was added is told; a tenth of that where there are few to look at
+_MANY: Final = 1000
 _END_S: Final = 2.0  # for all trackers to be told that it is over
 _AWAY_S: Final = (2.0, 300.0)  # between two tries at a tracker that fails: doubled each time, from this to that
 _ANSWER_BYTES_MAX: Final = 64 << 10
@@ -58,6 +59,14 @@ async def providing(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Later(PeerBusy):
+    """A tracker wants to be left alone for a while."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        super().__init__(f"{url} is busy; again in {seconds:.0f} s", peer=url)
+        self.seconds = seconds
 
 
 class Node(NamedTuple):
@@ -116,8 +125,8 @@ class Feed:
                 for part in _parts(cid for cid, whole in due.items() if whole is complete):
                     await self._say(session, part, partial=not complete)
                     self._told.update(dict.fromkeys(part, complete))
-        except PeerBusy as problem:
-            return max(_LOOK_S, float(problem.message.rpartition(" ")[2].removesuffix("s") or 0))
+        except _Later as problem:
+            return max(_LOOK_S, problem.seconds)
         except Exception as problem:  # noqa: BLE001 - a bug in here, or of who says what is held, must not end the serving
             if not self._failures:
                 words = problem.message if isinstance(problem, PeerError) else f"{type(problem).__name__}: {problem}"
@@ -127,7 +136,7 @@ class Feed:
         self._failures = 0
         if renewing:
             self._renew_at = loop.time() + self._options.renew * random.uniform(0.8, 1.0)  # noqa: S311  # jitter is no secret
-        return _LOOK_S
+        return _LOOK_S * min(1.0, max(0.1, len(held) / _MANY))
 
     def _away(self) -> float:
         least, most = _AWAY_S
@@ -151,7 +160,7 @@ class Feed:
                 self._url + PATH, data=encode(said, node.key), headers=headers, allow_redirects=False
             ) as response:
                 if response.status in (429, 503):
-                    raise PeerBusy(f"{self._url} is busy; again in {_retry_after(response):.0f}s", peer=self._url)
+                    raise _Later(self._url, _retry_after(response))
                 body = await response.content.read(_ANSWER_BYTES_MAX)
                 if response.status != 200:
                     words = body[:200].decode("ascii", "replace").strip()
