@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.main
 
-from wherry.units import parse_duration, parse_size
+from wherry.units import parse_duration, parse_rate, parse_size
 from wherry_cli.convert import lighten
 from wherry_cli.invocation import Invocation, ProgressMode
 from wherry_cli.render import Color  # noqa: TC001 - typer reads annotations when it runs
@@ -139,8 +139,11 @@ def size(text: str | int) -> int:
 
 
 def rate(text: str | int) -> int:
-    """Reads a rate in bytes a second: a size, with or without "/s" behind it. Raises BadParameter."""
-    return size(str(text).strip().removesuffix("/s"))
+    """Reads a rate in bytes a second, such as 10MB/s, 10MB or 100Mbit/s. Raises BadParameter."""
+    try:
+        return round(parse_rate(str(text)))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
 
 
 def duration(text: str | float) -> float:
@@ -181,6 +184,14 @@ PassphraseFd = Annotated[
     int | None,
     typer.Option("--passphrase-fd", metavar="N", parser=descriptor, help="Descriptor to read the passphrase from."),
 ]
+LimitUp = Annotated[
+    int | None,
+    typer.Option("--limit-up", metavar="RATE", parser=rate, help="Send at most this, such as 2MB/s or 16Mbit/s; 0: no limit."),
+]
+LimitDown = Annotated[
+    int | None,
+    typer.Option("--limit-down", metavar="RATE", parser=rate, help="Receive at most this, such as 10MB/s; 0: no limit."),
+]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
 
 
@@ -191,3 +202,10 @@ def http_overrides(
     given = {"tls_cert": tls_cert, "tls_key": tls_key, "token_file": token_file}
     found = {f"transport.http.{name}": str(path.absolute()) for name, path in given.items() if path is not None}
     return found or None
+
+
+def with_limits(overrides: dict[str, str] | None, *, up: int | None = None, down: int | None = None) -> dict[str, str] | None:
+    """Adds limits, which hold for each transfer of this process beside those of the node, to other settings."""
+    limits = {"transfer_up": up, "transfer_down": down}
+    found = {f"limits.{name}": str(limit or "") for name, limit in limits.items() if limit is not None}
+    return {**(overrides or {}), **found} or None

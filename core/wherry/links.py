@@ -25,6 +25,8 @@ V = TypeVar("V")
 _ACKED_AT: Final = 120  # struct tcp_info of linux/tcp.h, which only ever grew at its end: tcpi_bytes_acked ...
 _BUSY_AT: Final = 168  # ... and tcpi_busy_time, in µs; both u64
 _INFO_BYTES: Final = 176
+_TRIP_AT: Final = 68  # tcpi_rtt in µs ...
+_RESENT_AT: Final = 100  # ... and tcpi_total_retrans; both u32
 _TICK_S: Final = 0.004  # the kernel's clock for it, at 250 Hz
 _BYTES_MIN: Final = 1 << 20  # a measurement has so many bytes, or lasts so long: a tick more or less then matters little
 _BUSY_MIN_S: Final = 0.025
@@ -40,6 +42,13 @@ class Counters(NamedTuple):
 
     acked: int  # bytes
     busy_s: float  # time in which something was to be sent
+
+
+class Trips(NamedTuple):
+    """What the kernel knows of the way to a peer."""
+
+    seconds: float  # there and back, smoothed
+    resent: int  # segments, since the connection was made
 
 
 _NOTHING: Final = Counters(0, 0.0)
@@ -64,6 +73,20 @@ def counters(sock: HasOptions) -> Counters | None:
         return None
     (acked,), (busy,) = struct.unpack_from("=Q", info, _ACKED_AT), struct.unpack_from("=Q", info, _BUSY_AT)
     return Counters(acked, busy / 1e6)
+
+
+def trips(sock: HasOptions) -> Trips | None:
+    """Reads the round trip of a connection; None where the kernel does not tell it."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    except OSError:  # the connection is gone, or it is none of TCP
+        return None
+    if len(info) < _INFO_BYTES:
+        return None
+    (trip,), (resent,) = struct.unpack_from("=I", info, _TRIP_AT), struct.unpack_from("=I", info, _RESENT_AT)
+    return Trips(trip / 1e6, resent) if trip else None
 
 
 @dataclass(slots=True)

@@ -65,6 +65,7 @@ class Outlet:
         self._spans = spans
         self._flow = flow
         self.allowed = 0  # bytes that the flow gave leave for
+        self._freely = 0  # bytes that went without asking, since nothing was limited
         self._frame: Frame | None = None
         self._pending = memoryview(b"")  # bytes to be sent before anything else
         self._fd = -1  # the file whose span is being sent, after what is pending
@@ -77,6 +78,7 @@ class Outlet:
         self._piece_bytes = 0  # of the block that lies in the buffer, with the run's head if it is the first
         self._again = 0  # bytes of the next block that were sent before the buffer was given back
         self.sent = 0  # bytes
+        self.resent = 0  # segments that the kernel had sent again, when it was asked last
 
     def pump(self, patience_ms: int) -> Pump:
         """Sends what the socket takes, waiting at most ``patience_ms`` for it to take more.
@@ -85,7 +87,7 @@ class Outlet:
         """
         while True:
             if (self._pending or self._left) and not self.allowed and self._flow.limited:
-                self.allowed = self._flow.up_now(LEAVE_BYTES)
+                self.allowed = self._flow.up_now(self._flow.up_piece)
                 if not self.allowed:
                     return Pump.LEAVE
             if self._pending:
@@ -130,6 +132,8 @@ class Outlet:
         if self.allowed:
             self._flow.unused(self.allowed)
             self.allowed = 0
+        self._flow.moved(up=self._freely)
+        self._freely = 0
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -142,14 +146,20 @@ class Outlet:
         poll.register(self._socket.fileno(), select.POLLOUT)
         return bool(poll.poll(patience_ms))
 
+    def _went(self, count: int) -> None:
+        self.sent += count
+        if self.allowed:
+            self.allowed -= count
+        else:
+            self._freely += count
+
     def _send_pending(self) -> bool:
         try:
             count = self._socket.send(self._pending[: self.allowed] if self.allowed else self._pending)
         except BlockingIOError:
             return False
-        self.sent += count
+        self._went(count)
         self._pending = self._pending[count:]
-        self.allowed = max(0, self.allowed - count)
         if not self._pending:
             self._piece_sent()
         return True
@@ -161,10 +171,9 @@ class Outlet:
             return False
         if count == 0:
             raise CutShort
-        self.sent += count
+        self._went(count)
         self._offset += count
         self._left -= count
-        self.allowed = max(0, self.allowed - count)
         if not self._left:
             os.close(self._fd)
             self._fd = -1

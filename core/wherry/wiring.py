@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wherry.observe import Emit
     from wherry.observing import Observing
     from wherry.sealing.ring import KeyRing
+    from wherry.traffic import Traffic
     from wherry.transfer.unlock import Locksmith, Sealings
 
 
@@ -62,7 +63,15 @@ class Wiring:
             peers=self.config.peers,
             codings=lambda: self.codings,
             emit=self.emit,
+            flow=self.traffic.flow(),
         )
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """The link of this node, within `[limits]`. Its flow without a name is of what is sent to others."""
+        from wherry.traffic import Traffic, plan_of
+
+        return Traffic(plan_of(self.config.limits))
 
     def build(self, kind: str, name: str, env: Env | None = None, given: Mapping[str, str] | None = None) -> Any:
         """Builds an instance of ``kind`` by its name in the configuration, or by a plugin's if none is called so.

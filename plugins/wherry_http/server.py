@@ -19,9 +19,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from wherry.buffers import ROOM, BufferPool
 from wherry.coder import Coder
 from wherry.errors import CIDError, WherryError
+from wherry.flow import FREE
 from wherry.hosts import is_loopback
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, RATE_BYTES_MIN, REQUEST_BYTES_MAX
-from wherry.links import Links, counters
+from wherry.links import Links, counters, trips
 from wherry.observe import Refused, Served, quiet
 from wherry.offload import in_thread
 from wherry.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
@@ -37,15 +38,15 @@ from wherry_http.frames import (
     decode_wants,
     offered,
 )
+from wherry_http.paced import PacedWriter
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from aiohttp.abc import AbstractStreamWriter
-
     from wherry.abc.transport import BlockSource
     from wherry.coding import Codings
+    from wherry.flow import Flow
     from wherry.observe import Emit, Refusal
     from wherry.wire.frames import Frame
     from wherry_http.options import HttpOptions
@@ -69,11 +70,14 @@ class Server:
         codings: Callable[[], Codings],
         pool: BufferPool,
         emit: Emit = quiet,
+        *,
+        flow: Flow = FREE,
     ) -> None:
         self._source = source
         self._options = options
         self._pool = pool
         self._emit = emit
+        self._flow = flow
         self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
         self._coder = Coder(codings, options.coding)
         self._links = Links()
@@ -211,13 +215,16 @@ class Server:
             return False
         writer.send_headers()
         raw: socket.socket = transport.get_extra_info("socket")
+        peer = self._peer(request)
+        flow = self._flow.of_peer(peer[0]) if peer is not None else self._flow
+        paced = PacedWriter(writer, flow)
         try:
             if tls:
-                await self._copy_out(writer, frames)
+                await self._copy_out(paced, frames)
             else:
                 async with asyncio.timeout(self._options.idle_timeout):
                     await writer.drain()
-                await self._pump_out(raw, frames)
+                await self._pump_out(raw, frames, flow)
             await response.write_eof()
             return True
         except BaseException as problem:
@@ -227,27 +234,35 @@ class Server:
             if not isinstance(problem, OSError | CutShort):
                 raise
             return False
+        finally:
+            paced.close()
 
-    async def _pump_out(self, raw: socket.socket, frames: list[Frame]) -> None:
+    async def _pump_out(self, raw: socket.socket, frames: list[Frame], flow: Flow) -> None:
         """Sends past the event loop, by workers."""
         sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
         sock.setblocking(False)
-        outlet = Outlet(sock, frames, self._pool)
+        outlet = Outlet(sock, frames, self._pool, flow=flow)
         try:
-            await self._run(outlet, sock)
+            await self._run(outlet, sock, flow)
         finally:
             outlet.close()
             sock.close()
 
-    async def _run(self, outlet: Outlet, sock: socket.socket) -> None:
+    async def _run(self, outlet: Outlet, sock: socket.socket, flow: Flow) -> None:
         """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
         loop, idle_s = asyncio.get_running_loop(), self._options.idle_timeout
         window, mark = loop.time(), 0
         while True:
             patience = _PATIENCE_MS if self._active <= _WORKERS else 0
             state = await in_thread(partial(outlet.pump, patience), self._threads)
+            if flow.limited and (found := trips(sock)) is not None:
+                flow.sampled(found.seconds, lost=found.resent > outlet.resent)
+                outlet.resent = found.resent
             if state is Pump.DONE:
                 return
+            if state is Pump.LEAVE:
+                window += await self._take_leave(outlet, flow)  # it is not the reader who is slow
+                continue
             if state is Pump.BUFFER:
                 outlet.buffer = await self._pool.lend()
                 continue
@@ -261,7 +276,16 @@ class Server:
                     raise TimeoutError
                 window, mark = loop.time(), outlet.sent
 
-    async def _copy_out(self, writer: AbstractStreamWriter, frames: list[Frame]) -> None:
+    async def _take_leave(self, outlet: Outlet, flow: Flow) -> float:
+        """Waits until a piece may be sent; gives how long it took."""
+        outlet.rest()
+        loop = asyncio.get_running_loop()
+        began, piece = loop.time(), flow.up_piece
+        await flow.up(piece)
+        outlet.allowed = piece
+        return loop.time() - began
+
+    async def _copy_out(self, writer: PacedWriter, frames: list[Frame]) -> None:
         """Sends through the event loop, which has the TLS: block by block through a lent buffer."""
         for frame in frames:
             if frame.size > GATHER_BYTES:
@@ -272,13 +296,13 @@ class Server:
                 continue
             await self._write(writer, await in_thread(partial(read_small, frame), self._threads))
 
-    async def _write_all(self, writer: AbstractStreamWriter, data: bytes) -> None:
+    async def _write_all(self, writer: PacedWriter, data: bytes) -> None:
         """Writes the bytes of coded blocks piece by piece, so that a slow reader fills no buffer of ours."""
         with memoryview(data) as view:
             for start in range(0, len(view), GATHER_BYTES):
                 await self._write(writer, bytes(view[start : start + GATHER_BYTES]))
 
-    async def _copy_run(self, writer: AbstractStreamWriter, frame: Frame) -> None:
+    async def _copy_run(self, writer: PacedWriter, frame: Frame) -> None:
         head = frame.head
         for block in frame.blocks:
             at = 0
@@ -301,12 +325,15 @@ class Server:
                 finally:
                     buffer.release()
                 await self._write(writer, b"")
+                await writer.leave(min(GATHER_BYTES, block.size - at))
 
-    async def _write_some(self, writer: AbstractStreamWriter, piece: memoryview, at: int) -> int:
+    async def _write_some(self, writer: PacedWriter, piece: memoryview, at: int) -> int:
         """Writes from ``at`` until the reader makes us wait; gives how far it came."""
         try:
             while at < len(piece):
                 data = bytes(piece[at : at + GATHER_BYTES])
+                if not writer.may(len(data)):
+                    return at  # others get the buffer while this one waits
                 at += len(data)
                 async with asyncio.timeout(_HOLD_S):
                     await writer.write(data)
@@ -314,14 +341,15 @@ class Server:
             return at
         return at
 
-    async def _write(self, writer: AbstractStreamWriter, data: bytes | bytearray) -> None:
+    async def _write(self, writer: PacedWriter, data: bytes | bytearray) -> None:
         """Writes a little, and waits until it is on its way. Raises TimeoutError for a reader that takes nothing."""
+        await writer.leave(len(data))
         async with asyncio.timeout(self._options.idle_timeout):
             if data:
                 await writer.write(data)
             await writer.drain()
 
-    async def _fill(self, writer: AbstractStreamWriter, count: int) -> None:
+    async def _fill(self, writer: PacedWriter, count: int) -> None:
         for start in range(0, count, GATHER_BYTES):
             await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
 

@@ -12,6 +12,7 @@ from wherry.buffers import BufferPool
 from wherry.coding import Codings
 from wherry.dial import NAMED
 from wherry.errors import ConfigError, UsageError, local_error
+from wherry.flow import FREE
 from wherry.hosts import is_loopback, reachable
 from wherry.limits import BUFFER_BYTES
 from wherry.observe import quiet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import BlockSource, Channel
     from wherry.dial import Dial
+    from wherry.flow import Flow
     from wherry.observe import Emit
     from wherry_http.options import HttpOptions
 
@@ -43,6 +45,7 @@ class HttpTransport(Transport):
         dial: Dial = NAMED,
         codings: Callable[[], Codings] = Codings,
         emit: Emit = quiet,
+        flow: Flow = FREE,
     ) -> None:
         # The token is for those whom the user named: whoever is found by others would be given it for asking.
         self._options = options if dial.reach == "named" else replace(options, token=None)
@@ -50,6 +53,7 @@ class HttpTransport(Transport):
         self._allow_public = allow_public
         self._codings = codings
         self._emit = emit
+        self._flow = flow
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
@@ -79,7 +83,8 @@ class HttpTransport(Transport):
         if base.scheme == "https" and options.tls_cert is None:
             raise ConfigError(f"{address!r} needs a certificate", hint="give [transport.http] tls_cert and tls_key")
         tls = _server_tls(options) if options.tls_cert is not None else None
-        server = Server(source, options, self._codings, BufferPool(_SERVE_BUFFERS * BUFFER_BYTES), self._emit)
+        pool = BufferPool(_SERVE_BUFFERS * BUFFER_BYTES)
+        server = Server(source, options, self._codings, pool, self._emit, flow=self._flow)
         try:
             try:
                 found = await server.start(host, port, tls)

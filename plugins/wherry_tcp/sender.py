@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.errors import PeerTimeout
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
-from wherry.outlet import LEAVE_BYTES, Outlet, Pump
+from wherry.outlet import Outlet, Pump
 from wherry.wire.frames import Frame
 from wherry_tcp.engine import patience
 from wherry_tcp.stream import writable
@@ -118,8 +118,9 @@ class Sender:
                 outlet.buffer = await engine.pool.lend()
                 continue
             if state is Pump.LEAVE:
-                await self.flow.up(LEAVE_BYTES)
-                outlet.allowed = LEAVE_BYTES
+                piece = self.flow.up_piece
+                await self.flow.up(piece)
+                outlet.allowed = piece
                 window, mark = loop.time(), outlet.sent
                 continue
             try:

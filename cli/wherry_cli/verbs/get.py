@@ -13,7 +13,18 @@ from wherry.ticket import PREFIX, Ticket
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import AllowPublic, From, Listen, TokenFile, duration, http_overrides, size
+from wherry_cli.options import (
+    AllowPublic,
+    From,
+    LimitDown,
+    LimitUp,
+    Listen,
+    TokenFile,
+    duration,
+    http_overrides,
+    size,
+    with_limits,
+)
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs.serve import until_stopped
 
@@ -66,6 +77,12 @@ def get(
     max_bytes: Annotated[
         int | None, typer.Option("--max-bytes", metavar="SIZE", parser=size, help="Refuse anything larger.")
     ] = None,
+    klass: Annotated[
+        Literal["interactive", "high", "normal", "bulk"] | None,
+        typer.Option("--class", help="Its share where the link is limited; bulk gives way to everything else."),
+    ] = None,
+    limit_down: LimitDown = None,
+    limit_up: LimitUp = None,
     seed: Annotated[bool, typer.Option("--seed", help="Stay and serve it afterwards.")] = False,
     listen: Listen = None,
     allow_public: AllowPublic = False,
@@ -83,11 +100,12 @@ def get(
         raise UsageError("--listen and --dry-run do not go together", hint="leave out one of them")
     if allow_public and not (listen or seed):
         raise UsageError("--allow-public is for --listen and --seed", hint="add one of them, or leave it out")
+    overrides = with_limits(http_overrides(token_file=token_file), up=limit_up, down=limit_down)
     target = output if output is not None else default_target(what)
 
     async def work() -> None:
         async with (
-            run.session("get", overrides=http_overrides(token_file=token_file)) as session,
+            run.session("get", overrides=overrides) as session,
             _listening(session, tuple(listen or ()), allow_public) as serving,
         ):
             with run.watcher() as watcher:
@@ -99,7 +117,7 @@ def get(
                     exclude=tuple(exclude or ()),
                     force=force,
                     dry_run=dry_run,
-                    **given(wait_s=wait_s, links=links, names=names, max_bytes=max_bytes),
+                    **given(wait_s=wait_s, links=links, names=names, max_bytes=max_bytes, klass=klass),
                     observe=watcher,
                 )
             if isinstance(result, GetPlan):

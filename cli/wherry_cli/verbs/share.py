@@ -14,7 +14,7 @@ from wherry.cid import CID
 from wherry.ticket import Ticket, usable_name
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, http_overrides
+from wherry_cli.options import AllowPublic, LimitUp, Listen, TlsCert, TlsKey, TokenFile, http_overrides, with_limits
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
 from wherry_cli.verbs.serve import until_stopped, warner
@@ -34,6 +34,7 @@ def share(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     token_file: TokenFile = None,
+    limit_up: LimitUp = None,
     encrypt: add_verb.Encrypt = None,
     to: add_verb.To = None,
     sign_as: add_verb.SignAs = None,
@@ -46,7 +47,7 @@ def share(
     It stays in the foreground; Ctrl-C stops it. Started again, it reads only what changed.
     """
     run = Invocation.of(ctx)
-    overrides = http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    overrides = with_limits(http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file), up=limit_up)
     sealed = add_verb.encryption(encrypt, to, sign_as, random_keys=random_keys, pad=pad, compress=compress)
 
     async def work() -> None:

@@ -6,7 +6,7 @@ Reading it imports no plugin unless a plugin manager is given, and tomllib only 
 from __future__ import annotations
 
 from wherry.config.loader import check, load, resolve
-from wherry.config.model import Add, Config, Daemon, Get, Instance, Memory, Serve
+from wherry.config.model import Add, Config, Daemon, Get, Instance, Limits, Memory, Serve
 from wherry.config.problem import ConfigProblems, Problem
 from wherry.config.schema import json_schema
 
@@ -17,6 +17,7 @@ __all__ = (
     "Daemon",
     "Get",
     "Instance",
+    "Limits",
     "Memory",
     "Problem",
     "Serve",

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from wherry.config.values import Entry
 from wherry.limits import BUDGET_BYTES, BUFFER_BYTES, WAIT_S
-from wherry.plugin.options import Duration, Size, option
+from wherry.plugin.options import Duration, Rate, Size, option
 
 FILE_NAME: Final = "wherry.toml"  # in the home
 DEFAULT_LISTEN: Final = "http://127.0.0.1:4290"
@@ -66,7 +66,59 @@ class Daemon:
     seed: bool = option(True, help="go on offering what a transfer fetched, unless the transfer says otherwise")
 
 
-SECTIONS: Final[dict[str, type[Any]]] = {"serve": Serve, "get": Get, "add": Add, "memory": Memory, "daemon": Daemon}
+_RATE_MIN: Final = 1000.0  # of `wherry.traffic`, which an unlimited command does without
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``[limits]``: what of the link this node uses (specs/0026 §1)."""
+
+    up: Rate | None = option(None, help="most that this node sends", minimum=_RATE_MIN)
+    down: Rate | None = option(None, help="most that this node receives", minimum=_RATE_MIN)
+    transfer_up: Rate | None = option(None, help="most that each transfer sends", minimum=_RATE_MIN)
+    transfer_down: Rate | None = option(None, help="most that each transfer receives", minimum=_RATE_MIN)
+    peer_up: Rate | None = option(None, help="most that is sent to each peer", minimum=_RATE_MIN)
+    peer_down: Rate | None = option(None, help="most that is received from each peer", minimum=_RATE_MIN)
+    interactive_share: int = option(40, help="weight of the class `interactive` on a limited link", minimum=1, maximum=1000)
+    interactive_up: Rate | None = option(None, help="most that the class `interactive` sends", minimum=_RATE_MIN)
+    interactive_down: Rate | None = option(None, help="most that the class `interactive` receives", minimum=_RATE_MIN)
+    high_share: int = option(30, help="weight of the class `high`", minimum=1, maximum=1000)
+    high_up: Rate | None = option(None, help="most that the class `high` sends", minimum=_RATE_MIN)
+    high_down: Rate | None = option(None, help="most that the class `high` receives", minimum=_RATE_MIN)
+    normal_share: int = option(20, help="weight of the class `normal`", minimum=1, maximum=1000)
+    normal_up: Rate | None = option(None, help="most that the class `normal` sends", minimum=_RATE_MIN)
+    normal_down: Rate | None = option(None, help="most that the class `normal` receives", minimum=_RATE_MIN)
+    bulk_share: int = option(10, help="weight of the class `bulk`", minimum=1, maximum=1000)
+    bulk_up: Rate | None = option(None, help="most that the class `bulk` sends", minimum=_RATE_MIN)
+    bulk_down: Rate | None = option(None, help="most that the class `bulk` receives", minimum=_RATE_MIN)
+    background: tuple[Literal["interactive", "high", "normal", "bulk"], ...] = option(
+        ("bulk",), help="classes that give way to all other traffic on the link, by its delay"
+    )
+    timetable: tuple[str, ...] = option(
+        (), help='up and down by local time: "mon-fri 08:00-18:00 up 2 MB/s down none"; the first line that holds goes'
+    )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a line of the timetable that cannot be read."""
+        if not self.timetable:
+            return
+        from wherry.errors import UsageError
+        from wherry.traffic.plan import read_timetable  # most configurations have none
+
+        try:
+            read_timetable(self.timetable)
+        except UsageError as problem:
+            raise ValueError(f"timetable: {problem.message}") from problem
+
+
+SECTIONS: Final[dict[str, type[Any]]] = {
+    "serve": Serve,
+    "get": Get,
+    "add": Add,
+    "memory": Memory,
+    "daemon": Daemon,
+    "limits": Limits,
+}
 
 
 class Selection(NamedTuple):
@@ -122,6 +174,7 @@ class Config:
     add: Add
     memory: Memory
     daemon: Daemon
+    limits: Limits
     profile: str | None = None  # that was chosen
     profiles: tuple[str, ...] = ()  # that the file has
     origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default

@@ -23,6 +23,10 @@ _TYPES: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
     "size": {"type": ["integer", "string"], "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtTpP]?([iI]?[bB])?)\s*$"},
     "duration": {"type": ["number", "string"], "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|min|h|d)?\s*$"},
+    "rate": {
+        "type": ["number", "string"],
+        "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*[kKmMgGtT]?([iI]?[bB]([iI][tT])?)?(/s)?\s*$",
+    },
     "path": {"type": "string", "minLength": 1},
 }
 

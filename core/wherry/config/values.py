@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from wherry.plugin.options import exact_size
-from wherry.units import parse_duration, parse_size
+from wherry.plugin.options import exact_rate, exact_size
+from wherry.units import parse_duration, parse_rate, parse_size
 
 if TYPE_CHECKING:
     from wherry.plugin.options import Option
@@ -162,6 +162,18 @@ def _duration(value: Any, entry: Entry) -> float:
     return number
 
 
+def _rate(value: Any, entry: Entry) -> float:
+    if isinstance(value, str):
+        try:
+            return parse_rate(value)
+        except ValueError as problem:
+            raise Refused(str(problem)) from None
+    number = _number(value, entry)
+    if number < 0:
+        raise Refused("is negative")
+    return number
+
+
 def _path(value: Any, entry: Entry) -> Path:
     text = _text(value, entry)
     if not text:
@@ -180,6 +192,7 @@ _CONVERTERS: Final = {
     "boolean": _boolean,
     "size": _size,
     "duration": _duration,
+    "rate": _rate,
     "path": _path,
 }
 
@@ -212,6 +225,9 @@ def _one_to_toml(option: Option, value: Any) -> str:
         return size if size.isdigit() else quote(size)
     if option.form == "duration" and value < 1e15 and float(value).is_integer():
         return quote(f"{int(value)}s")
+    if option.form == "rate":
+        rate = exact_rate(value)
+        return quote(rate) if "/" in rate else rate
     if isinstance(value, int | float):
         return repr(value)
     return quote(str(value))

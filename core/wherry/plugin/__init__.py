@@ -31,7 +31,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from wherry.plugin.hookspecs import hookimpl
-    from wherry.plugin.options import Duration, Size, option
+    from wherry.plugin.options import Duration, Rate, Size, option
     from wherry.plugin.providers import API_VERSION, Provider, provider
 else:  # hidden from type checkers, which would take any name for a good one
 
@@ -39,6 +39,7 @@ else:  # hidden from type checkers, which would take any name for a good one
         module = {
             "API_VERSION": "wherry.plugin.providers",
             "Duration": "wherry.plugin.options",
+            "Rate": "wherry.plugin.options",
             "Provider": "wherry.plugin.providers",
             "Size": "wherry.plugin.options",
             "hookimpl": "wherry.plugin.hookspecs",
@@ -56,4 +57,4 @@ else:  # hidden from type checkers, which would take any name for a good one
         return sorted({*globals(), *__all__})
 
 
-__all__ = ("API_VERSION", "Duration", "Provider", "Size", "hookimpl", "option", "provider")
+__all__ = ("API_VERSION", "Duration", "Provider", "Rate", "Size", "hookimpl", "option", "provider")

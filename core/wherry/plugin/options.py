@@ -1,8 +1,8 @@
 """Options as data: the fields of a frozen dataclass, each with its help, default and bounds (specs/0006 §2).
 
 From this one description come the checks of the configuration, its JSON Schema, `wherry plugins info` and the redaction
-of secrets. A field is one of str, int, float, bool, Size, Duration, Path or a Literal of strings; or a tuple of one of them
-(``tuple[str, ...]``); or one of them ``| None``.
+of secrets. A field is one of str, int, float, bool, Size, Duration, Rate, Path or a Literal of strings; or a tuple of one of
+them (``tuple[str, ...]``); or one of them ``| None``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from wherry.units import GiB, KiB, MiB
 Size = NewType("Size", int)  # bytes; "4 MiB" in the configuration
 Duration = NewType("Duration", float)  # seconds; "30s" in the configuration
 
-Form = Literal["text", "integer", "number", "boolean", "size", "duration", "path"]
+Rate = NewType("Rate", float)  # bytes a second; "10 MB/s" or "100 Mbit/s" in the configuration
+
+Form = Literal["text", "integer", "number", "boolean", "size", "duration", "rate", "path"]
 
 _FORMS: Final[dict[Any, Form]] = {
     str: "text",
@@ -27,6 +29,7 @@ _FORMS: Final[dict[Any, Form]] = {
     bool: "boolean",
     Size: "size",
     Duration: "duration",
+    Rate: "rate",
     Path: "path",
 }
 _EXPECTED: Final[dict[Form, str]] = {
@@ -36,9 +39,11 @@ _EXPECTED: Final[dict[Form, str]] = {
     "boolean": "true or false",
     "size": 'a size such as "4 MiB"',
     "duration": 'a duration such as "30s"',
+    "rate": 'a rate such as "10 MB/s"',
     "path": "a path in quotes",
 }
 _NOTES: Final = "wherry.option"
+_RATE_UNITS: Final = ((10**9, "GB/s"), (10**6, "MB/s"), (10**3, "kB/s"))
 _SIZE_UNITS: Final = ((1024 * GiB, "TiB"), (GiB, "GiB"), (MiB, "MiB"), (KiB, "KiB"))
 
 T = TypeVar("T")
@@ -127,6 +132,8 @@ class Option(NamedTuple):  # a dataclass takes three times as long to define, an
             return exact_size(int(value))
         if self.form == "duration" and isinstance(value, int | float):
             return f"{value:g}s"
+        if self.form == "rate" and isinstance(value, int | float):
+            return exact_rate(value)
         return str(value)
 
 
@@ -136,6 +143,14 @@ def exact_size(count: int) -> str:
         if count and count % unit == 0:
             return f"{count // unit} {name}"
     return str(count)
+
+
+def exact_rate(rate: float) -> str:
+    """Writes bytes a second with the largest unit that divides them, so that nothing is rounded: ``10 MB/s``, ``1500.0``."""
+    for unit, name in _RATE_UNITS:
+        if rate and rate % unit == 0:
+            return f"{int(rate // unit)} {name}"
+    return repr(rate)
 
 
 def options_of(cls: type[Any]) -> tuple[Option, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Final
 
 from wherry.limits import TREE_ENTRIES_MAX
 from wherry.offload import in_thread
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.observe import Observe
+    from wherry.traffic import ClassName
     from wherry.transfer.select import Links, Names
     from wherry.transfer.source import Source
     from wherry.transfer.why import Ledger
 
 NOWHERE = "null:"
+_NUMBERS: Final = count(1)  # of transfers: one dataset may be fetched twice at a time
 
 
 class Getting(Parts):
@@ -41,6 +44,10 @@ class Getting(Parts):
         links: Links | None = None,
         names: Names | None = None,
         max_bytes: int | None = None,
+        transfer: str | None = None,
+        klass: ClassName = "normal",
+        limit_up: float | None = None,
+        limit_down: float | None = None,
         observe: Observe | None = None,
         ledger: Ledger | None = None,
     ) -> GetResult | GetPlan:
@@ -48,7 +55,12 @@ class Getting(Parts):
 
         ``output`` is the file or directory to make (``null:`` keeps nothing); it must not exist unless ``force``, or be
         this very content already. ``dry_run`` tells what would be done. ``ledger`` is told where the time goes.
+
+        ``transfer`` is the name under which the node's `Traffic` knows it while it runs, and ``klass`` its class there.
+        ``limit_up`` and ``limit_down`` are limits of its own in bytes a second, in place of those that ``[limits]`` has for
+        each transfer (specs/0026). Raises UsageError for a name in use.
         """
+        from wherry.traffic import Pair
         from wherry.transfer.get import check_bounds
         from wherry.transfer.into import Fill, fill_target, plan_target, root_of_get
         from wherry.transfer.member import Membership
@@ -60,37 +72,39 @@ class Getting(Parts):
         options = self.config.get
         cid, addresses, name = self._source(what, sources)
         target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
-        node = self._node
-        fetcher = self._fetcher(cid, addresses, wait_s, observe, ledger)
-        member = Membership(cid, fetcher, node.swarm, self._wiring.connect, quiet(observe))
-        nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
-        selection = Selection(include, exclude)
-        fill = Fill(
-            nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,
-            guard=Guard(names or options.names, links or options.links), observe=quiet(observe),
-            direct=options.direct_io, sync=options.sync, force=force, member=member, holdings=node.holdings,
-        )  # fmt: skip
-
-        async def work() -> GetResult | GetPlan:
-            root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
-            check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
-            if dry_run:
-                return await plan_target(fill, cid, root, target)
-            async with paced(observe, fill.progress):
-                size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
-            return GetResult(
-                cid=str(cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes, seconds=time.monotonic() - began,
-                sources=[_report(source) for source in fetcher.sources],
+        limit = Pair(limit_up, limit_down)
+        with self._wiring.traffic.using(transfer or f"get {cid} {next(_NUMBERS)}", klass, limit) as flow:
+            node = self._node
+            fetcher = self._fetcher(cid, addresses, wait_s, observe, ledger, flow=flow)
+            member = Membership(cid, fetcher, node.swarm, self._wiring.connect, quiet(observe))
+            nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
+            selection = Selection(include, exclude)
+            fill = Fill(
+                nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,
+                guard=Guard(names or options.names, links or options.links), observe=quiet(observe),
+                direct=options.direct_io, sync=options.sync, force=force, member=member, holdings=node.holdings,
             )  # fmt: skip
 
-        try:
-            async with node.running(), running(fetcher):
-                try:
-                    return await work()
-                finally:
-                    member.leave()
-        finally:
-            await in_thread(fill.close)
+            async def work() -> GetResult | GetPlan:
+                root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
+                check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
+                if dry_run:
+                    return await plan_target(fill, cid, root, target)
+                async with paced(observe, fill.progress):
+                    size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
+                return GetResult(
+                    cid=str(cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes, seconds=time.monotonic() - began,
+                    sources=[_report(source) for source in fetcher.sources],
+                )  # fmt: skip
+
+            try:
+                async with node.running(), running(fetcher):
+                    try:
+                        return await work()
+                    finally:
+                        member.leave()
+            finally:
+                await in_thread(fill.close)
 
 
 def _report(source: Source) -> SourceReport:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wherry.config import Config
     from wherry.dial import Dial
+    from wherry.flow import Flow
     from wherry.manifest import Entry
     from wherry.observe import Emit, Event, Observe
     from wherry.store.home import Home
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from wherry.transfer.tree import Nodes
     from wherry.transfer.why import Ledger
     from wherry.wiring import Wiring
+
+READING = "read"  # the transfer under which single blocks are fetched: listings, parts of files
 
 
 class Parts:
@@ -117,8 +120,13 @@ class Parts:
         wait_s: float | None,
         observe: Observe | None,
         ledger: Ledger | None = None,
+        *,
+        flow: Flow | None = None,
     ) -> Fetcher:
-        """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none."""
+        """Makes what fetches ``cid``: from ``addresses``, or from whom locators find if there are none.
+
+        ``flow`` is of the transfer; None: the one of everything that is read for somebody who waits for it.
+        """
         from wherry.transfer.fetch import Fetcher
 
         wiring = self._wiring
@@ -128,6 +136,7 @@ class Parts:
             wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self._emit),
             policy=wiring.policy() if len(addresses) != 1 else None,
             find=partial(finder.addresses, cid) if finder else None, emit=self._emit, ledger=ledger,
+            flow=wiring.traffic.flow(READING, "interactive") if flow is None else flow,
         )  # fmt: skip
 
     @asynccontextmanager

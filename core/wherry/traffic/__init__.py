@@ -6,7 +6,7 @@ as arguments: `wherry.traffic.tree` (buckets and turns), `wherry.traffic.ledbat`
 
 from __future__ import annotations
 
-from wherry.traffic.plan import CLASSES, SHARES, ClassName, ClassPlan, Pair, Plan, Row
+from wherry.traffic.plan import CLASSES, SHARES, ClassName, ClassPlan, Pair, Plan, Row, plan_of
 from wherry.traffic.report import LevelReport, Motion, TrafficReport, TransferReport
 from wherry.traffic.traffic import SERVING, Traffic
 
@@ -24,4 +24,5 @@ __all__ = (
     "Traffic",
     "TrafficReport",
     "TransferReport",
+    "plan_of",
 )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from wherry.errors import UsageError
+from wherry.limits import TIMETABLE_ROWS_MAX
 from wherry.traffic.bucket import RATE_MIN
 from wherry.units import format_rate, parse_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 ClassName = Literal["interactive", "high", "normal", "bulk"]
@@ -115,6 +116,41 @@ class Plan:
                 up = row.up if row.sets_up else up
                 down = row.down if row.sets_down else down
         return Pair(up, down)
+
+
+def plan_of(limits: Any) -> Plan:
+    """Makes a plan of a section `[limits]` (`wherry.config.Limits`, which stands above this). Raises UsageError."""
+
+    def pair(prefix: str) -> Pair:
+        return Pair(getattr(limits, f"{prefix}up"), getattr(limits, f"{prefix}down"))
+
+    def of_class(name: str) -> ClassPlan:
+        share: int = getattr(limits, f"{name}_share")
+        return ClassPlan(share=share, limit=pair(f"{name}_"), background=name in limits.background)
+
+    return Plan(
+        node=pair(""),
+        classes={name: of_class(name) for name in CLASSES},
+        transfer=pair("transfer_"),
+        peer=pair("peer_"),
+        timetable=read_timetable(limits.timetable),
+    )
+
+
+def read_timetable(lines: Sequence[str]) -> tuple[Row, ...]:
+    """Reads the lines of a timetable. Raises UsageError, which tells the line."""
+    if len(lines) > TIMETABLE_ROWS_MAX:
+        raise UsageError(f"{len(lines)} lines are too many, at most {TIMETABLE_ROWS_MAX}")
+    rows = []
+    for line in lines:
+        try:
+            row = Row.parse(line)
+        except ValueError as problem:
+            raise UsageError(str(problem)) from problem
+        check_rate(row.up)
+        check_rate(row.down)
+        rows.append(row)
+    return tuple(rows)
 
 
 def check_rate(rate: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from wherry.traffic.report import LevelReport, Motion, TrafficReport, TransferRe
 from wherry.traffic.way import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from wherry.flow import Direction, Reason
     from wherry.traffic.level import Level, Transfer
@@ -141,6 +142,24 @@ class Traffic:
             entry = self._entries[transfer] = _Entry(transfer, klass, branches)
             self._steer(entry)
         return TransferFlow(self, entry, "")
+
+    @contextmanager
+    def using(self, transfer: str, klass: ClassName = "normal", limit: Pair = UNLIMITED) -> Iterator[Flow]:
+        """Gives the flow of a transfer as long as the context lasts. ``limit``: its own, where the plan has another or none.
+
+        Raises UsageError, also if there is such a transfer already.
+        """
+        if transfer in self._entries:
+            raise UsageError(f"the transfer {transfer!r} runs already")
+        flow = self.flow(transfer, klass)
+        try:
+            if limit != UNLIMITED:
+                usual = self.plan.transfer
+                up = usual.up if limit.up is None else limit.up
+                self.limit(transfer, Pair(up, usual.down if limit.down is None else limit.down))
+            yield flow
+        finally:
+            self.end(transfer)
 
     def end(self, transfer: str) -> None:
         """Forgets a transfer. Whoever still waits in it waits no longer, and later bytes of it count for the node only."""

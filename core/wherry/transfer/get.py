@@ -94,7 +94,7 @@ class Get:
         self._guard = guard
         self._observe = observe
         self._sealing = nodes.unlocked.sealing if nodes.unlocked is not None else None
-        self._packer = Packer(self._sealing)
+        self._packer = Packer(self._sealing, self._fetcher.flow)
         self._target: Target | None = None
         self._journal: Journal | None = None
         self._sink = Sink(self._sealing)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wherry.flow import FREE
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, BUFFER_BYTES
 
 if TYPE_CHECKING:
+    from wherry.flow import Flow
     from wherry.sealing.seal import Sealing
     from wherry.transfer.sink import Piece
 
@@ -16,12 +18,18 @@ class Packer:
     may follow its end.
     """
 
-    def __init__(self, sealing: Sealing | None = None) -> None:
-        """``sealing`` tells how long pieces are on their way."""
+    def __init__(self, sealing: Sealing | None = None, flow: Flow = FREE) -> None:
+        """``sealing`` tells how long pieces are on their way, ``flow`` how much may come at once."""
+        self._flow = flow
         self._sealing = sealing
-        self._most = BUFFER_BYTES if sealing is None else BATCH_BYTES_MAX
+        self._full = BUFFER_BYTES if sealing is None else BATCH_BYTES_MAX
         self._pieces: list[Piece] = []
         self._bytes = 0
+
+    @property
+    def _most(self) -> int:
+        """Where the link is limited, a batch is no burst, as far as leaves can be so small."""
+        return min(self._full, self._flow.down_piece) if self._flow.limited else self._full
 
     def _wire(self, piece: Piece) -> int:
         return piece.size if self._sealing is None else self._sealing.wire_size(piece.size) or piece.size
