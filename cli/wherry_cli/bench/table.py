@@ -12,6 +12,7 @@ from wherry_cli.bench.concurrent import concurrent
 from wherry_cli.bench.dedup import dedup, dedup_releases
 from wherry_cli.bench.get import get_large, get_tree
 from wherry_cli.bench.latency import latency
+from wherry_cli.bench.limits import limits
 from wherry_cli.bench.memory import memory, synth
 from wherry_cli.bench.plugins import plugins
 from wherry_cli.bench.sealed import SEALED_BYTES, add_sealed, get_sealed
@@ -59,6 +60,7 @@ BENCHMARKS: Final = {
     "dedup-releases": Benchmark(
         dedup_releases, "the same with ten releases of a real dataset; downloads 20 MB, so only when it is named", asked=True
     ),
+    "limits": Benchmark(limits, "gets at 1, 10 and 100 MB/s, limited each way; classes and equal transfers on one link"),
     "boundary": Benchmark(boundary, "a call of a plugin, and a get through plugins, beside direct ones"),
 }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wherry.store.home import Home
     from wherry.store.store import Store
     from wherry.ticket import Ticket
+    from wherry.traffic import Traffic
     from wherry.transfer.fetch import Fetcher
     from wherry.transfer.locate import Finder
     from wherry.transfer.node import Node
@@ -56,6 +57,11 @@ class Parts:
     def config(self) -> Config:
         """The configuration."""
         return self._wiring.config
+
+    @property
+    def traffic(self) -> Traffic:
+        """What this session uses of the link, and may use: limits can be changed while it runs (specs/0026)."""
+        return self._wiring.traffic
 
     @property
     def _emit(self) -> Emit:
