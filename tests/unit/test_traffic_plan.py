@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.config import check, load
 from wherry.errors import UsageError
-from wherry.traffic import CLASSES, ClassPlan, Pair, Plan, Row
+from wherry.traffic import CLASSES, ClassPlan, Pair, Plan, Row, plan_of
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -85,3 +86,41 @@ def test_what_no_plan_can_be():
         Plan(classes={"bulk": ClassPlan()})
     with pytest.raises(UsageError, match="share"):
         Plan(classes={name: ClassPlan(share=0) for name in CLASSES})
+
+
+def test_the_configuration_becomes_a_plan(tmp_path):
+    file = tmp_path / "wherry.toml"
+    file.write_text(
+        '[limits]\nup = "16 Mbit/s"\ndown = 5000000\npeer_up = "1.5 MB/s"\nbulk_share = 5\nhigh_down = "9 MB/s"\n'
+        'background = ["bulk", "normal"]\ntimetable = ["daily 22:00-06:00 up none"]\n'
+    )
+    plan = plan_of(load(file, tmp_path, {"WHERRY_LIMITS__TRANSFER_DOWN": "2MB/s"}).limits)
+    assert plan.node == Pair(2e6, 5e6)
+    assert plan.peer == Pair(1.5e6, None)
+    assert plan.transfer == Pair(None, 2e6)
+    assert plan.classes["bulk"] == ClassPlan(share=5, background=True)
+    assert plan.classes["high"] == ClassPlan(share=30, limit=Pair(down=9e6))
+    assert plan.classes["normal"].background
+    assert plan.at(at(0, "23:00")) == Pair(None, 5e6)
+    empty = tmp_path / "empty"
+    assert plan_of(load(None, empty, {}).limits) == Plan()
+    shown = load(file, tmp_path, {}).to_toml()
+    assert 'up = "2 MB/s"' in shown
+    (tmp_path / "again.toml").write_text(shown)
+    assert load(tmp_path / "again.toml", tmp_path, {}).limits == load(file, tmp_path, {}).limits
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('up = "fast"', "is not a rate"), ("up = 10", "too small"), ("up = true", "is true or false"), ("up = -1", "negative"),
+        ("bulk_share = 0", "too small"), ('background = ["slow"]', "'slow'"),
+        ('timetable = ["noon"]', "no line of a timetable"),
+        ('timetable = ["mon 08:00-09:00 up 1 B/s"]', "below 1 kB/s"), ("fastest = 1", "unknown option"),
+        (f'timetable = {["mon 08:00-09:00 up 1 MB/s"] * 65}', "too many"),
+    ],
+)  # fmt: skip
+def test_limits_that_make_no_sense_are_problems(line, said, tmp_path):
+    (tmp_path / "wherry.toml").write_text(f"[limits]\n{line}\n")
+    (problem,) = check(None, tmp_path, {})
+    assert said in str(problem)
