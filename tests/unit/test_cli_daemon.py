@@ -31,7 +31,7 @@ WHY = {
 }  # fmt: skip
 STATUS = {
     "schema": "wherry/status/1", "pid": 77, "since": time.time() - 5, "version": "1", "home": "/h", "listen": ["http://a:1"],
-    "transfers": {"running": 2}, "down_rate": 1.0, "up_rate": 2.0, "down_bytes": 3, "up_bytes": 4, "peers": 5,
+    "transfers": {"running": 2}, "down_rate": 1.0, "up_rate": 2.0, "down_bytes": 3, "up_bytes": 4, "peers": 5, "sources": 6,
 }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def go(tmp_path):
         ("limit up 10MB", ("limit", (), {"scope": "node", "up": 10**7})),
         ("limit down 1KiB --class bulk", ("limit", (), {"scope": "class:bulk", "down": 1024})),
         ("limit up 0 --transfer t1", ("limit", (), {"scope": "transfer:t1", "up": 0})),
-        ("limit up 5 --peer http://h:1", ("limit", (), {"scope": "peer:http://h:1", "up": 5})),
+        ("limit up 5 --peer", ("limit", (), {"scope": "peer", "up": 5})),
         ("limit off", ("unlimit", (), {})),
         ("status", ("status", (), {})),
         ("why t1", ("why", ("t1",), {})),

@@ -13,7 +13,6 @@ from getting import World, beside, write
 from wherry import errors
 from wherry.daemon import places
 from wherry.daemon.daemon import opened
-from wherry.daemon.reports import LimitReport
 from wherry.errors import NotFound, PeerTimeout, PeerUnreachable, TargetBusy, UsageError, WherryError
 from wherry.limits import CONTROL_BODY_BYTES_MAX
 from wherry_cli.control import client as client_module
@@ -25,35 +24,13 @@ from wherry_cli.control.server import controlled
 A = "memory://a"
 
 
-class Limits:
-    """Stands for what limits traffic."""
-
-    def __init__(self):
-        self.found = {}
-
-    def set(self, scope, *, up=None, down=None):
-        if scope == "peer:nobody":
-            raise UsageError("nobody cannot be limited")
-        old = self.found.get(scope, (None, None))
-        new = tuple(before if now is None else now or None for before, now in zip(old, (up, down), strict=True))
-        self.found[scope] = new
-        if new == (None, None):
-            del self.found[scope]
-
-    def show(self):
-        return [LimitReport(scope=scope, up=up, down=down) for scope, (up, down) in self.found.items()]
-
-    def off(self):
-        self.found.clear()
-
-
 @asynccontextmanager
-async def controlling(world, *, limits=None):
+async def controlling(world):
     """A daemon of home "b" that can be asked; gives it, the asking end, and its home."""
     async with world.node() as session:
         home = session.home
         with places.taken(home) as seat:
-            async with opened(session, listen=["memory://b"], limits=limits) as daemon, controlled(daemon, seat.listen()):
+            async with opened(session, listen=["memory://b"]) as daemon, controlled(daemon, seat.listen()):
                 async with connected(home) as control:
                     yield daemon, control, home
 
@@ -115,36 +92,45 @@ async def test_errors_travel_with_their_class(world, tmp_path):
         assert (await control.act("t1", "cancel"))["state"] == "cancelled"
 
 
-async def test_limits_are_changed_and_those_of_a_transfer_are_kept_with_it(world):
-    limits = Limits()
-    cid = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-    async with controlling(world, limits=limits) as (_, control, _):
-        assert (await control.limits()) == {"schema": "wherry/limits/1", "limits": []}
-        found = await control.limit(scope="node", up=5)
-        assert found["limits"] == [{"scope": "node", "up": 5, "down": None}]
-        await control.add(what=cid, output="null:", sources=["memory://nowhere"], limit_down=7)
-        assert limits.found["transfer:t1"] == (None, 7)
-        await control.limit(scope="transfer:1", up=9)
-        assert (await control.show("t1"))["limit_up"] == 9
-        with pytest.raises(UsageError, match="nobody"):
-            await control.limit(scope="peer:nobody", up=9)
-        with pytest.raises(NotFound):
-            await control.limit(scope="transfer:t8", up=9)
-        await control.set("t1", limit_down=0)
-        assert limits.found == {"node": (5, None), "transfer:t1": (9, None)}
-    again = Limits()
-    async with controlling(world, limits=again) as (_, control, _):
-        assert again.found == {"transfer:t1": (9, None)}
-        assert (await control.unlimit())["limits"] == []
+def by_scope(found):
+    assert found["schema"] == "wherry/limits/1"
+    return {one["scope"]: (one["up"], one["down"]) for one in found["limits"]}
 
 
-async def test_a_node_that_cannot_limit_says_so(world):
-    cid = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-    async with controlling(world) as (_, control, _):
-        for asking in (control.limit(scope="node", up=5), control.add(what=cid, output="null:", limit_up=5)):
-            with pytest.raises(UsageError, match="without bandwidth control"):
-                await asking
-        assert (await control.unlimit())["limits"] == (await control.transfers())["transfers"] == []
+async def test_limits_are_changed_and_those_of_a_transfer_are_kept_with_it(world, tmp_path):
+    source = write(tmp_path / "source", {"a": b"x" * 2_000_000})
+    async with world.shared(source) as cid, controlling(world) as (daemon, control, _):
+        traffic = daemon._session._wiring.traffic
+        assert by_scope(await control.limits()) == {}
+        await control.limit(scope="node", up=5000)
+        await control.limit(scope="class:bulk", down=6000)
+        await control.limit(scope="peer", up=7000)
+        assert by_scope(await control.limit(scope="node", down=10**9)) == {
+            "node": (5000, 10**9), "class:bulk": (None, 6000), "peer": (7000, None),
+        }  # fmt: skip
+        assert traffic.plan.node == (5000, 10**9)
+        # So slow that it waits for the limit until that is taken away.
+        await control.add(what=cid, output=str(tmp_path / "out"), sources=[A], limit_down=2000)
+        await until(control, "t1", "running")
+        async with asyncio.timeout(30):
+            while (await control.why("t1"))["why"]["current"] != "limited":
+                await asyncio.sleep(0.01)
+        assert by_scope(await control.limit(scope="transfer:1", up=9000))["transfer:t1"] == (9000, 2000)
+        assert (await control.show("t1"))["limit_up"] == 9000
+        assert [(one.klass, one.up.limit) for one in traffic.report().transfers if one.name == "t1"] == [("normal", 9000)]
+        await control.set("t1", traffic_class="high")
+        assert [one.klass for one in traffic.report().transfers if one.name == "t1"] == ["high"]
+        for scope, rate, kind in (("transfer:t8", 9000, NotFound), ("node", 1, UsageError), ("transfer:t1", 1, UsageError)):
+            with pytest.raises(kind):
+                await control.limit(scope=scope, up=rate)
+        with pytest.raises(UsageError, match="below"):
+            await control.add(what=cid, output="null:", limit_up=1)
+        await control.act("t1", "pause")
+    async with world.shared(source), controlling(world) as (_, control, _):
+        assert by_scope(await control.limits()) == {"transfer:t1": (9000, 2000)}  # the others were the daemon's
+        await control.act("t1", "resume")
+        assert by_scope(await control.unlimit()) == {}
+        await until(control, "t1", "seeding")
 
 
 async def test_events_tell_what_is_and_then_what_changes(world, tmp_path, monkeypatch):
