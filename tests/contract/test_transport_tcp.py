@@ -43,7 +43,7 @@ class TestTcpCoded(TestTcp):
 
     def make_transport(self):
         options = TcpOptions(connect_timeout=2.0, idle_timeout=1.0, request_timeout=1.0, coding="always")
-        return TcpTransport(options, Env(self.home, {}, codings=lambda: codings_of("zstd", "lz4")()))
+        return TcpTransport(options, Env(self.home, {}, codings=codings_of("zstd", "lz4")))
 
 
 class TestTcps(TestTcp):
