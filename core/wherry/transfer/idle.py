@@ -42,7 +42,7 @@ def reason_of(scheduler: Scheduler[Job], flow: Flow, now: float, came_at: float,
 
 def _silent(sources: list[Source]) -> str:
     asked = [source for source in sources if source.working]
-    return f"an answer: {_names(asked)} asked" if asked else ""
+    return f"answered yet: {_names(asked)} asked" if asked else ""
 
 
 def _names(sources: list[Source]) -> str:
