@@ -61,6 +61,7 @@ PEERS_MAX: Final = 10_000  # remembered: some MB of memory and of disk
 PEERS_NETWORK_MAX: Final = 64  # of one /24 or /48: whoever has a network of his own must not make all others forgotten
 RULES_MAX: Final = 10_000  # bans and leaves that a user makes; all are in memory
 AUTO_BANS_MAX: Final = 4096  # that wherry makes itself: keys cost nothing, so a liar could have as many as he likes
+BAN_S: Final = 86400.0  # for a wrong block of a peer that proved its key; a disk that rots is looked at within a day
 BAN_S_MAX: Final = 10 * 365 * 86400.0  # longer is for good, and said so
 BAN_WHY_CHARS_MAX: Final = 500
 BREAKERS_MAX: Final = 4096  # peers whose failures a process keeps in mind

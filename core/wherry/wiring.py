@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from wherry.observe import Emit
     from wherry.observing import Observing
     from wherry.sealing.ring import KeyRing
+    from wherry.store.state import StateDB
     from wherry.traffic import Traffic
+    from wherry.transfer.circle import Circle
     from wherry.transfer.unlock import Locksmith, Sealings
 
 
@@ -53,17 +55,20 @@ class Wiring:
         self.exchange: Exchange | None = None  # what peers are told of this node, by transports that exchange
         self.dial_budget = DialBudget()
         self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
+        self._state: StateDB | None = None  # of the store; without one, nobody is known and nobody kept out
+        self._circle: Circle | None = None
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
         return Env(
             self._home,
             self._environ,
             allow_public=allow_public,
-            dial=dial,
+            dial=dial if self._state is None else dial.gated(self._gate),
             peers=self.config.peers,
             codings=lambda: self.codings,
             emit=self.emit,
             flow=self.traffic.flow(),
+            gate=self._gate,
         )
 
     @cached_property
@@ -99,7 +104,7 @@ class Wiring:
 
     def store(self) -> Store:
         """Opens the store."""
-        return Store(
+        store = Store(
             self._home,
             self._fenced_cache,
             codings=lambda: self.codings,
@@ -107,6 +112,28 @@ class Wiring:
             hashed=self.config.serve.verify == "hash",
             emit=self.emit,
         )
+        self._state = store.state
+        return store
+
+    @property
+    def circle(self) -> Circle:
+        """Whom this node knows, remembers and keeps out; made when first asked for. `close` it before the store."""
+        if self._circle is None:
+            from wherry.transfer.circle import Circle  # who only adds meets nobody
+
+            if self._state is None:
+                raise UsageError("peers are known where a store is open")
+            self._circle = Circle(self._home, self._state, ban_s=self.config.peering.ban)
+        return self._circle
+
+    def _gate(self, ip: str, peer_id: str) -> str:
+        return "" if self._state is None else self.circle.gate(ip, peer_id)
+
+    def close(self) -> None:
+        """Ends what was made here and does not end by itself; idempotent. Blocks."""
+        self._state = None
+        if self._circle is not None:
+            self._circle.close()
 
     def _fenced_cache(self) -> Cache:
         from wherry.store.fence import FencedCache  # who only fetches into files asks no cache
@@ -259,4 +286,7 @@ class Wiring:
         """Opens a channel to ``address`` with its transport, which connects only where ``dial`` allows."""
         from wherry.transfer.guard import guarded
 
-        return guarded(self.transport(address, dial=dial), split_address(address)[1])
+        def connect(address: str) -> AbstractAsyncContextManager[Channel]:
+            return guarded(self.transport(address, dial=dial), split_address(address)[1])
+
+        return (connect if self._state is None else self.circle.connecting(connect))(address)

@@ -19,7 +19,7 @@ def build_http(options: HttpOptions, env: Env) -> Transport:
     from wherry_http.transport import HttpTransport  # importing a plugin costs nothing; using it does
 
     return HttpTransport(
-        options, allow_public=env.allow_public, dial=env.dial, codings=env.codings, emit=env.emit, flow=env.flow
+        options, allow_public=env.allow_public, dial=env.dial, codings=env.codings, emit=env.emit, flow=env.flow, gate=env.gate
     )
 
 

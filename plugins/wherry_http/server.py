@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from wherry.access import anybody
 from wherry.buffers import ROOM, BufferPool
 from wherry.coder import Coder
 from wherry.errors import CIDError, WherryError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from wherry.abc.transport import BlockSource
+    from wherry.access import Gate
     from wherry.coding import Codings
     from wherry.flow import Flow
     from wherry.observe import Emit, Refusal
@@ -72,12 +74,14 @@ class Server:
         emit: Emit = quiet,
         *,
         flow: Flow = FREE,
+        gate: Gate = anybody,
     ) -> None:
         self._source = source
         self._options = options
         self._pool = pool
         self._emit = emit
         self._flow = flow
+        self._unwanted = gate
         self._threads = ThreadPoolExecutor(_WORKERS, "wherry-serve")
         self._coder = Coder(codings, options.coding)
         self._links = Links()
@@ -124,7 +128,10 @@ class Server:
     async def _gate(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Lets in only who may: no browser's page, and whoever shows the token if there is one."""
+        """Lets in only who may: nobody who is banned, no browser's page, and whoever shows the token if there is one."""
+        peer = self._peer(request)
+        if peer is not None and self._unwanted(peer[0], ""):
+            raise web.HTTPForbidden(text="you are not wanted here\n")  # why, is no stranger's concern
         if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
             raise web.HTTPForbidden(text="this is no place for web pages\n")
         if self._loopback and not all(self._is_ours(host) for host in request.headers.getall("Host", ())):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Transport
+from wherry.access import anybody
 from wherry.buffers import BufferPool
 from wherry.coding import Codings
 from wherry.dial import NAMED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.transport import BlockSource, Channel
+    from wherry.access import Gate
     from wherry.dial import Dial
     from wherry.flow import Flow
     from wherry.observe import Emit
@@ -46,6 +48,7 @@ class HttpTransport(Transport):
         codings: Callable[[], Codings] = Codings,
         emit: Emit = quiet,
         flow: Flow = FREE,
+        gate: Gate = anybody,
     ) -> None:
         # The token is for those whom the user named: whoever is found by others would be given it for asking.
         self._options = options if dial.reach == "named" else replace(options, token=None)
@@ -54,6 +57,7 @@ class HttpTransport(Transport):
         self._codings = codings
         self._emit = emit
         self._flow = flow
+        self._gate = gate
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
@@ -84,7 +88,7 @@ class HttpTransport(Transport):
             raise ConfigError(f"{address!r} needs a certificate", hint="give [transport.http] tls_cert and tls_key")
         tls = _server_tls(options) if options.tls_cert is not None else None
         pool = BufferPool(_SERVE_BUFFERS * BUFFER_BYTES)
-        server = Server(source, options, self._codings, pool, self._emit, flow=self._flow)
+        server = Server(source, options, self._codings, pool, self._emit, flow=self._flow, gate=self._gate)
         try:
             try:
                 found = await server.start(host, port, tls)

@@ -6,7 +6,7 @@ Reading it imports no plugin unless a plugin manager is given, and tomllib only 
 from __future__ import annotations
 
 from wherry.config.loader import check, load, resolve
-from wherry.config.model import Add, Config, Daemon, Get, Instance, Limits, Memory, Serve
+from wherry.config.model import Add, Config, Daemon, Get, Instance, Limits, Memory, Peering, Serve
 from wherry.config.problem import ConfigProblems, Problem
 from wherry.config.schema import json_schema
 
@@ -19,6 +19,7 @@ __all__ = (
     "Instance",
     "Limits",
     "Memory",
+    "Peering",
     "Problem",
     "Serve",
     "check",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from wherry.config.values import Entry
-from wherry.limits import BUDGET_BYTES, BUFFER_BYTES, WAIT_S
+from wherry.limits import BAN_S, BAN_S_MAX, BUDGET_BYTES, BUFFER_BYTES, WAIT_S
 from wherry.plugin.options import Duration, Rate, Size, option
 
 FILE_NAME: Final = "wherry.toml"  # in the home
@@ -111,14 +111,23 @@ class Limits:
             raise ValueError(f"timetable: {problem.message}") from problem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peering:
+    """``[peering]``: whom this node keeps out."""
+
+    ban: Duration = option(
+        Duration(BAN_S), help="how long a peer is kept out that has proved its key and sent a wrong block; 0: not at all",
+        minimum=0, maximum=BAN_S_MAX,
+    )  # fmt: skip
+
+
 SECTIONS: Final[dict[str, type[Any]]] = {
     "serve": Serve,
     "get": Get,
     "add": Add,
     "memory": Memory,
     "daemon": Daemon,
-    "limits": Limits,
-}
+    "limits": Limits, "peering": Peering}
 
 
 class Selection(NamedTuple):
@@ -175,6 +184,7 @@ class Config:
     memory: Memory
     daemon: Daemon
     limits: Limits
+    peering: Peering
     profile: str | None = None  # that was chosen
     profiles: tuple[str, ...] = ()  # that the file has
     origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default

@@ -81,6 +81,7 @@ class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Cach
                 try:
                     yield cls(opened, wiring, store, set_aside if alone else None)
                 finally:
+                    await in_thread(wiring.close)
                     await in_thread(store.close)
             finally:
                 if observing is not None:
