@@ -72,6 +72,12 @@ class Coder:
         """Ends the threads; answers are over by then."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    def may_code(self, offered: Sequence[str], link: float | None, *, loopback: bool) -> bool:
+        """Tells whether `coded` may give anything over such a link: where it does not, who is in a hurry need not ask it."""
+        return (
+            self._mode != "never" and bool(offered) and (self._mode == "always" or not self._is_fast(link, loopback=loopback))
+        )
+
     @asynccontextmanager
     async def coded(
         self, frames: list[Frame], offered: Sequence[str], link: float | None, *, loopback: bool

@@ -99,7 +99,7 @@ async def _shaken(engine: Engine, place: Place, sock: socket.socket, ip: str, jo
             server = server_key(stream.tls, place.peer, peer)
         wire = Connection(peer, dialled=True, requests_max=options.max_requests)
         line = Line(stream, wire, engine)
-        line.codings = tuple(engine.codings().names)[:16] if options.coding != "never" else ()
+        line.codings = engine.offer()
         exchange = engine.exchange
         hello = await dial(
             line,
@@ -112,7 +112,7 @@ async def _shaken(engine: Engine, place: Place, sock: socket.socket, ip: str, jo
     except BaseException:
         stream.close(late=True)
         raise
-    line.requests_max = min(hello.requests, options.max_requests)
+    line.requests_max, line.decodes = min(hello.requests, options.max_requests), hello.codings
     return Dialled(line, hello, peer_id_of(server) if server else "", ip)
 
 

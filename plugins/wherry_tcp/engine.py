@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from wherry.buffers import BufferPool
+from wherry.coder import Coder
 from wherry.limits import BUFFER_BYTES
+from wherry.links import Links
+from wherry.wire.frames import CODING_NAME, CODINGS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +51,20 @@ class Engine:
         self.receiving = ThreadPoolExecutor(WORKERS, "wherry-tcp-in")
         self.sending = ThreadPoolExecutor(WORKERS, "wherry-tcp-out")
         self.pool = BufferPool(_SERVE_BUFFERS * BUFFER_BYTES)
+        self.coder = Coder(codings, options.coding)
+        self.links = Links()
         self.pumping_in = 0  # connections that want a thread
         self.pumping_out = 0
+
+    def offer(self) -> tuple[str, ...]:
+        """Gives the codings that this node decodes, as a Hello says them. Raises ConfigError, PluginError."""
+        return tuple([name for name in self.codings().names if CODING_NAME.fullmatch(name)][:CODINGS_MAX])
 
     def close(self) -> None:
         """Ends the threads, which are idle by then."""
         self.receiving.shutdown(wait=True, cancel_futures=True)
         self.sending.shutdown(wait=True, cancel_futures=True)
+        self.coder.close()
 
 
 def patience(pumping: int) -> int:

@@ -58,6 +58,7 @@ class Line:
         self.peer = wire.peer
         self.requests_max = engine.options.max_requests  # that the peer takes; its Hello says it
         self.codings: tuple[str, ...] = ()  # that our Hello offered
+        self.decodes: tuple[str, ...] = ()  # that the peer's did
         self.rate = 0.0  # bytes a second while an answer was received, lately
         self._engine = engine
         self._options = engine.options

@@ -157,7 +157,7 @@ class Listener:
             async with asyncio.timeout(options.connect_timeout):
                 stream = Stream(sock) if self._tls is None else await encrypted(sock, self._tls, server=True)
                 line = Line(stream, Connection(peer, dialled=False, requests_max=options.max_requests), engine)
-                line.codings = tuple(engine.codings().names)[:16] if options.coding != "never" else ()
+                line.codings = engine.offer()
                 exchange = engine.exchange
                 secret = secrets.token_bytes(SESSION_BYTES)
                 hello, proven = await accept(
@@ -177,7 +177,7 @@ class Listener:
         finally:
             if task is not None:
                 self._silent.pop(task, None)
-        line.requests_max = min(hello.requests, options.max_requests)
+        line.requests_max, line.decodes = min(hello.requests, options.max_requests), hello.codings
         line.flow = engine.flow.of_peer(proven or ip)
         if hello.join:
             joined = engine.sessions.get(hello.join)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.abc.exchange import HaveMap, PeerLink
 from wherry.abc.transport import Channel
-from wherry.errors import PeerBusy, PeerError, PeerUnreachable
+from wherry.errors import PeerBusy, PeerError, PeerUnreachable, WherryError
+from wherry.hosts import is_loopback
 from wherry.limits import ADDRESS_CHARS_MAX, HAVE_SPANS_MAX, SWARM_FOLLOWS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
+from wherry.links import counters
+from wherry.offload import in_thread, settled
 from wherry.stretches import Stretches
 from wherry.wire.messages import (
     BlocksFlag,
@@ -77,6 +80,8 @@ class Session(PeerLink):
         self._maps: dict[CID, HaveMap] = {}  # of what we follow
         self._freed = asyncio.Event()
         self._extras: set[asyncio.Task[None]] = set()
+        self._coding: set[asyncio.Task[None]] = set()
+        self._loopback = not info.ip or is_loopback(info.ip)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -103,9 +108,9 @@ class Session(PeerLink):
         finally:
             for line in self.lines:
                 line.end("the session has ended")
-            for extra in self._extras:
-                extra.cancel()
-            await asyncio.gather(*self._extras, return_exceptions=True)
+            for task in (*self._extras, *self._coding):
+                task.cancel()
+            await settled([*self._extras, *self._coding])
             self._freed.set()
             if self._peer is not None:
                 peer, self._peer = self._peer, None
@@ -192,7 +197,7 @@ class Session(PeerLink):
         if self._choking:
             self._refuse(line, want.request)
         elif self._peer is None:
-            line.answer(Answering(want, self._source, self.info.scheme, self._engine.emit))
+            self._send(line, Answering(want, self._source, self.info.scheme, self._engine.emit))
         else:
             number = self._next
             self._next += 1
@@ -279,7 +284,46 @@ class Session(PeerLink):
         if line.closed:
             self._loop.call_soon(self._answered, request, line, want, 0)
         else:
+            self._send(line, answering)
+
+    def _send(self, line: Line, answering: Answering) -> None:
+        """Has an answer sent, coded where that brings more."""
+        engine = self._engine
+        link = self._rate(line) if line.decodes and engine.options.coding == "auto" else None
+        if not engine.coder.may_code(line.decodes, link, loopback=self._loopback):
             line.answer(answering)
+            return
+        task = self._loop.create_task(self._coded(line, answering, link))
+        self._coding.add(task)
+        task.add_done_callback(self._coding.discard)
+
+    def _rate(self, line: Line) -> float | None:
+        """Gives how fast the link is by what the kernel saw; None where that is not known yet."""
+        return self._engine.links.rate((self.info.ip, id(line)), self._loop.time(), counters(line.stream))
+
+    async def _coded(self, line: Line, answering: Answering, link: float | None) -> None:
+        """Codes an answer and has it sent; the coded bytes count as held until they are."""
+        engine, over = self._engine, asyncio.Event()
+
+        def told() -> None:
+            with suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(over.set)
+
+        try:
+            frames = await in_thread(answering.plan, engine.sending)
+            async with engine.coder.coded(frames, line.decodes, link, loopback=self._loopback) as coded:
+                answering.code(coded or frames)
+                answering.on_over = told
+                if line.closed:
+                    answering.give_up()
+                else:
+                    line.answer(answering)
+                await over.wait()
+        except WherryError:  # the store cannot be read: the same comes of it below, and is said to the peer
+            line.answer(answering)
+        except BaseException:
+            answering.give_up()
+            raise
 
     def _answered(self, number: int, line: Line, want: Want, sent: int) -> None:
         self._numbers.pop((line, want.request), None)

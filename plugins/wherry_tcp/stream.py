@@ -33,6 +33,10 @@ class Stream:
         """The descriptor to wait for."""
         return self._socket.fileno()
 
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """See `socket.socket.getsockopt`."""
+        return self._socket.getsockopt(level, option, size)
+
     def recv_into(self, view: memoryview) -> int:
         """Receives some bytes, 0 at the end. Raises BlockingIOError if there are none now, OSError."""
         return self._socket.recv_into(view)

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from codings import codings_of
 
 from wherry.env import Env
 from wherry.testing.transport import TransportContract
@@ -35,6 +36,14 @@ class TestTcp(TransportContract):
 
     def dial(self, host, port):
         return f"{self.scheme}://{host}:{port}"
+
+
+class TestTcpCoded(TestTcp):
+    """The same with every block coded that shrinks."""
+
+    def make_transport(self):
+        options = TcpOptions(connect_timeout=2.0, idle_timeout=1.0, request_timeout=1.0, coding="always")
+        return TcpTransport(options, Env(self.home, {}, codings=codings_of("zstd", "lz4")))
 
 
 class TestTcps(TestTcp):

@@ -257,7 +257,7 @@ def test_settings_change_what_they_name():
     assert change.of(asked) == replace(asked, traffic_class="high", priority=2, seed=False, limit_up=None, limit_down=8)
 
 
-@pytest.mark.parametrize("scope", ["node", "class:bulk", "transfer:t3", "peer:http://h:1"])
+@pytest.mark.parametrize("scope", ["node", "class:bulk", "transfer:t3", "peer"])
 def test_scopes(scope):
     assert requests.decode_limit(json.dumps({"scope": scope, "up": 5}).encode()) == requests.LimitChange(scope=scope, up=5)
 
@@ -267,7 +267,7 @@ def test_a_transfer_may_be_named_by_its_number():
     assert requests.parse_number("t12") == requests.parse_number("12") == 12
 
 
-@pytest.mark.parametrize("scope", ["", "all", "node:", "class:huge", "transfer:", "transfer:x", "peer:", "peer:\x1b"])
+@pytest.mark.parametrize("scope", ["", "all", "node:", "class:huge", "transfer:", "transfer:x", "peer:", "peer:h"])
 def test_what_is_no_scope(scope):
     with pytest.raises(UsageError):
         requests.decode_limit(json.dumps({"scope": scope}).encode())

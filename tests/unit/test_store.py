@@ -273,3 +273,24 @@ def test_reading_takes_regular_files_alone(tmp_path, path):
             open_regular(str(tmp_path / name))
     with pytest.raises(SourceChanged, match="has changed"):
         open_unchanged(str(path), Signature(0, 0, 0, 0, 0))
+
+
+def test_a_state_of_the_first_format_gets_a_table_of_transfers(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as old:
+        old.execute(
+            "CREATE TABLE roots (cid BLOB NOT NULL, path TEXT NOT NULL, how TEXT NOT NULL, options TEXT NOT NULL, "
+            "at INTEGER NOT NULL, PRIMARY KEY (cid, path)) WITHOUT ROWID"
+        )
+        old.execute("INSERT INTO roots VALUES (?, '/a', 'add', '{}', 5)", (bytes(EMPTY_LEAF),))
+        old.execute("PRAGMA user_version=1")
+    with closing(StateDB(tmp_path)) as state:
+        assert [(row.path, row.at) for row in state.roots()] == [("/a", 5)]
+        assert state.transfers() == []
+        assert [state.add_transfer("one"), state.add_transfer("two")] == [1, 2]
+        state.put_transfer(1, "uno")
+        state.drop_transfers([2])
+        assert state.add_transfer("three") == 3  # no number comes twice
+    with closing(StateDB(tmp_path)) as state:
+        assert state.transfers() == [(1, "uno"), (3, "three")]
+    with closing(sqlite3.connect(tmp_path / "state.db")) as found:
+        assert found.execute("PRAGMA user_version").fetchone() == (2,)

@@ -6,12 +6,16 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from codings import codings_of, text_file
 
 from wherry.abc.exchange import Exchange, HaveMap, Peer
+from wherry.abc.transport import BlockSource, Want
 from wherry.cid import CID, RAW
 from wherry.env import Env
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable
+from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, StoreError
+from wherry.flow import Flow
 from wherry.limits import WIRE_SPANS_MAX
+from wherry.observe import Refused, Served
 from wherry.stretches import Stretches
 from wherry.testing.blocks import CountedPool, harvest
 from wherry.testing.leaves import file_of, right, source_of
@@ -266,3 +270,83 @@ async def test_more_connections_join_and_end_with_the_first(tmp_path):
         assert len(two.met) == 1
         right(await harvest(channel, wants, pool), file)
     await two.heard("closed")
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tcps"])
+async def test_blocks_are_coded_on_their_hop(tmp_path, scheme):
+    file = text_file("text", *[300_000] * 9, 100)
+    events = []
+    env = Env(tmp_path, {}, codings=codings_of("zstd"), emit=events.append)
+    async with (
+        TcpTransport(TcpOptions(coding="always"), env).listen(f"{scheme}://127.0.0.1:0", source_of(file)) as address,
+        TcpTransport(TcpOptions(), env).connect(address) as channel,
+    ):
+        pool = CountedPool()
+        right(await harvest(channel, [leaf.want for leaf in file], pool), file)
+        assert pool.out == 0
+    served = [event for event in events if isinstance(event, Served)]
+    assert sum(event.bytes for event in served) == 9 * 300_000 + 100
+    assert 0 < sum(event.wire_bytes for event in served) < 9 * 150_000
+
+
+async def test_who_decodes_nothing_is_sent_plain_blocks(tmp_path):
+    file = text_file("text", *[300_000] * 3)
+    coded, plain = Env(tmp_path, {}, codings=codings_of("zstd")), Env(tmp_path, {})
+    async with (
+        TcpTransport(TcpOptions(coding="always"), coded).listen("tcp://127.0.0.1:0", source_of(file)) as address,
+        TcpTransport(TcpOptions(), plain).connect(address) as channel,
+    ):
+        right(await harvest(channel, [leaf.want for leaf in file], CountedPool()), file)
+
+
+async def test_what_cannot_be_looked_up_is_refused(tmp_path):
+    class Broken(BlockSource):
+        def find(self, cids):
+            raise StoreError("damaged")
+
+    for coding in ("always", "never"):
+        events = []
+        env = Env(tmp_path, {}, codings=codings_of("zstd"), emit=events.append)
+        async with (
+            TcpTransport(TcpOptions(coding=coding), env).listen("tcp://127.0.0.1:0", Broken()) as address,
+            TcpTransport(TcpOptions(), env).connect(address) as channel,
+        ):
+            with pytest.raises(PeerBusy):
+                await harvest(channel, [Want(ROOT, 10)], CountedPool())
+        assert Refused("tcp", "failed") in events
+
+
+class Slow(Flow):
+    """Gives leave for one piece at a time."""
+
+    limited = True
+
+    def __init__(self):
+        self.taken = self.given_back = 0
+        self.peers = []
+
+    async def up(self, count):
+        await asyncio.sleep(0)
+        self.taken += count
+
+    def up_now(self, most):
+        return 0
+
+    def unused(self, count):
+        self.given_back += count
+
+    def of_peer(self, peer):
+        self.peers.append(peer)
+        return self
+
+
+async def test_leave_is_taken_before_bytes_are_sent(tmp_path):
+    file = file_of("file", *[300_000] * 5)
+    flow = Slow()
+    async with (
+        TcpTransport(TcpOptions(), Env(tmp_path, {}, flow=flow)).listen("tcp://127.0.0.1:0", source_of(file)) as address,
+        TcpTransport(TcpOptions(), Env(tmp_path, {})).connect(address) as channel,
+    ):
+        right(await harvest(channel, [leaf.want for leaf in file], CountedPool()), file)
+    assert flow.peers == ["127.0.0.1"]
+    assert 1_500_000 <= flow.taken - flow.given_back <= 1_510_000

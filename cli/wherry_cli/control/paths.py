@@ -34,6 +34,7 @@ _STATUSES: Final[dict[type[WherryError], int]] = {
     errors.StoreError: 503,
 }
 _KINDS: Final = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, WherryError)}
+_BY_CODE: Final[dict[object, type[WherryError]]] = {kind.exit_code: kind for kind in WherryError.__subclasses__()}
 
 
 def status_of(problem: WherryError) -> int:
@@ -42,8 +43,11 @@ def status_of(problem: WherryError) -> int:
 
 
 def error_of(found: Mapping[str, Any]) -> WherryError:
-    """Makes the error again that a daemon tells of (schema ``wherry/error/1``): of the same class, with the same words."""
-    kind = _KINDS.get(str(found.get("error")), WherryError)
+    """Makes the error again that a daemon tells of (schema ``wherry/error/1``): of the same class, with the same words.
+
+    One of a class that is not of `wherry.errors`, such as a plugin's, becomes the general one of its exit code.
+    """
+    kind = _KINDS.get(str(found.get("error"))) or _BY_CODE.get(found.get("exit_code"), WherryError)
     hint = found.get("hint")
     words, hint = str(found.get("message")), None if hint is None else str(hint)
     if issubclass(kind, PeerError):

@@ -123,7 +123,7 @@ class ControlServer:
 
     async def _unlimit(self, request: web.Request) -> web.StreamResponse:
         del request
-        return _limits(self._daemon.unlimit())
+        return _limits(await self._daemon.unlimit())
 
     # Events
 

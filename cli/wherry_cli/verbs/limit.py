@@ -25,7 +25,7 @@ stands in the configuration under [limits]."""
 Rate = Annotated[int, typer.Argument(metavar="RATE", parser=rate, help="Bytes a second, such as 10MB; 0: no limit.")]
 OfClass = Annotated[str | None, typer.Option("--class", metavar="CLASS", help="Of bulk, normal, high or interactive alone.")]
 OfTransfer = Annotated[str | None, typer.Option("--transfer", metavar="ID", help="Of one transfer alone.")]
-OfPeer = Annotated[str | None, typer.Option("--peer", metavar="PEER", help="Of one peer alone, by its address or key.")]
+OfPeer = Annotated[bool, typer.Option("--peer", help="Of each peer.")]
 
 
 def bare(ctx: typer.Context) -> None:
@@ -41,17 +41,17 @@ def show_limits(ctx: typer.Context) -> None:
 
 
 def up(
-    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = None
+    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = False
 ) -> None:
-    """Limit what is sent: in all, or of a class, a transfer or a peer."""
+    """Limit what is sent: in all, or of a class, a transfer or each peer."""
     scope = scope_of(klass, transfer, peer)
     _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, up=bytes_a_second))
 
 
 def down(
-    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = None
+    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = False
 ) -> None:
-    """Limit what is received: in all, or of a class, a transfer or a peer."""
+    """Limit what is received: in all, or of a class, a transfer or each peer."""
     scope = scope_of(klass, transfer, peer)
     _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, down=bytes_a_second))
 
@@ -61,10 +61,10 @@ def off(ctx: typer.Context) -> None:
     _ask(Invocation.of(ctx), lambda control: control.unlimit())
 
 
-def scope_of(klass: str | None, transfer: str | None, peer: str | None) -> str:
+def scope_of(klass: str | None, transfer: str | None, peer: bool) -> str:
     """Gives what a limit is for, as the protocol writes it. Raises UsageError."""
-    named = {"class": klass, "transfer": transfer, "peer": peer}
-    given = [f"{kind}:{name}" for kind, name in named.items() if name is not None]
+    named = {"class": klass, "transfer": transfer}
+    given = [f"{kind}:{name}" for kind, name in named.items() if name is not None] + ["peer"] * peer
     if len(given) > 1:
         raise UsageError("--class, --transfer and --peer exclude each other", hint="set one limit after the other")
     return given[0] if given else "node"

@@ -47,7 +47,7 @@ def show(out: Out, found: dict[str, Any], now: float) -> None:
     out.line(f"transfers  {safe(counts) or 'none'}")
     out.line(f"down       {format_size(found['down_rate'])}/s, {format_size(found['down_bytes'])} in all")
     out.line(f"up         {format_size(found['up_rate'])}/s, {format_size(found['up_bytes'])} in all")
-    out.line(f"peers      {found['peers']:,}")
+    out.line(f"peers      {found['peers']:,} of the swarm; transfers fetch from {found['sources']:,} sources")
 
 
 def build() -> Any:

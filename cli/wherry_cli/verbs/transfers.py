@@ -9,7 +9,7 @@ import typer
 from wherry_cli.asking import ask
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import From, rate
+from wherry_cli.options import From, LimitDown, LimitUp  # noqa: TC001 - typer reads annotations when it runs
 from wherry_cli.showing import follow, follow_all, show, show_list
 
 if TYPE_CHECKING:
@@ -31,13 +31,6 @@ Priority = Annotated[
 ]
 Seed = Annotated[
     bool | None, typer.Option("--seed/--no-seed", help="Go on offering it when it is complete.", show_default=False)
-]
-LimitUp = Annotated[
-    int | None,
-    typer.Option("--limit-up", metavar="RATE", parser=rate, help="Send at most so many bytes a second; 0: no limit."),
-]
-LimitDown = Annotated[
-    int | None, typer.Option("--limit-down", metavar="RATE", parser=rate, help="Fetch at most so many; 0: no limit.")
 ]
 
 

@@ -7,22 +7,24 @@ import os
 import random
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from wherry.daemon.limits import apply_own, needed
+from wherry.daemon.limits import NodeLimits, own_limits
 from wherry.daemon.meter import Meter
 from wherry.daemon.reports import DaemonStatus
 from wherry.daemon.requests import Change
 from wherry.daemon.runner import Runner, running
+from wherry.daemon.states import UNFINISHED
+from wherry.errors import UsageError
 from wherry.observe import Fetched, Served
+from wherry.traffic.plan import check_rate
 from wherry.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from wherry.daemon.entry import Entry
-    from wherry.daemon.limits import LimitsControl
     from wherry.daemon.record import Asked
     from wherry.daemon.reports import LimitReport, TransferReport
     from wherry.daemon.requests import LimitChange
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from wherry.transfer.serve import Serving
 
 
-class Traffic:
+class Counted:
     """Bytes in both directions, of all that a session moves. Its `take` is an `Emit`: for any thread."""
 
     def __init__(self, before: Emit) -> None:
@@ -58,17 +60,17 @@ class Traffic:
 class Daemon:
     """What the daemon does and can be asked. For one event loop; make it with `opened`."""
 
-    def __init__(self, session: Session, traffic: Traffic, limits: LimitsControl | None) -> None:
+    def __init__(self, session: Session, counted: Counted) -> None:
         self._session = session
-        self._traffic = traffic
-        self._limits = limits
+        self._counted = counted
+        self._limits = NodeLimits(session._wiring.traffic)
         self._since = time.time()
         self._serving: Serving | None = None
         self._stopping = asyncio.Event()
         options = session.config.daemon
         self.runner = Runner(
             self._get, session._store.state, most=options.transfers, retries=options.retries,
-            rng=random.Random(), emit=traffic.take,  # noqa: S311 - jitter is no secret
+            rng=random.Random(), emit=counted.take,  # noqa: S311 - jitter is no secret
         )  # fmt: skip
 
     @property
@@ -83,33 +85,34 @@ class Daemon:
 
     def status(self) -> DaemonStatus:
         """Tells what the daemon is and does."""
-        down_rate, up_rate, down, up = self._traffic.rates()
+        down_rate, up_rate, down, up = self._counted.rates()
         return DaemonStatus(
             pid=os.getpid(), since=self._since, version=__version__, home=str(self._session.home), listen=self.listen,
             transfers=self.runner.count(), down_rate=down_rate, up_rate=up_rate, down_bytes=down, up_bytes=up,
-            peers=self.runner.sources_alive,
+            peers=len(self._session._node.swarm.stats().peers), sources=self.runner.sources_alive,
         )  # fmt: skip
 
     async def add(self, asked: Asked) -> TransferReport:
         """Takes a new transfer. Raises UsageError, CIDError, TargetBusy, LimitExceeded, StoreError."""
         self._session._source(asked.what, asked.sources)  # says now what a run would fail with at once
-        if asked.limit_up or asked.limit_down:
-            needed(self._limits)
-        found = await self.runner.add(asked)
-        self._limit_own(found.id)
-        return found
+        for rate in (asked.limit_up, asked.limit_down):
+            check_rate(rate)
+        return await self.runner.add(asked)
 
     async def change(self, name: str, change: Change) -> TransferReport:
         """Gives a transfer other settings. Raises NotFound, UsageError, StoreError."""
-        if change.limit_up or change.limit_down:
-            needed(self._limits)
+        for rate in (change.limit_up, change.limit_down):
+            check_rate(rate or None)
         found = await self.runner.change(name, change)
-        self._limit_own(found.id)
+        if found.state == "running":
+            with suppress(UsageError):  # it has just begun, and takes its settings itself; or has just ended
+                self._limits.steer(found.id, self.runner.record(found.id).asked)
         return found
 
     def limits(self) -> list[LimitReport]:
         """Lists the limits in force."""
-        return [] if self._limits is None else self._limits.show()
+        own = [own_limits(one.id, one.asked) for one in self.runner.records() if one.state in UNFINISHED]
+        return self._limits.show() + [one for one in own if one is not None]
 
     async def limit(self, change: LimitChange) -> list[LimitReport]:
         """Changes a limit; one of a transfer is kept with it. Gives those in force. Raises UsageError, NotFound."""
@@ -117,13 +120,15 @@ class Daemon:
         if kind == "transfer":
             await self.change(name, Change(limit_up=change.up, limit_down=change.down))
         else:
-            needed(self._limits).set(change.scope, up=change.up, down=change.down)
+            self._limits.set(change.scope, up=change.up, down=change.down)
         return self.limits()
 
-    def unlimit(self) -> list[LimitReport]:
-        """Takes all limits away."""
-        if self._limits is not None:
-            self._limits.off()
+    async def unlimit(self) -> list[LimitReport]:
+        """Takes all limits away, those of transfers too. Raises StoreError."""
+        self._limits.off()
+        for record in self.runner.records():
+            if record.state in UNFINISHED and own_limits(record.id, record.asked) is not None:
+                await self.change(record.id, Change(limit_up=0, limit_down=0))
         return self.limits()
 
     def stop(self) -> None:
@@ -136,16 +141,10 @@ class Daemon:
 
     async def _get(self, entry: Entry, observe: Observe) -> object:
         asked = entry.record.asked
-        return await self._session.get(asked.what, sources=asked.sources, output=asked.output, observe=observe)
-
-    def _limit_all(self) -> None:
-        for record in self.runner.records():
-            if record.asked.limit_up or record.asked.limit_down:
-                self._limit_own(record.id)
-
-    def _limit_own(self, name: str) -> None:
-        if self._limits is not None:
-            apply_own(self._limits, self.runner.record(name))
+        return await self._session.get(
+            asked.what, sources=asked.sources, output=asked.output, transfer=entry.record.id, klass=asked.traffic_class,
+            limit_up=asked.limit_up, limit_down=asked.limit_down, observe=observe, ledger=entry.ledger,
+        )  # fmt: skip
 
 
 @asynccontextmanager
@@ -154,18 +153,16 @@ async def opened(
     *,
     listen: Sequence[str] = (),
     allow_public: bool | None = None,
-    limits: LimitsControl | None = None,
     observe: Observe | None = None,
 ) -> AsyncIterator[Daemon]:
     """Serves what the home of ``session`` holds and runs its transfers, while the context lasts.
 
     Left, no transfer runs any more, and what they have is kept. The session is this daemon's alone. Raises what `serve` does.
     """
-    traffic = Traffic(session._wiring.emit)
-    session._wiring.emit = traffic.take  # before any transport is built: they take it as it is then
-    daemon = Daemon(session, traffic, limits)
+    counted = Counted(session._wiring.emit)
+    session._wiring.emit = counted.take  # before any transport is built: they take it as it is then
+    daemon = Daemon(session, counted)
     async with session.serve((), listen=listen, allow_public=allow_public, observe=observe) as serving:
         daemon._serving = serving
         async with running(daemon.runner):
-            daemon._limit_all()
             yield daemon

@@ -30,8 +30,6 @@ class Entry:
         self._clock = clock
         self._meter = Meter(clock())
         self._before = record.fetched_bytes  # by earlier runs
-        self._done = 0  # in this run, when it was told last
-        self._was_connected = False
         self.sources_alive = 0
         self.settle()
 
@@ -52,38 +50,19 @@ class Entry:
     def begin(self) -> None:
         """A run begins."""
         self._before = self.record.fetched_bytes
-        self._done, self._was_connected, self.sources_alive = 0, False, 0
+        self.sources_alive = 0
         self._meter = Meter(self._clock())
 
     def progress(self, event: Progress) -> None:
         """Takes what a run tells of itself."""
         moved = self._before + event.wire_bytes - self.record.fetched_bytes
-        grown = event.bytes_done - self._done
-        self._done = event.bytes_done
         self._meter.add(max(0, moved), self._clock())
         self.sources_alive = event.sources_alive
-        self.account(event, moved=moved > 0 or grown > 0)
         self.record = replace(
             self.record, bytes_done=event.bytes_done, bytes_total=event.bytes_total,
             fetched_bytes=self._before + event.wire_bytes,
             failures=0 if moved > 0 else self.record.failures,  # a byte came: the budget is whole again
         )  # fmt: skip
-
-    def account(self, event: Progress, *, moved: bool) -> None:
-        """Books the time by what can be seen from outside: ten times a second, and only what a run shows."""
-        self._was_connected = self._was_connected or event.sources_alive > 0
-        if event.phase == "finish":
-            self.ledger.now("disk")
-        elif event.phase in ("verify", "hash"):
-            self.ledger.now("cpu")
-        elif moved:
-            self.ledger.now("moving")
-        elif event.phase == "scan":
-            self.ledger.now("planning")
-        elif event.sources_alive:
-            self.ledger.now("no-provider")
-        else:
-            self.ledger.now("resting" if self._was_connected else "connecting")
 
     def report(self) -> TransferReport:
         """Tells what it is now."""

@@ -1,39 +1,78 @@
-"""The limits of a running daemon: what is in force, and who is told (specs/0027 §6.3)."""
+"""The limits of a running daemon: scopes of the protocol on one side, the node's `Traffic` on the other (specs/0027 §6.3)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from wherry.daemon.record import CLASSES
+from wherry.daemon.reports import LimitReport
 from wherry.errors import UsageError
+from wherry.traffic import Pair
 
 if TYPE_CHECKING:
-    from wherry.daemon.record import Record
-    from wherry.daemon.reports import LimitReport
+    from wherry.daemon.record import Asked
+    from wherry.traffic import Traffic
 
 
-class LimitsControl(Protocol):
-    """What holds a node's traffic to limits (specs/0026). For the thread of the daemon's loop; never blocks."""
+class NodeLimits:
+    """The limits of the node, its classes and its peers, and those of transfers that run. For the thread of the loop."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
 
     def set(self, scope: str, *, up: int | None = None, down: int | None = None) -> None:
-        """Sets the limits of ``scope`` (node, class:NAME, transfer:ID, peer:ADDRESS), in bytes a second, from now on.
+        """Sets the limits of ``node``, ``class:NAME`` or ``peer`` (each one), in bytes a second, from now on.
 
-        0 takes a limit away, None leaves it. Raises UsageError for a scope that cannot be limited.
+        0 takes a limit away, None leaves it. Raises UsageError for another scope, or a rate too low to be one.
         """
+        plan = self._traffic.plan
+        kind, _, name = scope.partition(":")
+        if scope == "node":
+            plan = replace(plan, node=_changed(plan.node, up, down))
+        elif scope == "peer":
+            plan = replace(plan, peer=_changed(plan.peer, up, down))
+        elif kind == "class" and name in plan.classes:
+            of_class = plan.classes[name]
+            changed = replace(of_class, limit=_changed(of_class.limit, up, down))
+            plan = replace(plan, classes={**plan.classes, name: changed})
+        else:
+            raise UsageError(f"{scope} is nothing that can be limited")
+        self._traffic.set(plan)
 
     def show(self) -> list[LimitReport]:
         """Lists the limits in force, the widest scope first."""
+        plan = self._traffic.plan
+        found = [("node", plan.node), *((f"class:{name}", plan.classes[name].limit) for name in CLASSES)]
+        found += [("transfer", plan.transfer), ("peer", plan.peer)]
+        return [LimitReport(scope=scope, up=_whole(pair.up), down=_whole(pair.down)) for scope, pair in found if any(pair)]
 
     def off(self) -> None:
-        """Takes all limits away."""
+        """Takes all limits away, those of the configuration and of its timetable too. Shares stay."""
+        plan = self._traffic.plan
+        classes = {name: replace(one, limit=Pair()) for name, one in plan.classes.items()}
+        self._traffic.set(replace(plan, node=Pair(), classes=classes, transfer=Pair(), peer=Pair(), timetable=()))
+
+    def steer(self, name: str, asked: Asked) -> None:
+        """Puts the class and the limits of a transfer that runs in force. Raises UsageError."""
+        self._traffic.move(name, asked.traffic_class)
+        own = asked.limit_up is not None or asked.limit_down is not None
+        usual = self._traffic.plan.transfer
+        up = usual.up if asked.limit_up is None else asked.limit_up
+        down = usual.down if asked.limit_down is None else asked.limit_down
+        self._traffic.limit(name, Pair(up, down) if own else None)
 
 
-def needed(control: LimitsControl | None) -> LimitsControl:
-    """Gives the control. Raises UsageError for a node that has none."""
-    if control is None:
-        raise UsageError("this node runs without bandwidth control, so nothing of it can be limited")
-    return control
+def own_limits(name: str, asked: Asked) -> LimitReport | None:
+    """Gives the limits that a transfer has of its own; None: none."""
+    if asked.limit_up is None and asked.limit_down is None:
+        return None
+    return LimitReport(scope=f"transfer:{name}", up=asked.limit_up, down=asked.limit_down)
 
 
-def apply_own(control: LimitsControl, record: Record) -> None:
-    """Sets the limits that a transfer has of its own, and takes away those that it had. Raises UsageError."""
-    control.set(f"transfer:{record.id}", up=record.asked.limit_up or 0, down=record.asked.limit_down or 0)
+def _changed(pair: Pair, up: int | None, down: int | None) -> Pair:
+    return Pair(pair.up if up is None else up or None, pair.down if down is None else down or None)
+
+
+def _whole(rate: float | None) -> int | None:
+    return None if rate is None else round(rate)

@@ -71,7 +71,7 @@ class LimitReport(Result):
 
     schema = "wherry/limit/1"
 
-    scope: str  # node, class:NAME, transfer:ID, peer:ADDRESS
+    scope: str  # node, class:NAME, transfer (each), transfer:ID, peer (each)
     up: int | None
     down: int | None
 
@@ -92,7 +92,8 @@ class DaemonStatus(Result):
     up_rate: float
     down_bytes: int  # since it began
     up_bytes: int
-    peers: int  # sources that transfers are connected to now
+    peers: int  # of the swarm that are connected now, whoever dialled whom
+    sources: int  # that transfers are connected to now; some of them are peers
 
 
 def report(record: Record, *, rate: float = 0.0, sources_alive: int = 0, waits_for: str | None = None) -> TransferReport:

@@ -54,7 +54,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChange:
-    """A new limit. ``scope`` is ``node``, ``class:NAME``, ``transfer:ID`` or ``peer:ADDRESS``; 0 takes a limit away."""
+    """A new limit. ``scope`` is ``node``, ``class:NAME``, ``transfer:ID`` or ``peer`` (each one); 0 takes a limit away."""
 
     scope: str
     up: int | None = None  # bytes a second; None: as it is
@@ -104,9 +104,9 @@ def parse_scope(text: str) -> str:
         return text
     if kind == "transfer" and name:
         return f"transfer:t{parse_number(name)}"
-    if kind == "peer" and name.isprintable() and name:
+    if kind == "peer" and not colon:
         return text
-    words = f"node, class:{'|'.join(CLASSES)}, transfer:ID or peer:ADDRESS"
+    words = f"node, class:{'|'.join(CLASSES)}, transfer:ID or peer"
     raise UsageError(f"{text[:80]!r} is nothing that can be limited", hint=f"write {words}")
 
 

@@ -181,8 +181,8 @@ class Runner:
             if action == "resume":
                 record = replace(record, failures=0, retry_at=None, failure=None)
             await self._keep(entry, replace(record, state=state))
-            task = entry.task
-            if task is not None and state != "queued":
+            task = entry.task if state != "queued" else None
+            if task is not None:
                 task.cancel()
         if task is not None:
             await asyncio.wait([task], timeout=PAUSE_S)
@@ -348,12 +348,15 @@ class Runner:
 async def running(runner: Runner) -> AsyncIterator[None]:
     """Loads and runs ``runner`` while the context lasts. Left, all its transfers have ended and kept what they have.
 
-    Raises a group: of what the body raises, and of a fault in the runner itself, which no daemon goes on with.
+    A fault in the runner itself ends the body and is raised, as what the body raises is: no daemon goes on without it.
     """
     await runner.load()
-    async with asyncio.TaskGroup() as group:
-        working = group.create_task(runner.run(), name="transfers")
-        try:
-            yield
-        finally:
-            working.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(runner.run(), name="transfers")
+            try:
+                yield
+            finally:
+                working.cancel()
+    except BaseExceptionGroup as problems:
+        raise problems.exceptions[0] from problems

@@ -13,14 +13,15 @@ from wherry.abc.exchange import Exchange, HaveMap
 from wherry.errors import PeerBusy, PeerDenied
 from wherry.limits import GOSSIP_ADDRESSES_MAX, SWARM_FOLLOWS_MAX
 from wherry.stretches import Stretches
-from wherry.swarm.choking import Choking
 from wherry.swarm.dataset import Dataset, Listener
+from wherry.swarm.entry import Entry
 from wherry.swarm.gossip import EARLY_S, Hearsay, Told
-from wherry.swarm.haves import coarsened, lacks
+from wherry.swarm.haves import coarsened
 from wherry.swarm.neighbour import Neighbour
 from wherry.swarm.options import SwarmOptions
-from wherry.swarm.stats import DatasetStats, PeerStats, SwarmStats
-from wherry.swarm.uploads import Uploads
+from wherry.swarm.serving import Serving
+from wherry.swarm.stats import stats_of
+from wherry.swarm.telling import count_sent, refresh, show, show_more, tell_news
 
 if TYPE_CHECKING:
     import random
@@ -29,50 +30,16 @@ if TYPE_CHECKING:
     from wherry.abc.exchange import PeerInfo, PeerLink
     from wherry.abc.transport import BlockSource
     from wherry.cid import CID
+    from wherry.swarm.stats import SwarmStats
 
 __all__ = ["BUSY", "Entry", "Listener", "Swarm"]
 
 BUSY: Final = "busy"  # how the reason begins that a peer is told when it should come back later (PeerBusy)
-_IDLE_S: Final = 0.2  # the link idles for so long before one more is unchoked
 _REFRESH_S: Final = 1.0  # between two looks at all that the followers of a revealed dataset have
 
 
 class _Held(Protocol):
     def __call__(self, root: CID, /) -> tuple[int, bool] | None: ...
-
-
-class Entry:
-    """One download of a dataset, as the swarm knows it. For the loop's thread."""
-
-    __slots__ = ("_dataset", "_left", "_listener", "_swarm")
-
-    def __init__(self, swarm: Swarm, dataset: Dataset, listener: Listener) -> None:
-        self._swarm = swarm
-        self._dataset = dataset
-        self._listener = listener
-        self._left = False
-
-    def sized(self, size: int) -> None:
-        """Says how large the dataset is, where that was not known when it was entered: its root had to be fetched first."""
-        self._dataset.news.size = size
-
-    def gained(self, start: int, end: int) -> None:
-        """Bytes ``start`` ... ``end`` of the dataset are verified and can be served. Peers are told in batches."""
-        self._dataset.news.gained(start, end)
-
-    def completed(self) -> None:
-        """Everything is there, manifest included. Peers are told now."""
-        self._swarm.on_completed(self._dataset)
-
-    def credit(self, link: PeerLink, count: int) -> None:
-        """Counts ``count`` bytes of verified payload that a peer gave: it is served for them."""
-        self._swarm.on_credit(link, count)
-
-    def leave(self) -> None:
-        """Ends the download. What is complete is seeded on while `Swarm` is told that it is held. Twice is once."""
-        if not self._left:
-            self._left = True
-            self._swarm.on_left(self._dataset, self._listener)
 
 
 class Swarm(Exchange):
@@ -101,12 +68,8 @@ class Swarm(Exchange):
         self._judge = judge
         self._neighbours: dict[PeerLink, Neighbour] = {}
         self._datasets: dict[CID, Dataset] = {}
-        self._uploads: Uploads[Neighbour] = Uploads(self.options)
-        self._choking = Choking(self.options, rng)
         self._hearsay = Hearsay()
-        self._sent = 0
-        self._filling = False
-        self._busy_at = clock()  # when requests waited last
+        self._serving = Serving(self.options, clock, rng, self._neighbours, self._datasets)
         self._gossip_at = 0.0
         self._refresh_at = 0.0
 
@@ -143,54 +106,20 @@ class Swarm(Exchange):
         now = self._clock()
         for dataset in self._datasets.values():
             if dataset.followers:
-                self._tell_news(dataset, now)
-                if dataset.reveal is not None:
-                    self._show_more(dataset, now)
+                tell_news(dataset, now)
+                show_more(dataset, now, idle=self._serving.idle)
         if now - self._refresh_at >= _REFRESH_S:
             self._refresh_at = now
-            self._refresh()
-        if self._choking.due(now):
-            self._rechoke(now)
-        self._use_idle(now)
-        self._fill(now)
+            for dataset in self._datasets.values():
+                refresh(dataset)
+        self._serving.tick(now)
         if now - self._gossip_at >= EARLY_S / 2:
             self._gossip_at = now
             self._gossip(now)
 
     def stats(self) -> SwarmStats:
         """Gives figures of this moment. Takes time in proportion to the peers and their maps: for people, not for each tick."""
-        peers = [
-            PeerStats(
-                info=neighbour.link.info,
-                since=neighbour.met_at,
-                uploaded=neighbour.uploaded,
-                downloaded=neighbour.downloaded,
-                choking=neighbour.contender.choked,
-                choked=neighbour.chokes,
-                interested=self._interested(neighbour),
-                waiting=len(neighbour.line.waiting),
-                serving=len(neighbour.line.serving),
-                has={
-                    root: dataset.size if dataset.maps[neighbour].complete else dataset.maps[neighbour].spans.total
-                    for root, dataset in self._datasets.items()
-                    if neighbour in dataset.maps
-                },
-            )
-            for neighbour in self._neighbours.values()
-        ]
-        datasets = [
-            DatasetStats(
-                root=root,
-                size=dataset.size,
-                complete=dataset.complete,
-                revealing=dataset.reveal is not None,
-                followers=len(dataset.followers),
-                peers=len(dataset.maps),
-                sent=dataset.sent,
-            )
-            for root, dataset in self._datasets.items()
-        ]
-        return SwarmStats(peers, datasets, self._sent)
+        return stats_of(self)
 
     # What the engine says, through `Entry`
 
@@ -234,7 +163,7 @@ class Swarm(Exchange):
             raise PeerDenied(unwanted, peer=name)
         if len(self._neighbours) >= self.options.peers:
             raise PeerBusy(f"{BUSY}: {self.options.peers} peers are connected", peer=name, hint="it may be tried again later")
-        if self._spent:
+        if self._serving.spent:
             raise PeerBusy(f"{BUSY}: this node has given what it may give", peer=name)
         neighbour = self._neighbours[link] = Neighbour(self, link, self._clock())
         for root, dataset in self._datasets.items():
@@ -281,7 +210,7 @@ class Swarm(Exchange):
                 listener.has(neighbour.link, have, gained)
         shown = dataset.shown.get(neighbour)
         if shown is not None and dataset.reveal is not None and dataset.reveal.has(shown, have, self._clock()):
-            self._show(neighbour, dataset, self._clock())
+            show(neighbour, dataset, self._clock())
 
     def on_has_nothing(self, neighbour: Neighbour, root: CID) -> None:
         """A peer tells nothing; one that this node dialled can be asked all the same."""
@@ -301,30 +230,18 @@ class Swarm(Exchange):
 
     def on_asked(self, neighbour: Neighbour, request: int, cids: Sequence[CID]) -> None:
         """A peer asks for blocks."""
-        neighbour.contender.interested = True
-        if neighbour.contender.choked or not cids:  # it asked before it heard that it is choked
-            if not cids:
-                neighbour.link.answer(request)
-            return
-        now = self._clock()
-        if not self._uploads.asked(neighbour.line, request, cids[0], now):
-            neighbour.link.close("has too many requests waiting")
-            return
-        self._fill(now)
+        self._serving.asked(neighbour, request, cids)
 
     def on_cancelled(self, neighbour: Neighbour, request: int) -> None:
         """It does not want an answer any more."""
-        self._uploads.cancelled(neighbour.line, request)
+        self._serving.cancelled(neighbour, request)
 
     def on_answered(self, neighbour: Neighbour, request: int, sent: int) -> None:
-        """An answer is over."""
-        now = self._clock()
-        self._uploads.answered(neighbour.line, request, sent, now)
-        neighbour.uploaded += sent
-        self._sent += sent
-        self._fill(now)
-        if sent:
-            self._count(neighbour, sent, now)
+        """An answer is over. What it was of is known where the peer follows one dataset alone."""
+        self._serving.answered(neighbour, request, sent)
+        dataset = self._datasets.get(next(iter(neighbour.following))) if sent and len(neighbour.following) == 1 else None
+        if dataset is not None:
+            count_sent(neighbour, dataset, sent, self._clock(), idle=self._serving.idle)
 
     def on_choked(self, neighbour: Neighbour, *, on: bool) -> None:
         """A peer answers nothing, or does again."""
@@ -340,7 +257,6 @@ class Swarm(Exchange):
         """A connection is gone."""
         if self._neighbours.pop(neighbour.link, None) is None:
             return
-        self._uploads.gone(neighbour.line)
         self._hearsay.forget(neighbour.named)
         for dataset in list(self._datasets.values()):
             known = dataset.met.pop(neighbour, False) is None
@@ -349,7 +265,7 @@ class Swarm(Exchange):
             if known:
                 for listener in dataset.listeners:
                     listener.lost(neighbour.link, reason)
-        self._fill(self._clock())
+        self._serving.gone(neighbour)
 
     # Datasets and who follows them
 
@@ -427,61 +343,6 @@ class Swarm(Exchange):
             if neighbour.chokes:
                 listener.choked(neighbour.link, True)
 
-    # What is told of what is here
-
-    def _tell_news(self, dataset: Dataset, now: float) -> None:
-        gained = dataset.news.due(now)
-        if gained:
-            have = dataset.news.map
-            for neighbour in dataset.followers:
-                neighbour.link.tell_have(dataset.root, have, gained)
-
-    def _show(self, neighbour: Neighbour, dataset: Dataset, now: float) -> None:
-        if dataset.reveal is not None:
-            gained = dataset.reveal.onward(dataset.shown[neighbour], now)
-            if gained:
-                dataset.tell(neighbour, gained)
-
-    def _count(self, neighbour: Neighbour, sent: int, now: float) -> None:
-        """Counts what was sent to the dataset that the peer follows; of one that follows several, it is not known which."""
-        if len(neighbour.following) != 1:
-            return
-        dataset = self._datasets.get(next(iter(neighbour.following)))
-        if dataset is None:
-            return
-        dataset.sent += sent
-        shown = dataset.shown.get(neighbour)
-        if shown is None or dataset.reveal is None:
-            return
-        if dataset.reveal.sent(shown, sent, idle=self._uploads.idle):
-            self._show(neighbour, dataset, now)
-
-    def _show_more(self, dataset: Dataset, now: float) -> None:
-        reveal = dataset.reveal
-        if reveal is None:
-            return
-        idle = self._uploads.idle
-        for neighbour, shown in dataset.shown.items():
-            if shown.open or shown.done:
-                continue
-            if reveal.mute(shown, now):
-                shown.open = True
-                dataset.tell(neighbour)
-            elif reveal.sent(shown, 0, idle=idle):
-                self._show(neighbour, dataset, now)
-        if idle and not reveal.left:
-            of = {id(shown): neighbour for neighbour, shown in dataset.shown.items()}
-            for shown, gained in reveal.again(now):
-                dataset.tell(of[id(shown)], gained)
-
-    def _refresh(self) -> None:
-        for dataset in self._datasets.values():
-            if dataset.reveal is not None:
-                for neighbour, shown in dataset.shown.items():
-                    have = dataset.maps.get(neighbour)
-                    if have is not None:
-                        dataset.reveal.refresh(shown, have)
-
     def _gossip(self, now: float) -> None:
         for dataset in self._datasets.values():
             members: list[tuple[Neighbour, str]] | None = None
@@ -495,64 +356,3 @@ class Swarm(Exchange):
                 fresh = told.news((address for other, address in members if other is not neighbour), now)
                 if fresh:
                     neighbour.link.tell_peers(fresh)
-
-    # Who is served
-
-    @property
-    def _spent(self) -> bool:
-        return 0 < self.options.upload_bytes <= self._sent
-
-    def _fill(self, now: float) -> None:
-        """Has as many requests answered as there are slots."""
-        if self._filling or self._spent:
-            return
-        self._filling = True  # a transport may say `answered` from within `answer`
-        try:
-            spare = any(dataset.reveal is not None for dataset in self._datasets.values()) if self._uploads.waiting else False
-            while (picked := self._uploads.next(now, spare=spare)) is not None:
-                line, request = picked
-                line.peer.link.answer(request)
-        finally:
-            self._filling = False
-        if self._uploads.waiting:
-            self._busy_at = now
-
-    def _interested(self, neighbour: Neighbour) -> bool:
-        return any(
-            neighbour in dataset.followers and lacks(dataset.maps.get(neighbour), dataset.news.map)
-            for dataset in self._datasets.values()
-        )
-
-    def _rechoke(self, now: float) -> None:
-        if self._spent:
-            for neighbour in self._neighbours.values():
-                told, neighbour.contender.choked = neighbour.contender.choked, True
-                self._obey(neighbour, told=told)
-            return
-        before = {neighbour: neighbour.contender.choked for neighbour in self._neighbours.values()}
-        for neighbour in before:
-            contender = neighbour.contender
-            contender.interested = bool(neighbour.line.waiting or neighbour.line.serving) or self._interested(neighbour)
-        seed = not any(dataset.listeners and not dataset.complete for dataset in self._datasets.values())
-        self._choking.rechoke([neighbour.contender for neighbour in before], now, seed=seed)
-        for neighbour, told in before.items():
-            self._obey(neighbour, told=told)
-
-    def _obey(self, neighbour: Neighbour, *, told: bool) -> None:
-        """Tells a peer whether it is choked, if it was ``told`` otherwise."""
-        choked = neighbour.contender.choked
-        if choked != told:
-            if choked:
-                self._uploads.dropped(neighbour.line)
-            neighbour.link.choke(on=choked)
-
-    def _use_idle(self, now: float) -> None:
-        """Unchokes one more, if the link has idled for a moment."""
-        if self._spent or not self._uploads.idle:
-            self._busy_at = now
-        elif now - self._busy_at >= _IDLE_S:
-            self._busy_at = now
-            of = {id(neighbour.contender): neighbour for neighbour in self._neighbours.values()}
-            picked = self._choking.spare([neighbour.contender for neighbour in self._neighbours.values()], now)
-            if picked is not None:
-                self._obey(of[id(picked)], told=True)

@@ -115,6 +115,12 @@ def coded_of(coding: int, blocks: Sequence[tuple[int, bytes]], first: int) -> li
     return [Frame(piece, (), 0, first) for piece in (head, *[data for _, data in blocks])]
 
 
+def frame_bytes(head: bytes) -> int:
+    """Tells how long the frame is that begins with ``head``, all in all."""
+    _, _, _, _, length = _HEADER.unpack_from(head)
+    return HEADER_BYTES + int(length)
+
+
 def withdrawn(frame: Frame) -> bytes:
     """Gives the head that takes the place of a run's when its file has changed since the answer's length was promised."""
     return _HEADER.pack(MISSING, 0, len(frame.blocks), frame.first, len(frame.head) + frame.size - HEADER_BYTES)

@@ -1,0 +1,312 @@
+"""What the verbs of the daemon ask, print and end with, over a daemon that only notes what it is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from wherry.daemon import places
+from wherry.errors import LocalError, TargetExists
+from wherry_cli import detached
+from wherry_cli.app import run
+from wherry_cli.control import client
+from wherry_cli.invocation import Invocation
+
+ONE = {
+    "schema": "wherry/transfer/1", "id": "t1", "state": "running", "what": "bafy", "output": "/o\x1b", "traffic_class": "high",
+    "priority": 2, "seed": True, "limit_up": 1 << 20, "limit_down": None, "sources": ["http://h:1"],
+    "added": 1.0, "changed": 2.0,
+    "bytes_done": 1 << 20, "bytes_total": 4 << 20, "fetched_bytes": 5, "rate": 1048576.0, "seconds_left": 3.0,
+    "sources_alive": 1, "failures": 1, "retry_at": 9e9, "failure":
+    {"error": "NoSource", "message": "gone", "hint": "look", "exit_code": 7}, "waits_for": "data comes in",
+}  # fmt: skip
+WHY = {
+    "elapsed": 3.5, "idle": 1.5, "current": "moving", "current_seconds": 2.0, "text": "data comes in",
+    "spent": [{"reason": "moving", "seconds": 2.0, "text": "data comes in"}], "last": [],
+}  # fmt: skip
+STATUS = {
+    "schema": "wherry/status/1", "pid": 77, "since": time.time() - 5, "version": "1", "home": "/h", "listen": ["http://a:1"],
+    "transfers": {"running": 2}, "down_rate": 1.0, "up_rate": 2.0, "down_bytes": 3, "up_bytes": 4, "peers": 5, "sources": 6,
+}  # fmt: skip
+
+
+class Asked:
+    """Notes what it is asked."""
+
+    def __init__(self):
+        self.calls = []
+        self.lines = []
+        self.answers = {
+            "transfers": {"schema": "wherry/transfers/1", "transfers": [ONE]},
+            "why": {"schema": "wherry/transfer-why/1", "id": "t1", "state": "running", "why": WHY},
+            "limits": {"schema": "wherry/limits/1", "limits": [{"scope": "node", "up": 1 << 20, "down": None}]},
+            "status": STATUS, "stop": STATUS,
+        }  # fmt: skip
+        for name, of in {"limit": "limits", "unlimit": "limits"}.items():
+            self.answers[name] = self.answers[of]
+
+    def __getattr__(self, name):
+        async def method(*arguments, **options):
+            self.calls.append((name, arguments, options))
+            return self.answers.get(name, ONE)
+
+        return method
+
+    async def events(self):
+        for line in self.lines:
+            yield line
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    found = Asked()
+
+    @asynccontextmanager
+    async def connected(home):
+        found.home = home
+        yield found
+
+    monkeypatch.setattr(client, "connected", connected)
+    return found
+
+
+@pytest.fixture
+def go(tmp_path):
+    def line(*argv, **options):
+        return run(argv, Invocation(environ={"WHERRY_HOME": str(tmp_path / "home")}, **options))
+
+    return line
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("transfers", ("transfers", (), {})),
+        ("transfers list", ("transfers", (), {})),
+        ("transfers show t1", ("show", ("t1",), {})),
+        ("transfers pause t1", ("act", ("t1", "pause"), {})),
+        ("transfers resume t1", ("act", ("t1", "resume"), {})),
+        ("transfers cancel t1", ("act", ("t1", "cancel"), {})),
+        ("transfers set t1 --class bulk --priority -3 --no-seed --limit-up 1MB/s --limit-down 0",
+         ("set", ("t1",), {"traffic_class": "bulk", "priority": -3, "seed": False, "limit_up": 10**6, "limit_down": 0})),
+        ("transfers add bafy -o /o --from lab", ("add", (), {"what": "bafy", "output": "/o", "sources": ["lab"]})),
+        ("transfers add bafy -o null: --seed", ("add", (), {"what": "bafy", "output": "null:", "sources": [], "seed": True})),
+        ("limit", ("limits", (), {})),
+        ("limit show", ("limits", (), {})),
+        ("limit up 10MB", ("limit", (), {"scope": "node", "up": 10**7})),
+        ("limit down 1KiB --class bulk", ("limit", (), {"scope": "class:bulk", "down": 1024})),
+        ("limit up 0 --transfer t1", ("limit", (), {"scope": "transfer:t1", "up": 0})),
+        ("limit up 5 --peer", ("limit", (), {"scope": "peer", "up": 5})),
+        ("limit off", ("unlimit", (), {})),
+        ("status", ("status", (), {})),
+        ("why t1", ("why", ("t1",), {})),
+    ],
+)  # fmt: skip
+def test_what_a_verb_asks_and_prints(asked, go, capsys, line, call):
+    assert go(*line.split()) == 0
+    assert asked.calls == [call]
+    assert asked.home.name == "home"
+    text = capsys.readouterr().out
+    assert text
+    assert "\x1b" not in text
+    assert go(*line.split(), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["schema"].startswith("wherry/")
+    assert go(*line.split(), "-q") == 0
+
+
+def test_where_a_transfer_goes_when_it_is_not_told(asked, go, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert go("transfers", "add", "bafy") == 0
+    assert asked.calls[0][2]["output"] == str(tmp_path / "bafy")
+
+
+def test_a_transfer_is_shown_with_all_that_is_known(asked, go, capsys):
+    assert go("transfers", "show", "t1") == 0
+    text = capsys.readouterr().out
+    for word in (
+        "t1 ",
+        "running",
+        "25%",
+        "1.0 MiB/s",
+        "3.0s left",
+        r"/o\x1b",
+        "http://h:1",
+        "priority",
+        "NoSource: gone",
+        "look",
+    ):
+        assert word in text
+
+
+def test_why_of_all(asked, go, capsys):
+    assert go("why") == 0
+    assert [call[0] for call in asked.calls] == ["transfers", "why"]
+    text = capsys.readouterr().out
+    assert "2.0 s: data comes in" in text
+    assert "3.5 s in all, 1.5 s of them idle" in text
+    assert go("why", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["transfers"][0]["why"]["elapsed"] == 3.5
+    asked.answers["transfers"]["transfers"] = []
+    assert go("why") == 0
+    assert "no transfer" in capsys.readouterr().err
+    assert go("transfers") == 0
+    assert "There are no transfers" in capsys.readouterr().err
+    asked.answers["limits"]["limits"] = []
+    assert go("limit") == 0
+    assert "no limit" in capsys.readouterr().err
+
+
+def event(**changes):
+    return {"schema": "wherry/event/1", "event": "transfer", **ONE, **changes}
+
+
+def test_watching_all(asked, go, capsys):
+    asked.lines = [event(), event(), event(state="paused"), {"event": "listed"}, {"event": "forgotten", "id": "t1"}]
+    assert go("transfers", "--watch") == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["running", "paused"]
+    assert go("transfers", "list", "--watch", "--json") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_watching_one_ends_with_it(asked, go, capsys):
+    asked.lines = [event(id="t2", state="failed"), event(), event(state="complete"), event(state="queued")]
+    assert go("transfers", "show", "t1", "--watch", "-q") == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == "complete"
+    failure = {"error": "TargetExists", "message": "there is one", "hint": None, "exit_code": 9}
+    asked.lines = [event(state="failed", failure=failure)]
+    assert go("transfers", "add", "bafy", "--watch") == TargetExists.exit_code
+    assert "there is one" in capsys.readouterr().err
+    asked.lines = []
+    assert go("transfers", "show", "t1", "--watch") == 7
+
+
+def test_wrong_lines(asked, go, capsys):
+    assert go("limit", "up", "10MB", "--class", "bulk", "--transfer", "t1") == 2
+    assert go("limit", "up", "fast") == 2
+    assert go("transfers", "add", "bafy", "--class", "huge") == 2
+    assert asked.calls == []
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_without_a_daemon_every_verb_says_how_to_start_one(go, capsys):
+    for line in ("status", "down", "transfers", "why", "limit"):
+        assert go(line) == 6
+        assert "wherry up" in capsys.readouterr().err
+
+
+def test_down_waits_until_the_daemon_is_gone(asked, go, capsys, tmp_path, monkeypatch):
+    with places.taken(tmp_path / "home"):
+        monkeypatch.setattr("wherry_cli.verbs.down.DRAIN_S", -5.0)
+        assert go("down") == 10
+    assert "does not end" in capsys.readouterr().err
+    assert go("down", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["pid"] == 77
+
+
+def test_up_starts_no_second_one(go, capsys, tmp_path):
+    with places.taken(tmp_path / "home"):
+        assert go("up") == 10
+    assert str(os.getpid()) in capsys.readouterr().err
+
+
+class Process:
+    """Stands for a daemon that says ``said`` and ends or stays."""
+
+    returncode = None
+
+    def __init__(self, line, *, said, pass_fds, **options):
+        self.line = line
+        self.ended = []
+        if said is not None:
+            os.write(pass_fds[0], said)
+            self.fd = -1
+        else:
+            self.fd = os.dup(pass_fds[0])  # says nothing, and stays
+
+    def wait(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+        return 3
+
+    def terminate(self):
+        self.ended.append(True)
+
+
+@pytest.fixture
+def spawned(monkeypatch):
+    made = []
+
+    def says(said):
+        def popen(line, **options):
+            made.append(Process(line, said=said, **options))
+            return made[-1]
+
+        monkeypatch.setattr(detached.subprocess, "Popen", popen)
+        return made
+
+    return says
+
+
+def test_up_in_the_background_passes_its_options_on(spawned, go, capsys, tmp_path):
+    made = spawned(json.dumps({"schema": "wherry/up/1", "pid": 5, "listen": ["http://a:1"], "home": "h"}).encode())
+    (tmp_path / "c.toml").write_text("")
+    line = ["up", "--listen", "http://127.0.0.1:0", "--allow-public", "--token-file", "tok", "--profile", "p", "-v"]
+    assert go(*line, "--config", str(tmp_path / "c.toml")) == 0
+    assert capsys.readouterr().out == "http://a:1\n"
+    words = made[0].line
+    for pair in (["--listen", "http://127.0.0.1:0"], ["--token-file", os.path.abspath("tok")], ["--profile", "p"]):
+        at = words.index(pair[0])
+        assert words[at : at + 2] == pair
+    assert {"--foreground", "--allow-public", "-v", "--ready-fd", "--config"} <= set(words)
+    assert words[words.index("--home") + 1] == str(tmp_path / "home")
+    assert go("up", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["log"] == str(tmp_path / "home/logs/daemon.log")
+
+
+@pytest.mark.parametrize(("said", "word"), [(b"", "code 3"), (b"[]", "code 3"), (b"Traceback", "code 3")])
+def test_a_daemon_that_ends_without_a_word(spawned, go, capsys, said, word):
+    spawned(said)
+    assert go("up") == LocalError.exit_code
+    assert word in capsys.readouterr().err
+
+
+def test_a_daemon_that_fails_says_with_what(spawned, go, capsys):
+    spawned(b'{"schema": "wherry/error/1", "error": "UsageError", "message": "no", "hint": null, "exit_code": 2}')
+    assert go("up") == 2
+    assert "no" in capsys.readouterr().err
+
+
+def test_a_daemon_that_is_never_ready_is_ended(spawned, go, capsys, monkeypatch):
+    monkeypatch.setattr(detached, "_READY_S", 0.05)
+    made = spawned(None)
+    assert go("up") == LocalError.exit_code
+    assert "not ready" in capsys.readouterr().err
+    assert made[0].ended
+
+
+def test_a_log_that_cannot_be_written(go, tmp_path, capsys):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/logs").write_text("")
+    assert go("up") == LocalError.exit_code
+    assert "log" in capsys.readouterr().err
+
+
+def test_who_started_a_daemon_may_be_gone():
+    read, write = os.pipe()
+    os.close(read)
+    detached.tell(write, {"a": 1})
+    detached.tell(None, {"a": 1})
+
+
+def test_a_daemon_that_does_not_end_is_ended(monkeypatch):
+    codes, ended = [], threading.Event()
+    monkeypatch.setattr(detached, "DRAIN_S", 0.01)
+    monkeypatch.setattr(detached.os, "_exit", lambda code: (codes.append(code), ended.set()))
+    detached.end_soon()
+    assert ended.wait(20)
+    assert codes == [0]
