@@ -127,7 +127,9 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "add": Add,
     "memory": Memory,
     "daemon": Daemon,
-    "limits": Limits, "peering": Peering}
+    "limits": Limits,
+    "peering": Peering,
+}
 
 
 class Selection(NamedTuple):
