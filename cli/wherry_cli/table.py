@@ -20,6 +20,7 @@ VERBS: Final = {
     "grant": "Let others open an encrypted dataset.",
     "get": "Fetch, verify and write what a CID or a ticket names.",
     "find": "List the peers that locators name for a CID.",
+    "peers": "Show what is remembered of peers, and keep some out.",
     "tracker": "Run a tracker, which nodes tell what they hold.",
     "cat": "Write the bytes of a file to standard output.",
     "ls": "List the entries of a directory.",

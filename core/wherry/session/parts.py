@@ -74,7 +74,7 @@ class Parts:
         if self._own_node is None:
             from wherry.transfer.node import Node
 
-            self._own_node = Node(self._store)
+            self._own_node = Node(self._store, self._wiring.circle.judge)
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
@@ -141,7 +141,7 @@ class Parts:
             addresses, finder.connecting(wiring.connect) if finder else wiring.connect, wiring.pool,
             wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self._emit),
             policy=wiring.policy() if len(addresses) != 1 else None,
-            find=partial(finder.addresses, cid) if finder else None, emit=self._emit, ledger=ledger,
+            find=partial(finder.addresses, cid) if finder else None, emit=self._emit, ledger=ledger, circle=wiring.circle,
             flow=wiring.traffic.flow(READING, "interactive") if flow is None else flow,
         )  # fmt: skip
 

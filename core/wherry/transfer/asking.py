@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.flow import Flow
     from wherry.observe import Emit, Observe
+    from wherry.transfer.circle import Circle
     from wherry.transfer.member import Membership
     from wherry.transfer.scheduler import Scheduler
     from wherry.transfer.source import Source, Task
@@ -74,6 +75,7 @@ class Asking:
         self._flying: dict[tuple[Task[Job], Source], asyncio.Task[None]] = {}
         self._beaten: set[asyncio.Task[None]] = set()  # whose job another source has brought
         self.member: Membership | None = None  # in the swarm
+        self.circle: Circle | None = None  # who remembers peers
         self.open_jobs = 0  # leaf jobs not yet done
         self.open_wants = 0  # of them
         self.wire_bytes = 0  # payload received
@@ -86,6 +88,9 @@ class Asking:
         self._scheduler.connected(source, time.monotonic(), channel.parallel, linked=link is not None)
         source.plain = not channel.manifests
         self._emit(Connected(scheme_of(source)))
+        info = link.info if link is not None else None
+        if self.circle is not None and not source.met:
+            source.met, source.standing = True, self.circle.met(source.address, info)
         if self.member is not None and link is not None:
             self.member.bind(link, source)
         self._bell.ring()
@@ -102,6 +107,8 @@ class Asking:
         except* _Reconnect as problems:
             raise PeerUnreachable(_first(problems).reason, peer=source.address) from None
         finally:
+            if self.circle is not None:
+                self.circle.keep(source.address, source.standing, info)
             if self.member is not None and link is not None:
                 self.member.unbind(link)
 
@@ -175,6 +182,7 @@ class Asking:
             raise
         if rejected:
             first = type(next(iter(rejected.values()))).__name__
+            self._caught(channel, next(iter(rejected.values())).message)
             self._emit(Rejected(scheme=scheme_of(source), error=first, blocks=len(rejected)))
         absent, left = job.rest(missing - set(rejected))
         if absent is None and left is None:
@@ -203,6 +211,12 @@ class Asking:
             self._scheduler.failed(task, source, time.monotonic(), reason, rejected=len(rejected))
         else:
             self._scheduler.again(task, source)
+
+    def _caught(self, channel: Channel, why: str) -> None:
+        """A source sent a wrong block: one that proved who it is, is left, and kept out for a while."""
+        link = self.member.link_of(channel) if self.member is not None else None
+        if self.circle is not None and link is not None and self.circle.caught(link.info, why):
+            link.close("it sent a wrong block")
 
     async def _leave(self, task: Task[Job], job: Job, source: Source) -> None:
         """Waits until what a job brings may come (specs/0026 §5). Who waits here is not asked yet, and so not late."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wherry.cid import CID
     from wherry.flow import Flow
     from wherry.observe import Emit, Observe
+    from wherry.transfer.circle import Circle
     from wherry.transfer.member import Membership
     from wherry.transfer.source import Source
     from wherry.transfer.waiting import Order
@@ -65,6 +66,7 @@ class Fetcher:
         order: Order = "rarest",
         flow: Flow = FREE,
         ledger: Ledger | None = None,
+        circle: Circle | None = None,
     ) -> None:
         """``policy`` chooses among several sources; None: whoever is free takes the oldest job.
 
@@ -84,6 +86,7 @@ class Fetcher:
         self._asking = Asking(self._scheduler, pool, self._bell, observe=observe, emit=emit, flow=flow)
         self.flow = flow  # what of the link it may use
         self._ledger = ledger
+        self._asking.circle = circle
         self._find = find
         self._finding = find is not None  # more sources may come
         self._wanted = asyncio.Event()  # anything at all

@@ -64,6 +64,7 @@ class Source:
     plain: bool = False  # it holds plain files, and can have no manifest
     local: bool = False  # on this machine or on a private network, as far as its address tells
     standing: Standing = field(default_factory=Standing)
+    met: bool = False  # what earlier runs saw of it is in its standing
     linked: bool = False  # its transport exchanges: it may tell what it has, choke us, and be asked for a few jobs ahead
     have: HaveMap | None = None  # what it says that it has; None: it does not say, and may be asked for anything
     grew: float = 0.0  # when that changed last

@@ -1,0 +1,175 @@
+"""``wherry peers``: who is remembered and how well, and who is kept out (specs/0029)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry.units import format_duration, format_size
+from wherry_cli.command import finished, group, member
+from wherry_cli.invocation import Invocation
+from wherry_cli.options import duration
+from wherry_cli.render import Out, safe
+
+if TYPE_CHECKING:
+    from wherry.peer_results import PeerReport, RuleReport
+
+HELP = """Show what is remembered of peers, and keep some out.
+
+Without a verb below, it lists them, the best first. A peer is named by its id, if it proved one (tcps), or else by where it was
+dialled or came from. --explain says what its score is made of."""
+
+What = Annotated[
+    str, typer.Argument(metavar="PEER|IP|NETWORK|ADDRESS", help="Whom: a peer id, 10.0.0.7, 10.0.0.0/8 or http://host:4290.")
+]
+For = Annotated[
+    float | None, typer.Option("--for", metavar="DURATION", parser=duration, help="For how long.  [default: for good]")
+]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="A reason, to be read later.")]
+
+
+def show(
+    ctx: typer.Context,
+    *,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="PEER", help="Say what the score of one is made of.")
+    ] = None,
+) -> None:
+    """Does what it does without a verb below."""
+    if ctx.invoked_subcommand is not None:
+        return
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            if explain is not None:
+                show_one(run.out(), await session.peer(explain))
+            else:
+                show_all(run.out(), await session.peers())
+
+    run.drive(work)
+
+
+def bans(ctx: typer.Context) -> None:
+    """List who is kept out, and who is let in all the same."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            show_rules(run.out(), await session.rules())
+
+    run.drive(work)
+
+
+def ban(ctx: typer.Context, what: What, *, lasts_s: For = None, why: Why = "") -> None:
+    """Keep a peer, a network or an address out, dialled or dialling."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            await session.ban(what, lasts_s=lasts_s, why=why)
+            show_rules(run.out(), await session.rules())
+
+    run.drive(work)
+
+
+def allow(ctx: typer.Context, what: What, *, lasts_s: For = None, why: Why = "") -> None:
+    """Let a peer in whom a ban of its network would keep out."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            await session.allow(what, lasts_s=lasts_s, why=why)
+            show_rules(run.out(), await session.rules())
+
+    run.drive(work)
+
+
+def unban(ctx: typer.Context, what: What) -> None:
+    """Take a ban, or leave, back."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            await session.unban(what)
+            show_rules(run.out(), await session.rules())
+
+    run.drive(work)
+
+
+def forget(
+    ctx: typer.Context,
+    peers: Annotated[
+        list[str] | None, typer.Argument(metavar="[PEER]...", help="Their keys, as listed.  [default: all]")
+    ] = None,
+) -> None:
+    """Forget what is remembered of peers. Bans stay."""
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        async with run.session("peers") as session:
+            count = await session.forget_peers(list(peers) if peers else None)
+            out = run.out()
+            if out.as_json:
+                out.result({"schema": "wherry/peers-forget/1", "peers": count})
+            else:
+                out.line(f"{count:,} peers are forgotten")
+
+    run.drive(work)
+
+
+def show_all(out: Out, peers: list[PeerReport]) -> None:
+    """Prints a line a peer."""
+    if out.as_json:
+        rows = [{name: value for name, value in one.to_json().items() if name != "schema"} for one in peers]
+        out.result({"schema": "wherry/peers/1", "peers": rows})
+        return
+    for one in peers:
+        rate = f"{format_size(one.rate)}/s" if one.rate else "-"
+        seen = format_duration(max(0.0, time.time() - one.last))
+        out.line(f"{one.score:4.2f}  {rate:>12}  {format_size(one.down_bytes):>10} from it  seen {seen} ago  {safe(one.key)}")
+    if not peers:
+        out.note("No peers are remembered yet.")
+
+
+def show_one(out: Out, one: PeerReport) -> None:
+    """Prints what a score is made of."""
+    if out.as_json:
+        out.result(one.to_json())
+        return
+    proof = "it proved its key" if one.proven else "it proved nothing: what it fails with is forgotten in minutes"
+    out.line(safe(one.key))
+    out.line(f"score        {one.score:.2f} = integrity x (6 x reliability + 3 x goodput + latency) / 10")
+    out.line(f"integrity    {one.integrity:.2f}: {one.wrong:.1f} jobs came wrong, {one.rejected} blocks in all")
+    out.line(f"reliability  {one.reliability:.2f}: {one.useful:.1f} jobs of use, {one.failed:.1f} failed")
+    out.line(f"goodput      {one.goodput:.2f}: {format_size(one.rate) + '/s a job' if one.rate else 'not known'}")
+    out.line(f"latency      {one.latency:.2f}: {format_duration(one.latency_s) if one.latency_s else 'not known'}")
+    out.line(f"gave         {format_size(one.down_bytes)}, was given {format_size(one.up_bytes)}")
+    out.line(f"proof        {proof}")
+
+
+def show_rules(out: Out, rules: list[RuleReport]) -> None:
+    """Prints a line a rule."""
+    if out.as_json:
+        rows = [{name: value for name, value in one.to_json().items() if name != "schema"} for one in rules]
+        out.result({"schema": "wherry/peers-bans/1", "rules": rows})
+        return
+    for one in rules:
+        left = "for good" if one.left_s is None else f"for {format_duration(one.left_s)} more"
+        why = f"  ({safe(one.why)})" if one.why else ""
+        out.line(f"{'allowed' if one.allow else 'banned'}  {one.kind:<8} {safe(one.what)}  {left}, by {one.by}{why}")
+    if not rules:
+        out.note("Nobody is banned.")
+
+
+def build() -> Any:
+    """Makes the command."""
+    app = group(HELP, "wherry peers", "wherry peers --explain 12D3Koo...", "wherry peers ban 192.0.2.0/24 --for 1d", bare=show)
+    member(app, "bans", bans, "wherry peers bans --json")
+    member(app, "ban", ban, "wherry peers ban 12D3Koo... --for 1d --why 'sends rubbish'")
+    member(app, "allow", allow, "wherry peers allow 192.0.2.7")
+    member(app, "unban", unban, "wherry peers unban 192.0.2.0/24")
+    member(app, "forget", forget, "wherry peers forget")
+    return finished(app)
