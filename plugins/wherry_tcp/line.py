@@ -251,8 +251,9 @@ class Line:
 
     async def _read(self, took: Callable[[Line, Message], None]) -> None:
         loop, idle_s = asyncio.get_running_loop(), self._options.idle_timeout
-        window, mark, heard = loop.time(), 0, loop.time()
-        bulk = False
+        window = heard = loop.time()
+        mark = seen = 0  # bytes, at these times
+        bulk = late = False
         while True:
             state = await self._pump_in() if bulk else self._inlet.pump(0, threaded=False)
             bulk = False
@@ -269,26 +270,26 @@ class Line:
                 await self._lend()
                 window, mark = loop.time(), self._inlet.got
             else:
-                now = loop.time()
-                if self._inlet.got != mark and not self._inlet.midway:
-                    window, mark = now, self._inlet.got
-                if now - window > idle_s:
-                    if self._inlet.midway and self._inlet.got - mark < RATE_BYTES_MIN * idle_s:
+                now, midway = loop.time(), self._inlet.midway
+                if self._inlet.got != seen:
+                    seen, heard = self._inlet.got, now
+                    if not midway:
+                        window, mark = now, seen
+                elif late:  # it was silent for so long, and is still after this process had time to look
+                    if midway or now - heard > idle_s:
                         raise TimeoutError
-                    window, mark = now, self._inlet.got
-                got = self._inlet.got
+                    self.send(Ping(0))
+                if now - window > idle_s:
+                    if midway and seen - mark < RATE_BYTES_MIN * idle_s:
+                        raise TimeoutError
+                    window, mark = now, seen
                 filling = self.wire.filling
                 bulk = filling is not None and filling.reader.bulk
-                while self._inlet.got == got:
-                    try:
-                        await readable(self.stream, idle_s if self._inlet.midway else idle_s / 3)
-                    except TimeoutError:
-                        if self._inlet.midway or loop.time() - heard > idle_s:
-                            raise
-                        self.send(Ping(0))
-                    else:
-                        heard = loop.time()
-                        break
+                late = False
+                try:
+                    await readable(self.stream, idle_s if midway else idle_s / 3)
+                except TimeoutError:
+                    late = True
 
     async def _pump_in(self) -> Took:
         """Receives blocks on a worker's thread."""

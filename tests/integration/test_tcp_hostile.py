@@ -58,7 +58,7 @@ async def over(reader):
 
 
 async def still_serves(tmp_path, address):
-    async with transport(tmp_path).connect(address) as channel:
+    async with transport(tmp_path, connect_timeout=30.0, idle_timeout=30.0, request_timeout=30.0).connect(address) as channel:
         right(await harvest(channel, WANTS, CountedPool()), FILE)
 
 
@@ -124,9 +124,11 @@ async def test_who_asks_and_does_not_read_is_given_up(tmp_path):
 async def test_those_who_stay_silent_make_room(tmp_path):
     async with listening(tmp_path, max_connections=50, connect_timeout=30.0) as (address, port):
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
-        await still_serves(tmp_path, address)
-        for sock in silent:
-            sock.close()
+        try:
+            await still_serves(tmp_path, address)
+        finally:
+            for sock in silent:
+                sock.close()
     async with listening(tmp_path, max_connections=50) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await over(reader)  # it was given up within the time of a handshake
