@@ -73,9 +73,38 @@ class Dataset:
         if self.size:
             self.reveal = Reveal(self.size, rng)
 
-    def members(self) -> set[Neighbour]:
-        """Gives the connected peers that have to do with it."""
-        return self.followers.keys() | self.maps.keys()
+    def reachable(self) -> list[tuple[Neighbour, str]]:
+        """Gives the connected peers that have to do with it and can be dialled, with their addresses and in their order."""
+        members = self.followers.keys() | self.maps.keys()
+        named = [(member, member.link.info.address) for member in members if member.link.info.address]
+        return sorted(named, key=lambda pair: pair[1])  # a set's order is no seed's
+
+    def has_of(self, neighbour: Neighbour) -> int:
+        """Gives the bytes of it that a peer has, as it says."""
+        have = self.maps[neighbour]
+        return self.size if have.complete else have.spans.total
+
+    # Who listens
+
+    def introduce(self, neighbour: Neighbour) -> None:
+        """Tells all who download it of a peer, once."""
+        if neighbour in self.met:
+            return
+        self.met[neighbour] = None
+        for listener in tuple(self.listeners):
+            listener.met(neighbour.link, neighbour.link.info)
+            if neighbour.chokes:
+                listener.choked(neighbour.link, True)
+
+    def introduce_to(self, listener: Listener, neighbour: Neighbour) -> None:
+        """Tells one who begins to download it of a peer, and of all that it said."""
+        listener.met(neighbour.link, neighbour.link.info)
+        if neighbour in self.maps:
+            listener.has(neighbour.link, self.maps[neighbour], None)
+        if neighbour.chokes:
+            listener.choked(neighbour.link, True)
+
+    # What followers are told
 
     def tell(self, neighbour: Neighbour, gained: Sequence[tuple[int, int]] | None = None) -> None:
         """Tells a follower what this node has, or of that only what it ``gained``."""
@@ -87,5 +116,20 @@ class Dataset:
 
     def tell_all(self) -> None:
         """Tells all followers all that this node has."""
-        for neighbour in self.followers:
+        for neighbour in tuple(self.followers):
             self.tell(neighbour)
+
+    def tell_news(self, now: float) -> None:
+        """Tells all followers what was gained, if it is time to."""
+        gained = self.news.due(now)
+        if gained:
+            have = self.news.map
+            for neighbour in tuple(self.followers):
+                neighbour.link.tell_have(self.root, have, gained)
+
+    def emptied(self) -> None:
+        """Nothing of it can be given any more. All followers are told."""
+        self.news.emptied()
+        self.reveal = None
+        self.shown.clear()
+        self.tell_all()

@@ -1,4 +1,4 @@
-"""One download of a dataset, as the swarm knows it (specs/0025)."""
+"""One download of a dataset, as the swarm knows it: what the engine tells of it (specs/0025 §2). Pure."""
 
 from __future__ import annotations
 

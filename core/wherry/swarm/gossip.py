@@ -18,8 +18,8 @@ EARLY_UNTIL_S: Final = 10.0
 LATER_S: Final = 30.0
 PER_NETWORK: Final = 2  # addresses of one network (/24, /48) a minute: hearsay must not make this node knock at one door
 _MINUTE_S: Final = 60.0
-_PER_PEER: Final = 60  # addresses a minute that one peer may name
-_KNOWN_MAX: Final = 1024  # addresses that are remembered as heard
+_PER_PEER: Final = 60  # addresses a minute that one peer may name: three messages
+_KNOWN_MAX: Final = 1024  # addresses, networks and peers of the last minute that are remembered
 
 
 class Told:
@@ -59,8 +59,11 @@ class Hearsay:
         self._networks: dict[str, deque[float]] = {}
         self._by: dict[str, tuple[float, int]] = {}  # peer -> beginning of its minute, addresses that it named in it
 
-    def heard(self, addresses: Sequence[str], by: str, own: Iterable[str], now: float) -> list[str]:
-        """Gives those of ``addresses``, named by the peer ``by``, that are worth a try; ``own`` are this node's."""
+    def heard(self, addresses: Sequence[str], by: str, own: Iterable[str], now: float, *, near: bool) -> list[str]:
+        """Gives those of ``addresses``, named by the peer ``by``, that are worth a try; ``own`` are this node's.
+
+        ``near``: the peer is on this machine or in a private network.
+        """
         mine = set(own)
         kept = []
         for address in addresses[:GOSSIP_ADDRESSES_MAX]:
@@ -70,7 +73,7 @@ class Hearsay:
                 continue
             if len(address) > ADDRESS_CHARS_MAX or ADDRESS.fullmatch(address) is None or split_address(address)[0]:
                 continue
-            if not self._near_or_few(address, now):
+            if not (near if is_near(address) else self._few(address, now)):
                 continue
             self._known.pop(address, None)
             if len(self._known) >= _KNOWN_MAX:
@@ -79,24 +82,28 @@ class Hearsay:
             kept.append(address)
         return kept
 
-    def forget(self, by: str) -> None:
-        """Forgets a peer that is gone."""
-        self._by.pop(by, None)
+    def forget(self, by: str, now: float) -> None:
+        """Forgets a peer that is gone, but not in its minute: coming again gives it no second one."""
+        if now - self._by.get(by, (now, 0))[0] >= _MINUTE_S:
+            del self._by[by]
 
     def _allowed(self, by: str, now: float) -> bool:
         began, count = self._by.get(by, (now, 0))
         if now - began >= _MINUTE_S:
             began, count = now, 0
+        if by not in self._by and len(self._by) >= _KNOWN_MAX:
+            self._by = {name: minute for name, minute in self._by.items() if now - minute[0] < _MINUTE_S}
+            if len(self._by) >= _KNOWN_MAX:
+                return False
         self._by[by] = (began, count + 1)
         return count < _PER_PEER
 
-    def _near_or_few(self, address: str, now: float) -> bool:
-        """Whether an address may be dialled as far as its network goes.
+    def _few(self, address: str, now: float) -> bool:
+        """Whether an address of the Internet may be dialled as far as its network goes.
 
-        One that lies in a private network is for the address policy to judge (specs/0018 §4): there all peers are of one.
+        What lies in a private network is not counted so: there all peers are of one, and only those who are near themselves
+        are heard of it. Whether it is dialled is for the address policy to judge (specs/0018 §4).
         """
-        if is_near(address):
-            return True
         network = _network(address)
         times = self._networks.get(network)
         if times is None:

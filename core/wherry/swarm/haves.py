@@ -80,3 +80,8 @@ class News:
         """Forgets the news: everything was told, or is told now in another way."""
         self._fresh.clear()
         self._bytes = 0
+
+    def emptied(self) -> None:
+        """Nothing is here any more."""
+        self.spans, self.complete = Stretches(), False
+        self.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import Peer
+from wherry.dial import is_near
 from wherry.swarm.choking import Contender
 from wherry.swarm.uploads import Line
 
@@ -20,7 +21,8 @@ class Neighbour(Peer):
     """See `Peer`. Everything that is remembered of a peer hangs here, and goes with it."""
 
     __slots__ = (
-        "chokes", "contender", "downloaded", "followed", "following", "line", "link", "met_at", "named", "swarm", "uploaded",
+        "chokes", "contender", "downloaded", "followed", "following", "line", "link", "met_at", "named", "near", "swarm",
+        "uploaded",
     )  # fmt: skip
 
     def __init__(self, swarm: Swarm, link: PeerLink, now: float) -> None:
@@ -28,6 +30,7 @@ class Neighbour(Peer):
         self.link = link
         self.met_at = now
         self.named = link.info.id or link.info.ip or link.info.address  # whose hearsay it is
+        self.near = is_near(f"peer://[{link.info.ip}]")  # on this machine, or in a private network
         self.following: set[CID] = set()  # datasets that it wants to be told of
         self.followed: set[CID] = set()  # datasets that it was asked to tell of
         self.chokes = False  # it answers nothing
@@ -35,6 +38,12 @@ class Neighbour(Peer):
         self.downloaded = 0  # verified bytes that it gave
         self.line: Line[Neighbour] = Line(self)
         self.contender = Contender(now)
+
+    def follow(self, root: CID) -> None:
+        """Asks it to tell what it has of ``root``, once."""
+        if root not in self.followed:
+            self.followed.add(root)
+            self.link.follow(root)
 
     def follows(self, root: CID) -> None:
         """See `Peer.follows`."""

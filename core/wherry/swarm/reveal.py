@@ -26,6 +26,7 @@ UNIT_BYTES: Final = 1 * MiB  # the least unit: a job of a swarm
 UNITS_MAX: Final = 4096  # units of one dataset: what is remembered of each follower is a byte for each
 WINDOW: Final = 2  # units that a peer is shown at first and has not yet: one comes while the other is asked for
 WINDOW_ALONE: Final = 8  # the same while it is the only one: nobody else could bring it anything
+SPREAD_BYTES: Final = 256 * MiB  # units are shown in the order of the walk but for so much: it makes jobs only so far ahead
 STALL_S: Final = 2.0  # a follower that gained nothing for so long is shown what it lacks
 OVERDUE_S: Final = 1.0  # a unit that a peer was shown for so long, while this node idles, is shown to another too
 EXTRA_PART: Final = 0.12  # of a copy that is shown beyond the first without need, to shorten the end; 1.2 is the bound
@@ -222,8 +223,9 @@ class Reveal:
         behind = shown.last + 1
         if 0 <= behind < self.count and self._untold[behind]:
             return behind
-        found = self._untold.find(1, self._rng.randrange(self.count))
-        return found if found >= 0 else self._untold.find(1)
+        first = self._untold.find(1)
+        found = self._untold.find(1, first + self._rng.randrange(max(1, SPREAD_BYTES // self.unit)))
+        return found if found >= 0 else first
 
     def _show(self, shown: Shown, unit: int, now: float) -> None:
         shown.state[unit] = _SHOWN

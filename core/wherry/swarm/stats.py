@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wherry.abc.exchange import PeerInfo
     from wherry.cid import CID
-    from wherry.swarm.swarm import Swarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +51,3 @@ class SwarmStats:
     peers: list[PeerStats] = field(default_factory=list)
     datasets: list[DatasetStats] = field(default_factory=list)
     uploaded: int = 0  # bytes given since the node began
-
-
-def stats_of(swarm: Swarm) -> SwarmStats:
-    """Gives figures of this moment. Takes time in proportion to the peers and their maps: for people, not for each tick."""
-    peers = [
-        PeerStats(
-            info=neighbour.link.info,
-            since=neighbour.met_at,
-            uploaded=neighbour.uploaded,
-            downloaded=neighbour.downloaded,
-            choking=neighbour.contender.choked,
-            choked=neighbour.chokes,
-            interested=swarm._serving.interested(neighbour),
-            waiting=len(neighbour.line.waiting),
-            serving=len(neighbour.line.serving),
-            has={
-                root: dataset.size if dataset.maps[neighbour].complete else dataset.maps[neighbour].spans.total
-                for root, dataset in swarm._datasets.items()
-                if neighbour in dataset.maps
-            },
-        )
-        for neighbour in swarm._neighbours.values()
-    ]
-    datasets = [
-        DatasetStats(
-            root=root,
-            size=dataset.size,
-            complete=dataset.complete,
-            revealing=dataset.reveal is not None,
-            followers=len(dataset.followers),
-            peers=len(dataset.maps),
-            sent=dataset.sent,
-        )
-        for root, dataset in swarm._datasets.items()
-    ]
-    return SwarmStats(peers, datasets, swarm._serving.sent)

@@ -1,0 +1,244 @@
+"""The datasets that this node shares, who follows each, and what its followers are told (specs/0025 §2, §4, §5). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from wherry.abc.exchange import HaveMap
+from wherry.limits import GOSSIP_ADDRESSES_MAX
+from wherry.stretches import Stretches
+from wherry.swarm.dataset import Dataset
+from wherry.swarm.gossip import EARLY_S, Told
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator, Mapping
+
+    from wherry.abc.exchange import PeerLink
+    from wherry.cid import CID
+    from wherry.swarm.neighbour import Neighbour
+    from wherry.swarm.options import SwarmOptions
+
+BUSY: Final = "busy"  # how the reason begins that a peer is told when it should come back later (PeerBusy)
+_REFRESH_S: Final = 1.0  # between two looks at all that the followers of a revealed dataset have
+
+
+class Held(Protocol):
+    """What this node holds of which no download is under way."""
+
+    def __call__(self, root: CID, /) -> tuple[int, bool] | None:
+        """Gives the size of a dataset, and whether all of it is here to be served; None: it is not here."""
+
+
+class Shared:
+    """Datasets that are downloaded here or followed by a peer. For one thread."""
+
+    def __init__(self, neighbours: Mapping[PeerLink, Neighbour], held: Held, options: SwarmOptions, rng: random.Random) -> None:
+        """``neighbours`` are those that are connected, kept by who made this."""
+        self._neighbours = neighbours
+        self._held = held
+        self._options = options
+        self._rng = rng
+        self._datasets: dict[CID, Dataset] = {}
+        self._gossip_at = 0.0
+        self._refresh_at = 0.0
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Gives those that there are now: they may come and go meanwhile."""
+        return iter(tuple(self._datasets.values()))
+
+    def get(self, root: CID) -> Dataset | None:
+        """Finds one."""
+        return self._datasets.get(root)
+
+    @property
+    def revealing(self) -> bool:
+        """Whether any is shown piece by piece."""
+        return any(dataset.reveal is not None for dataset in self._datasets.values())
+
+    @property
+    def downloading(self) -> bool:
+        """Whether this node lacks something of any."""
+        return any(dataset.listeners and not dataset.complete for dataset in self._datasets.values())
+
+    # Datasets come and go
+
+    def enter(self, root: CID, size: int, have: HaveMap, now: float) -> Dataset:
+        """Gives the dataset of a download that begins, of which ``have`` is here."""
+        dataset = self._datasets.get(root)
+        if dataset is None:
+            return self._add(root, size, have, now)
+        for start, end in have.spans:
+            dataset.news.gained(start, end)
+        return dataset
+
+    def asked_for(self, root: CID, now: float) -> Dataset | None:
+        """Gives the dataset that a peer wants to follow; None: nothing can be told of it."""
+        dataset = self._datasets.get(root)
+        if dataset is not None:
+            return dataset
+        held = self._held(root)
+        if held is None or not held[1]:
+            return None
+        return self._add(root, held[0], HaveMap(Stretches(), complete=True), now)
+
+    def _add(self, root: CID, size: int, have: HaveMap, now: float) -> Dataset:
+        dataset = self._datasets[root] = Dataset(root, size, have)
+        if have.complete and self._options.reveal:
+            dataset.start_revealing(self._rng)
+        for neighbour in tuple(self._neighbours.values()):
+            if root in neighbour.following:  # it asked before this node had anything of it
+                self.joined(neighbour, dataset, now)
+        return dataset
+
+    def ended(self, dataset: Dataset) -> None:
+        """No download of it is under way any more: what is complete is seeded on, as long as somebody follows it."""
+        held = self._held(dataset.root) if dataset.complete else None
+        if held is None or not held[1]:
+            dataset.emptied()
+            self._drop(dataset)
+        elif not dataset.followers:
+            self._drop(dataset)
+
+    def _drop(self, dataset: Dataset) -> None:
+        if self._datasets.pop(dataset.root, None) is None:
+            return
+        for neighbour in tuple(self._neighbours.values()):
+            if dataset.root in neighbour.followed:
+                neighbour.followed.discard(dataset.root)
+                neighbour.link.unfollow(dataset.root)
+
+    # Followers come and go
+
+    def joined(self, neighbour: Neighbour, dataset: Dataset, now: float) -> None:
+        """A peer follows a dataset; where too many do, it is sent on to the others."""
+        if neighbour in dataset.followers:
+            return
+        if not self._room(dataset):
+            self._send_on(neighbour, dataset)
+            return
+        dataset.followers[neighbour] = None
+        dataset.told[neighbour] = Told(now)
+        if dataset.reveal is not None:
+            dataset.shown[neighbour] = dataset.reveal.join(dataset.maps.get(neighbour), now)
+            dataset.reveal.onward(dataset.shown[neighbour], now)
+        neighbour.follow(dataset.root)
+        dataset.tell(neighbour)
+
+    def parted(self, neighbour: Neighbour, dataset: Dataset) -> None:
+        """It does not follow it any more."""
+        dataset.told.pop(neighbour, None)
+        shown = dataset.shown.pop(neighbour, None)
+        if shown is not None and dataset.reveal is not None:
+            dataset.reveal.leave(shown)
+        if dataset.followers.pop(neighbour, False) is None and not dataset.followers and not dataset.listeners:
+            self._drop(dataset)
+
+    def closed(self, neighbour: Neighbour, reason: str) -> None:
+        """A peer is gone: nothing is kept of it."""
+        for dataset in self:
+            known = dataset.met.pop(neighbour, False) is None
+            dataset.maps.pop(neighbour, None)
+            self.parted(neighbour, dataset)
+            if known:
+                for listener in tuple(dataset.listeners):
+                    listener.lost(neighbour.link, reason)
+
+    def _room(self, dataset: Dataset) -> bool:
+        """Whether one more may follow a complete dataset; one that has everything makes room."""
+        most = self._options.followers
+        if not dataset.complete or not most or len(dataset.followers) < most:
+            return True
+        for neighbour in dataset.followers:
+            have = dataset.maps.get(neighbour)
+            if have is not None and have.complete:
+                neighbour.link.close("has everything, and others wait")
+                return True
+        return False
+
+    def _send_on(self, neighbour: Neighbour, dataset: Dataset) -> None:
+        others = [address for other, address in dataset.reachable() if other is not neighbour]
+        told = self._rng.sample(others, min(len(others), GOSSIP_ADDRESSES_MAX))
+        if told:
+            neighbour.link.tell_peers(told)
+        neighbour.link.close(f"{BUSY}: {self._options.followers} peers fetch this dataset here; ask the others")
+
+    # What followers say and are told
+
+    def learned(self, neighbour: Neighbour, dataset: Dataset, have: HaveMap, now: float) -> None:
+        """A peer said what it has: a follower that is shown a dataset piece by piece is shown more."""
+        shown = dataset.shown.get(neighbour)
+        if shown is not None and dataset.reveal is not None and dataset.reveal.has(shown, have, now):
+            self._show(neighbour, dataset, now)
+
+    def sent(self, neighbour: Neighbour, count: int, now: float, *, idle: bool) -> None:
+        """Counts what was sent to the dataset that a peer follows; of one that follows several, it is not known which.
+
+        ``idle``: nobody waits for an answer, and more could be answered.
+        """
+        if len(neighbour.following) != 1:
+            return
+        dataset = self._datasets.get(next(iter(neighbour.following)))
+        if dataset is None:
+            return
+        dataset.sent += count
+        shown = dataset.shown.get(neighbour)
+        if shown is not None and dataset.reveal is not None and dataset.reveal.sent(shown, count, idle=idle):
+            self._show(neighbour, dataset, now)
+
+    def tick(self, now: float, *, idle: bool) -> None:
+        """Tells followers what is new, and of each other."""
+        for dataset in self:
+            if dataset.followers:
+                dataset.tell_news(now)
+                self._show_more(dataset, now, idle=idle)
+        if now - self._refresh_at >= _REFRESH_S:
+            self._refresh_at = now
+            self._refresh()
+        if now - self._gossip_at >= EARLY_S / 2:
+            self._gossip_at = now
+            for dataset in self:
+                self._gossip(dataset, now)
+
+    def _show(self, neighbour: Neighbour, dataset: Dataset, now: float) -> None:
+        if dataset.reveal is not None:
+            gained = dataset.reveal.onward(dataset.shown[neighbour], now)
+            if gained:
+                dataset.tell(neighbour, gained)
+
+    def _show_more(self, dataset: Dataset, now: float, *, idle: bool) -> None:
+        reveal = dataset.reveal
+        if reveal is None:
+            return
+        for neighbour, shown in tuple(dataset.shown.items()):
+            if shown.open or shown.done:
+                continue
+            if reveal.mute(shown, now):
+                shown.open = True
+                dataset.tell(neighbour)
+            elif reveal.sent(shown, 0, idle=idle):
+                self._show(neighbour, dataset, now)
+        if idle and not reveal.left:
+            of = {id(shown): neighbour for neighbour, shown in dataset.shown.items()}
+            for shown, gained in reveal.again(now):
+                dataset.tell(of[id(shown)], gained)
+
+    def _refresh(self) -> None:
+        for dataset in self._datasets.values():
+            if dataset.reveal is not None:
+                for neighbour, shown in dataset.shown.items():
+                    have = dataset.maps.get(neighbour)
+                    if have is not None:
+                        dataset.reveal.refresh(shown, have)
+
+    def _gossip(self, dataset: Dataset, now: float) -> None:
+        members: list[tuple[Neighbour, str]] | None = None
+        for neighbour, told in tuple(dataset.told.items()):
+            if not told.due(now):
+                continue
+            if members is None:
+                members = dataset.reachable()
+                self._rng.shuffle(members)
+            fresh = told.news((address for other, address in members if other is not neighbour), now)
+            if fresh:
+                neighbour.link.tell_peers(fresh)
