@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 UNIT_BYTES: Final = 1 * MiB  # the least unit: a job of a swarm
 UNITS_MAX: Final = 4096  # units of one dataset: what is remembered of each follower is a byte for each
 WINDOW: Final = 2  # units that a peer is shown at first and has not yet: one comes while the other is asked for
-WINDOW_ALONE: Final = 8  # the same while it is the only one: nobody else could bring it anything
 SPREAD_BYTES: Final = 256 * MiB  # units are shown in the order of the walk but for so much: it makes jobs only so far ahead
 STALL_S: Final = 2.0  # a follower that gained nothing for so long is shown what it lacks
 OVERDUE_S: Final = 1.0  # a unit that a peer was shown for so long, while this node idles, is shown to another too
@@ -48,6 +47,7 @@ class Shown:
     had: int = 0  # bytes that it said to have
     gained_at: float = 0.0
     open: bool = False  # it was shown everything
+    mute: bool = False  # for it does not tell what it has, and else nothing would come
     done: bool = False  # it has everything
 
 
@@ -75,9 +75,7 @@ class Reveal:
 
     def join(self, have: HaveMap | None, now: float) -> Shown:
         """Takes a follower."""
-        shown = Shown(now, bytearray(self.count), gained_at=now, window=WINDOW if self.followers else WINDOW_ALONE)
-        if len(self.followers) == 1:
-            self.followers[0].window = WINDOW
+        shown = Shown(now, bytearray(self.count), gained_at=now)
         self.followers.append(shown)
         if have is not None:
             self._sync(shown, have)
@@ -147,6 +145,19 @@ class Reveal:
         if not self._copies[unit]:
             self._untold[unit] = 1
             self._left += 1
+
+    def alone(self) -> list[Shown]:
+        """Shows everything to a follower that has no other beside it, and by turns again when one comes.
+
+        Nobody else could bring it anything, so it is served as by any server. Gives those for whom that changed.
+        """
+        changed = []
+        for shown in self.followers:
+            opened = shown.mute or len(self.followers) == 1
+            if shown.open != opened:
+                shown.open = opened
+                changed.append(shown)
+        return changed
 
     # What to show next
 

@@ -121,9 +121,24 @@ class Shared:
         dataset.told[neighbour] = Told(now)
         if dataset.reveal is not None:
             dataset.shown[neighbour] = dataset.reveal.join(dataset.maps.get(neighbour), now)
+            self._alone(dataset, now, but=neighbour)
             dataset.reveal.onward(dataset.shown[neighbour], now)
         neighbour.follow(dataset.root)
         dataset.tell(neighbour)
+
+    def _alone(self, dataset: Dataset, now: float, *, but: Neighbour | None = None) -> None:
+        """Tells a follower, ``but`` one that is told anyhow, when it becomes the only one, or is so no more."""
+        if dataset.reveal is None:
+            return
+        of = {id(shown): neighbour for neighbour, shown in dataset.shown.items()}
+        for shown in dataset.reveal.alone():
+            neighbour = of[id(shown)]
+            have = dataset.maps.get(neighbour)
+            if have is not None:
+                dataset.reveal.refresh(shown, have)
+            dataset.reveal.onward(shown, now)
+            if neighbour is not but:
+                dataset.tell(neighbour)
 
     def parted(self, neighbour: Neighbour, dataset: Dataset) -> None:
         """It does not follow it any more."""
@@ -210,11 +225,12 @@ class Shared:
         reveal = dataset.reveal
         if reveal is None:
             return
+        self._alone(dataset, now)
         for neighbour, shown in tuple(dataset.shown.items()):
             if shown.open or shown.done:
                 continue
             if reveal.mute(shown, now):
-                shown.open = True
+                shown.open = shown.mute = True
                 dataset.tell(neighbour)
             elif reveal.sent(shown, 0, idle=idle):
                 self._show(neighbour, dataset, now)
