@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wherry.cid import CID
+    from wherry.peer_results import PeerReport, RuleReport
     from wherry.results import (
         AddResult,
         CacheCleared,
@@ -294,6 +295,34 @@ class Session:
     def delete_key(self, name: str) -> None:
         """See `wherry.session.Session.delete_key`."""
         self._loop.wait(self._session.delete_key(name))
+
+    def peers(self) -> list[PeerReport]:
+        """See `wherry.session.Session.peers`."""
+        return self._loop.wait(self._session.peers())
+
+    def peer(self, name: str) -> PeerReport:
+        """See `wherry.session.Session.peer`."""
+        return self._loop.wait(self._session.peer(name))
+
+    def rules(self) -> list[RuleReport]:
+        """See `wherry.session.Session.rules`."""
+        return self._loop.wait(self._session.rules())
+
+    def ban(self, what: str, **options: Any) -> None:  # as above
+        """See `wherry.session.Session.ban`."""
+        self._loop.wait(self._session.ban(what, **options))
+
+    def allow(self, what: str, **options: Any) -> None:  # as above
+        """See `wherry.session.Session.allow`."""
+        self._loop.wait(self._session.allow(what, **options))
+
+    def unban(self, what: str) -> None:
+        """See `wherry.session.Session.unban`."""
+        self._loop.wait(self._session.unban(what))
+
+    def forget_peers(self, names: list[str] | None = None) -> int:
+        """See `wherry.session.Session.forget_peers`."""
+        return self._loop.wait(self._session.forget_peers(names))
 
     def _each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         """Iterates on the loop. The whole iteration is one task there, for what it opens must be closed where it was opened."""

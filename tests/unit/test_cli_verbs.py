@@ -282,10 +282,23 @@ def test_get_seed_stays_and_serves(capsys, go, fake_session):
     assert go(session, "get", str(TREE), "--seed", "--listen", "http://127.0.0.1:0", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["listen"]) == ("wherry/get/1", ["http://127.0.0.1:4290"])
+    assert [call[0] for call in session.calls] == ["serve", "get"]  # others get from it what is here already
+
+
+def test_get_seed_without_an_address_serves_when_all_is_here(capsys, go, fake_session):
+    session = fake_session(get=got())
+    assert go(session, "get", str(TREE), "--seed", "--json") == 0
     assert [call[0] for call in session.calls] == ["get", "serve"]
 
 
-@pytest.mark.parametrize("argv", [("--seed", "--dry-run"), ("--listen", "http://h:1"), ("--allow-public",)])
+def test_get_that_listens_ends_when_all_is_here(capsys, go, fake_session):
+    session = fake_session(get=got())
+    assert go(session, "get", str(TREE), "--listen", "http://127.0.0.1:0", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "wherry/get/1"
+    assert [call[0] for call in session.calls] == ["serve", "get"]
+
+
+@pytest.mark.parametrize("argv", [("--seed", "--dry-run"), ("--listen", "http://h:1", "--dry-run"), ("--allow-public",)])
 def test_get_refuses_what_makes_no_sense(argv, go, fake_session):
     session = fake_session()
     assert go(session, "get", str(TREE), *argv) == 2

@@ -146,9 +146,9 @@ async def test_it_is_renewed_before_it_ends_and_each_time_later(tmp_path, monkey
 )  # fmt: skip
 async def test_a_tracker_that_fails_is_said_once_and_keeps_nobody(tmp_path, behaviour, words):
     with HostileServer(behaviour) as bad, HostileServer(OK) as good:
-        node = Node(tmp_path, bad.url, good.url, timeout=0.2)
+        node = Node(tmp_path, bad.url, good.url, timeout=0.2 if words == "took more than" else 5.0)
         async with node.providing(), asyncio.timeout(20):
-            while len(bad.requests) < 2 or not good.requests:
+            while len(bad.requests) < 3 or not good.requests or not node.told:  # a client's library may ask twice by itself
                 await asyncio.sleep(0.02)
     assert len(node.told) == 1
     assert "goes on trying" in node.told[0]
