@@ -27,7 +27,8 @@ class DiskOptions:
 class MemoryOptions:
     """Options of the ``memory`` cache."""
 
-    max_bytes: Size = option(Size(64 * MiB), help="bytes of blocks to keep, as coded", minimum=0)
+    # Small, so that a process with this cache stays within 100 MB (specs/0023 §2); whoever gives it more knows what for.
+    max_bytes: Size = option(Size(8 * MiB), help="bytes of blocks to keep, as coded", minimum=0)
     ttl: Duration = option(Duration(0.0), help=_TTL, minimum=0)
     eviction: Literal["lru", "2q"] = option("lru", help=_EVICTION)
 
