@@ -6,7 +6,7 @@ Reading it imports no plugin unless a plugin manager is given, and tomllib only 
 from __future__ import annotations
 
 from wherry.config.loader import check, load, resolve
-from wherry.config.model import Add, Config, Daemon, Get, Instance, Limits, Memory, Peering, Serve
+from wherry.config.model import Add, Config, Daemon, Get, Instance, Limits, Memory, Peering, Serve, Swarm
 from wherry.config.problem import ConfigProblems, Problem
 from wherry.config.schema import json_schema
 
@@ -22,6 +22,7 @@ __all__ = (
     "Peering",
     "Problem",
     "Serve",
+    "Swarm",
     "check",
     "json_schema",
     "load",

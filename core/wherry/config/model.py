@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from wherry.config.values import Entry
-from wherry.limits import BAN_S, BAN_S_MAX, BUDGET_BYTES, BUFFER_BYTES, WAIT_S
+from wherry.limits import BAN_S, BAN_S_MAX, BUDGET_BYTES, BUFFER_BYTES, SWARM_PEERS_MAX, WAIT_S
 from wherry.plugin.options import Duration, Rate, Size, option
 
 FILE_NAME: Final = "wherry.toml"  # in the home
@@ -121,6 +121,18 @@ class Peering:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swarm:
+    """``[swarm]``: how much this node gives its peers, and to how many (specs/0025 §4)."""
+
+    peers: int = option(SWARM_PEERS_MAX, help="connections of peers in all; further ones are told to come later", minimum=1)
+    followers: int = option(
+        0, help="peers that fetch one dataset from here at a time, others are sent to them; 0: as many as there are", minimum=0
+    )
+    upload: Size = option(Size(0), help="bytes given away in all, and then nothing more; 0: without end", minimum=0)
+    reveal: bool = option(True, help="show a dataset piece by piece, so that little more than one copy is sent")
+
+
 SECTIONS: Final[dict[str, type[Any]]] = {
     "serve": Serve,
     "get": Get,
@@ -129,6 +141,7 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "daemon": Daemon,
     "limits": Limits,
     "peering": Peering,
+    "swarm": Swarm,
 }
 
 
@@ -187,6 +200,7 @@ class Config:
     daemon: Daemon
     limits: Limits
     peering: Peering
+    swarm: Swarm
     profile: str | None = None  # that was chosen
     profiles: tuple[str, ...] = ()  # that the file has
     origins: Mapping[str, str] = field(repr=False, compare=False)  # dotted key to origin, for what is no default

@@ -104,7 +104,10 @@ class Adding(Parts):
             ) as opened,
             reachable(node, opened),
             announced(
-                self._wiring.locators(), opened.listen, quiet(both(self._emit, observe)), holdings=roots_of(self._store.state)
+                self._wiring.locators(),
+                opened.listen,
+                quiet(both(self._emit, observe)),
+                holdings=roots_of(self._store.state, lambda: node.holdings.fetched),
             ),
         ):
             yield opened

@@ -72,9 +72,12 @@ class Parts:
     def _node(self) -> Node:
         """What this process is in the swarm; made when first needed, for the loop that is running."""
         if self._own_node is None:
+            from wherry.swarm.options import SwarmOptions
             from wherry.transfer.node import Node
 
-            self._own_node = Node(self._store, self._wiring.circle.judge)
+            given = self.config.swarm
+            options = SwarmOptions(peers=given.peers, followers=given.followers, upload_bytes=given.upload, reveal=given.reveal)
+            self._own_node = Node(self._store, self._wiring.circle.judge, options)
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 

@@ -77,11 +77,14 @@ async def announced(
                 failed(name, "withdraw", problem)
 
 
-def roots_of(state: StateDB) -> Holdings:
-    """Gives what a home holds, as `announced` wants it: its roots, the newest first. Of an encrypted dataset, its header."""
+def roots_of(state: StateDB, fetched: Callable[[], Sequence[CID]] = tuple) -> Holdings:
+    """Gives what a home holds, as `announced` wants it: its roots, the newest first. Of an encrypted dataset, its header.
+
+    ``fetched`` gives the datasets that are being fetched: of those there is a part.
+    """
 
     def look() -> list[Holding]:
-        found: dict[CID, bool] = {}
+        found: dict[CID, bool] = dict.fromkeys(fetched(), False)
         for row in state.roots():
             whole = not row.options.get("selection")
             found[row.cid] = found.get(row.cid, False) or whole

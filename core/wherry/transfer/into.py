@@ -136,7 +136,7 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
     fill.recorder = recorder = Recorder(fill.store)
     sealing = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
-    part = PartSource(target, fill.store.index, sealing, fill.nodes.at_hand)
+    part = PartSource(cid, target, fill.store.index, sealing, fill.nodes.at_hand)
     with fill.holdings.sharing(part):
         everything = fill.selection.everything  # a part of it lies elsewhere in the stretch of bytes that peers speak of
         if everything:

@@ -48,6 +48,11 @@ class Holdings(BlockSource):
                 found[number] = held
         return found
 
+    @property
+    def fetched(self) -> tuple[CID, ...]:
+        """The datasets that are being fetched, and given on as far as they are here."""
+        return tuple(part.root for part in self._parts)
+
     @contextmanager
     def sharing(self, part: PartSource) -> Iterator[None]:
         """Gives from ``part`` too, while the context lasts."""

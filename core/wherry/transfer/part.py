@@ -44,8 +44,11 @@ class _Lies(NamedTuple):
 class PartSource(BlockSource):
     """The part of one get, as others see it. Safe for threads."""
 
-    def __init__(self, target: Target, index: Index, sealing: Sealing | None, node: Callable[[CID], Block | None]) -> None:
+    def __init__(
+        self, root: CID, target: Target, index: Index, sealing: Sealing | None, node: Callable[[CID], Block | None]
+    ) -> None:
         """``sealing`` makes sealed leaves again; ``node`` gives manifest nodes that are fetched and not yet in the store."""
+        self.root = root
         self._target = target
         self._index = index
         self._sealing = sealing
