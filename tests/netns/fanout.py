@@ -125,9 +125,8 @@ def main():
     for (leechers, arm), found in rows.items():
         seconds = median(one for one, _ in found)
         copies = median(one for _, one in found)
-        print(
-            f"{leechers:>2} leechers  {arm:<10} {seconds:6.2f} s  {seconds / bound:5.2f} x the bound  {copies:5.2f} copies from the seed"
-        )
+        text = f"{seconds:6.2f} s  {seconds / bound:5.2f} x the bound  {copies:5.2f} copies from the seed"
+        print(f"{leechers:>2} leechers  {arm:<10} {text}")
     shutil.rmtree(base)
 
 
