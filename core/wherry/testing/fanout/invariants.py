@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WRONG_MAX: Final = 20  # blocks that one node takes from one liar until it is rid of it: as many as it asked it for at once
 
+_LATE_TIMES: Final = 2  # times what the scheduler allows: what was taken back too late counts when it comes
 _SERVING_TIMES: Final = 4  # times its slots: the answers that a node may have under way, slow ones included
 
 
@@ -81,7 +82,7 @@ def _capped(world: World) -> Iterator[str]:
 def _wasted(world: World) -> Iterator[str]:
     """What came twice is a small share of what came, and what liars sent a few blocks each."""
     for node in world.getters:
-        most = max(WASTE_MIN, WASTE_SHARE * world.plan.size) * max(1, node.lives)
+        most = _LATE_TIMES * max(WASTE_MIN, WASTE_SHARE * world.plan.size) * max(1, node.lives)
         if node.twice > most:
             yield f"node {node.number} got {node.twice} bytes twice, {most:.0f} are the most"
         if node.wrong > _WRONG_MAX * BLOCK_BYTES * max(1, node.lives) * len(world.liars):
