@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source, Task
 
 PARALLEL: Final = 16  # requests to one peer, as of the ``tcp`` transport
-_QUIET_S: Final = 1.0  # nothing came for so long: it is time to see whether there is hope
 _SEEK_S: Final = 10.0  # between two questions to the tracker while there are few sources
 
 
@@ -144,7 +143,7 @@ class Getting:
             return
         now, node, world = self.clock.now, self.node, self.node.world
         self.ask_all()
-        if now - node.moved_at > _QUIET_S:
+        if now - node.moved_at > world.plan.quiet_s:
             verdict = self.scheduler.verdict(now)
             if verdict is not None:
                 self.over = True

@@ -82,7 +82,7 @@ def _capped(world: World) -> Iterator[str]:
 def _wasted(world: World) -> Iterator[str]:
     """What came twice is a small share of what came, and what liars sent a few blocks each."""
     for node in world.getters:
-        most = _LATE_TIMES * max(WASTE_MIN, WASTE_SHARE * world.plan.size) * max(1, node.lives)
+        most = _LATE_TIMES * max(WASTE_MIN, WASTE_SHARE * world.plan.length) * max(1, node.lives)
         if node.twice > most:
             yield f"node {node.number} got {node.twice} bytes twice, {most:.0f} are the most"
         if node.wrong > _WRONG_MAX * BLOCK_BYTES * max(1, node.lives) * len(world.liars):
@@ -113,15 +113,13 @@ def remembered(node: Node) -> list[str]:
     """Names what the swarm of a node holds of peers, when all are gone."""
     swarm = node.swarm
     found = [] if not swarm._neighbours else ["neighbours"]
-    for dataset in swarm._datasets.values():
+    for dataset in swarm._shared:
         tables = {
             "followers": dataset.followers, "maps": dataset.maps, "introductions": dataset.met, "gossip": dataset.told,
             "what was shown": dataset.shown, "what was revealed": dataset.reveal and dataset.reveal.followers,
         }  # fmt: skip
         found += [name for name, table in tables.items() if table]
-    uploads = swarm._uploads
+    uploads = swarm._service._uploads
     if uploads.waiting or uploads._serving or uploads._young:
         found.append("requests")
-    if swarm._hearsay._by:
-        found.append("hearsay")
     return found

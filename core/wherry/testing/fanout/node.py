@@ -104,14 +104,14 @@ class Node:
         if self.left:
             self.getting = Getting(self, rng)
             have = Stretches(plan.span(block) for block, mark in enumerate(self.has) if mark)
-            self.entry = self.swarm.enter(world.root, plan.size, HaveMap(have), self.getting)
+            self.entry = self.swarm.enter(world.root, plan.length, HaveMap(have), self.getting)
             self.getting.begin()
         self.clock.after(rng.uniform(0.0, plan.tick_s), self._tick, self.lives)
 
     def _tick(self, life: int) -> None:
         if self.up and self.lives == life:
             self.swarm.tick()
-            for dataset in self.swarm._datasets.values():
+            for dataset in self.swarm._shared:
                 self.followers_peak = max(self.followers_peak, len(dataset.followers))
             self.clock.after(self.world.plan.tick_s, self._tick, life)
 
@@ -163,7 +163,7 @@ class Node:
         return next((end for end in self.ends if end is link), None)
 
     def _held(self, root: CID) -> tuple[int, bool] | None:
-        return (self.world.plan.size, True) if root == self.world.root and self.complete else None
+        return (self.world.plan.length, True) if root == self.world.root and self.complete else None
 
     def _judge(self, info: PeerInfo) -> str:
         return "it sent wrong bytes" if info.id in self.banned else ""

@@ -49,6 +49,7 @@ class Plan:
     arrivals_s: float = 1.0  # within which all nodes begin
     wait_s: float = WAIT_S  # for which a node waits for sources that are lost
     jobs_ahead: int = _JOBS_AHEAD
+    grain: int = 1  # MiB that one block stands for: rates are those of so many at once, and latencies stay
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Plan:
             raise UsageError(f"a simulation has 1 to {NODES_MAX} nodes, of which the freeloaders are some")
         if not 1 <= self.blocks <= BLOCKS_MAX:
             raise UsageError(f"a simulated dataset has 1 to {BLOCKS_MAX} blocks of 1 MiB")
-        if min(self.rate, self.origin_rate) < 1 or self.degree < 1 or self.jobs_ahead < 1:
+        if min(self.rate, self.origin_rate) < 1 or min(self.degree, self.jobs_ahead, self.grain) < 1:
             raise UsageError("rates, and the peers that a node looks for, are at least 1")
         if not 0.0 <= self.loss < 1.0 or not 0.0 <= self.churn <= 1.0 or min(self.latency_s, self.partition_s) < 0.0:
             raise UsageError("loss and churn are shares from 0 to 1, and times are not negative")
@@ -65,7 +66,12 @@ class Plan:
     @property
     def blocks(self) -> int:
         """Of the dataset."""
-        return -(-self.size // BLOCK_BYTES)
+        return -(-self.length // BLOCK_BYTES)
+
+    @property
+    def length(self) -> int:
+        """Of the dataset in which a block stands for one MiB: what the code under test sees."""
+        return -(-self.size // self.grain)
 
     @property
     def ideal_s(self) -> float:
@@ -87,6 +93,11 @@ class Plan:
         """Between two looks of a node at all of its sources."""
         return 1.0 if self.large else 0.1
 
+    @property
+    def quiet_s(self) -> float:
+        """After so long without a block a node asks whether there is hope."""
+        return 5.0 if self.large else 1.0
+
     def span(self, block: int) -> tuple[int, int]:
         """Gives where a block lies in the dataset."""
-        return block * BLOCK_BYTES, min((block + 1) * BLOCK_BYTES, self.size)
+        return block * BLOCK_BYTES, min((block + 1) * BLOCK_BYTES, self.length)
