@@ -41,7 +41,7 @@ class Getting:
         self._todo = iter([block for block, mark in enumerate(node.has) if not mark])
         self._ends: dict[Source, End] = {}
         self._dialled: dict[str, Source] = {}  # address -> whoever is there, or is being dialled
-        self._sought_at = self.clock.now
+        self._sought_at = self._judged_at = self.clock.now
 
     def begin(self) -> None:
         """Makes jobs, and looks for sources."""
@@ -143,7 +143,8 @@ class Getting:
             return
         now, node, world = self.clock.now, self.node, self.node.world
         self.ask_all()
-        if now - node.moved_at > world.plan.quiet_s:
+        if now - max(node.moved_at, self._judged_at) > world.plan.quiet_s:
+            self._judged_at = now
             verdict = self.scheduler.verdict(now)
             if verdict is not None:
                 self.over = True
@@ -230,7 +231,7 @@ class Getting:
             self.scheduler.have(known.source, self.clock.now, have, gained)
             self.ask(self._ends[known.source])
 
-    def choked(self, link: PeerLink, on: bool) -> None:  # noqa: FBT001 - as the protocol has it
+    def choked(self, link: PeerLink, on: bool) -> None:
         """See `Listener.choked`."""
         known = self._known.setdefault(link, _Known())
         known.choked = on

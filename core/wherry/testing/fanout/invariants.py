@@ -38,7 +38,8 @@ def _raise(world: World, found: list[str]) -> None:
     if found:
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         raise Broken(
-            f"{'; '.join(found[:5])}{more}", hint=f"the seed {world.plan.seed} gives the same run again, trace {world.clock.trace}"
+            f"{'; '.join(found[:5])}{more}",
+            hint=f"the seed {world.plan.seed} gives the same run again, trace {world.clock.trace}",
         )
 
 

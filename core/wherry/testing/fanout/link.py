@@ -212,7 +212,7 @@ class End(PeerLink):
             self.node.serving -= 1
             self.peer.answered(request, sent)
 
-    def came(self, head: bytes, block: int, size: int, right: bool) -> None:  # noqa: FBT001 - an event's arguments have places
+    def came(self, head: bytes, block: int, size: int, right: bool) -> None:
         """Takes a block that the other end sent."""
         if self.peer is None:
             self.node.cut += size

@@ -9,7 +9,6 @@ from wherry.abc.exchange import HaveMap
 from wherry.abc.transport import BlockSource
 from wherry.stretches import Stretches
 from wherry.swarm.options import SwarmOptions
-from wherry.swarm.swarm import Swarm
 from wherry.testing.fanout.getting import Getting
 from wherry.testing.fanout.pipe import Downlink, Uplink
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from wherry.abc.exchange import PeerInfo, PeerLink
     from wherry.abc.transport import Held
     from wherry.cid import CID
-    from wherry.swarm.swarm import Entry
+    from wherry.swarm.swarm import Entry, Swarm
     from wherry.testing.fanout.link import End
     from wherry.testing.fanout.world import World
 
@@ -35,7 +34,9 @@ class _Symbols(BlockSource):
 class Node:
     """One machine. It lives from `start` to `stop`, and may live again with what it had."""
 
-    def __init__(self, world: World, number: int, *, rate: float, whole: bool, lies: bool = False, freeloads: bool = False) -> None:
+    def __init__(
+        self, world: World, number: int, *, rate: float, whole: bool, lies: bool = False, freeloads: bool = False
+    ) -> None:
         self.world = world
         self.clock = world.clock
         self.number = number

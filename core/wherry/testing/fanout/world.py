@@ -1,6 +1,6 @@
 """Many nodes, one dataset, and what goes wrong between them (specs/0030). Seeded: the same plan goes the same way.
 
-    outcome = live(Plan(nodes=100, size=256 * MiB, seed=7))
+outcome = live(Plan(nodes=100, size=256 * MiB, seed=7))
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import random
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from wherry.cid import DAG_CBOR, RAW, CID
+from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.errors import PeerDenied, PeerError
 from wherry.limits import IDLE_S
 from wherry.swarm.swarm import Swarm
@@ -52,9 +52,13 @@ class World:
         self.origin = Node(self, 0, rate=plan.origin_rate / plan.grain, whole=True)
         freeloading = set(self.rng.sample(range(plan.nodes), plan.freeloaders))
         self.getters = [
-            Node(self, 1 + place, rate=plan.rate / plan.grain, whole=False, freeloads=place in freeloading) for place in range(plan.nodes)
+            Node(self, 1 + place, rate=plan.rate / plan.grain, whole=False, freeloads=place in freeloading)
+            for place in range(plan.nodes)
         ]
-        self.liars = [Node(self, 1 + plan.nodes + place, rate=plan.rate / plan.grain, whole=True, lies=True) for place in range(plan.liars)]
+        self.liars = [
+            Node(self, 1 + plan.nodes + place, rate=plan.rate / plan.grain, whole=True, lies=True)
+            for place in range(plan.liars)
+        ]
         self.nodes = [self.origin, *self.getters, *self.liars]
         self.at = {node.address: node for node in self.nodes}
         self.unfinished = plan.nodes
@@ -189,7 +193,7 @@ class World:
         theirs.other = mine
         self.clock.after((_HANDSHAKE - 1) * latency + self.resent(mine), self._accept, theirs, getting, source, named)
 
-    def _accept(self, theirs: End, getting: Getting, source: Source, named: bool) -> None:  # noqa: FBT001 - an event
+    def _accept(self, theirs: End, getting: Getting, source: Source, named: bool) -> None:
         mine, node = theirs.other, theirs.node
         refused: PeerError | None = None
         if not node.up or self.parted(node, mine.node):
@@ -212,7 +216,12 @@ class World:
         self.clock.after(theirs.latency_s, self._opened, mine, getting, source, named, [refused])
 
     def _opened(
-        self, mine: End, getting: Getting, source: Source, named: bool, fate: list[PeerError | None]  # noqa: FBT001 - an event
+        self,
+        mine: End,
+        getting: Getting,
+        source: Source,
+        named: bool,
+        fate: list[PeerError | None],
     ) -> None:
         node, refused = mine.node, fate[0]
         if getting.over or not node.up or node.getting is not getting:
