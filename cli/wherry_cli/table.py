@@ -34,6 +34,7 @@ VERBS: Final = {
     "doctor": "Check this machine, this home and the configuration.",
     "repair": "Check the home and rebuild what can be rebuilt.",
     "bench": "Measure wherry on this machine beside a reference.",
+    "sim": "Simulate a swarm on a virtual clock and network.",
     "demo": "Share and get a directory between two processes, verified.",
     "version": "Print the version.",
 }

@@ -9,6 +9,7 @@ Each part is imported from its own module:
     compressor          CompressorContract: what every compressor must do
     locator             LocatorContract: what every locator must do
     policy              PolicyContract: what every policy must do; `swarm` lives through transfers on a virtual clock
+    fanout              a whole swarm on a virtual clock and network, its invariants checked: `wherry sim fanout` (specs/0030)
     transport           TransportContract: what every transport must do; `source` has SourceContract, for one without listeners
     memory              MemoryTransport: blocks inside one process, with faults from a seed
     blocks              MemorySource, CheckingLender, CountedPool: both ends of a transport; `leaves` makes blocks for them

@@ -22,6 +22,7 @@ class Availability(Generic[J]):
 
     def __init__(self) -> None:
         self._offers: dict[int, dict[Task[J], None]] = {}  # id() of a source with a map -> what it offers, of what waits
+        self._parts: dict[int, dict[Task[J], None]] = {}  # the same of jobs of which it has a part only
         self._sources: dict[int, Source] = {}
         self._places: list[tuple[int, int, Task[J]]] = []  # of waiting jobs: where each begins, a number, the job
         self._anywhere: dict[Task[J], None] = {}  # waiting jobs without a place
@@ -35,6 +36,10 @@ class Availability(Generic[J]):
     def offered(self, source: Source) -> Collection[Task[J]]:
         """Gives the waiting jobs that a source with a map has, or will have soon."""
         return self._offers.get(id(source), ())
+
+    def in_parts(self, source: Source) -> Collection[Task[J]]:
+        """Gives the waiting jobs of which a source has a part only. Kept, not sought: a swarm asks after each answer."""
+        return self._parts.get(id(source), ())
 
     # Jobs
 
@@ -53,11 +58,15 @@ class Availability(Generic[J]):
             if offers(source, task):
                 self._offers[key][task] = None
                 task.copies += 1
+            elif source.partial and touches(source, task.spans):
+                self._parts[key][task] = None
 
     def take(self, task: Task[J]) -> None:
         """A job waits no more."""
         for offered in self._offers.values():
             offered.pop(task, None)
+        for parts in self._parts.values():
+            parts.pop(task, None)
         if not task.spans:
             self._anywhere.pop(task, None)
             return
@@ -75,19 +84,25 @@ class Availability(Generic[J]):
             return
         if gained is None or key not in self._offers:
             self.forget(source)
-            self._sources[key], self._offers[key] = source, dict(self._anywhere)
+            self._sources[key], self._offers[key], self._parts[key] = source, dict(self._anywhere), {}
             near: Iterable[Task[J]] = [task for _, _, task in self._places]
         else:
             near = self._near(gained)
-        mine = self._offers[key]
+        mine, parts = self._offers[key], self._parts[key]
         for task in near:
-            if task not in mine and offers(source, task):
+            if task in mine:
+                continue
+            if offers(source, task):
                 mine[task] = None
                 task.copies += 1
+                parts.pop(task, None)
+            elif source.partial and touches(source, task.spans):
+                parts[task] = None
 
     def forget(self, source: Source) -> None:
         """The source is gone, or may be asked for anything."""
         self._sources.pop(id(source), None)
+        self._parts.pop(id(source), None)
         for task in self._offers.pop(id(source), ()):
             task.copies -= bool(task.spans)
 

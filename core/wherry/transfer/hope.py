@@ -44,9 +44,11 @@ class Hope(Generic[J]):
     def verdict(self, waiting: Iterable[Task[J]], now: float) -> Verdict[J] | None:
         """Tells why the transfer cannot go on; None while it can."""
         for task in waiting:
+            if any(
+                not source.denied and self._might(source, task) and self._hopeful(source, now, task) for source in self._sources
+            ):
+                continue  # nearly always, and soon: many jobs wait, and this is asked at each change
             able = [source for source in self._sources if self._might(source, task) and not source.denied]
-            if any(self._hopeful(source, now, task) for source in able):
-                continue
             return Verdict(self._kind(task, able), task.job)
         return None
 

@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Generic, Literal
 
 from wherry.limits import POLICY_JOBS_MAX
-from wherry.transfer.availability import Availability, touches
+from wherry.transfer.availability import Availability
 from wherry.transfer.source import J
 
 if TYPE_CHECKING:
@@ -147,10 +147,8 @@ class Waiting(Generic[J]):
 
     def _in_parts(self, source: Source, now: float) -> Task[J] | None:
         """Gives a job that nobody has whole, and of which ``source`` has a part."""
-        if not source.partial:
-            return None
-        for task in self._queue:
-            if task.copies == 0 and now - task.put > PARTS_S and touches(source, task.spans) and not_lacking(source, task):
+        for task in self.haves.in_parts(source):
+            if task.copies == 0 and now - task.put > PARTS_S and not_lacking(source, task):
                 return task
         return None
 
