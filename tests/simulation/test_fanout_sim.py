@@ -1,4 +1,4 @@
-"""Whole swarms on a virtual clock: whatever goes wrong in them, the invariants hold, and each of those can fail (specs/0030)."""
+"""Whole swarms on a virtual clock: whatever goes wrong in them, the invariants hold, and each can fail (specs/0030)."""
 
 from __future__ import annotations
 
