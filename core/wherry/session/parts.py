@@ -74,7 +74,7 @@ class Parts:
         if self._own_node is None:
             from wherry.transfer.node import Node
 
-            self._own_node = Node(self._store, self._wiring.circle.judge)
+            self._own_node = Node(self._store, self._wiring.circle.judge, parted=self._wiring.circle.gave)
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
