@@ -20,6 +20,7 @@ from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
+from wherry.store import peers
 from wherry.store.index import FileRecord, Index, LeafRow
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -83,6 +84,7 @@ def set_damaged_aside(home: Path) -> list[str]:
     Gives the new names of those. The home must be held alone. Raises HomeTooNew.
     """
     renamed = []
+    peers.discard_if_damaged(home)
     for name, database in (("state.db", StateDB), ("nodes.db", NodeDB), ("index.db", Index)):
         path = home / name
         if not path.exists():

@@ -101,6 +101,24 @@ def open_or_anew(home: Path) -> tuple[PeersDB | None, list[Acquaintance]]:
     return None, []
 
 
+def discard_if_damaged(home: Path) -> bool:
+    """Removes a file that is damaged anywhere, for `repair`, which has the home alone; tells whether it did."""
+    opened: PeersDB | None = None
+    try:
+        opened = PeersDB(home)
+        damaged = not opened.sound()
+    except HomeTooNew:
+        return False
+    except StoreError:
+        damaged = True
+    finally:
+        if opened is not None:
+            opened.close()
+    if damaged:
+        discard(home)
+    return damaged
+
+
 def discard(home: Path) -> None:
     """Removes the file. A process that has it open goes on with what it knows. Raises OSError."""
     for name in (NAME, f"{NAME}-journal"):

@@ -48,16 +48,18 @@ class Swarm(Exchange):
         rng: random.Random,
         options: SwarmOptions | None = None,
         judge: Callable[[PeerInfo], str] = lambda _info: "",
+        parted: Callable[[PeerInfo, int], None] = lambda _info, _given: None,
     ) -> None:
         """``held`` tells of datasets of which no download is under way.
 
-        ``judge`` says why a peer is not wanted, "" if it is.
+        ``judge`` says why a peer is not wanted, "" if it is. ``parted`` is told of each that leaves, and how many bytes it got.
         """
         self.source = source
         self.options = options or SwarmOptions()
         self._addresses = addresses
         self._clock = clock
         self._judge = judge
+        self._parted = parted
         self._neighbours: dict[PeerLink, Neighbour] = {}
         self._shared = Shared(self._neighbours, held, self.options, rng)
         self._service = Service(self._neighbours, self._shared, self.options, rng, clock())
@@ -87,6 +89,12 @@ class Swarm(Exchange):
         now = self._clock()
         self._shared.tick(now, idle=self._service.idle)
         self._service.tick(now)
+
+    def judge_again(self) -> None:
+        """Ends the connections to peers that are not wanted any more."""
+        for link in tuple(self._neighbours):
+            if unwanted := self._judge(link.info):
+                link.close(unwanted)
 
     def stats(self) -> SwarmStats:
         """Gives figures of this moment. Takes time in proportion to the peers and their maps: for people, not for each tick."""
@@ -244,3 +252,5 @@ class Swarm(Exchange):
         self._hearsay.forget(neighbour.named, now)
         self._shared.closed(neighbour, reason)
         self._service.gone(neighbour, now)
+        if neighbour.uploaded:
+            self._parted(neighbour.link.info, neighbour.uploaded)

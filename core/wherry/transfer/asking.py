@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.transfer.scheduler import Scheduler
     from wherry.transfer.source import Source, Task
 
+_KEEP_S: Final = 15.0  # a kill loses what a peer did since it was told of last
 _LOOK_S: Final = 0.1  # between two looks at what others are late with
 
 
@@ -94,9 +95,13 @@ class Asking:
         if self.member is not None and link is not None:
             self.member.bind(link, source)
         self._bell.ring()
+        kept = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
+                    if self.circle is not None and time.monotonic() - kept > _KEEP_S:
+                        kept = time.monotonic()
+                        self.circle.keep(source.address, source.standing, info)
                     flight = self._next(source, channel)
                     if flight is None:
                         await self._bell.heard(self._patience(source))

@@ -199,11 +199,13 @@ class Door:
                 known = self._known.get(rule.subject)
                 # What was read before goes on by the steady clock; only what is new here is timed by the wall's.
                 ends = known[1] if known is not None and known[0] == rule else now + remaining(rule, wall)
-                if ends > now:
-                    found[rule.subject] = rule, ends
-                else:
+                found[rule.subject] = (
+                    rule,
+                    ends,
+                )  # ended ones too, while they are on disk: a clock set back must not revive them
+                if ends <= now:
                     ended.append(rule)
-            self._known, self._rules = found, Rules(found.values())
+            self._known, self._rules = found, Rules([held for held in found.values() if held[1] > now])
             if not self._loaded:
                 self._offset = wall - now
             self._changes, self._loaded = changes, True

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wherry.transfer.serve import Serving
 
 _TICK_S: Final = 0.1
+_JUDGE_TICKS: Final = 10  # a peer that is banned while it is connected is left within a second or so
 
 
 class Holdings(BlockSource):
@@ -67,9 +69,14 @@ class Node:
     """The swarm with its clock. For one loop."""
 
     def __init__(
-        self, store: Store, judge: Callable[[PeerInfo], str] = lambda _info: "", options: SwarmOptions | None = None
+        self,
+        store: Store,
+        judge: Callable[[PeerInfo], str] = lambda _info: "",
+        options: SwarmOptions | None = None,
+        *,
+        parted: Callable[[PeerInfo, int], None] = lambda _info, _given: None,
     ) -> None:
-        """``judge`` says why a peer is not wanted, "" if it is."""
+        """``judge`` says why a peer is not wanted, "" if it is; ``parted`` is told of each that leaves. See `Swarm`."""
         self._store = store
         self._listen: list[str] = []
         self._users = 0
@@ -77,8 +84,9 @@ class Node:
         self.holdings = Holdings(store)
         rng = random.Random()  # noqa: S311  # who is served first is no secret
         self.swarm = Swarm(
-            self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=rng, judge=judge, options=options
-        )
+            self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=rng, judge=judge, options=options,
+            parted=parted,
+        )  # fmt: skip
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Swarm]:
@@ -101,8 +109,10 @@ class Node:
             (self._listen.append if on else self._listen.remove)(address)
 
     async def _tick(self) -> None:
-        while True:
+        for number in itertools.count(1):
             self.swarm.tick()
+            if number % _JUDGE_TICKS == 0:
+                self.swarm.judge_again()
             await asyncio.sleep(_TICK_S)
 
     def _held(self, root: CID) -> tuple[int, bool] | None:

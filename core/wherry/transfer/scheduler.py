@@ -21,6 +21,7 @@ from wherry.limits import WAIT_S
 from wherry.transfer.availability import offers
 from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
+from wherry.transfer.newcomers import crowded
 from wherry.transfer.planning import Planning
 from wherry.transfer.source import J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
@@ -170,7 +171,7 @@ class Scheduler(Generic[J]):
             return False
         if source.linked and source.working >= source.depth(now, self._job_bytes):
             return False
-        return source.proven or not source.working
+        return (source.proven or not source.working) and not crowded(source, self.sources)
 
     # What a source may be given
 
