@@ -142,11 +142,10 @@ class Shared:
 
     def parted(self, neighbour: Neighbour, dataset: Dataset) -> None:
         """It does not follow it any more."""
-        dataset.told.pop(neighbour, None)
-        shown = dataset.shown.pop(neighbour, None)
-        if shown is not None and dataset.reveal is not None:
-            dataset.reveal.leave(shown)
-        if dataset.followers.pop(neighbour, False) is None and not dataset.followers and not dataset.listeners:
+        if neighbour not in dataset.followers:
+            return
+        self._step_down(neighbour, dataset)
+        if not dataset.followers and not dataset.listeners:
             self._drop(dataset)
 
     def closed(self, neighbour: Neighbour, reason: str) -> None:
@@ -167,9 +166,18 @@ class Shared:
         for neighbour in dataset.followers:
             have = dataset.maps.get(neighbour)
             if have is not None and have.complete:
+                self._step_down(neighbour, dataset)
                 neighbour.link.close("has everything, and others wait")
                 return True
         return False
+
+    def _step_down(self, neighbour: Neighbour, dataset: Dataset) -> None:
+        """A follower makes room now: until its connection has ended, others come, and each would take its place."""
+        del dataset.followers[neighbour]
+        dataset.told.pop(neighbour, None)
+        shown = dataset.shown.pop(neighbour, None)
+        if shown is not None and dataset.reveal is not None:
+            dataset.reveal.leave(shown)
 
     def _send_on(self, neighbour: Neighbour, dataset: Dataset) -> None:
         others = [address for other, address in dataset.reachable() if other is not neighbour]
