@@ -149,7 +149,7 @@ class Uploads(Generic[P]):
             times = 0 if now - since > REPEAT_S else self._sent.get(cid, 0)
             if fewest < 0 or times < fewest:
                 best, fewest = request, times
-            if times == 0 or looked >= _LOOK:
+            if looked >= _LOOK:
                 break
         return best, fewest > 0
 
