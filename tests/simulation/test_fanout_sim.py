@@ -11,6 +11,8 @@ from wherry.testing.fanout.world import live
 from wherry.units import MiB
 from wherry_policy.reputation import Reputation
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 SEEDS = 300
 GROUPS = 10
 
