@@ -57,4 +57,4 @@ def test_the_configured_limit_holds_beside_the_given_one(fetched):
 
 def test_a_limit_that_is_none_is_refused(wherry, tmp_path):
     refused = wherry("get", "x", "--limit-down", "fast", "--home", tmp_path, code=2)
-    assert "is not a rate" in refused.stderr
+    assert b"is not a rate" in refused.stderr

@@ -108,27 +108,6 @@ def test_those_who_know_only_the_seed_find_each_other(tmp_path, dataset):
     asyncio.run(run())
 
 
-def test_one_that_nobody_can_dial_gives_over_the_connection_that_it_made(tmp_path, dataset):
-    """A node behind a router dials; whom it dials may ask it, too."""
-
-    async def run():
-        async with world(tmp_path) as w:
-            seed, at = await w.node("seed")
-            added = await seed.add(str(dataset))
-            hidden, _ = await w.node("hidden", listen=False)
-            open_, reached = await w.node("open")
-            first = asyncio.create_task(w.get(open_, added.cid, [NOBODY], "open", wait_s=60))
-            await w.get(hidden, added.cid, [at, reached], "hidden")
-            second = asyncio.create_task(w.get(hidden, added.cid, [reached], "again", wait_s=60))
-            result = await first
-            second.cancel()
-            await asyncio.wait([second])
-            assert list(compare(dataset, w.target("open"))) == []
-            assert result.fetched_bytes > 0
-
-    asyncio.run(run())
-
-
 def test_who_has_all_of_it_goes_on_when_the_seed_is_gone(tmp_path, dataset):
     async def run():
         async with world(tmp_path) as w:
