@@ -67,7 +67,7 @@ def test_who_is_banned_is_neither_dialled_nor_let_in_and_then_is_again(tmp_path,
                 (rule,) = await b.rules()
                 assert (rule.kind, rule.what, rule.allow, rule.by) == ("network", "127.0.0.0/8", False, "user")
                 with pytest.raises(WherryError, match="banned"):
-                    await b.get(cid, sources=serving.listen, output=str(tmp_path / "copy"), wait_s=1)
+                    await b.get(cid, sources=serving.listen, output=str(tmp_path / "copy"), wait_s=30)
                 await b.unban("127.0.0.0/8")
                 with pytest.raises(NotFound):
                     await b.unban("127.0.0.0/8")
@@ -99,7 +99,7 @@ def test_a_wrong_block_bans_who_proved_its_key_and_nobody_else(tmp_path, data, s
             find = liar._node.holdings.find
             liar._node.holdings.find = lambda cids: [held and Wrong(held) for held in find(cids)]
             with pytest.raises(WherryError):
-                await b.get(cid, sources=bad.listen, output=str(tmp_path / "nothing"), wait_s=1)
+                await b.get(cid, sources=bad.listen, output=str(tmp_path / "nothing"), wait_s=30)
             await b.get(cid, sources=[*good.listen], output=str(tmp_path / "copy"))
             assert (tmp_path / "copy").read_bytes() == data.read_bytes()
             rules = await b.rules()
