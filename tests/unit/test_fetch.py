@@ -263,3 +263,27 @@ async def test_where_all_sources_are_plain_files_it_says_that_no_manifest_is_the
     said = "the manifest" in caught.value.message and "a, b can't have it" in caught.value.message
     assert said is (kinds[1] is Files), caught.value
     assert not said or "wherry peer" in caught.value.hint
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_who_is_ended_while_a_source_is_lost_ends(pool, steps):
+    """A task group whose task fails drops a cancellation that comes at that moment: the source was called for ever."""
+    lost, asked = asyncio.Event(), asyncio.Event()
+
+    async def cut(_wants, _lender, _count):
+        asked.set()
+        await lost.wait()
+        raise PeerUnreachable("gone")
+        yield
+
+    made = fetcher({"a": Scripted(cut)}, pool)
+    await made.put(job(Sink(), 0))
+    run = asyncio.create_task(made.run())
+    await asked.wait()
+    lost.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    run.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.wait([run])
+    assert run.cancelled()

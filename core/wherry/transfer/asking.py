@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerError, PeerUnreachable, WherryError
+from wherry.errors import PeerDenied, PeerError, PeerUnreachable, WherryError
 from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
@@ -57,9 +57,10 @@ class Bell:
 class _Reconnect(Exception):
     """The source is gone: connect anew."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, denied: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.denied = denied
 
 
 class Asking:
@@ -84,7 +85,7 @@ class Asking:
         self._flow = flow
 
     async def speak(self, source: Source, channel: Channel) -> None:
-        """Asks a source for jobs over an open channel. Raises PeerUnreachable when it is gone."""
+        """Asks a source for jobs over an open channel. Raises PeerUnreachable when it is gone, PeerDenied if it refuses us."""
         link = self.member.link_of(channel) if self.member is not None else None
         self._scheduler.connected(source, time.monotonic(), channel.parallel, linked=link is not None)
         source.plain = not channel.manifests
@@ -110,7 +111,8 @@ class Asking:
                     flying = self._flying[task, source] = group.create_task(self._fly(task, job, source, channel))
                     flying.add_done_callback(partial(self._landed, task, source))
         except* _Reconnect as problems:
-            raise PeerUnreachable(_first(problems).reason, peer=source.address) from None
+            first = _first(problems)
+            raise (PeerDenied if first.denied else PeerUnreachable)(first.reason, peer=source.address) from None
         finally:
             if self.circle is not None:
                 self.circle.keep(source.address, source.standing, info)
@@ -144,6 +146,8 @@ class Asking:
         except PeerUnreachable as problem:
             raise _Reconnect(problem.message) from problem
         except PeerError as problem:
+            if source.linked and isinstance(problem, PeerDenied):  # not us; a server of files may mean one file
+                raise _Reconnect(problem.message, denied=True) from problem
             self._observe(Note("info", problem.message))
             self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
         except asyncio.CancelledError:

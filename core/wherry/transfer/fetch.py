@@ -195,7 +195,8 @@ class Fetcher:
             except PeerError as problem:
                 reason, for_good = problem.message, isinstance(problem, PeerDenied)
                 self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
-            if source.alive:
+            _obey_cancellation()
+            if source.alive and not for_good:
                 self._observe(
                     Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
                 )
@@ -266,3 +267,13 @@ def _parts(job: Job) -> list[tuple[Job, int, Sequence[tuple[int, int]]]]:
     """Gives the smaller jobs that one consists of."""
     parts: Sequence[Job] = job.split(_SWARM_JOB_BYTES) if isinstance(job, LeafJob) else [job]
     return [(part, part.size, part.spans) for part in parts]
+
+
+def _obey_cancellation() -> None:
+    """Raises CancelledError if this task was cancelled: a task group drops that if one of its tasks fails meanwhile.
+
+    Until Python 3.13 (https://github.com/python/cpython/issues/116720). Whoever called would wait for this task for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
