@@ -99,10 +99,10 @@ class Listens:
 class World:
     """One node with a clock that is set by hand."""
 
-    def __init__(self, *, seed=1, held=None, options=None, judge=None, addresses=()):
+    def __init__(self, *, seed=1, held=None, options=None, judge=None, addresses=(), **told):
         self.now = 100.0
         self.held = held or {}
-        judged = {} if judge is None else {"judge": judge}
+        judged = told if judge is None else {**told, "judge": judge}
         self.swarm = Swarm(
             None, lambda: addresses, self.held.get, clock=lambda: self.now, rng=random.Random(seed), options=options, **judged
         )

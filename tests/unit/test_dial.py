@@ -131,3 +131,24 @@ def test_going_on_allows_nothing_that_the_policy_did_not():
     assert LAN.onward("10.0.0.1").allows("10.0.0.2")
     assert not LAN.onward("127.0.0.1").allows("127.0.0.1")
     assert PUBLIC.onward("1.1.1.1") == PUBLIC.onward("1.0.0.1"), "connections are kept by it"
+
+
+def test_a_node_that_bans_dials_nobody_whom_it_bans_whoever_named_him():
+    def gate(ip, peer_id):
+        return "is banned: for a test" if ip == "1.1.1.1" and not peer_id else ""
+
+    for policy in (NAMED, LAN, PUBLIC):
+        gated = policy.gated(gate)
+        assert gated.reach == policy.reach
+        assert not gated.allows("1.1.1.1")
+        assert gated.allows("1.0.0.1")
+        assert gated.allows("10.0.0.1") == policy.allows("10.0.0.1")
+        gated.check("1.0.0.1", "http://h:1")
+        with pytest.raises(PeerDenied, match="banned: for a test") as caught:
+            gated.check("1.1.1.1", "http://h:1")
+        assert "unban" in caught.value.hint
+        assert not gated.onward("1.0.0.1").allows("1.1.1.1")
+        assert gated == policy.gated(gate), "connections are kept by it"
+        assert hash(gated) == hash(policy.gated(gate))
+    with pytest.raises(PeerDenied, match="named by others"):
+        PUBLIC.gated(gate).check("10.0.0.1", "http://h:1")

@@ -156,6 +156,30 @@ def test_who_is_not_wanted_or_one_too_many_is_sent_away():
         world.meet(2)
 
 
+def test_who_is_banned_meanwhile_is_left_and_nobody_else():
+    unwanted = set()
+    world = World(judge=lambda info: "is banned" if info.ip in unwanted else "")
+    stays, goes = world.meet(1), world.meet(2)
+    world.swarm.judge_again()
+    unwanted.add("10.0.0.2")
+    world.swarm.judge_again()
+    assert (stays.reason, goes.reason) == (None, "is banned")
+
+
+def test_what_a_peer_was_given_is_told_when_it_leaves():
+    told = []
+    world = World(held=SEEDS, parted=lambda info, given: told.append((info.ip, given)))
+    link, idle = world.meet(1), world.meet(2)
+    link.peer.follows(ROOT)
+    link.peer.asked(1, [cid(1)])
+    world.after(1)
+    link.answered(MiB)
+    assert told == []
+    link.close("leaves")
+    idle.close("leaves")
+    assert told == [("10.0.0.1", MiB)]
+
+
 def test_who_follows_too_much_is_closed():
     world = World()
     link = world.meet()
