@@ -7,12 +7,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.transfer.newcomers import crowded
+from wherry.transfer.newcomers import TRUSTED_JOBS, crowded
 from wherry.transfer.scheduler import Scheduler
 from wherry.transfer.source import Source
 from wherry.transfer.standing import KNOWN_JOBS, Past
 
-KNOWN = Past(useful=float(KNOWN_JOBS))
+KNOWN = Past(useful=float(TRUSTED_JOBS))
 
 
 def source(*, known=False, alive=True, working=0, parallel=4, **fields):
@@ -49,6 +49,16 @@ def test_a_known_one_that_is_of_no_use_now_is_no_reason_to_wait():
         assert not crowded(new, [known, new])
     assert crowded(new, [source(known=True, parallel=3), new])
     assert not crowded(source(known=True, working=4), [new])
+
+
+def test_nobody_waits_for_the_sake_of_one_that_sent_wrong_blocks_or_is_not_known_for_long():
+    new, caught, fresh = source(working=1), source(known=True, parallel=3), source(parallel=3)
+    caught.standing.wrong(1.0, 1)
+    fresh.standing.past = Past(useful=float(TRUSTED_JOBS - 1))
+    assert caught.standing.known
+    assert fresh.standing.known
+    assert not crowded(new, [caught, new])
+    assert not crowded(new, [fresh, new])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8), st.integers(1, 8)), min_size=1, max_size=12))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source
 
 _SHARE: Final = 4  # a quarter: T4 of specs/0001
+TRUSTED_JOBS: Final = 16  # of use, of a peer for whose sake newcomers wait: one that lies now and then is caught by then
 
 
 def crowded(source: Source, sources: Iterable[Source]) -> bool:
@@ -28,6 +29,12 @@ def crowded(source: Source, sources: Iterable[Source]) -> bool:
         slots += other.parallel
         if not other.standing.known:
             busy += other.working
-        elif not other.failures and not other.choked:
+        elif not other.failures and not other.choked and _trusted(other):
             known = True
     return known and busy >= max(1, slots // _SHARE)
+
+
+def _trusted(source: Source) -> bool:
+    """Tells whether newcomers wait for the sake of a source: long of use, and never caught with a wrong block."""
+    standing = source.standing
+    return not standing.rejected and standing.past.useful + standing.jobs >= TRUSTED_JOBS
