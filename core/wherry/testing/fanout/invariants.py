@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import WherryError
+from wherry.errors import VerifyFailed
 from wherry.testing.fanout.plan import BLOCK_BYTES
 from wherry.transfer.flights import WASTE_MIN, WASTE_SHARE
 
@@ -20,7 +20,7 @@ _LATE_TIMES: Final = 2  # times what the scheduler allows: what was taken back t
 _SERVING_TIMES: Final = 4  # times its slots: the answers that a node may have under way, slow ones included
 
 
-class Broken(WherryError):
+class Broken(VerifyFailed):
     """An invariant of the simulation does not hold."""
 
 
