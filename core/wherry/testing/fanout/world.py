@@ -49,16 +49,12 @@ class World:
         self.cids = [CID.from_digest(RAW, sha256(b"block %d" % block).digest()) for block in range(plan.blocks)]
         self.block_of = {cid: block for block, cid in enumerate(self.cids)}
         self.idle_s = IDLE_S
-        self.origin = Node(self, 0, rate=plan.origin_rate / plan.grain, whole=True)
+        self.origin = Node(self, 0, rate=plan.origin_rate, whole=True)
         freeloading = set(self.rng.sample(range(plan.nodes), plan.freeloaders))
         self.getters = [
-            Node(self, 1 + place, rate=plan.rate / plan.grain, whole=False, freeloads=place in freeloading)
-            for place in range(plan.nodes)
+            Node(self, 1 + place, rate=plan.rate, whole=False, freeloads=place in freeloading) for place in range(plan.nodes)
         ]
-        self.liars = [
-            Node(self, 1 + plan.nodes + place, rate=plan.rate / plan.grain, whole=True, lies=True)
-            for place in range(plan.liars)
-        ]
+        self.liars = [Node(self, 1 + plan.nodes + place, rate=plan.rate, whole=True, lies=True) for place in range(plan.liars)]
         self.nodes = [self.origin, *self.getters, *self.liars]
         self.at = {node.address: node for node in self.nodes}
         self.unfinished = plan.nodes
