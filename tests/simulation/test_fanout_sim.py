@@ -27,14 +27,14 @@ GROUPS = 10
 def drawn(seed):
     """A small swarm, with what goes wrong in it, from a seed."""
     rng = random.Random(seed)
-    nodes = rng.randint(5, 12)
+    nodes = rng.randint(4, 9)
     kills = tuple(
         Kill(rng.uniform(0.0, 6.0), rng.randint(1, nodes), rng.choice([0.0, 0.0, 3.0, 12.0]))
         for _ in range(rng.choice([0, 0, 1, 2]))
     )
     return Plan(
         nodes=nodes,
-        size=rng.randint(20, 60) * MiB - rng.choice([0, 1, MiB - 1]),
+        size=rng.randint(12, 36) * MiB - rng.choice([0, 1, MiB - 1]),
         origin_rate=rng.choice([12.5e6, 12.5e6, 5e6, 25e6]),
         latency_s=rng.choice([0.0, 0.005, 0.02, 0.1]),
         loss=rng.choice([0.0, 0.0, 0.01, 0.1]),
