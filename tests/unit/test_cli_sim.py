@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from wherry.testing.fanout.world import World
 from wherry_cli.verbs.sim import policy_of
 
 SMALL = ("sim", "fanout", "--nodes", "4", "--size", "6MiB", "--seed", "3")
@@ -42,6 +43,14 @@ def test_json_is_one_object_and_a_seed_gives_the_same_run(capsys, go, fake_sessi
 def test_what_makes_no_sense_is_refused(capsys, go, fake_session):
     assert go(fake_session(), *SMALL, "--freeloaders", "5") == 2
     assert "freeloaders" in capsys.readouterr().err
+
+
+def test_an_invariant_that_does_not_hold_is_an_error(capsys, go, fake_session, monkeypatch):
+    monkeypatch.setattr(World, "accepts", lambda self, *, right, asked, block: True)
+    assert go(fake_session(), *SMALL, "--liars", "3") == 1
+    err = capsys.readouterr().err
+    assert "wrong blocks" in err
+    assert "the seed 3 gives the same run again" in err
 
 
 @pytest.mark.parametrize("name", ["reputation", "fastest", "round-robin", "random", "local-first"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from wherry.errors import WherryError
 from wherry.units import format_duration, format_rate, format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
@@ -79,6 +80,7 @@ def fanout(
     run.start_log()
     out = run.out()
     name = ("reputation" if nodes <= _POLICY_NODES else "none") if policy == "auto" else policy
+    from wherry.testing.fanout.invariants import Broken
     from wherry.testing.fanout.world import live
 
     began = time.monotonic()
@@ -86,6 +88,8 @@ def fanout(
     gc.disable()  # millions of events that live shortly, and few rings: looking for those takes a third of the time
     try:
         outcome = live(plan, policy=policy_of(name), told=teller(out, plan))
+    except Broken as problem:
+        raise WherryError(problem.message, hint=problem.hint) from problem
     finally:
         if collects:
             gc.enable()

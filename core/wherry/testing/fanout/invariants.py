@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import WherryError
 from wherry.testing.fanout.plan import BLOCK_BYTES
 from wherry.transfer.flights import WASTE_MIN, WASTE_SHARE
 
@@ -20,8 +19,13 @@ _LATE_TIMES: Final = 2  # times what the scheduler allows: what was taken back t
 _SERVING_TIMES: Final = 4  # times its slots: the answers that a node may have under way, slow ones included
 
 
-class Broken(WherryError):
-    """An invariant of the simulation does not hold."""
+class Broken(Exception):
+    """An invariant of the simulation does not hold; ``hint`` says how to see it again."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
 
 
 def check(world: World) -> None:
@@ -39,7 +43,7 @@ def _raise(world: World, found: list[str]) -> None:
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         raise Broken(
             f"{'; '.join(found[:5])}{more}",
-            hint=f"the seed {world.plan.seed} gives the same run again, trace {world.clock.trace}",
+            f"the seed {world.plan.seed} gives the same run again, trace {world.clock.trace}",
         )
 
 
