@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from wherry.errors import WherryError
 from wherry.units import format_duration, format_rate, format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
@@ -57,8 +58,9 @@ def fanout(
     policy: Annotated[
         PolicyName, typer.Option("--policy", help="Who is asked for what; auto: reputation, of up to 100 nodes, else none.")
     ] = "auto",
-    grain: Annotated[
-        int, typer.Option("--grain", min=0, help="MiB that one block stands for; 0: as few as a run of some minutes takes.")
+    shorten: Annotated[
+        int,
+        typer.Option("--shorten", min=0, help="Simulate one Nth of the dataset; 0: what some minutes suffice for."),
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same run.")] = 1,
 ) -> None:
@@ -72,12 +74,13 @@ def fanout(
     plan = Plan(
         nodes=nodes, size=size_bytes, rate=link_rate, origin_rate=origin_rate or link_rate, latency_s=latency, loss=loss,
         churn=churn, liars=liars, freeloaders=freeloaders, partition_s=partition, degree=degree, followers=followers, seed=seed,
-        grain=grain or max(1, -(-size_bytes * nodes // (BLOCK_BYTES * _TRANSFERS))),
+        shorten=shorten or max(1, -(-size_bytes * nodes // (BLOCK_BYTES * _TRANSFERS))),
     )  # fmt: skip
     run = Invocation.of(ctx)
     run.start_log()
     out = run.out()
     name = ("reputation" if nodes <= _POLICY_NODES else "none") if policy == "auto" else policy
+    from wherry.testing.fanout.invariants import Broken
     from wherry.testing.fanout.world import live
 
     began = time.monotonic()
@@ -85,6 +88,8 @@ def fanout(
     gc.disable()  # millions of events that live shortly, and few rings: looking for those takes a third of the time
     try:
         outcome = live(plan, policy=policy_of(name), told=teller(out, plan))
+    except Broken as problem:
+        raise WherryError(problem.message, hint=problem.hint) from problem
     finally:
         if collects:
             gc.enable()
@@ -128,12 +133,12 @@ def show(out: Out, outcome: Outcome, policy: str, took_s: float) -> None:
         return
     plan, times = outcome.plan, outcome.last_s / outcome.ideal_s
     if not out.quiet:
-        stands = f", a block stands for {plan.grain} MiB" if plan.grain > 1 else ""
+        part = f", of which 1/{plan.shorten} is simulated" if plan.shorten > 1 else ""
         out.line(
-            f"{plan.nodes} nodes, {format_size(plan.size)} in {plan.blocks} blocks{stands}, {format_rate(plan.rate)} each, "
+            f"{plan.nodes} nodes, {format_size(plan.size)}{part}, {plan.blocks} blocks, {format_rate(plan.rate)} each, "
             f"origin {format_rate(plan.origin_rate)}, seed {plan.seed}, policy {policy}"
         )
-        out.line(f"a single transfer takes {outcome.ideal_s:.1f} s")
+        out.line(f"a single transfer of it takes {outcome.ideal_s:.1f} s")
         out.line("")
         for share, at in outcome.curve:
             bar = "#" * max(1, round(_BAR * at / outcome.last_s))
@@ -149,7 +154,7 @@ def show(out: Out, outcome: Outcome, policy: str, took_s: float) -> None:
             "waste",
             f"{outcome.waste:.2%} ({format_size(outcome.twice_bytes)} twice, {format_size(outcome.cut_bytes)} cut)",
         ),
-        ("messages", f"{outcome.message_bytes / (outcome.useful_bytes / plan.grain):.3%} of the bytes of blocks"),
+        ("messages", f"{outcome.message_bytes / outcome.useful_bytes:.3%} of the bytes of blocks"),
         ("longest stall", f"{outcome.stall_s:.1f} s"),
     ]
     if plan.liars:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wherry.swarm.options import SwarmOptions
 
 PATIENCE_S: Final = 2.0  # an answer that takes longer holds no slot: its peer is slow, and others wait
+_USUAL: Final = 2.0  # and not before it takes so many times what answers usually do: on a slow link all of them take long
 REPEAT_S: Final = 5.0  # a request for what was sent before waits behind others for so long, then it has its turn
 QUICK_S: Final = 0.1  # answers of less time than this are too quick for a few slots: the link would wait for the loop
 _SENT_MAX: Final = 65_536  # blocks whose number of copies is known: 5 MB at the most, and 64 GiB of 1 MiB blocks
@@ -127,9 +128,10 @@ class Uploads(Generic[P]):
         return self._begin(*second, now) if second is not None else None
 
     def _full(self, now: float) -> bool:
+        patience = max(PATIENCE_S, _USUAL * self._takes_s)
         while self._young:
             key, since = next(iter(self._young.items()))
-            if now - since <= PATIENCE_S:
+            if now - since <= patience:
                 break
             del self._young[key]
         slots = self.slots

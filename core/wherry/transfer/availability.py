@@ -85,7 +85,9 @@ class Availability(Generic[J]):
         if gained is None or key not in self._offers:
             self.forget(source)
             self._sources[key], self._offers[key], self._parts[key] = source, dict(self._anywhere), {}
-            near: Iterable[Task[J]] = [task for _, _, task in self._places]
+            near: Iterable[Task[J]] = [task for _, _, task in self._places if task.spans[0][0] == task.spans[-1][1]]  # hollow
+            if source.have is not None:
+                near = [*near, *self._near(source.have.spans)]
         else:
             near = self._near(gained)
         mine, parts = self._offers[key], self._parts[key]

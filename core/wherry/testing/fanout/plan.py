@@ -49,7 +49,7 @@ class Plan:
     arrivals_s: float = 1.0  # within which all nodes begin
     wait_s: float = WAIT_S  # for which a node waits for sources that are lost
     jobs_ahead: int = _JOBS_AHEAD
-    grain: int = 1  # MiB that one block stands for: rates are those of so many at once, and latencies stay
+    shorten: int = 1  # only one part in so many of the dataset is there: a large run in little time
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Plan:
             raise UsageError(f"a simulation has 1 to {NODES_MAX} nodes, of which the freeloaders are some")
         if not 1 <= self.blocks <= BLOCKS_MAX:
             raise UsageError(f"a simulated dataset has 1 to {BLOCKS_MAX} blocks of 1 MiB")
-        if min(self.rate, self.origin_rate) < 1 or min(self.degree, self.jobs_ahead, self.grain) < 1:
+        if min(self.rate, self.origin_rate) < 1 or min(self.degree, self.jobs_ahead, self.shorten) < 1:
             raise UsageError("rates, and the peers that a node looks for, are at least 1")
         if not 0.0 <= self.loss < 1.0 or not 0.0 <= self.churn <= 1.0 or min(self.latency_s, self.partition_s) < 0.0:
             raise UsageError("loss and churn are shares from 0 to 1, and times are not negative")
@@ -70,13 +70,13 @@ class Plan:
 
     @property
     def length(self) -> int:
-        """Of the dataset in which a block stands for one MiB: what the code under test sees."""
-        return -(-self.size // self.grain)
+        """Bytes of the dataset that are there."""
+        return -(-self.size // self.shorten)
 
     @property
     def ideal_s(self) -> float:
         """What one transfer from the origin to one node takes, with nothing in its way."""
-        return self.size / min(self.rate, self.origin_rate)
+        return self.length / min(self.rate, self.origin_rate)
 
     @property
     def large(self) -> bool:

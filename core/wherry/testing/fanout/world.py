@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _RESEND_S: Final = 0.2  # the least retransmission timeout of Linux
 _HANDSHAKE: Final = 4  # times one way: a connection, and TLS 1.3 over it
 _AWAY_S: Final = (5.0, 30.0)  # how long whoever leaves by churn stays away
-_HANGS: Final = 50.0  # times the ideal, and an hour: a run that takes longer hangs
+_HANGS: Final = (50.0, 10.0)  # times the ideal, and times what lost sources are waited for: a run that takes longer hangs
 _AFTER_S: Final = 2.0  # what is under way when all is over gets so long to arrive
 _TELL_EVENTS: Final = 20_000  # between two times that the caller is told how far it is
 
@@ -49,16 +49,12 @@ class World:
         self.cids = [CID.from_digest(RAW, sha256(b"block %d" % block).digest()) for block in range(plan.blocks)]
         self.block_of = {cid: block for block, cid in enumerate(self.cids)}
         self.idle_s = IDLE_S
-        self.origin = Node(self, 0, rate=plan.origin_rate / plan.grain, whole=True)
+        self.origin = Node(self, 0, rate=plan.origin_rate, whole=True)
         freeloading = set(self.rng.sample(range(plan.nodes), plan.freeloaders))
         self.getters = [
-            Node(self, 1 + place, rate=plan.rate / plan.grain, whole=False, freeloads=place in freeloading)
-            for place in range(plan.nodes)
+            Node(self, 1 + place, rate=plan.rate, whole=False, freeloads=place in freeloading) for place in range(plan.nodes)
         ]
-        self.liars = [
-            Node(self, 1 + plan.nodes + place, rate=plan.rate / plan.grain, whole=True, lies=True)
-            for place in range(plan.liars)
-        ]
+        self.liars = [Node(self, 1 + plan.nodes + place, rate=plan.rate, whole=True, lies=True) for place in range(plan.liars)]
         self.nodes = [self.origin, *self.getters, *self.liars]
         self.at = {node.address: node for node in self.nodes}
         self.unfinished = plan.nodes
@@ -80,7 +76,7 @@ class World:
             clock.after(self._next_leaves(), self._churn)
         if plan.partition_s:
             clock.at(plan.ideal_s / 3, self._split)
-        end_s = _HANGS * plan.ideal_s + 3600.0
+        end_s = _HANGS[0] * plan.ideal_s + _HANGS[1] * plan.wait_s + plan.partition_s
         while self.unfinished and clock.now < end_s and clock.step():
             if clock.events % _TELL_EVENTS == 0:
                 told(self)
