@@ -41,6 +41,7 @@ _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
+_HEAR_S: Final = 1.0  # a peer that could say what it has is waited for so long: asked before, it is asked for the wrong things
 _FIRST_JOBS: Final = 4  # chosen by chance: a newcomer needs something to give, soon, and not what all others are after
 
 
@@ -169,9 +170,13 @@ class Scheduler(Generic[J]):
     def _free(self, source: Source, now: float) -> bool:
         if not source.alive or source.denied or source.choked or now < source.rest_until:
             return False
-        if source.linked and source.working >= source.depth(now, self._job_bytes):
+        if source.linked and (source.working >= source.depth(now, self._job_bytes) or self._to_be_heard(source, now)):
             return False
         return (source.proven or not source.working) and not crowded(source, self.sources)
+
+    def _to_be_heard(self, source: Source, now: float) -> bool:
+        """Whether a peer is new and will say in a moment what it has; what a walk waits for is asked of it at once."""
+        return source.have is None and now - source.linked_at < _HEAR_S and not (self._waiting and self._waiting.first.urgent)
 
     # What a source may be given
 
@@ -233,7 +238,7 @@ class Scheduler(Generic[J]):
     def connected(self, source: Source, now: float, parallel: int = _PARALLEL, *, linked: bool = False) -> None:
         """A connection was made, for ``parallel`` jobs at a time; ``linked``, by a transport that exchanges."""
         self._plan.clear()
-        source.linked, source.choked = linked, False
+        source.linked, source.choked, source.linked_at = linked, False, now
         self._plan.failed()
         source.parallel = parallel
         if not source.reached:
