@@ -10,7 +10,7 @@ from links import have, spans
 
 from wherry.abc.exchange import HaveMap
 from wherry.stretches import Stretches
-from wherry.swarm.reveal import EXTRA_PART, OVERDUE_S, STALL_S, UNITS_MAX, WINDOW, Reveal
+from wherry.swarm.reveal import EXTRA_PART, OVERDUE_S, OVERDUE_TIMES, STALL_S, STALL_TIMES, UNITS_MAX, WINDOW, Reveal
 from wherry.units import GiB, MiB
 
 
@@ -71,7 +71,7 @@ def test_what_only_one_that_is_gone_was_shown_is_shown_to_others():
 
 def test_what_others_brought_is_not_shown_again():
     made, (a, b) = revealed(8, 2)
-    made.refresh(a, have(*range(7)))
+    made.refresh(a, have(*range(7)), 0.0)
     made.onward(b, 0.0)
     assert 7 in shown_units(b)
     assert made.left == 0
@@ -111,8 +111,8 @@ def test_who_is_alone_is_shown_everything_until_another_comes():
 def test_a_fast_one_is_shown_more_at_a_time_while_the_link_idles():
     made, (a, _) = revealed(64, 2)
     made.onward(a, 0.0)
-    assert not made.sent(a, WINDOW * MiB, idle=False)
-    assert made.sent(a, 0, idle=True)
+    assert not made.sent(a, WINDOW * MiB, 0.5, idle=False)
+    assert made.sent(a, 0, 0.5, idle=True)
     assert len(made.onward(a, 1.0)) >= 1
     assert len(a.pending) == 2 * WINDOW
 
@@ -121,8 +121,8 @@ def test_one_that_takes_and_says_nothing_is_found_out():
     made, (a, b) = revealed(8, 2)
     for shown in (a, b):
         made.onward(shown, 0.0)
-    made.sent(a, 2 * MiB, idle=False)
-    assert not made.mute(a, 1.0)
+    made.sent(a, 2 * MiB, 1.0, idle=False)
+    assert not made.mute(a, 3.0)  # it may be on the way
     assert made.mute(a, 5.0)
     assert not made.mute(b, 5.0)  # it took nothing
     made.has(a, have(0), 5.0)
@@ -133,7 +133,9 @@ def test_what_nobody_has_yet_is_shown_to_another_when_it_is_late():
     made, (a, b) = revealed(2, 2)
     made.onward(a, 0.0)
     made.has(b, have(), 0.0)
+    made._takes_s = OVERDUE_S / OVERDUE_TIMES
     assert made.left == 0
+    assert made.again(OVERDUE_S / 2) == []
     told = made.again(OVERDUE_S)
     assert [one for one, _ in told] == [b]
     assert shown_units(b)
@@ -143,15 +145,75 @@ def test_who_stalls_is_shown_what_it_lacks_whatever_it_costs():
     made, (a, b) = revealed(64, 2)
     made.has(a, have(complete=True), 0.0)
     made._extra = 64
+    made._takes_s = STALL_S / STALL_TIMES
     assert made.again(STALL_S / 2) == []
     assert [one for one, _ in made.again(2 * STALL_S)] == [b]
+
+
+def test_slow_is_not_stalled():
+    """Where a unit takes long, whoever waits for one is not shown others."""
+    made, (a, b) = revealed(64, 2)
+    made.has(a, have(complete=True), 0.0)
+    made._extra = 64
+    made._takes_s = 10.0
+    assert made.again(STALL_TIMES * 10.0 - 1.0) == []
+    assert [one for one, _ in made.again(STALL_TIMES * 10.0 + 1.0)] == [b]
+
+
+def fed(made, shown, unit, now, owned):
+    """A follower gets a unit and says so."""
+    owned.add(unit)
+    return made.has(shown, have(*owned), now, [(unit * MiB, (unit + 1) * MiB)])
+
+
+def test_who_passes_nothing_on_is_shown_no_more():
+    """BEP 16: another unit only when another peer has the one before; a few may be on the way."""
+    made, (taker, giver) = revealed(64, 2)
+    made.onward(taker, 0.0)
+    taken, given = set(), set()
+    for turn in range(10):
+        for unit in list(taker.pending):
+            fed(made, taker, unit, float(turn), taken)
+        made.onward(taker, float(turn))
+    assert len(taken) == 2 * WINDOW
+    for unit in sorted(taken)[:WINDOW]:
+        assert fed(made, giver, unit, 20.0, given) == [taker]  # who brought it may be shown more
+    assert taker.gave
+    made.onward(taker, 20.0)
+    assert taker.pending
+
+
+def test_what_only_such_have_as_give_nothing_is_as_good_as_lost():
+    made, (stingy, honest, other) = revealed(6, 3)
+    taken = set()
+    for shown in (stingy, honest, other):
+        made.onward(shown, 0.0)
+    mine = set(stingy.pending)
+    for unit in mine:
+        fed(made, stingy, unit, 1.0, taken)
+    for shown in (honest, other):
+        got = set()
+        for unit in list(shown.pending):
+            fed(made, shown, unit, 1.0, got)
+    for late in (honest, other):
+        late.gave = True
+    assert made.left == 0
+    made._extra = 99
+    made._takes_s = 0.1
+    for shown in made.followers:
+        shown.gained_at = 10.0
+    told = made.again(10.0)
+    assert stingy.stingy
+    assert {id(shown) for shown, _ in told} <= {id(honest), id(other)}
+    again = [start // MiB for _, some in told for start, end in some for start in range(start, end, MiB)]
+    assert sorted(again) == sorted(mine)  # each once: whoever gets it first brings it to the others
 
 
 def test_shown_beyond_the_first_copy_is_what_fewest_have_and_only_so_much():
     made, followers = revealed(100, 10)
     made.has(followers[0], have(complete=True), 0.0)
     for shown in followers[1:]:
-        made.refresh(shown, have(*range(50)))
+        made.refresh(shown, have(*range(50)), 0.0)
         shown.gained_at = 1000.0
     for turn in range(100):
         for shown, _ in made.again(1000.0):
@@ -182,7 +244,7 @@ def test_everybody_gets_everything_and_about_one_copy_is_shown(count, units, see
             mine.add(offered[0])
             sent += 1
         made.has(shown, have(*mine, complete=len(mine) == units), now)
-        made.refresh(shown, have(*mine, complete=len(mine) == units))
+        made.refresh(shown, have(*mine, complete=len(mine) == units), now)
         if not made.left:
             made.again(now)
         if all(len(theirs) == units for theirs in owned):
@@ -214,10 +276,10 @@ def test_whatever_happens_copies_add_up(acts):
             elif act == "onward":
                 made.onward(shown, now)
             elif act == "sent":
-                made.sent(shown, MiB, idle=True)
+                made.sent(shown, MiB, now, idle=True)
             else:
                 said = HaveMap(spans(*rng.sample(range(6), 3)), complete=number == 4)
-                made.has(shown, said, now) if act == "has" else made.refresh(shown, said)
+                made.has(shown, said, now) if act == "has" else made.refresh(shown, said, now)
         copies = [sum(shown.state[unit] != 0 for shown in made.followers) for unit in range(6)]
         assert made._copies == copies
         assert made._had == [sum(shown.state[unit] == 2 for shown in made.followers) for unit in range(6)]

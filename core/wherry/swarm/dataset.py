@@ -73,6 +73,10 @@ class Dataset:
         if self.size:
             self.reveal = Reveal(self.size, rng)
 
+    def neighbour_of(self, shown: Shown) -> Neighbour:
+        """Gives the follower that was ``shown`` so much."""
+        return next(neighbour for neighbour, other in self.shown.items() if other is shown)
+
     def reachable(self) -> list[tuple[Neighbour, str]]:
         """Gives the connected peers that have to do with it and can be dialled, with their addresses and in their order."""
         members = self.followers.keys() | self.maps.keys()

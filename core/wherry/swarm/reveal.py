@@ -27,9 +27,15 @@ UNITS_MAX: Final = 4096  # units of one dataset: what is remembered of each foll
 WINDOW: Final = 2  # units that a peer is shown at first and has not yet: one comes while the other is asked for
 SPREAD_BYTES: Final = 256 * MiB  # units are shown in the order of the walk but for so much: it makes jobs only so far ahead
 STALL_S: Final = 2.0  # a follower that gained nothing for so long is shown what it lacks
-OVERDUE_S: Final = 1.0  # a unit that a peer was shown for so long, while this node idles, is shown to another too
+OVERDUE_S: Final = (
+    1.0  # a unit that a peer was shown, or kept for itself, for so long, while this node idles, is shown to another
+)
+STALL_TIMES: Final = 4.0  # and not before so many times what a unit takes, from shown to had: a slow link is no stall
+OVERDUE_TIMES: Final = 2.0
+_TAKES_S: Final = 2.0  # what a unit is taken to take before the first one came
+_NEW: Final = 0.25  # weight of the newest in what a unit takes
 EXTRA_PART: Final = 0.12  # of a copy that is shown beyond the first without need, to shorten the end; 1.2 is the bound
-_MUTE_S: Final = 3.0  # a follower that took this long to say nothing at all does not tell what it has
+_MUTE_S: Final = 3.0  # a follower that says nothing at all for so long, after it took a unit, does not tell what it has
 _NOTHING, _SHOWN, _HAS = 0, 1, 2
 
 
@@ -43,12 +49,21 @@ class Shown:
     pending: dict[int, float] = field(default_factory=dict)  # unit -> when it was shown, and it has it not
     window: int = WINDOW
     sent: int = 0  # bytes sent to it that it did not say to have yet
+    sent_at: float = 0.0  # when it was sent a unit's worth of them first
     last: int = -2  # unit that was shown last
     had: int = 0  # bytes that it said to have
     gained_at: float = 0.0
     open: bool = False  # it was shown everything
     mute: bool = False  # for it does not tell what it has, and else nothing would come
     done: bool = False  # it has everything
+    kept: dict[int, float] = field(default_factory=dict)  # unit -> since when it, and no other follower, has what it was shown
+    gave: bool = False  # another has got from it what it alone had
+    stingy: bool = False  # it kept something for long, and gave nothing: what it has is as good as gone
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has to pass something on before it is shown more (BEP 16); a fast one may have some on the way."""
+        return self.stingy or len(self.kept) > self.window // 2 + 1
 
 
 class Reveal:
@@ -65,6 +80,8 @@ class Reveal:
         self._untold = bytearray(b"\1" * self.count)  # 1: no follower has it or was shown it
         self._left = self.count  # how many of those there are
         self._extra = 0
+        self._keepers: dict[int, Shown] = {}  # unit -> the only one who has it
+        self._takes_s = 0.0  # a unit, from shown to had; 0.0: none came yet
 
     @property
     def left(self) -> int:
@@ -78,46 +95,59 @@ class Reveal:
         shown = Shown(now, bytearray(self.count), gained_at=now)
         self.followers.append(shown)
         if have is not None:
-            self._sync(shown, have)
+            self._sync(shown, have, now)
         return shown
 
     def leave(self, shown: Shown) -> None:
         """Forgets a follower; what only it was shown is shown to others again."""
         self.followers.remove(shown)
+        for unit in shown.kept:
+            del self._keepers[unit]
         for unit, state in enumerate(shown.state):
             if state == _HAS:
                 self._had[unit] -= 1
             if state != _NOTHING:
                 self._fewer(unit)
 
-    def has(self, shown: Shown, have: HaveMap, now: float) -> bool:
-        """Takes what a follower says to have. Tells whether a unit that it was shown is among what is new."""
+    def has(self, shown: Shown, have: HaveMap, now: float, gained: Sequence[tuple[int, int]] | None = None) -> list[Shown]:
+        """Takes what a follower says to have, and what is new in it. Gives the followers to whom more can be shown now.
+
+        These are the follower, if a unit that it was shown is new, and whoever was the only one to have what is new.
+        """
         if have.complete:
             if not shown.done:
-                self._sync(shown, have)
-            return False
+                self._sync(shown, have, now)
+            return []
         total = have.spans.total
         if total > shown.had:
             shown.had, shown.gained_at = total, now
         covers = have.spans.covers
         came = [unit for unit in shown.pending if covers(*self._mark(unit))]
         for unit in came:
-            self._gained(shown, unit)
+            took = now - shown.pending[unit]
+            self._takes_s += (_NEW if self._takes_s else 1.0) * (took - self._takes_s)
         shown.sent = max(0, shown.sent - self.unit * len(came))
-        return bool(came)
+        near = [unit for start, end in gained or () for unit in range(start // self.unit, -(-end // self.unit))]
+        passed = {id(shown): shown} if came else {}
+        for unit in (*came, *near):
+            if shown.state[unit] != _HAS and covers(*self._mark(unit)):
+                keeper = self._gained(shown, unit, now)
+                if keeper is not None:
+                    passed[id(keeper)] = keeper
+        return list(passed.values())
 
-    def refresh(self, shown: Shown, have: HaveMap) -> None:
+    def refresh(self, shown: Shown, have: HaveMap, now: float) -> None:
         """Looks at all that a follower has: what it got of others, too. Takes a while: not for each message."""
         if not shown.done:
-            self._sync(shown, have)
+            self._sync(shown, have, now)
 
-    def _sync(self, shown: Shown, have: HaveMap) -> None:
+    def _sync(self, shown: Shown, have: HaveMap, now: float) -> None:
         if have.complete:
             shown.done = True
         covers = have.spans.covers
         for unit, state in enumerate(shown.state):
             if state != _HAS and (shown.done or covers(*self._mark(unit))):
-                self._gained(shown, unit)
+                self._gained(shown, unit, now)
 
     def _mark(self, unit: int) -> tuple[int, int]:
         """Gives the stretch of a unit that a peer has when it has all that begins in it.
@@ -127,12 +157,24 @@ class Reveal:
         end = min((unit + 1) * self.unit, self.size)
         return min(unit * self.unit + UNIT_BYTES, end) - 1, end
 
-    def _gained(self, shown: Shown, unit: int) -> None:
-        if shown.state[unit] == _NOTHING:
+    def _gained(self, shown: Shown, unit: int, now: float) -> Shown | None:
+        """A follower has a unit. Gives the one who kept it until now."""
+        was_shown = shown.state[unit] == _SHOWN
+        if not was_shown:
             self._more(unit)
         shown.state[unit] = _HAS
         shown.pending.pop(unit, None)
         self._had[unit] += 1
+        if self._had[unit] == 1 and was_shown:
+            shown.kept[unit] = now
+            self._keepers[unit] = shown
+            return None
+        keeper = self._keepers.pop(unit, None)
+        if keeper is not None:
+            del keeper.kept[unit]
+            if not was_shown:
+                keeper.gave, keeper.stingy = True, False
+        return keeper
 
     def _more(self, unit: int) -> None:
         self._copies[unit] += 1
@@ -161,28 +203,30 @@ class Reveal:
 
     # What to show next
 
-    def sent(self, shown: Shown, count: int, *, idle: bool) -> bool:
+    def sent(self, shown: Shown, count: int, now: float, *, idle: bool) -> bool:
         """Counts what was sent to a follower. Tells whether it was sent all that it was shown, while this node idles:
 
         then it is shown twice as much at a time from now on.
         """
+        if shown.sent < self.unit <= shown.sent + count:
+            shown.sent_at = now
         shown.sent += count
-        if not idle or shown.sent < self.unit * len(shown.pending):
+        if not idle or shown.sent < self.unit * len(shown.pending) or shown.keeps:
             return False
         shown.window = min(2 * shown.window, self.count)
         return True
 
     def mute(self, shown: Shown, now: float) -> bool:
         """Whether a follower that took what it was shown does not say so: nothing can be shown to it by turns."""
-        silent = not shown.had and not shown.done and now - shown.since > _MUTE_S
-        return silent and bool(shown.pending) and shown.sent >= self.unit
+        took = bool(shown.pending) and shown.sent >= self.unit and now - shown.sent_at > _MUTE_S
+        return took and not shown.had and not shown.done
 
     def onward(self, shown: Shown, now: float) -> list[tuple[int, int]]:
         """Shows a follower as many units that nobody has as its window takes; gives what is new, as stretches."""
         if shown.open or shown.done:
             return []
         units = []
-        while self._left and len(shown.pending) < shown.window:
+        while self._left and len(shown.pending) < shown.window and not shown.keeps:
             unit = self._untold_unit(shown)
             self._show(shown, unit, now)
             units.append(unit)
@@ -191,43 +235,64 @@ class Reveal:
     def again(self, now: float) -> list[tuple[Shown, list[tuple[int, int]]]]:
         """Shows units for another time, this node being idle; gives to whom, and what.
 
-        Nobody has them yet and whoever was shown them is slow; or the budget lasts; or a follower does not get on.
+        Nobody has them yet and whoever was shown them is slow; or only such have them as give nothing; or the budget lasts;
+        or a follower does not get on.
         """
         if self._left:
             return []
+        takes_s = self._takes_s or _TAKES_S
+        patience = max(OVERDUE_S, OVERDUE_TIMES * takes_s)
+        stall_s = max(STALL_S, STALL_TIMES * takes_s)
+        lost = self._lost(now, patience)
         told = []
-        for shown in self.followers:
+        for shown in sorted(self.followers, key=lambda one: one.stingy):
             if shown.open or shown.done:
                 continue
-            stalled = now - shown.gained_at > STALL_S
-            if shown.pending and not (stalled and now - max(shown.pending.values()) > STALL_S):
+            stalled = now - shown.gained_at > stall_s
+            if shown.pending and not (stalled and now - max(shown.pending.values()) > stall_s):
                 continue
-            units = self._few(shown, now, stalled=stalled)
+            units = self._few(shown, lost if not shown.stingy else set(), now, patience, stalled=stalled)
             if units:
                 told.append((shown, self._spans(units)))
         return told
 
-    def _few(self, shown: Shown, now: float, *, stalled: bool) -> list[int]:
+    def _lost(self, now: float, patience: float) -> set[int]:
+        """Gives the units that nobody has who gives; and finds out who does not."""
+        stingy = []
+        for shown in self.followers:
+            if not shown.gave and not shown.stingy and shown.kept:
+                shown.stingy = now - min(shown.kept.values()) > patience
+            if shown.stingy:
+                stingy.append(shown.state)
+        had = self._had
+        if not stingy:
+            return {unit for unit, count in enumerate(had) if not count}
+        return {unit for unit, count in enumerate(had) if count <= sum(state[unit] == _HAS for state in stingy)}
+
+    def _few(self, shown: Shown, lost: set[int], now: float, patience: float, *, stalled: bool) -> list[int]:
         """Shows some units with the fewest copies that a follower lacks; gives them."""
-        if not stalled and self._extra >= EXTRA_PART * self.count and all(self._had):
+        spend = self._extra < EXTRA_PART * self.count
+        if not (stalled or lost or spend):
             return []
-        lacking = [unit for unit, state in enumerate(shown.state) if state == _NOTHING]
+        lacking = [unit for unit, state in enumerate(shown.state) if state == _NOTHING and (stalled or spend or unit in lost)]
         if not lacking:
             return []
         self._rng.shuffle(lacking)  # followers that lack the same are shown different units
-        lacking.sort(key=self._had.__getitem__)
+        lacking.sort(key=lambda unit: (unit not in lost, self._had[unit]))
         units = []
         for unit in lacking[: shown.window]:
-            lost = not self._had[unit] and self._overdue(unit, now)
-            if not (stalled or lost) and self._extra >= EXTRA_PART * self.count:
+            if (unit in lost or stalled) and self._shown_lately(unit, now, patience):
+                continue
+            if not (stalled or unit in lost) and self._extra >= EXTRA_PART * self.count:
                 break
             self._extra += 1
             self._show(shown, unit, now)
             units.append(unit)
         return units
 
-    def _overdue(self, unit: int, now: float) -> bool:
-        return all(now - other.pending.get(unit, now - OVERDUE_S) >= OVERDUE_S for other in self.followers)
+    def _shown_lately(self, unit: int, now: float, patience: float) -> bool:
+        """Whether somebody was shown a unit a moment ago, and is to bring it first."""
+        return any(unit in other.pending and now - other.pending[unit] < patience for other in self.followers)
 
     def _untold_unit(self, shown: Shown) -> int:
         """Gives a unit that nobody was shown: behind the last one of this follower if it can be, so that it gets long runs."""

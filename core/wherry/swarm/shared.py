@@ -12,7 +12,7 @@ from wherry.swarm.gossip import EARLY_S, Told
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wherry.abc.exchange import PeerLink
     from wherry.cid import CID
@@ -135,7 +135,7 @@ class Shared:
             neighbour = of[id(shown)]
             have = dataset.maps.get(neighbour)
             if have is not None:
-                dataset.reveal.refresh(shown, have)
+                dataset.reveal.refresh(shown, have, now)
             dataset.reveal.onward(shown, now)
             if neighbour is not but:
                 dataset.tell(neighbour)
@@ -188,11 +188,15 @@ class Shared:
 
     # What followers say and are told
 
-    def learned(self, neighbour: Neighbour, dataset: Dataset, have: HaveMap, now: float) -> None:
-        """A peer said what it has: a follower that is shown a dataset piece by piece is shown more."""
+    def learned(
+        self, neighbour: Neighbour, dataset: Dataset, have: HaveMap, gained: Sequence[tuple[int, int]] | None, now: float
+    ) -> None:
+        """A peer said what it has: it, or who brought it that, is shown more of a dataset that is shown piece by piece."""
         shown = dataset.shown.get(neighbour)
-        if shown is not None and dataset.reveal is not None and dataset.reveal.has(shown, have, now):
-            self._show(neighbour, dataset, now)
+        if shown is None or dataset.reveal is None:
+            return
+        for ready in dataset.reveal.has(shown, have, now, gained):
+            self._show(neighbour if ready is shown else dataset.neighbour_of(ready), dataset, now)
 
     def sent(self, neighbour: Neighbour, count: int, now: float, *, idle: bool) -> None:
         """Counts what was sent to the dataset that a peer follows; of one that follows several, it is not known which.
@@ -206,7 +210,7 @@ class Shared:
             return
         dataset.sent += count
         shown = dataset.shown.get(neighbour)
-        if shown is not None and dataset.reveal is not None and dataset.reveal.sent(shown, count, idle=idle):
+        if shown is not None and dataset.reveal is not None and dataset.reveal.sent(shown, count, now, idle=idle):
             self._show(neighbour, dataset, now)
 
     def tick(self, now: float, *, idle: bool) -> None:
@@ -217,7 +221,7 @@ class Shared:
                 self._show_more(dataset, now, idle=idle)
         if now - self._refresh_at >= _REFRESH_S:
             self._refresh_at = now
-            self._refresh()
+            self._refresh(now)
         if now - self._gossip_at >= EARLY_S / 2:
             self._gossip_at = now
             for dataset in self:
@@ -240,20 +244,20 @@ class Shared:
             if reveal.mute(shown, now):
                 shown.open = shown.mute = True
                 dataset.tell(neighbour)
-            elif reveal.sent(shown, 0, idle=idle):
+            elif reveal.sent(shown, 0, now, idle=idle):
                 self._show(neighbour, dataset, now)
         if idle and not reveal.left:
             of = {id(shown): neighbour for neighbour, shown in dataset.shown.items()}
             for shown, gained in reveal.again(now):
                 dataset.tell(of[id(shown)], gained)
 
-    def _refresh(self) -> None:
+    def _refresh(self, now: float) -> None:
         for dataset in self._datasets.values():
             if dataset.reveal is not None:
                 for neighbour, shown in dataset.shown.items():
                     have = dataset.maps.get(neighbour)
                     if have is not None:
-                        dataset.reveal.refresh(shown, have)
+                        dataset.reveal.refresh(shown, have, now)
 
     def _gossip(self, dataset: Dataset, now: float) -> None:
         members: list[tuple[Neighbour, str]] | None = None

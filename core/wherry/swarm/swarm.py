@@ -201,7 +201,7 @@ class Swarm(Exchange):
         dataset.introduce(neighbour)
         for listener in tuple(dataset.listeners):
             listener.has(neighbour.link, have, gained)
-        self._shared.learned(neighbour, dataset, have, self._clock())
+        self._shared.learned(neighbour, dataset, have, gained, self._clock())
 
     def on_has_nothing(self, neighbour: Neighbour, root: CID) -> None:
         """A peer tells nothing; one that this node dialled can be asked all the same."""
