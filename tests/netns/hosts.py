@@ -61,6 +61,7 @@ class Hosts:
 
     def _remove(self):
         for number in range(self.count):
+            _run(f"ip link del {self.tag}v{number}", check=False)  # a namespace goes later than its name
             _run(f"ip netns del {self.tag}n{number}", check=False)
         _run(f"ip link del {self.tag}b", check=False)
 

@@ -13,9 +13,14 @@ import json
 import resource
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
+import wherry.transfer.circle
+import wherry.transfer.fetch
+import wherry.transfer.get
+import wherry.transfer.into
+import wherry.transfer.locate
+import wherry.transfer.member  # noqa: F401  # what a get imports when it begins, and eight at once would begin late for
 from wherry.session import Session
 
 cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,7 +47,7 @@ async def main() -> None:
             await asyncio.sleep(0.005)
         began = time.monotonic()
         before = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        observe = partial(print, file=sys.stderr) if args.verbose else None
+        observe = (lambda event: print(f"{time.monotonic() - began:.3f}", event, file=sys.stderr)) if args.verbose else None
         result = await session.get(args.cid, sources=sources, output=str(args.folder / "f"), observe=observe)
         took = time.monotonic() - began
         spent = resource.getrusage(resource.RUSAGE_SELF)

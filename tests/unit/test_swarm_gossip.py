@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.limits import GOSSIP_ADDRESSES_MAX
-from wherry.swarm.gossip import EARLY_S, EARLY_UNTIL_S, LATER_S, PER_NETWORK, Hearsay, Told
+from wherry.swarm.gossip import EARLY_S, EARLY_UNTIL_S, FIRST_S, LATER_S, PER_NETWORK, Hearsay, Told
 
 FAR = [f"tcp://{number}.1.{number}.1:4290" for number in range(1, 100) if number not in (10, 100)]
 LAN = [f"tcp://10.77.0.{number}:4290" for number in range(1, 200)]
@@ -19,10 +19,15 @@ def heard(made, addresses, by="a", *, now=0.0, near=False, own=()):
 def test_a_newcomer_is_told_soon_and_later_seldom():
     told = Told(0.0)
     assert not told.due(0.0)
-    assert told.due(EARLY_S / 2)
-    assert told.news(["a", "b"], 1.0) == ["a", "b"]
-    assert not told.due(1.0 + EARLY_S / 2)
+    assert told.due(FIRST_S)  # who knows nobody gives nothing
+    assert told.news(["a", "b"], FIRST_S) == ["a", "b"]
+    assert not told.due(2 * FIRST_S)
+    assert told.due(3 * FIRST_S)
     assert told.news(["b", "c"], 2.0) == ["c"]
+    for turn in range(5):
+        told.news([], 2.0 + turn)
+    assert not told.due(6.0 + 0.9 * EARLY_S)
+    assert told.due(6.0 + EARLY_S)
     told.news([], EARLY_UNTIL_S)
     assert not told.due(EARLY_UNTIL_S + LATER_S / 2)
     assert told.due(EARLY_UNTIL_S + LATER_S)

@@ -13,7 +13,9 @@ from wherry.limits import ADDRESS_CHARS_MAX, GOSSIP_ADDRESSES_MAX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-EARLY_S: Final = 1.0  # between two messages while a peer is new: a swarm begins with everybody knowing the seed only
+FIRST_S: Final = 0.1  # until a new peer is told first, then twice as long each time: a swarm begins with everybody knowing
+#                      the seed only, and whoever knows nobody gives nothing
+EARLY_S: Final = 1.0  # between two messages, at the most, while a peer is new
 EARLY_UNTIL_S: Final = 10.0
 LATER_S: Final = 30.0
 PER_NETWORK: Final = 2  # addresses of one network (/24, /48) a minute: hearsay must not make this node knock at one door
@@ -25,12 +27,13 @@ _KNOWN_MAX: Final = 1024  # addresses, networks and peers of the last minute tha
 class Told:
     """What one peer was told of others in one dataset."""
 
-    __slots__ = ("_addresses", "_first", "_next")
+    __slots__ = ("_addresses", "_first", "_next", "_wait_s")
 
     def __init__(self, now: float) -> None:
         self._addresses: set[str] = set()
         self._first = now
-        self._next = now + EARLY_S / 2  # whoever comes at the same time is told of together
+        self._next = now + FIRST_S  # whoever comes at the same time is told of together
+        self._wait_s = FIRST_S
 
     def due(self, now: float) -> bool:
         """Tells whether it is time to tell more."""
@@ -47,7 +50,8 @@ class Told:
         if len(self._addresses) + len(fresh) > _KNOWN_MAX:
             self._addresses.clear()
         self._addresses.update(fresh)
-        self._next = now + (EARLY_S if now - self._first < EARLY_UNTIL_S else LATER_S)
+        self._wait_s = min(2 * self._wait_s, EARLY_S)
+        self._next = now + (self._wait_s if now - self._first < EARLY_UNTIL_S else LATER_S)
         return fresh
 
 

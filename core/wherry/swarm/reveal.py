@@ -275,16 +275,15 @@ class Reveal:
         if not (stalled or lost or spend):
             return []
         lacking = [unit for unit, state in enumerate(shown.state) if state == _NOTHING and (stalled or spend or unit in lost)]
-        if not lacking:
-            return []
         self._rng.shuffle(lacking)  # followers that lack the same are shown different units
-        lacking.sort(key=lambda unit: (unit not in lost, self._had[unit]))
-        units = []
-        for unit in lacking[: shown.window]:
-            if (unit in lost or stalled) and self._shown_lately(unit, now, patience):
-                continue
-            if not (stalled or unit in lost) and self._extra >= EXTRA_PART * self.count:
+        lacking.sort(key=lambda unit: (unit not in lost, self._had[unit], self._copies[unit]))
+        units: list[int] = []
+        for unit in lacking:
+            needed = stalled or unit in lost
+            if len(units) == shown.window or not (needed or self._extra < EXTRA_PART * self.count):
                 break
+            if self._shown_lately(unit, now, patience):
+                continue
             self._extra += 1
             self._show(shown, unit, now)
             units.append(unit)

@@ -8,7 +8,7 @@ from wherry.abc.exchange import HaveMap
 from wherry.limits import GOSSIP_ADDRESSES_MAX
 from wherry.stretches import Stretches
 from wherry.swarm.dataset import Dataset
-from wherry.swarm.gossip import EARLY_S, Told
+from wherry.swarm.gossip import FIRST_S, Told
 
 if TYPE_CHECKING:
     import random
@@ -222,7 +222,7 @@ class Shared:
         if now - self._refresh_at >= _REFRESH_S:
             self._refresh_at = now
             self._refresh(now)
-        if now - self._gossip_at >= EARLY_S / 2:
+        if now - self._gossip_at >= FIRST_S / 2:
             self._gossip_at = now
             for dataset in self:
                 self._gossip(dataset, now)

@@ -237,18 +237,29 @@ class Fetcher:
         self._group.create_task(self._hearsay(source, connect))
 
     async def _hearsay(self, source: Source, connect: Connect) -> None:
-        """Speaks with a peer that another one named. It is tried once: if it wants to, it will call."""
-        reason = ""
-        try:
-            async with connect(source.address) as channel:
-                await self._asking.speak(source, channel)
-        except PeerError as problem:
-            reason = problem.message
-        except UsageError as problem:
-            reason = f"cannot be dialled: {problem.message}"
-        self._scheduler.gone(source, time.monotonic(), reason, for_good=True)
+        """Speaks with a peer that another one named. One that cannot be reached is let go: if it wants to, it will call.
+
+        One that was of use is called again: it may only have ended what it had called us for itself.
+        """
+        lost = True
+        while lost:
+            reason = ""
+            lost = False
+            try:
+                async with connect(source.address) as channel:
+                    source.proven = False
+                    await self._asking.speak(source, channel)
+            except PeerError as problem:
+                reason = problem.message
+                lost = source.proven and not isinstance(problem, PeerDenied)
+            except UsageError as problem:
+                reason = f"cannot be dialled: {problem.message}"
+            _obey_cancellation()
+            seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=not lost)
+            self._bell.ring()
+            if lost:
+                await asyncio.sleep(seconds)
         self._scheduler.drop(source)
-        self._bell.ring()
 
     def learned(self, source: Source, have: HaveMap | None, gained: Sequence[tuple[int, int]] | None) -> None:
         """A source says what it has."""

@@ -173,20 +173,28 @@ class Membership:
             self._fetcher.choked(known.source, on=on)
 
     def lost(self, link: PeerLink, reason: str) -> None:
-        """See `Listener.lost`. A source that was dialled notices by itself."""
+        """See `Listener.lost`. A source that was dialled notices by itself.
+
+        One that had dialled this node may only have all that it dialled for: it is called in turn.
+        """
         del reason
-        self._known.pop(link, None)
+        known = self._known.pop(link, None)
         task = self._adopted.pop(link, None)
         if task is not None:
             task.cancel()
+            if known is not None and known.info.address:
+                self._call(known.info.address, known.info)
 
     def hints(self, addresses: Sequence[str], by: PeerInfo) -> None:
         """See `Listener.hints`. Who is on the Internet cannot send this node into its own network."""
-        policy = NAMED.onward(by.ip) if by.ip else NAMED
         for address in addresses:
             if len(self._fetcher.sources) >= SOURCES_MAX:
                 return
             if address in self._swarm.addresses() or any(known.info.address == address for known in self._known.values()):
                 continue
             self._observe(Note("info", f"{by.address or by.ip} names {address!a}"))
-            self._fetcher.dial(address, lambda where: self._connect(where, policy))
+            self._call(address, by)
+
+    def _call(self, address: str, by: PeerInfo) -> None:
+        policy = NAMED.onward(by.ip) if by.ip else NAMED
+        self._fetcher.dial(address, lambda where: self._connect(where, policy))

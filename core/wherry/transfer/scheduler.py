@@ -41,6 +41,7 @@ _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
+_HEDGE_S: Final = 0.05  # between two looks for what another source is late with: each takes all that is under way
 _HEAR_S: Final = 1.0  # a peer that could say what it has is waited for so long: asked before, it is asked for the wrong things
 _FIRST_JOBS: Final = 4  # chosen by chance: a newcomer needs something to give, soon, and not what all others are after
 
@@ -151,7 +152,7 @@ class Scheduler(Generic[J]):
 
         ``able`` tells whether a job can be asked of two. The answer that comes first counts. Say `done` for each of the two.
         """
-        if not self._flights or not source.proven or not self._free(source, now):
+        if not self._flights or not source.proven or now < source.hedge_at or not self._free(source, now):
             return None
 
         def may(task: Task[J]) -> bool:
@@ -160,6 +161,8 @@ class Scheduler(Generic[J]):
         task = self._flights.late(source, now, may, total=self.came, ending=not self.more and not self._waiting)
         if task is not None:
             self._given(task, source, now)
+        else:
+            source.hedge_at = now + _HEDGE_S
         return task
 
     def _given(self, task: Task[J], source: Source, now: float) -> None:
@@ -227,7 +230,7 @@ class Scheduler(Generic[J]):
         None: it says nothing, and may be asked for anything.
         """
         self._plan.clear()
-        source.have, source.grew = have, now
+        source.have, source.grew, source.hedge_at = have, now, now
         self._waiting.haves.learn(source, gained)
 
     def choked(self, source: Source, *, on: bool) -> None:

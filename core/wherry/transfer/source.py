@@ -66,6 +66,7 @@ class Source:
     standing: Standing = field(default_factory=Standing)
     met: bool = False  # what earlier runs saw of it is in its standing
     linked: bool = False  # its transport exchanges: it may tell what it has, choke us, and be asked for a few jobs ahead
+    hedge_at: float = 0.0  # when it may be asked next for what another is late with
     linked_at: float = float("-inf")  # when its connection was made
     have: HaveMap | None = None  # what it says that it has; None: it does not say, and may be asked for anything
     grew: float = 0.0  # when that changed last
