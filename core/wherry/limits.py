@@ -11,6 +11,8 @@ from wherry.units import KiB, MiB
 
 # Addressing
 CID_TEXT_CHARS_MAX: Final = 256  # refused before decoding: base decoders are quadratic on long text
+MULTIBASE_CHARS_MAX: Final = 1200  # the longest public CID in base2; its square is some 10 µs
+IDENTITY_BYTES_MAX: Final = 128  # IPIP-512; larger data in a name would be past every limit on blocks
 LEAF_BYTES_MAX: Final = 4 * MiB  # D2: the leaf limit; one pooled buffer holds one leaf
 NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entries of the longest names fit
 
