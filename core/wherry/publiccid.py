@@ -244,6 +244,17 @@ class PublicCID(bytes):
         return format(str(self), spec)
 
 
+def parse_path(text: str) -> tuple[PublicCID, str]:
+    """Reads ``CID[/PATH]``, also behind ``/ipfs/`` or ``ipfs://``; gives the CID and the path without slashes around it.
+
+    Raises CIDError.
+    """
+    for prefix in ("/ipfs/", "ipfs://"):
+        text = text.removeprefix(prefix)
+    head, _, path = text.partition("/")
+    return PublicCID.parse(head), path.strip("/")
+
+
 def codec_name(number: int) -> str:
     """The name of a codec, or its number in hexadecimal."""
     return CODEC_NAMES.get(number) or f"0x{number:x}"
