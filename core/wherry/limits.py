@@ -20,6 +20,10 @@ NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entri
 CBOR_DEPTH_MAX: Final = 64
 CBOR_ITEMS_MAX: Final = 65_536
 
+# The public formats (specs/0031)
+PB_BYTES_MAX: Final = 2 * MiB  # every IPFS implementation reads blocks of so many bytes, and none may be sent more
+PB_LINKS_MAX: Final = 65_536  # 2 MiB of links to files with names of one letter hold 40,000
+
 # Manifests
 FANOUT: Final = 1024  # links a node: 1 TiB of 1 MiB leaves is two levels, and a node stays near 50 KiB
 FILE_DEPTH_MAX: Final = 8  # 1024**8 leaves: beyond any file; stops a chain that nests without end
