@@ -26,6 +26,7 @@ VERBS: Final = {
     "ls": "List the entries of a directory.",
     "stat": "Show what a CID names: kind, size, files, metadata.",
     "verify": "Compare files on disk with a CID.",
+    "cid": "Inspect, convert and explain CIDs of any version, base and codec.",
     "cache": "Look at the cache, fill it with a dataset, or empty it.",
     "store": "Show what this home knows, and what of it is there twice.",
     "keys": "Make, list and hand over the keys of encrypted datasets.",

@@ -11,12 +11,18 @@ from wherry.units import KiB, MiB
 
 # Addressing
 CID_TEXT_CHARS_MAX: Final = 256  # refused before decoding: base decoders are quadratic on long text
+MULTIBASE_CHARS_MAX: Final = 1200  # the longest public CID in base2; its square is some 10 µs
+IDENTITY_BYTES_MAX: Final = 128  # IPIP-512; larger data in a name would be past every limit on blocks
 LEAF_BYTES_MAX: Final = 4 * MiB  # D2: the leaf limit; one pooled buffer holds one leaf
 NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entries of the longest names fit
 
 # DAG-CBOR (specs/0003 §2: depth and item bombs in decoders without bounds)
 CBOR_DEPTH_MAX: Final = 64
 CBOR_ITEMS_MAX: Final = 65_536
+
+# The public formats (specs/0031)
+PB_BYTES_MAX: Final = 2 * MiB  # every IPFS implementation reads blocks of so many bytes, and none may be sent more
+PB_LINKS_MAX: Final = 65_536  # 2 MiB of links to files with names of one letter hold 40,000
 
 # Manifests
 FANOUT: Final = 1024  # links a node: 1 TiB of 1 MiB leaves is two levels, and a node stays near 50 KiB

@@ -69,7 +69,19 @@ def test_the_configuration_of_the_readme_is_right(place):
             assert done.returncode == 0, done.stderr
 
 
-GROUPS = {"cache", "config", "keys", "limit", "peers", "plugins", "sim", "store", "tracker", "transfers"}  # with verbs below
+GROUPS = {
+    "cache",
+    "cid",
+    "config",
+    "keys",
+    "limit",
+    "peers",
+    "plugins",
+    "sim",
+    "store",
+    "tracker",
+    "transfers",
+}  # with verbs below
 
 
 def test_every_line_of_the_readme_parses(place):
