@@ -108,6 +108,30 @@ def test_those_who_know_only_the_seed_find_each_other(tmp_path, dataset):
     asyncio.run(run())
 
 
+def test_one_that_nobody_can_dial_gives_over_the_connection_that_it_made(tmp_path):
+    """A node behind a router dials; whom it dials may ask it, too."""
+    data = tmp_path / "data"
+    data.write_bytes(random.Random(5).randbytes(6 * MiB))
+
+    async def run():
+        async with world(tmp_path) as w:
+            (tmp_path / "home-seed").mkdir()
+            (tmp_path / "home-seed" / "wherry.toml").write_text('[limits]\nup = "3MiB/s"\n')
+            seed, at = await w.node("seed")
+            added = await seed.add(str(data))
+            hidden, _ = await w.node("hidden", listen=False)
+            open_, reached = await w.node("open")
+            # Both follow the seed, which shows each of them other pieces: the open one learns of it through the hidden one.
+            got = await asyncio.gather(
+                w.get(open_, added.cid, [NOBODY], "open", wait_s=60), w.get(hidden, added.cid, [at, reached], "hidden")
+            )
+            assert list(compare(data, w.target("open"))) == []
+            assert sent_by(hidden) > 0
+            assert given(got[0], NOBODY) == 0
+
+    asyncio.run(run())
+
+
 def test_who_has_all_of_it_goes_on_when_the_seed_is_gone(tmp_path, dataset):
     async def run():
         async with world(tmp_path) as w:

@@ -287,3 +287,36 @@ async def test_who_is_ended_while_a_source_is_lost_ends(pool, steps):
     async with asyncio.timeout(20):
         await asyncio.wait([run])
     assert run.cancelled()
+
+
+@pytest.mark.parametrize("of_use", [True, False])
+async def test_a_peer_that_was_named_and_is_lost_is_called_again_if_it_was_of_use(pool, of_use):
+    """It may only have ended its own get, for whose sake the connection was: others still want what it has."""
+    calls = []
+
+    async def some(wants, lender, count):
+        if of_use and count == 1:
+            async for arrival in good(wants, lender, count):
+                yield arrival
+            return
+        raise PeerUnreachable("its get is over")
+
+    @asynccontextmanager
+    async def connect(address):
+        calls.append(address)
+        if len(calls) > 1 + of_use:
+            raise PeerUnreachable("nobody listens there")
+        yield Scripted(some)
+
+    made = fetcher({"other": PeerUnreachable("away")}, pool)
+    for number in range(8):
+        await made.put(job(Sink(), number))
+    run = asyncio.create_task(made.run())
+    await asyncio.sleep(0)
+    made.dial("named", connect)
+    async with asyncio.timeout(20):
+        while any(source.address == "named" for source in made.sources):
+            await asyncio.sleep(0.01)
+        run.cancel()
+        await asyncio.wait([run])
+    assert calls == ["named"] * (3 if of_use else 1)

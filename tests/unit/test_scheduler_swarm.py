@@ -51,6 +51,27 @@ def test_a_source_is_asked_only_for_what_it_has():
     assert {made.take(b, 1.0).job, made.take(b, 1.0).job} == {5, 6}
 
 
+def test_a_new_peer_is_asked_when_it_has_said_what_it_has():
+    """Asked at once it would be asked for the wrong job, and one that shows its dataset by pieces lets that wait."""
+    made, (a,) = swarm("a", jobs=4)
+    assert made.take(a, 0.5) is None
+    made.have(a, 0.5, has(2, choosy=True, complete=True))
+    assert made.take(a, 0.5).job == 2
+
+
+def test_a_peer_that_says_nothing_of_what_it_has_is_asked_after_a_moment():
+    made, (a,) = swarm("a", jobs=4)
+    assert made.take(a, 0.9) is None
+    assert made.take(a, 1.1) is not None
+
+
+def test_what_a_walk_waits_for_is_asked_of_a_new_peer_at_once():
+    made, (a,) = swarm("a", jobs=4)
+    made.put(99, urgent=True)
+    assert made.take(a, 0.0).job == 99
+    assert made.take(a, 0.0) is None
+
+
 def test_what_fewest_have_is_asked_for_first():
     made, (a, b, c) = swarm("a", "b", "c", jobs=4)
     made.have(a, 0.0, has(0, 1, 2, 3))

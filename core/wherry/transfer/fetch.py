@@ -243,15 +243,13 @@ class Fetcher:
         """
         lost = True
         while lost:
-            reason = ""
-            lost = False
+            reason, lost, before = "", False, source.blocks
             try:
                 async with connect(source.address) as channel:
-                    source.proven = False
                     await self._asking.speak(source, channel)
             except PeerError as problem:
                 reason = problem.message
-                lost = source.proven and not isinstance(problem, PeerDenied)
+                lost = source.blocks > before and not isinstance(problem, PeerDenied)
             except UsageError as problem:
                 reason = f"cannot be dialled: {problem.message}"
             _obey_cancellation()
