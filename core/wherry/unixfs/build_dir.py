@@ -1,0 +1,226 @@
+"""Builds UnixFS directories from entries in any order (specs/0031 §5): one block, or beyond 256 KiB of links a HAMT.
+
+A HAMT spreads entries over 256 buckets by the first byte of a hash of their names; a bucket of several entries is a shard of
+its own, by the next byte. Entries of a large directory come in the order of names and are needed in the order of hashes, so
+they are kept packed, by the first byte, and written to a file without a name once they take more than 16 MiB: a directory of
+a million entries takes no more memory than that and one bucket.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from wherry.dagpb import join
+from wherry.errors import LimitExceeded, NoSpace
+from wherry.protobuf import varint
+from wherry.units import KiB, MiB
+from wherry.unixfs.build import NO_ATTRIBUTES, V1_2025, Attributes, Child, Profile, made
+from wherry.unixfs.data import DIRECTORY, HAMT_SHARD, Data, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO
+
+    from wherry.unixfs.build import Emit
+
+SPLIT_BYTES: Final = 256 * KiB  # a directory of more is a HAMT; of exactly so many it is one block
+FANOUT: Final = 256
+MURMUR3: Final = 0x22  # murmur3-x64-64: the first half of the hash of 128 bits
+_HASH_BYTES: Final = 8
+_FLAT_MAX: Final = SPLIT_BYTES // 44 + 1  # entries: a link takes so many bytes at the least
+_MEMORY_MAX: Final = 16 * MiB  # of packed entries
+_PACKED: Final = Struct(">8sQHB")  # hash, tsize, lengths of the name and of the CID
+_NAME_BYTES_MAX: Final = 0xFFFF
+_BITS: Final = [1 << bucket for bucket in range(FANOUT)]
+
+
+class _Hashed(NamedTuple):
+    hash: bytes
+    name: bytes
+    cid: bytes
+    tsize: int
+
+
+class DirBuilder:
+    """Takes the entries of one directory, each name once; gives the link to it."""
+
+    def __init__(self, emit: Emit, profile: Profile = V1_2025, attributes: Attributes = NO_ATTRIBUTES) -> None:
+        self._emit = emit
+        self._profile = profile
+        self._attributes = attributes
+        self._held: list[tuple[bytes, bytes, int]] = []  # name, CID, tsize
+        self._large: _Spread | None = None
+
+    def add(self, name: bytes, child: Child) -> None:
+        """Takes one entry. Raises LimitExceeded for a name of more than 64 KiB, NoSpace, OSError."""
+        self.put(name, child.cid, child.tsize)
+
+    def put(self, name: bytes, cid: bytes, tsize: int) -> None:
+        """As `add`, for the many: what a link holds, and nothing else."""
+        held = self._held
+        held.append((name, cid, tsize))
+        if len(held) > _FLAT_MAX:
+            if self._large is None:
+                self._large = _Spread()
+            self._large.add(held)
+            held.clear()
+
+    def finish(self) -> Child:
+        """Gives the link to the directory. Raises LimitExceeded where the hashes of two names are the same."""
+        if self._large is None:
+            flat = self._flat()
+            if flat is not None:
+                return flat
+            self._large = _Spread()
+        self._large.add(self._held)
+        self._held = []
+        try:
+            return self._root(self._large)
+        finally:
+            self._large.close()
+
+    def _flat(self) -> Child | None:
+        """Gives the directory as one block, if it is small enough for that."""
+        held = self._held
+        held.sort()
+        links = [_link(name, cid, tsize) for name, cid, tsize in held]
+        inner = encode(Data(DIRECTORY, mode=self._attributes.mode, mtime=self._attributes.mtime))
+        data = join(links, inner)
+        measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
+        if measured > SPLIT_BYTES:
+            return None
+        return made(self._profile, data, [Child(cid, 0, tsize) for _, cid, tsize in held], self._emit)
+
+    def _root(self, spread: _Spread) -> Child:
+        links, children, bits = [], [], 0
+        for bucket in range(FANOUT):
+            entries = spread.bucket(bucket)
+            if entries:
+                name, child = self._bucket(bucket, entries, 1)
+                links.append(_link(name, child.cid, child.tsize))
+                children.append(child)
+                bits |= _BITS[bucket]
+        return self._node(links, children, bits, self._attributes)
+
+    def _bucket(self, bucket: int, entries: list[_Hashed], level: int) -> tuple[bytes, Child]:
+        """Gives the name in its shard of what fell into one bucket, and the link: an entry, or a shard of several."""
+        if len(entries) == 1:
+            _, name, cid, tsize = entries[0]
+            return b"%02X%b" % (bucket, name), Child(cid, 0, tsize)
+        return b"%02X" % bucket, self._shard(entries, level)
+
+    def _shard(self, entries: list[_Hashed], level: int) -> Child:
+        """Makes a shard of entries that are sorted by their hashes, and agree in its first ``level`` bytes."""
+        if level == _HASH_BYTES:
+            names = ", ".join(repr(entry.name) for entry in entries[:2])
+            raise LimitExceeded(f"a sharded directory cannot hold {names} side by side: their hashes are the same")
+        links, children, bits, start = [], [], 0, 0
+        while start < len(entries):
+            bucket = entries[start].hash[level]
+            end = start + 1
+            while end < len(entries) and entries[end].hash[level] == bucket:
+                end += 1
+            name, child = self._bucket(bucket, entries[start:end], level + 1)
+            links.append(_link(name, child.cid, child.tsize))
+            children.append(child)
+            bits |= _BITS[bucket]
+            start = end
+        return self._node(links, children, bits, NO_ATTRIBUTES)
+
+    def _node(self, links: list[bytes], children: list[Child], bits: int, attributes: Attributes) -> Child:
+        # As running code writes it: a number, its highest byte first, without zeros before it.
+        field = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
+        mode, mtime = attributes
+        inner = encode(Data(HAMT_SHARD, field, hash_type=MURMUR3, fanout=FANOUT, mode=mode, mtime=mtime))
+        return made(self._profile, join(links, inner), children, self._emit)
+
+
+class _Spread:
+    """Entries of a large directory by the first byte of their hashes, packed; in a file where they are many."""
+
+    def __init__(self) -> None:
+        self._hash = _hasher()
+        self._packed = [bytearray() for _ in range(FANOUT)]
+        self._bytes = 0
+        self._file: IO[bytes] | None = None
+        self._at = 0
+        self._spans: list[list[tuple[int, int]]] = [[] for _ in range(FANOUT)]  # where what lies in the file
+
+    def add(self, entries: list[tuple[bytes, bytes, int]]) -> None:
+        for name, cid, tsize in entries:
+            if len(name) > _NAME_BYTES_MAX:
+                raise LimitExceeded(f"a name of {len(name)} bytes")
+            digest = self._hash(name)
+            packed = _PACKED.pack(digest, tsize, len(name), len(cid))
+            into = self._packed[digest[0]]
+            into += packed
+            into += name
+            into += cid
+            self._bytes += len(packed) + len(name) + len(cid)
+        if self._bytes > _MEMORY_MAX:
+            self._spill()
+
+    def _spill(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="wherry-directory-")  # noqa: SIM115 - closed by `close`
+            for bucket, packed in enumerate(self._packed):
+                if packed:
+                    self._file.write(packed)
+                    self._spans[bucket].append((self._at, len(packed)))
+                    self._at += len(packed)
+                    packed.clear()
+        except OSError as problem:
+            hint = "free some space there, or set TMPDIR to a place that has it"
+            raise NoSpace(
+                f"a large directory does not fit into {tempfile.gettempdir()!r}: {problem.strerror}", hint=hint
+            ) from problem
+        self._bytes = 0
+
+    def bucket(self, number: int) -> list[_Hashed]:
+        """Gives what fell into one bucket, sorted by hash."""
+        packed = b"".join([*self._read(number), bytes(self._packed[number])])
+        found = []
+        at = 0
+        while at < len(packed):
+            digest, tsize, name_bytes, cid_bytes = _PACKED.unpack_from(packed, at)
+            at += _PACKED.size
+            found.append(
+                _Hashed(digest, packed[at : at + name_bytes], packed[at + name_bytes : at + name_bytes + cid_bytes], tsize)
+            )
+            at += name_bytes + cid_bytes
+        found.sort()
+        return found
+
+    def _read(self, number: int) -> Iterator[bytes]:
+        if self._file is not None:
+            for start, length in self._spans[number]:
+                self._file.seek(start)
+                yield self._file.read(length)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _hasher() -> Callable[[bytes], bytes]:
+    import mmh3  # few directories are so large
+
+    digest = mmh3.mmh3_x64_128_digest
+
+    def hashed(name: bytes) -> bytes:
+        return digest(name, 0)[7::-1]  # the first of two numbers, which lie with their lowest byte first
+
+    return hashed
+
+
+def _link(name: bytes, cid: bytes, tsize: int) -> bytes:
+    """Writes a link, as `dagpb.encode_link` does, for the many that are short."""
+    size = varint(tsize)
+    length = 5 + len(cid) + len(name) + len(size)
+    if len(name) < 0x80 and length < 0x80:
+        return b"\x12%c\x0a%c%b\x12%c%b\x18%b" % (length, len(cid), cid, len(name), name, size)
+    body = b"\x0a%b%b\x12%b%b\x18%b" % (varint(len(cid)), cid, varint(len(name)), name, size)
+    return b"\x12%b%b" % (varint(len(body)), body)
