@@ -179,3 +179,13 @@ def test_every_benchmark_is_run_above():
     with open(__file__, encoding="utf-8") as file:
         text = file.read()
     assert all(f'"{name}"' in text for name in BENCHMARKS)
+
+
+def test_a_swarm_in_small(bench):
+    found = bench("swarm", rounds=1)["swarm"]
+    assert [arm["name"] for arm in found["arms"]][:2] == ["tcp", "http"]
+    told = figures(found)
+    assert told["bad weather: in the end"]["value"] == 1.0
+    assert told["bad weather: wrong files"]["value"] == 0
+    assert 0 < told["of the sum of four seeds"]["value"] < 1.3
+    assert 0 < told["of a link of 100 ms"]["value"] < 1.1

@@ -17,6 +17,7 @@ from wherry_cli.bench.memory import memory, synth
 from wherry_cli.bench.plugins import plugins
 from wherry_cli.bench.sealed import SEALED_BYTES, add_sealed, get_sealed
 from wherry_cli.bench.startup import startup
+from wherry_cli.bench.swarm import swarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -61,6 +62,9 @@ BENCHMARKS: Final = {
         dedup_releases, "the same with ten releases of a real dataset; downloads 20 MB, so only when it is named", asked=True
     ),
     "limits": Benchmark(limits, "gets at 1, 10 and 100 MB/s, limited each way; classes and equal transfers on one link"),
+    "swarm": Benchmark(
+        swarm, "gets over tcp: beside http, of unequal seeds, 100 ms away, and in bad weather", large=True, copies=True
+    ),
     "boundary": Benchmark(boundary, "a call of a plugin, and a get through plugins, beside direct ones"),
 }
 

@@ -54,7 +54,8 @@ class Served:
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        self.address: str = json.loads(child.first_line())["listen"][0]
+        self.addresses: list[str] = json.loads(child.first_line())["listen"]
+        self.address = self.addresses[0]
 
 
 class Workspace:

@@ -89,8 +89,13 @@ class Scheduler(Generic[J]):
 
     @property
     def swarming(self) -> bool:
-        """Whether any source says what it has, and has only a part or wants to be asked for one."""
-        return self._waiting.haves.any
+        """Whether sources are to be asked for little at a time, and for what others are late with: a swarm.
+
+        Any source has only a part, or wants to be asked for one; or one exchanges, and is not alone.
+        """
+        if self._waiting.haves.any:
+            return True
+        return len(self.sources) > 1 and any(source.linked and source.alive for source in self.sources)
 
     @property
     def under_way(self) -> int:
