@@ -174,7 +174,7 @@ class Stat(Result):
     kind: str
     bytes: int
     files: int | None  # None for a directory: counting them would mean to walk it all
-    entries: int
+    entries: int | None  # below it; None for a directory of UnixFS, which does not tell
     blocks: int | None
     chunk_bytes: int | None
     meta: dict[str, str]
