@@ -12,15 +12,14 @@ import tempfile
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wherry.dagpb import join
+from wherry.dagpb import encode_links, join
 from wherry.errors import LimitExceeded, NoSpace
-from wherry.protobuf import varint
 from wherry.units import KiB, MiB
 from wherry.unixfs.build import NO_ATTRIBUTES, V1_2025, Attributes, Child, Profile, made
 from wherry.unixfs.data import DIRECTORY, HAMT_SHARD, Data, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
     from wherry.unixfs.build import Emit
@@ -58,9 +57,13 @@ class DirBuilder:
         self.put(name, child.cid, child.tsize)
 
     def put(self, name: bytes, cid: bytes, tsize: int) -> None:
-        """As `add`, for the many: what a link holds, and nothing else."""
+        """As `add`: what a link holds, and nothing else."""
+        self.put_many([(name, cid, tsize)])
+
+    def put_many(self, entries: Sequence[tuple[bytes, bytes, int]]) -> None:
+        """As `put`, for many entries at a time."""
         held = self._held
-        held.append((name, cid, tsize))
+        held += entries
         if len(held) > _FLAT_MAX:
             if self._large is None:
                 self._large = _Spread()
@@ -85,24 +88,24 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
-        links = [_link(name, cid, tsize) for name, cid, tsize in held]
+        links = encode_links(held)
         inner = encode(Data(DIRECTORY, mode=self._attributes.mode, mtime=self._attributes.mtime))
         data = join(links, inner)
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
         if measured > SPLIT_BYTES:
             return None
-        return made(self._profile, data, [Child(cid, 0, tsize) for _, cid, tsize in held], self._emit)
+        return made(self._profile, data, sum([tsize for _, _, tsize in held]), self._emit)
 
     def _root(self, spread: _Spread) -> Child:
-        links, children, bits = [], [], 0
+        links, below, bits = [], 0, 0
         for bucket in range(FANOUT):
             entries = spread.bucket(bucket)
             if entries:
                 name, child = self._bucket(bucket, entries, 1)
-                links.append(_link(name, child.cid, child.tsize))
-                children.append(child)
+                links.append((name, child.cid, child.tsize))
+                below += child.tsize
                 bits |= _BITS[bucket]
-        return self._node(links, children, bits, self._attributes)
+        return self._node(links, below, bits, self._attributes)
 
     def _bucket(self, bucket: int, entries: list[_Hashed], level: int) -> tuple[bytes, Child]:
         """Gives the name in its shard of what fell into one bucket, and the link: an entry, or a shard of several."""
@@ -116,25 +119,25 @@ class DirBuilder:
         if level == _HASH_BYTES:
             names = ", ".join(repr(entry.name) for entry in entries[:2])
             raise LimitExceeded(f"a sharded directory cannot hold {names} side by side: their hashes are the same")
-        links, children, bits, start = [], [], 0, 0
+        links, below, bits, start = [], 0, 0, 0
         while start < len(entries):
             bucket = entries[start].hash[level]
             end = start + 1
             while end < len(entries) and entries[end].hash[level] == bucket:
                 end += 1
             name, child = self._bucket(bucket, entries[start:end], level + 1)
-            links.append(_link(name, child.cid, child.tsize))
-            children.append(child)
+            links.append((name, child.cid, child.tsize))
+            below += child.tsize
             bits |= _BITS[bucket]
             start = end
-        return self._node(links, children, bits, NO_ATTRIBUTES)
+        return self._node(links, below, bits, NO_ATTRIBUTES)
 
-    def _node(self, links: list[bytes], children: list[Child], bits: int, attributes: Attributes) -> Child:
+    def _node(self, links: list[tuple[bytes, bytes, int]], below: int, bits: int, attributes: Attributes) -> Child:
         # As running code writes it: a number, its highest byte first, without zeros before it.
         field = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
         mode, mtime = attributes
         inner = encode(Data(HAMT_SHARD, field, hash_type=MURMUR3, fanout=FANOUT, mode=mode, mtime=mtime))
-        return made(self._profile, join(links, inner), children, self._emit)
+        return made(self._profile, join(encode_links(links), inner), below, self._emit)
 
 
 class _Spread:
@@ -214,13 +217,3 @@ def _hasher() -> Callable[[bytes], bytes]:
         return digest(name, 0)[7::-1]  # the first of two numbers, which lie with their lowest byte first
 
     return hashed
-
-
-def _link(name: bytes, cid: bytes, tsize: int) -> bytes:
-    """Writes a link, as `dagpb.encode_link` does, for the many that are short."""
-    size = varint(tsize)
-    length = 5 + len(cid) + len(name) + len(size)
-    if len(name) < 0x80 and length < 0x80:
-        return b"\x12%c\x0a%c%b\x12%c%b\x18%b" % (length, len(cid), cid, len(name), name, size)
-    body = b"\x0a%b%b\x12%b%b\x18%b" % (varint(len(cid)), cid, varint(len(name)), name, size)
-    return b"\x12%b%b" % (varint(len(body)), body)
