@@ -18,6 +18,7 @@ from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, StoreErr
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
+from wherry.publiccid import PublicCID
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
 from wherry.store import peers
@@ -158,6 +159,10 @@ def _root(row: RootRow, store: Store) -> Check:
     if is_synth(row.path) or os.path.lexists(row.path):
         known = bool(store.blocks([row.cid])) or bool(store.find([row.cid])[0])
         if known:
+            twin = row.options.get("unixfs")
+            if twin is not None and store.find([PublicCID.parse(twin).block()])[0] is None:
+                what = f"{row.cid}: its UnixFS form {twin} is not in the store"
+                return Check(name="root", status="warn", detail=what, hint="`wherry add` it again")
             return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")
         return Check(
             name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again"

@@ -1,5 +1,5 @@
 """``add-large`` and ``add-tree``: reading and naming, beside one bare thread that reads and hashes in a plain loop,
-and beside the same without a UnixFS CID (specs/0031 §6).
+and beside the same without a UnixFS CID (specs/0031 §9).
 """
 
 from __future__ import annotations

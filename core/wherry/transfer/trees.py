@@ -14,8 +14,8 @@ from wherry.dag.build import DirBuilder, FileBuilder
 from wherry.errors import DataError, LimitExceeded, NoSpace, StoreError
 from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, LINK, PLAIN, Entry, FileNode, decode
+from wherry.names import shown
 from wherry.publiccid import PublicCID
-from wherry.units import format_size
 from wherry.unixfs import build
 from wherry.unixfs import build_dir as unixfs_dir
 
@@ -95,6 +95,8 @@ class Trees:
         builder = build.FileBuilder(self._emit_twin)
         try:
             for leaf, size in _leaves(cid, nodes):
+                if not self._fits("", size):
+                    return None
                 builder.add(build.leaf_of(leaf, size))
         except (DataError, StoreError) as problem:
             self.give_up(problem.message)
@@ -147,8 +149,8 @@ class Trees:
     def _fits(self, what: str, size: int) -> bool:
         """Tells whether an IPFS block can be as large as this leaf; gives the twin up if not."""
         if size > PB_BYTES_MAX:
-            where = f"a chunk of {what!r}" if what else "a chunk"
-            self.give_up(f"{where} has {format_size(size)}, and an IPFS block has at most {format_size(PB_BYTES_MAX)}")
+            where = f"a chunk of {shown(what)}" if what else "a chunk"
+            self.give_up(f"{where} is larger than the 2 MiB of an IPFS block; --chunker fixed:1MiB cuts smaller ones")
         return size <= PB_BYTES_MAX
 
 
