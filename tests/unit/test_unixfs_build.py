@@ -149,6 +149,26 @@ def test_attributes_are_in_the_root_alone(attributes, profile, parts):
     assert message_of(decode(blocks[PublicCID(folder.cid).block()]).data)[-2:] == attributes
 
 
+# As ipfs-unixfs-importer 17.1.1 gives them.
+@pytest.mark.parametrize(
+    ("profile", "size", "attributes", "cid"),
+    [
+        (V1_2025, 1048577, Attributes(0o640), "bafybeif7nadtqakzmdc562tjzb6bl26ndnnses5m7pp5dcs65vpndbdmre"),
+        (V1_2025, 1048577, Attributes(None, UnixTime(-5, 7)), "bafybeigfghb4x7xeisfx6bbs6u6rsrrbiv32knxi46gposz46cviduesn4"),
+        (V0_2015, 262145, Attributes(0o640), "QmR1u1eqTj5eMiFPfociUBYge6az4qqE64jUcfETZpPgbg"),
+        (V1_2025, None, Attributes(0o700, UnixTime(5)), "bafybeieujperholyzxeatyzdxwfuopjspeo74fltatepqp5en2ocnlylhu"),
+    ],
+)
+def test_other_implementations_write_attributes_the_same_way(profile, size, attributes, cid):
+    if size is None:
+        root = DirBuilder(Blocks().emit, profile, attributes).finish()
+    else:
+        builder = FileBuilder(Blocks().emit, profile, attributes)
+        builder.chunk(b"A" * (size - 1))
+        root = builder.finish(last=b"A")
+    assert str(PublicCID(root.cid)) == cid
+
+
 def test_the_empty_file_and_a_file_of_one_chunk_are_their_leaf():
     blocks = Blocks()
     assert FileBuilder(blocks.emit).finish().cid == EMPTY_LEAF

@@ -24,6 +24,7 @@ TWIN_BOUND: Final = Bound("at most", 1.03)
 ADD: Final = "wherry add"
 WITHOUT: Final = "wherry add --no-unixfs"
 LOOP: Final = "bare Python, one thread, hashlib"
+TWIN_CPU: Final = "CPU time with a UnixFS CID against without one"  # of two times that near, the clock's tells of chance alone
 TWIN: Final = "time with a UnixFS CID against without one"
 
 
@@ -39,7 +40,8 @@ def add_large(space: Workspace) -> Report:
         figures=[
             faster("rate against the reference, whole processes", wherry, loop, LARGE_BOUND),
             faster("rate against the reference, without start-up", wherry, loop, None, key="engine_seconds"),
-            slower(TWIN, wherry, without, TWIN_BOUND, key="engine_seconds"),
+            slower(TWIN_CPU, wherry, without, TWIN_BOUND, key="cpu_seconds"),
+            slower(TWIN, wherry, without, None, key="engine_seconds"),
         ],
         notes=space.large_notes(),
         at_full_size=size >= Scale().large_bytes,
@@ -60,7 +62,8 @@ def add_tree(space: Workspace) -> Report:
         figures=[
             slower("time against the reference, whole processes", wherry, loop, TREE_BOUND),
             slower("time against the reference, without start-up", wherry, loop, None, key="engine_seconds"),
-            slower(TWIN, wherry, without, TWIN_BOUND, key="engine_seconds"),
+            slower(TWIN_CPU, wherry, without, TWIN_BOUND, key="cpu_seconds"),
+            slower(TWIN, wherry, without, None, key="engine_seconds"),
         ],
         at_full_size=files >= Scale().tree_files,
     )
