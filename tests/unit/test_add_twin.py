@@ -182,6 +182,7 @@ def test_what_cannot_be_built_is_said_and_the_manifest_is_there(store, tmp_path,
     if what == "collision":
         monkeypatch.setattr(build_dir, "_hasher", lambda: lambda _name: b"equal to")
     else:
+        monkeypatch.setattr(build_dir, "_LOOSE_MAX", 0)
         monkeypatch.setattr(build_dir, "_MEMORY_MAX", 0)
         monkeypatch.setattr(build_dir.tempfile, "tempdir", str(tmp_path / "absent"))
     run, cid = added(store, root)

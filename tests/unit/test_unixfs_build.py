@@ -227,6 +227,7 @@ def test_a_directory_holds_its_entries_and_their_order_does_not_matter(names, sp
         blocks = Blocks()
         builders = [DirBuilder(blocks.emit), DirBuilder(blocks.emit)]
         patch.setattr(build_dir, "_FLAT_MAX", 7)
+        patch.setattr(build_dir, "_LOOSE_MAX", 9 if backwards else 1000)
         patch.setattr(build_dir, "_MEMORY_MAX", 100 if backwards else 1 << 20)
         for name in sorted(names):
             builders[0].put(name, EMPTY_LEAF, len(name))
@@ -268,6 +269,7 @@ def test_names_of_one_hash_cannot_lie_side_by_side(monkeypatch):
 
 def test_a_name_that_is_far_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(build_dir, "SPLIT_BYTES", 0)
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 0)
     builder = DirBuilder(Blocks().emit)
     builder.put(b"a" * 70_000, EMPTY_LEAF, 0)
     with pytest.raises(LimitExceeded, match="70000 bytes"):
@@ -276,6 +278,7 @@ def test_a_name_that_is_far_too_long_is_refused(monkeypatch):
 
 def test_a_full_disk_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(build_dir.tempfile, "tempdir", str(tmp_path / "absent"))
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 0)
     monkeypatch.setattr(build_dir, "_MEMORY_MAX", 0)
     monkeypatch.setattr(build_dir, "SPLIT_BYTES", 0)
     builder = DirBuilder(Blocks().emit)
@@ -285,6 +288,7 @@ def test_a_full_disk_is_said(monkeypatch, tmp_path):
 
 
 def test_a_huge_directory_takes_little_memory(monkeypatch):
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 100)
     monkeypatch.setattr(build_dir, "_MEMORY_MAX", 256 << 10)
     count = []
     tracemalloc.start()
