@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from wherry.cid import CID, RAW, Bytes
+from wherry.cid import CID, DAG_PB, RAW, Bytes
 from wherry.errors import IntegrityError
+from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX, PB_BYTES_MAX
 
 EMPTY_LEAF: Final = CID.of(RAW, b"")
 
@@ -16,6 +17,11 @@ class Block(NamedTuple):
 
     cid: CID
     data: bytes
+
+
+def largest(cid: CID) -> int:
+    """Tells how many bytes a block of this name may have: of data, of a node of UnixFS, of a manifest node."""
+    return {RAW: LEAF_BYTES_MAX, DAG_PB: PB_BYTES_MAX}.get(cid.codec, NODE_BYTES_MAX)
 
 
 def named(codec: int, data: bytes) -> Block:

@@ -11,6 +11,7 @@
      │  ├ CIDError                           malformed or unsupported CID
      │  ├ DecodeError                        malformed or non-canonical block
      │  ├ IntegrityError                     bytes that do not match their CID, sizes that lie
+     │  │  └ Misjudged                       a block of another size or form than its surroundings hint at
      │  ├ LimitExceeded                      more than a documented bound
      │  └ UnsafeName                         a name or link that must not be written
      ├ NotFound                          6   a path, CID or block that nobody here has
@@ -112,6 +113,10 @@ class DecodeError(DataError):
 
 class IntegrityError(DataError):
     """Bytes do not match their CID, or a manifest lies about a size."""
+
+
+class Misjudged(IntegrityError):
+    """A block is right, and not of the size or form that its surroundings let expect; read again without expectations."""
 
 
 class LimitExceeded(DataError):

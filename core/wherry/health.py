@@ -12,12 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.block import verify
-from wherry.cid import RAW
-from wherry.dag.walk import EnterFile, Leaf, LeaveFile, Walk, root_of
+from wherry.cid import DAG_PB, RAW
+from wherry.dag.walk import EnterFile, Leaf, LeaveFile, root_of
 from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, StoreError, WherryError
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
+from wherry.publiccid import PublicCID
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
 from wherry.store import peers
@@ -28,21 +29,24 @@ from wherry.synth import Synth, is_synth
 from wherry.transfer.hashing import Opened
 from wherry.transfer.pace import paced
 from wherry.transfer.record import Recorder
+from wherry.transfer.remake import Remaker
 from wherry.transfer.target import free_bytes
-from wherry.transfer.tree import local_steps
+from wherry.transfer.tree import local_steps, walk_of
 from wherry.units import GiB, format_size
+from wherry.unixfs.node import root_of as unixfs_root_of
+from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wherry.block import Block
     from wherry.buffers import BufferPool
-    from wherry.cid import CID
+    from wherry.cid import CID, Bytes
     from wherry.observe import Observe
-    from wherry.sealing.seal import Sealing
     from wherry.store.home import Home
     from wherry.store.state import RootRow
     from wherry.store.store import Store
+    from wherry.transfer.sink import Sealer
     from wherry.transfer.unlock import Locksmith, Unlocked
     from wherry.wiring import Wiring
 
@@ -155,6 +159,10 @@ def _root(row: RootRow, store: Store) -> Check:
     if is_synth(row.path) or os.path.lexists(row.path):
         known = bool(store.blocks([row.cid])) or bool(store.find([row.cid])[0])
         if known:
+            twin = row.options.get("unixfs")
+            if twin is not None and store.find([PublicCID.parse(twin).block()])[0] is None:
+                what = f"{row.cid}: its UnixFS form {twin} is not in the store"
+                return Check(name="root", status="warn", detail=what, hint="`wherry add` it again")
             return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")
         return Check(
             name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again"
@@ -185,19 +193,23 @@ class _Rereading:
         whole = True
         try:
             entry, unlocked = self._entry(row)
-            sealing = unlocked.sealing if unlocked is not None else None
+            sealing: Sealer | None = unlocked.sealing if unlocked is not None else None
             cut = row.options.get("chunker", "")
+            if entry.cid.codec == DAG_PB:
+                sealing = Wrapping()
+                cut += f" {sealing.scheme.name}"
             if unlocked is not None:
                 cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}"
             leaves: list[Leaf] = []
-            for step in local_steps(self._store, Walk(entry), sealing):
+            inner = unlocked.sealing if unlocked is not None else None
+            for step in local_steps(self._store, walk_of(entry), inner, Remaker(row.path, self._store.index)):
                 if isinstance(step, EnterFile):
                     leaves = []
                 elif isinstance(step, Leaf):
                     leaves.append(step)
                 elif isinstance(step, LeaveFile):
                     path = f"{row.path}/{step.path}" if step.path else row.path
-                    whole = self._file(path, step.entry, leaves, cut, sealing) and whole
+                    whole = self._file(path, _sized(step.entry, leaves, path), leaves, cut, sealing) and whole
         except NoKey:  # nothing is known to be wrong with it
             return True
         except WherryError:
@@ -213,6 +225,8 @@ class _Rereading:
             except OSError as problem:
                 raise LocalError(f"{row.path!r}: {problem.strerror}") from problem
         found = self._block(row.cid)
+        if row.cid.codec == DAG_PB:
+            return unixfs_root_of(found).entry, None
         if not self._locksmith.knows(found):
             return root_of(found).entry, None
         unlocked = self._locksmith.unlock(found)
@@ -225,7 +239,7 @@ class _Rereading:
             raise BlockNotFound(f"block {cid} is not here")
         return found
 
-    def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealing | None) -> bool:
+    def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealer | None) -> bool:
         self.files += 1
         self.bytes += entry.size
         buffer = self._pool.take()
@@ -236,7 +250,7 @@ class _Rereading:
                 for leaf in leaves:
                     if self._stopped:
                         raise InterruptedError
-                    data = opened.read(leaf.offset, leaf.size, buffer.view)
+                    data: Bytes = opened.read(leaf.offset, leaf.size, buffer.view)
                     if sealing is not None and leaf.key:
                         data = sealing.seal_leaf(data, leaf.key, leaf.offset, final=leaf.final)
                     verify(leaf.cid, data, origin=path)
@@ -250,6 +264,18 @@ class _Rereading:
         finally:
             buffer.release()
         return True
+
+
+def _sized(entry: Entry, leaves: list[Leaf], path: str) -> Entry:
+    """Gives the entry of a file; of one that is a raw block, with the size that the file at ``path`` has: the hash decides."""
+    if leaves and leaves[0].guessed and not leaves[0].key:
+        try:
+            size = os.lstat(path).st_size
+        except OSError:
+            return entry
+        leaves[0] = leaves[0]._replace(size=size)
+        return entry._replace(size=size)
+    return entry
 
 
 async def repair(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+UNIXFS_OFF: Final = "it was not asked for"  # a reason of `AddResult.unixfs_reason`
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddResult(Result):
     """What `add` did. Sizes in bytes."""
@@ -43,6 +46,8 @@ class AddResult(Result):
     unique_bytes: int  # of leaves that this node did not hold before
     stored_bytes: int  # written into the home: manifest nodes, and sealed blocks that cannot be made again
     seconds: float
+    unixfs_cid: str | None = None  # of the same files in UnixFS, for every IPFS tool; None: there is none
+    unixfs_reason: str | None = None  # why there is none
     warnings: list[str] = field(default_factory=list)
 
 
@@ -174,7 +179,7 @@ class Stat(Result):
     kind: str
     bytes: int
     files: int | None  # None for a directory: counting them would mean to walk it all
-    entries: int
+    entries: int | None  # below it; None for a directory of UnixFS, which does not tell
     blocks: int | None
     chunk_bytes: int | None
     meta: dict[str, str]

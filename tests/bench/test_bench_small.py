@@ -42,8 +42,8 @@ def figures(report):
     return {figure["name"]: figure for figure in report["figures"]}
 
 
-def check_arms(report, rounds):
-    assert len(report["arms"]) == 2
+def check_arms(report, rounds, arms=2):
+    assert len(report["arms"]) == arms
     for arm in report["arms"]:
         assert [run["round"] for run in arm["runs"]] == list(range(1, rounds + 1))
         assert all(run["seconds"] > 0 for run in arm["runs"])
@@ -53,14 +53,18 @@ def check_arms(report, rounds):
 def test_add_beside_a_bare_thread(bench):
     found = bench("add-large", "add-tree")
     for report in found.values():
-        check_arms(report, 2)
+        check_arms(report, 2, arms=3)
         assert not report["at_full_size"]
-        ours, reference = report["arms"]
+        ours, without, reference = report["arms"]
         bound = next(figure for figure in report["figures"] if figure["bound"])
         ratio = ours["median_seconds"] / reference["median_seconds"]
         expected = ratio if report["name"] == "add-tree" else 1 / ratio
         assert math.isclose(bound["value"], expected, rel_tol=1e-3)
         assert bound["met"] == (expected <= 1.5 if report["name"] == "add-tree" else expected >= 1.5)
+        assert without["name"] == "wherry add --no-unixfs"
+        twin = figures(report)["CPU time with a UnixFS CID against without one"]
+        assert twin["bound"] == {"sense": "at most", "limit": 1.03}
+        assert twin["met"] == (twin["value"] <= 1.03)
 
 
 def test_get_beside_curl_and_rsync(bench):

@@ -143,7 +143,7 @@ def test_quiet_prints_the_cid_alone(wherry, tree):
 def test_json_has_exactly_its_keys(wherry, tree):
     found = json.loads(wherry("add", tree, "--json").stdout)
     sizes = ["files", "bytes", "new_blocks", "reused_blocks", "unique_bytes", "stored_bytes"]
-    assert list(found) == ["schema", "cid", *sizes, "seconds", "warnings"]
+    assert list(found) == ["schema", "cid", *sizes, "seconds", "unixfs_cid", "unixfs_reason", "warnings"]
     assert found["schema"] == "wherry/add/1"
 
 

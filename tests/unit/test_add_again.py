@@ -285,4 +285,5 @@ def test_names_count_as_files(store, tmp_path):
     run, _ = added(store, root)
     assert run.tally.files == 3
     assert Path(store.state.roots()[0].path) == root
-    assert store.state.roots()[0].options == {"chunker": FixedChunker(MiB).name, "mtime": "false"}
+    options = {"chunker": FixedChunker(MiB).name, "mtime": "false", "unixfs": str(run.unixfs)}
+    assert store.state.roots()[0].options == options

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.cid import RAW
-from wherry.dagpb import PBLink, PBNode, decode, encode
+from wherry.dagpb import PBLink, PBNode, decode, encode, encode_link, encode_links
 from wherry.errors import DataError, DecodeError, LimitExceeded
 from wherry.limits import PB_BYTES_MAX, PB_LINKS_MAX
 from wherry.publiccid import PublicCID
@@ -117,6 +117,18 @@ def test_a_changed_byte_is_read_as_written_or_refused(node, draw):
     rewritten = encode(again)
     assert len(rewritten) == len(block)
     assert sorted(rewritten) == sorted(block)
+
+
+@given(st.binary(max_size=200), cids, st.integers(0, 2**63 - 1) | st.integers(0, 2**22))
+def test_the_quick_form_of_a_link_is_the_same(name, cid, tsize):
+    assert encode_links([(name, cid, tsize)]) == [encode_link(PBLink(cid, name, tsize))]
+
+
+@pytest.mark.parametrize("tsize", [0, 127, 128, 16383, 16384, 2097151, 2097152])
+@pytest.mark.parametrize("name", [0, 79, 80, 81, 83, 84, 127, 128])
+def test_the_quick_form_at_its_edges(name, tsize):
+    cid = PublicCID.of(RAW, b"")
+    assert encode_links([(b"n" * name, cid, tsize)]) == [encode_link(PBLink(cid, b"n" * name, tsize))]
 
 
 def test_bounds_hold_before_anything_is_decoded():

@@ -105,7 +105,7 @@ async def test_what_does_not_fit_into_a_buffer_is_left_for_the_next_time(pool):
 
 
 async def test_a_block_that_is_known(pool):
-    known = KnownChannel(Block(CID.of(RAW, b"leaf"), b"leaf"))
+    known = KnownChannel({CID.of(RAW, b"leaf"): Block(CID.of(RAW, b"leaf"), b"leaf")}.get)
     found = await fetch_once(known, [want(b"leaf"), want(b"other")], pool)
     assert (found.blocks, found.missing) == ({0: b"leaf"}, {1})
     assert pool.out == 0

@@ -149,6 +149,26 @@ def test_attributes_are_in_the_root_alone(attributes, profile, parts):
     assert message_of(decode(blocks[PublicCID(folder.cid).block()]).data)[-2:] == attributes
 
 
+# As ipfs-unixfs-importer 17.1.1 gives them.
+@pytest.mark.parametrize(
+    ("profile", "size", "attributes", "cid"),
+    [
+        (V1_2025, 1048577, Attributes(0o640), "bafybeif7nadtqakzmdc562tjzb6bl26ndnnses5m7pp5dcs65vpndbdmre"),
+        (V1_2025, 1048577, Attributes(None, UnixTime(-5, 7)), "bafybeigfghb4x7xeisfx6bbs6u6rsrrbiv32knxi46gposz46cviduesn4"),
+        (V0_2015, 262145, Attributes(0o640), "QmR1u1eqTj5eMiFPfociUBYge6az4qqE64jUcfETZpPgbg"),
+        (V1_2025, None, Attributes(0o700, UnixTime(5)), "bafybeieujperholyzxeatyzdxwfuopjspeo74fltatepqp5en2ocnlylhu"),
+    ],
+)
+def test_other_implementations_write_attributes_the_same_way(profile, size, attributes, cid):
+    if size is None:
+        root = DirBuilder(Blocks().emit, profile, attributes).finish()
+    else:
+        builder = FileBuilder(Blocks().emit, profile, attributes)
+        builder.chunk(b"A" * (size - 1))
+        root = builder.finish(last=b"A")
+    assert str(PublicCID(root.cid)) == cid
+
+
 def test_the_empty_file_and_a_file_of_one_chunk_are_their_leaf():
     blocks = Blocks()
     assert FileBuilder(blocks.emit).finish().cid == EMPTY_LEAF
@@ -207,6 +227,7 @@ def test_a_directory_holds_its_entries_and_their_order_does_not_matter(names, sp
         blocks = Blocks()
         builders = [DirBuilder(blocks.emit), DirBuilder(blocks.emit)]
         patch.setattr(build_dir, "_FLAT_MAX", 7)
+        patch.setattr(build_dir, "_LOOSE_MAX", 9 if backwards else 1000)
         patch.setattr(build_dir, "_MEMORY_MAX", 100 if backwards else 1 << 20)
         for name in sorted(names):
             builders[0].put(name, EMPTY_LEAF, len(name))
@@ -248,6 +269,7 @@ def test_names_of_one_hash_cannot_lie_side_by_side(monkeypatch):
 
 def test_a_name_that_is_far_too_long_is_refused(monkeypatch):
     monkeypatch.setattr(build_dir, "SPLIT_BYTES", 0)
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 0)
     builder = DirBuilder(Blocks().emit)
     builder.put(b"a" * 70_000, EMPTY_LEAF, 0)
     with pytest.raises(LimitExceeded, match="70000 bytes"):
@@ -256,6 +278,7 @@ def test_a_name_that_is_far_too_long_is_refused(monkeypatch):
 
 def test_a_full_disk_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(build_dir.tempfile, "tempdir", str(tmp_path / "absent"))
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 0)
     monkeypatch.setattr(build_dir, "_MEMORY_MAX", 0)
     monkeypatch.setattr(build_dir, "SPLIT_BYTES", 0)
     builder = DirBuilder(Blocks().emit)
@@ -265,6 +288,7 @@ def test_a_full_disk_is_said(monkeypatch, tmp_path):
 
 
 def test_a_huge_directory_takes_little_memory(monkeypatch):
+    monkeypatch.setattr(build_dir, "_LOOSE_MAX", 100)
     monkeypatch.setattr(build_dir, "_MEMORY_MAX", 256 << 10)
     count = []
     tracemalloc.start()

@@ -42,6 +42,11 @@ Mtime = Annotated[
     typer.Option("--mtime/--no-mtime", help="Whether to record when files were changed; it becomes part of the CID."),
 ]
 
+Unixfs = Annotated[
+    bool | None,
+    typer.Option("--unixfs/--no-unixfs", help="Whether to give its CID in UnixFS as well, for every IPFS tool (default: yes)."),
+]
+
 
 def add(
     ctx: typer.Context,
@@ -49,6 +54,7 @@ def add(
     *,
     chunker: Chunker = None,
     mtime: Mtime = None,
+    unixfs: Unixfs = None,
     name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Its name, part of its metadata and CID.")] = None,
     meta: Annotated[
         list[str] | None,
@@ -72,7 +78,7 @@ def add(
     async def work() -> None:
         async with run.session("add") as session:
             with run.watcher() as watcher:
-                options = given(chunker=chunker, mtime=mtime, name=name, meta=words, encryption=sealed)
+                options = given(chunker=chunker, mtime=mtime, unixfs=unixfs, name=name, meta=words, encryption=sealed)
                 result = await session.add(path, **options, observe=watcher)
         show(run.out(), watcher, result)
 
@@ -113,7 +119,13 @@ def show(out: Out, watcher: Watcher, result: AddResult) -> None:
         return
     out.line(result.cid)
     if not out.quiet:
+        from wherry.results import UNIXFS_OFF
+
         out.line(summary(result))
+        if result.unixfs_cid is not None:
+            out.line(f"in UnixFS, for any IPFS tool: {result.unixfs_cid}")
+        elif result.unixfs_reason not in (None, UNIXFS_OFF):
+            out.line(f"no UnixFS CID: {result.unixfs_reason}")
 
 
 def warn(out: Out, watcher: Watcher, result: AddResult) -> None:

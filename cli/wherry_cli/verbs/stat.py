@@ -47,7 +47,8 @@ def show(out: Out, found: Stat) -> None:
     out.line(f"size     {found.bytes:,} bytes ({format_size(found.bytes)})")
     if found.files is not None:
         out.line(f"files    {found.files:,}")
-    out.line(f"entries  {found.entries:,}")
+    if found.entries is not None:
+        out.line(f"entries  {found.entries:,}")
     if found.blocks is not None:
         out.line(f"blocks   {found.blocks:,}")
     if found.chunk_bytes is not None:

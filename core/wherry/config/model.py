@@ -45,6 +45,7 @@ class Add:
     """``[add]``: how data is named."""
 
     mtime: bool = option(False, help="keep modification times; then the CID depends on them")
+    unixfs: bool = option(True, help="give data a CID in UnixFS as well, by which every IPFS tool can read it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,7 @@ class EnterFile(NamedTuple):
 
     path: str
     entry: Entry
+    guessed: bool = False  # whether its size is what a link hints at: its one leaf tells
 
 
 class Leaf(NamedTuple):
@@ -66,6 +67,8 @@ class Leaf(NamedTuple):
     size: int  # plain bytes
     key: bytes = b""  # where the dataset is encrypted
     final: bool = False  # the file ends with it
+    guessed: bool = False  # whether its size, or how it is wrapped, may be otherwise
+    block: Block | None = None  # where the walk had to read it
 
 
 class LeaveFile(NamedTuple):
@@ -282,6 +285,7 @@ class Root(NamedTuple):
 
     entry: Entry
     meta: dict[str, str]
+    exact: bool = True  # whether the size and the count of its entry can be relied on
 
 
 def root_of(block: Block, *, sealed: bool = False) -> Root:

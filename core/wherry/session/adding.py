@@ -37,11 +37,13 @@ class Adding(Parts):
         name: str | None = None,
         meta: Mapping[str, str] | None = None,
         encryption: Encryption | None = None,
+        unixfs: bool | None = None,
         observe: Observe | None = None,
     ) -> AddResult:
         """Reads a file or directory once, records where its blocks lie, and gives its CID; nothing is copied.
 
-        ``chunker`` and ``mtime`` default to the configuration; ``name`` and ``meta`` become metadata of the dataset.
+        ``chunker``, ``mtime`` and ``unixfs`` (give a UnixFS CID as well) default to the configuration; ``name`` and ``meta``
+        become metadata of the dataset.
         ``encryption`` seals it, names included (specs/0016); the sealed blocks are made again when they are asked for.
         """
         began = time.monotonic()
@@ -52,7 +54,8 @@ class Adding(Parts):
             from wherry.session.granting import publication
 
             sealed, cut = await in_thread(partial(publication, self, encryption, cut))
-        run = Add(self._store, self._wiring.pool, cut, mtime=keep, home=str(self.home), publication=sealed)
+        twin = self.config.add.unixfs if unixfs is None else unixfs
+        run = Add(self._store, self._wiring.pool, cut, mtime=keep, home=str(self.home), publication=sealed, unixfs=twin)
         words = {**({"name": name} if name else {}), **(meta or {})}
 
         def progress() -> Progress:
@@ -69,6 +72,7 @@ class Adding(Parts):
             cid=str(cid), files=tally.files, bytes=tally.bytes, new_blocks=run.new_blocks, reused_blocks=run.reused_blocks,
             unique_bytes=run.unique_bytes, stored_bytes=run.stored_bytes,
             seconds=time.monotonic() - began, warnings=warnings,
+            unixfs_cid=str(run.unixfs) if run.unixfs is not None else None, unixfs_reason=run.unixfs_reason or None,
         )  # fmt: skip
 
     @told_while

@@ -57,7 +57,10 @@ class Caching(Parts):
         if max_bytes is not None and max_bytes < 0:
             raise UsageError("max_bytes is at least 0")
         began = time.monotonic()
-        cid, addresses, _ = self._source(what, sources)
+        asked, addresses = self._source(what, sources)
+        if asked.path:
+            raise UsageError("cache warm takes a CID without a path", hint="warm the whole dataset, or give the part's own CID")
+        cid = asked.cid
         cached = await self._cached()
         fetcher = self._fetcher(cid, addresses, wait_s, observe)
         nodes = Nodes(self._store, fetcher)  # no key is used

@@ -34,7 +34,7 @@ class Finding(Parts):
         ``probe``: the first twenty that would be asked are connected to, as the address policy and the dial budget allow, and
         each is given ten seconds; nothing is asked of them.
         """
-        cid, _, _ = self._parse(what)
+        cid = self._parse(what).cid
         finder = self._finder(observe)
         usable: dict[str, None] = {}
 

@@ -6,7 +6,9 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from wherry.errors import Misjudged
 from wherry.limits import TREE_ENTRIES_MAX
+from wherry.observe import Note
 from wherry.offload import in_thread
 from wherry.results import GetPlan, GetResult, SourceReport
 from wherry.session.parts import Parts, absolute, quiet
@@ -16,6 +18,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wherry.flow import Flow
     from wherry.observe import Observe
     from wherry.traffic import ClassName
     from wherry.transfer.select import Links, Names
@@ -69,32 +72,37 @@ class Getting(Parts):
         from wherry.transfer.tree import Nodes
 
         began = time.monotonic()
+        asked, addresses = self._source(what, sources)
+        named = asked.ticket.name if asked.ticket is not None else asked.path.rpartition("/")[2]
+        target = NOWHERE if output == NOWHERE else absolute(output or named or str(asked.cid))
         options = self.config.get
-        cid, addresses, name = self._source(what, sources)
-        target = NOWHERE if output == NOWHERE else absolute(output or name or str(cid))
-        limit = Pair(limit_up, limit_down)
-        with self._wiring.traffic.using(transfer or f"get {cid} {next(_NUMBERS)}", klass, limit) as flow:
-            node = self._node
+        selection, observing = Selection(include, exclude), quiet(observe)
+
+        async def once(flow: Flow, *, careful: bool) -> GetResult | GetPlan:
+            node, cid = self._node, asked.cid
             fetcher = self._fetcher(cid, addresses, wait_s, observe, ledger, flow=flow)
-            member = Membership(cid, fetcher, node.swarm, self._wiring.connect, quiet(observe))
+            member = Membership(cid, fetcher, node.swarm, self._wiring.connect, observing)
             nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
-            selection = Selection(include, exclude)
+            if asked.inline is not None:
+                nodes.know(asked.inline)
             fill = Fill(
                 nodes=nodes, fetcher=fetcher, store=self._store, pool=self._wiring.pool, selection=selection,
-                guard=Guard(names or options.names, links or options.links), observe=quiet(observe),
+                guard=Guard(names or options.names, links or options.links), observe=observing,
                 direct=options.direct_io, sync=options.sync, force=force, member=member, holdings=node.holdings,
+                careful=careful, partial=bool(asked.path), bytes_max=max_bytes or options.max_bytes,
             )  # fmt: skip
 
             async def work() -> GetResult | GetPlan:
-                root = await root_of_get(nodes, cid, None if target == NOWHERE else target)
-                check_bounds(root.entry, bytes_max=max_bytes or options.max_bytes, entries_max=TREE_ENTRIES_MAX)
+                root = await root_of_get(nodes, cid, None if target == NOWHERE else target, asked.path)
+                what_cid = root.entry.cid if asked.path else cid
+                check_bounds(root.entry, bytes_max=fill.bytes_max, entries_max=TREE_ENTRIES_MAX, exact=root.exact)
                 if dry_run:
-                    return await plan_target(fill, cid, root, target)
+                    return await plan_target(fill, what_cid, root, target)
                 async with paced(observe, fill.progress):
-                    size = await fill_target(fill, cid, root, None if target == NOWHERE else target)
+                    size = await fill_target(fill, what_cid, root, None if target == NOWHERE else target)
                 return GetResult(
-                    cid=str(cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes, seconds=time.monotonic() - began,
-                    sources=[_report(source) for source in fetcher.sources],
+                    cid=str(what_cid), path=target, bytes=size, fetched_bytes=fetcher.wire_bytes,
+                    seconds=time.monotonic() - began, sources=[_report(source) for source in fetcher.sources],
                 )  # fmt: skip
 
             try:
@@ -105,6 +113,14 @@ class Getting(Parts):
                         member.leave()
             finally:
                 await in_thread(fill.close)
+
+        limit = Pair(limit_up, limit_down)
+        with self._wiring.traffic.using(transfer or f"get {asked.cid} {next(_NUMBERS)}", klass, limit) as flow:
+            try:
+                return await once(flow, careful=False)
+            except Misjudged as problem:  # rare: a directory that lies about sizes, or a file of an unusual form
+                observing(Note("info", f"{problem.message}: reading it again, block by block"))
+                return await once(flow, careful=True)
 
 
 def _report(source: Source) -> SourceReport:

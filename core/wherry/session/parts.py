@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from wherry.cid import CID
-from wherry.errors import UsageError, WherryError
+from wherry.block import Block
+from wherry.cid import CID  # noqa: TC001 - a field's type
+from wherry.errors import WherryError
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from wherry.wiring import Wiring
 
 READING = "read"  # the transfer under which single blocks are fetched: listings, parts of files
+
+
+class What(NamedTuple):
+    """What a verb was asked for."""
+
+    cid: CID
+    path: str = ""
+    ticket: Ticket | None = None
+    inline: Block | None = None  # the block, where the CID carries it
 
 
 class Parts:
@@ -81,23 +91,22 @@ class Parts:
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
-    def _parse(self, what: str) -> tuple[CID, Ticket | None, str]:
-        """Reads ``CID[/PATH]`` or a ticket."""
+    def _parse(self, what: str) -> What:
+        """Reads ``CID[/PATH]``, of any public form, or a ticket. Raises CIDError, DataError."""
+        from wherry.publiccid import parse_path
         from wherry.ticket import PREFIX, Ticket
 
         if what.startswith(PREFIX):
             ticket = Ticket.parse(what)
-            return ticket.cid, ticket, ""
-        text, _, path = what.partition("/")
-        return CID.parse(text), None, path.strip("/")
+            return What(ticket.cid, "", ticket)
+        public, path = parse_path(what)
+        cid, inline = public.block(), public.inline
+        return What(cid, path, None, Block(cid, inline) if inline is not None else None)
 
-    def _source(self, what: str, sources: Sequence[str]) -> tuple[CID, list[str], str | None]:
-        cid, ticket, path = self._parse(what)
-        if path:
-            raise UsageError(
-                "get takes a CID without a path", hint="choose parts of a dataset with --include, or use `wherry cat`"
-            )
-        return cid, self._addresses(sources, ticket), ticket.name if ticket else None
+    def _source(self, what: str, sources: Sequence[str]) -> tuple[What, list[str]]:
+        """Reads what to get, and where from. Raises what both raise."""
+        asked = self._parse(what)
+        return asked, self._addresses(sources, asked.ticket)
 
     def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
         """Gives the addresses to ask: those named and those of the ticket. Where there is none, locators are asked."""
@@ -154,9 +163,11 @@ class Parts:
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
 
-        cid, ticket, path = self._parse(what)
+        cid, path, ticket, inline = self._parse(what)
         fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
+        if inline is not None:
+            nodes.know(inline)
         try:
             async with running(fetcher):
                 entry = (await nodes.root(cid)).entry

@@ -7,6 +7,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from wherry.cid import DAG_PB
 from wherry.manifest import DIR, FILE
 from wherry.observe import Progress
 from wherry.offload import in_thread
@@ -18,6 +19,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from wherry.manifest import Entry
     from wherry.observe import Observe
 
 _DIFFERENCES_MAX = 10_000  # listed; more are counted
@@ -51,7 +53,7 @@ class Reading(Parts):
                 yield LsEntry(
                     name=entry.name, kind=read.shape(entry), size=entry.size, cid=str(entry.cid) if not entry.target else None,
                     executable=entry.attrs.executable, mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
-                    target=entry.target or None, entries=entry.entries - 1 if entry.kind == DIR else None,
+                    target=entry.target or None, entries=_below(entry),
                 )  # fmt: skip
 
     @told
@@ -59,7 +61,8 @@ class Reading(Parts):
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
         from wherry.transfer import read
 
-        cid, _, path = self._parse(what)
+        asked = self._parse(what)
+        cid, path = asked.cid, asked.path
         meta: dict[str, str] = {}
         async with self._reading(what, sources) as (nodes, _, entry):
             if not path:
@@ -70,7 +73,7 @@ class Reading(Parts):
             return Stat(
                 cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size,
                 files=1 if entry.kind == FILE else None,
-                entries=entry.entries - 1 if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
+                entries=_below(entry) if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
                 encrypted=unlocked.header.scheme.name if unlocked is not None else None,
                 granted_by=str(unlocked.sender) if unlocked is not None and unlocked.sender is not None else None,
             )  # fmt: skip
@@ -87,7 +90,9 @@ class Reading(Parts):
         differences: list[DifferenceReport] = []
         more = 0
         async with self._reading(what, sources) as (nodes, _, entry):
-            run = Comparison(nodes, self._wiring.pool)
+            cid = self._parse(what).cid
+            known = await in_thread(lambda: any(not row.options.get("selection") for row in self._store.state.roots(cid)))
+            run = Comparison(nodes, self._wiring.pool, complete=known)
 
             def progress() -> Progress:
                 return Progress(
@@ -104,6 +109,11 @@ class Reading(Parts):
             cid=what, path=place, ok=not differences, files=run.files, bytes=run.bytes, seconds=time.monotonic() - began,
             differences=differences, more_differences=more,
         )  # fmt: skip
+
+
+def _below(entry: Entry) -> int | None:
+    """Counts what is below a directory, where it tells."""
+    return entry.entries - 1 if entry.kind == DIR and entry.cid.codec != DAG_PB else None
 
 
 def _followed(path: str) -> str:

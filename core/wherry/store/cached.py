@@ -12,10 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.cache import Kept, SupportsPrefetch
-from wherry.block import Block, verify
-from wherry.cid import RAW
+from wherry.block import Block, largest, verify
 from wherry.errors import IntegrityError, LimitExceeded, LocalError, StoreError, WherryError
-from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
 from wherry.observe import CacheUsed, quiet
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ class Cached:
         found = self.cache.sizes(cids)
         misses = found.count(None)
         self._emit(CacheUsed(hits=len(found) - misses, misses=misses))
-        return [size if size is not None and 0 <= size <= _limit(cid) else None for cid, size in zip(cids, found, strict=True)]
+        return [size if size is not None and 0 <= size <= largest(cid) else None for cid, size in zip(cids, found, strict=True)]
 
     def holds(self, cids: Sequence[CID]) -> list[bool]:
         """Tells which blocks are held, for who keeps them there; no observer is told. Raises StoreError."""
@@ -124,12 +122,12 @@ class Cached:
 
     def _plain(self, cid: CID, kept: Kept) -> bytes:
         if not kept.coding:
-            if len(kept.data) > _limit(cid):
-                raise LimitExceeded(f"block {cid} has {len(kept.data)} bytes in the cache, at most {_limit(cid)}")
+            if len(kept.data) > largest(cid):
+                raise LimitExceeded(f"block {cid} has {len(kept.data)} bytes in the cache, at most {largest(cid)}")
             verify(cid, kept.data, origin="the cache")
             return kept.data
-        if not 0 < kept.size <= _limit(cid):
-            raise LimitExceeded(f"block {cid} is said to have {kept.size} bytes, at most {_limit(cid)}")
+        if not 0 < kept.size <= largest(cid):
+            raise LimitExceeded(f"block {cid} is said to have {kept.size} bytes, at most {largest(cid)}")
         data = bytearray(kept.size)
         with memoryview(data) as view:
             self._fill(cid, kept, view)
@@ -182,7 +180,3 @@ def _coded(coder: Codings, block: Block) -> Kept:
     coded = coder.encode(block.data) if block.data else None
     name, data = coded or ("", block.data)
     return Kept(block.cid, data, len(block.data), name)
-
-
-def _limit(cid: CID) -> int:
-    return LEAF_BYTES_MAX if cid.codec == RAW else NODE_BYTES_MAX

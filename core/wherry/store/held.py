@@ -11,6 +11,7 @@ from wherry.block import verify
 from wherry.errors import SourceChanged, StoreError, WherryError
 from wherry.fileio import open_unchanged, read_exactly
 from wherry.synth import Synth, is_synth
+from wherry.unixfs.wrap import split
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -131,6 +132,25 @@ class HeldSealed(Held):
         if hashlib.sha256(sealed).digest() != self._cid.digest:
             raise SourceChanged(f"{place.path!r} no longer holds the block {self._cid}", hint="add it again")
         view[:] = sealed
+
+
+class HeldWrapped(Held):
+    """A leaf of UnixFS within a dag-pb block, made again from the bytes in a file of the user (specs/0031 §8)."""
+
+    def __init__(self, cid: CID, wrapped: SealedPlace) -> None:
+        self._cid = cid
+        self._place = wrapped.place
+        self._before, self._behind = split(wrapped.key)
+        self.size = self._place.size + len(self._before) + len(self._behind)
+
+    def read_into(self, view: memoryview) -> None:
+        """Reads, wraps and hashes. Raises SourceChanged if the file does not hold it any more, or LocalError."""
+        start = len(self._before)
+        stop = start + self._place.size
+        view[:start], view[stop:] = self._before, self._behind
+        _read(self._place, view[start:stop])
+        if hashlib.sha256(view).digest() != self._cid.digest:
+            raise SourceChanged(f"{self._place.path!r} no longer holds the block {self._cid}", hint="get it again")
 
 
 def _read(place: Place, view: memoryview) -> None:

@@ -23,14 +23,17 @@ class NodeDB:
     def __init__(self, home: Path) -> None:
         self._db = Database(home / "nodes.db", _SCHEMA, 1, synchronous="FULL", what="node store")
 
-    def put_many(self, blocks: Sequence[Block]) -> int:
-        """Keeps blocks, on disk when it returns. Gives how many were new."""
-        if not blocks:
+    def put_many(self, blocks: Sequence[Block], more: Sequence[Block] = ()) -> int:
+        """Keeps blocks, and ``more``, on disk when it returns. Gives how many of ``blocks`` were new."""
+        if not blocks and not more:
             return 0
         with self._db.writing() as run:
             before = run.total_changes
             run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(blocks))
-            return run.total_changes - before
+            new = run.total_changes - before
+            if more:
+                run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(more))
+            return new
 
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives those that are held. Raises IntegrityError if the disk has damaged one."""

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wherry.access import Rule, subject_of
-from wherry.cid import CID
+from wherry.cid import CID, DAG_PB
 from wherry.errors import UsageError
 from wherry.limits import AUTO_BANS_MAX, BAN_WHY_CHARS_MAX, RULES_MAX
 from wherry.store.database import Database
@@ -52,7 +52,7 @@ class RootRow(NamedTuple):
     cid: CID
     path: str  # absolute
     how: str
-    options: dict[str, str]  # what makes the same CID again: chunker, mtime
+    options: dict[str, str]  # what makes the same CID again: chunker, mtime; unixfs: the CID of the twin
     at: int  # seconds since 1970
 
 
@@ -78,7 +78,10 @@ class StateDB:
             run.execute("DELETE FROM roots WHERE cid=? AND path=?", (cid, path))
 
     def roots(self, cid: CID | None = None) -> list[RootRow]:
-        """Lists the roots, or those of one CID, newest first."""
+        """Lists the roots, or those of one CID, newest first; a root is also that of its twin in UnixFS (specs/0031 §9)."""
+        if cid is not None and cid.codec == DAG_PB:
+            twin = str(cid)
+            return [row for row in self.roots() if row.cid == cid or row.options.get("unixfs") == twin]
         where, values = ("WHERE cid=?", (bytes(cid),)) if cid is not None else ("", ())
         with self._db.reading() as run:
             rows = run.execute(f"SELECT cid, path, how, options, at FROM roots {where} ORDER BY at DESC", values).fetchall()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wherry.abc.transport import BlockSource, Held
 from wherry.block import EMPTY_LEAF, Block
-from wherry.cid import RAW
+from wherry.cid import DAG_PB, RAW
 from wherry.observe import quiet
-from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode, HeldSealed
+from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode, HeldSealed, HeldWrapped
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
+
+WRAPPED: Final = "unixfs"  # in the record of how a file was cut, in the place of a scheme: leaves are dag-pb blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +91,7 @@ class Store(BlockSource):
         places = self.index.locate([cid.digest for cid in cids if cid.codec == RAW])
         nodes = self.nodes.sizes([cid for cid in cids if cid.codec != RAW or cid.digest not in places])
         absent = [cid for cid in cids if cid not in nodes and cid.digest not in places]
-        sealed = self._sealed([cid for cid in absent if cid.codec == RAW])
+        sealed = self._sealed([cid for cid in absent if cid.codec in (RAW, DAG_PB)])
         absent = [cid for cid in absent if cid not in sealed]
         cache = self.cache if absent else None
         cached: dict[CID, Held] = dict(sealed)
@@ -98,15 +100,17 @@ class Store(BlockSource):
             cached |= {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
         return [self._held(cid, places, nodes, cached) for cid in cids]
 
-    def _sealed(self, cids: Sequence[CID]) -> dict[CID, HeldSealed]:
-        """Finds sealed leaves whose plain bytes lie in files of this machine."""
-        if self._sealing is None or not cids:
+    def _sealed(self, cids: Sequence[CID]) -> dict[CID, Held]:
+        """Finds sealed leaves, and those wrapped in dag-pb, whose plain bytes lie in files of this machine."""
+        if not cids:
             return {}
         located = self.index.locate_sealed([cid.digest for cid in cids])
-        found = {}
+        found: dict[CID, Held] = {}
         for cid in cids:
             sealed = located.get(cid.digest)
-            if sealed is not None:
+            if sealed is not None and sealed.cut.split(" ")[1] == WRAPPED:
+                found[cid] = HeldWrapped(cid, sealed)
+            elif sealed is not None and self._sealing is not None:
                 scheme = scheme_of(sealed.cut)
                 if not scheme.coding:  # what was coded before it was sealed cannot be made again
                     found[cid] = HeldSealed(cid, sealed, self._sealing(scheme))

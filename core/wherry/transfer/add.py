@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from wherry.block import EMPTY_LEAF
 from wherry.chunking import FixedChunker
 from wherry.cid import CID, RAW
-from wherry.dag.build import DirBuilder, FileBuilder, nodes_of
+from wherry.dag.build import nodes_of
 from wherry.errors import NotFound, SourceChanged, UsageError
-from wherry.manifest import DIR, FILE, LINK, PLAIN, Attrs, Entry, dataset_block
+from wherry.manifest import DIR, FILE, PLAIN, Attrs, Entry, dataset_block
+from wherry.results import UNIXFS_OFF
 from wherry.store.index import DIGEST_BYTES, FileRecord, LeafRow, Signature
 from wherry.synth import Synth, is_synth
 from wherry.transfer.hashing import Naming, Opened
@@ -34,6 +35,7 @@ from wherry.transfer.readers import Batch, Readers
 from wherry.transfer.record import Recorder
 from wherry.transfer.scan import Found, Left, Seen, Skipped, root_kind, scan
 from wherry.transfer.tally import Tally
+from wherry.transfer.trees import ENCRYPTED, Trees
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -41,11 +43,14 @@ if TYPE_CHECKING:
     from wherry.abc.chunker import Chunker
     from wherry.block import Block
     from wherry.buffers import BufferPool
+    from wherry.publiccid import PublicCID
     from wherry.store.index import FileRow
     from wherry.store.store import Store
     from wherry.transfer.publish import Publication
     from wherry.transfer.reader import Row
     from wherry.transfer.record import LargeFile
+    from wherry.transfer.trees import FileTrees
+    from wherry.unixfs.build import Child
 
 _BATCH_FILES: Final = 64  # small files a call: many share one hop
 _MANY_FILES: Final = 512  # from so many on, children that read along are worth their start
@@ -69,8 +74,9 @@ class Add:
         mtime: bool = False,
         home: str = "",
         publication: Publication | None = None,
+        unixfs: bool = True,
     ) -> None:
-        """``publication``: encrypt, and for whom."""
+        """``publication``: encrypt, and for whom; ``unixfs``: build the twin in UnixFS as well, where there can be one."""
         self._store = store
         self._pool = pool
         self._naming = Naming(chunker, publication.sealer if publication else None)
@@ -82,6 +88,8 @@ class Add:
         # What cuts at fixed distances and does not seal needs no plugin, so child processes can do it.
         self._fixed = chunker.leaf_bytes if isinstance(chunker, FixedChunker) and publication is None else 0
         self._readers = Readers(self._fixed, pool, None if self._fixed else self._naming.small)
+        without = ENCRYPTED if publication is not None else "" if unixfs else UNIXFS_OFF
+        self._trees = Trees(self._emit, self._recorder.twin, sealed=publication is not None, without=without)
         self._cancelled = False
         self._root_path = ""
         self._look_up = False
@@ -91,6 +99,16 @@ class Add:
     def new_blocks(self) -> int:
         """Blocks that this node did not hold before."""
         return self._recorder.new_blocks
+
+    @property
+    def unixfs(self) -> PublicCID | None:
+        """The CID of the twin in UnixFS, once `run` is over; None: there is none, for `unixfs_reason`."""
+        return self._trees.twin
+
+    @property
+    def unixfs_reason(self) -> str:
+        """Why there is no twin."""
+        return self._trees.reason
 
     @property
     def reused_blocks(self) -> int:
@@ -133,6 +151,8 @@ class Add:
         options = {"chunker": self._naming.chunker.name, "mtime": str(self._mtime).lower()}
         if self._publication is not None:
             options |= self._publication.options
+        if self.unixfs is not None:
+            options["unixfs"] = str(self.unixfs)
         self._recorder.root(cid, self._root_path, "add", options)
         return cid
 
@@ -159,9 +179,6 @@ class Add:
         self._recorder.node(sealed)
         return sealed.cid, key
 
-    def _dir_builder(self) -> DirBuilder:
-        return DirBuilder(self._emit, sealed=self._publication is not None)
-
     def _open(self, path: str) -> tuple[str, Generator[Seen]]:
         if is_synth(path):
             where = Synth(path).address
@@ -176,9 +193,7 @@ class Add:
     # Order: what comes first in the manifest is settled first
 
     def _build(self, seen: Iterable[Seen], threads: ThreadPoolExecutor) -> Entry:
-        builders = [self._dir_builder()]
-        names: list[str] = []
-        alone: list[Entry] = []
+        trees = self._trees
         pending: deque[_File | _Known | Seen] = deque()
         batch = Batch()
         sent = 0  # files
@@ -188,21 +203,15 @@ class Add:
             item = pending.popleft()
             if isinstance(item, Found):
                 if item.kind == DIR:
-                    builders.append(self._dir_builder())
-                    names.append(item.name)
+                    trees.enter(item.name)
                 else:
-                    builders[-1].add(Entry(item.name, LINK, target=item.target))
+                    trees.link(item.name, item.target)
             elif isinstance(item, Left):
-                inner = builders.pop()
-                builders[-1].add(_directory(names.pop(), inner))
+                trees.leave()
             elif isinstance(item, Skipped):
                 self.tally.warn(f"{item.path!r} is left out: {item.why}")
             else:
-                entry = self._settle_file(item, threads)
-                if entry.name:
-                    builders[-1].add(entry)
-                else:
-                    alone.append(entry)
+                trees.file(*self._settle_file(item, threads))
                 if self.tally.files % _BATCH_FILES == 0:
                     self._flush_if_due()
 
@@ -229,9 +238,7 @@ class Add:
             self._readers.submit(batch)
         while pending:
             settle()
-        if alone:
-            return alone[0]
-        return _directory("", builders.pop())
+        return trees.finish()
 
     # Files
 
@@ -259,7 +266,8 @@ class Add:
             return None
         return (found, row, stat.st_mode & 0o100 != 0, None) if Signature.of(stat) == row.signature else None
 
-    def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> Entry:
+    def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> tuple[Entry, Child | None]:
+        """Gives a file's entry, and its twin unless that is its only leaf."""
         found = item[0]
         self.tally.files += 1
         if len(item) == 4:
@@ -272,7 +280,7 @@ class Add:
             entry = entry._replace(key=known.key)
             if self._publication is not None:
                 self._publication.again(entry)
-            return entry
+            return entry, self._trees.known(entry.cid, self._store.nodes)
         _, batch, place = item
         if is_synth(found.path):
             return self._large(found, threads)
@@ -290,13 +298,13 @@ class Add:
         starts = zip(range(0, len(digests), DIGEST_BYTES), range(0, size, self._fixed), strict=True)
         return [LeafRow(digests[at : at + DIGEST_BYTES], offset, min(self._fixed, size - offset)) for at, offset in starts]
 
-    def _small(self, found: Found, row: Row, leaves: list[LeafRow]) -> Entry:
-        size, key = row[2], b""
+    def _small(self, found: Found, row: Row, leaves: list[LeafRow]) -> tuple[Entry, Child | None]:
+        size, key, twin = row[2], b"", None
         if len(leaves) > 1:
-            builder = FileBuilder(self._emit)
+            file = self._trees.begin()
             for leaf in leaves:
-                self._link(leaf, builder)
-            cid, key = builder.finish(), builder.key
+                self._link(leaf, file)
+            cid, key, twin = file.finish(), file.key, file.twin
         else:
             cid = CID.from_digest(RAW, leaves[0].digest) if leaves else EMPTY_LEAF
             key = leaves[0].key if leaves else b""
@@ -307,45 +315,45 @@ class Add:
         self.tally.bytes += size
         self.tally.read_bytes += size
         attrs = self._attrs(row[5] & 0o100 != 0, signature) if row[5] & 0o100 or self._mtime else PLAIN
-        return Entry(found.name, FILE, cid, size, 1, attrs, "", key)
+        return Entry(found.name, FILE, cid, size, 1, attrs, "", key), twin
 
-    def _large(self, found: Found, threads: ThreadPoolExecutor) -> Entry:
+    def _large(self, found: Found, threads: ThreadPoolExecutor) -> tuple[Entry, Child | None]:
         synth = Synth(found.path) if is_synth(found.path) else None
         with closing(_opened(found.path, synth)) as opened:
             size = opened.signature.size
             if not found.name:
                 self.tally.bytes_total = size
-            builder = FileBuilder(self._emit)
+            file = self._trees.begin()
             record = self._recorder.large(found.path, opened.signature, self._cut)
             key = self._naming.sealer.file_key() if self._naming.sealer is not None else b""
             for leaf in record.so_far():
-                self._link(leaf, builder)
-            self._recorder.known(builder.leaves)
-            self.tally.bytes += builder.size
-            leaves = LargeFileReading(opened, self._naming, key, threads, self._pool).leaves(builder.size)
+                self._link(leaf, file)
+            self._recorder.known(file.leaves)
+            self.tally.bytes += file.size
+            leaves = LargeFileReading(opened, self._naming, key, threads, self._pool).leaves(file.size)
             try:
                 with closing(leaves):
                     for some in leaves:
-                        self._take(some, builder, record)
+                        self._take(some, file, record)
             except BaseException:
                 record.save()
                 raise
             opened.check_same()
-            cid = builder.finish()
-            record.finish(None if opened.racy else cid, builder.key)
+            cid = file.finish()
+            record.finish(None if opened.racy else cid, file.key)
             attrs = self._attrs(opened.executable, opened.signature)
-            return Entry(found.name, FILE, cid, size, 1, attrs, "", builder.key)
+            return Entry(found.name, FILE, cid, size, 1, attrs, "", file.key), file.twin
 
-    def _link(self, leaf: LeafRow, builder: FileBuilder) -> None:
-        builder.add(CID.from_digest(RAW, leaf.digest), leaf.size, leaf.key)
+    def _link(self, leaf: LeafRow, file: FileTrees) -> None:
+        file.add(leaf)
         if self._publication is not None:
             self._publication.leaves([leaf])
 
-    def _take(self, leaves: list[LeafRow], builder: FileBuilder, record: LargeFile) -> None:
+    def _take(self, leaves: list[LeafRow], file: FileTrees, record: LargeFile) -> None:
         if self._cancelled:
             raise InterruptedError
         for leaf in leaves:
-            self._link(leaf, builder)
+            self._link(leaf, file)
             self.tally.bytes += leaf.size
             self.tally.read_bytes += leaf.size
         record.add(leaves)
@@ -377,11 +385,6 @@ def _opened(path: str, synth: Synth | None) -> Opened:
         return Opened(path, synth)
     except NotFound as problem:  # it was there a moment ago
         raise SourceChanged(f"{path!r} vanished while the tree was read", hint="run the same command again") from problem
-
-
-def _directory(name: str, builder: DirBuilder) -> Entry:
-    cid = builder.finish()
-    return Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
 
 
 def _one(item: Seen) -> Generator[Seen]:

@@ -14,6 +14,7 @@ from wherry.errors import WherryError
 from wherry.limits import PROVIDE_CIDS_MAX
 from wherry.observe import Note
 from wherry.offload import in_thread
+from wherry.publiccid import PublicCID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -88,6 +89,8 @@ def roots_of(state: StateDB, fetched: Callable[[], Sequence[CID]] = tuple) -> Ho
         for row in state.roots():
             whole = not row.options.get("selection")
             found[row.cid] = found.get(row.cid, False) or whole
+            if "unixfs" in row.options:
+                found.setdefault(PublicCID.parse(row.options["unixfs"]).block(), whole)
             if len(found) >= PROVIDE_CIDS_MAX:
                 break
         return [Holding(cid, complete) for cid, complete in found.items()]

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import verify
 from wherry.buffers import ROOM
-from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
-from wherry.errors import WherryError
+from wherry.cid import DAG_PB
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep
+from wherry.errors import IntegrityError, WherryError
 from wherry.fileio import open_regular, read_exactly
-from wherry.limits import BUFFER_BYTES
+from wherry.limits import BUFFER_BYTES, LEAF_BYTES_MAX
 from wherry.manifest import DIR
 from wherry.names import escapes
 from wherry.offload import in_thread, settled
 from wherry.store.index import Signature
+from wherry.transfer.remake import Remaker
 from wherry.transfer.scan import listing
 from wherry.transfer.select import Selection, chosen
+from wherry.transfer.tree import walk_of
+from wherry.unixfs.wrap import is_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -63,9 +67,11 @@ class Comparison:
         trust: Index | None = None,
         selection: Selection | None = None,
         links: Links = "keep",
+        complete: bool = False,
     ) -> None:
         """``trust``: files whose times and size are as this index recorded them are taken unread.
 
+        ``complete``: all of the tree's nodes are here, so a block that is not is a leaf, and its file has changed.
         ``selection`` and ``links`` are what a get made the tree with: of a selection, only what it takes is compared; with
         ``links`` "skip", links that lead out of the tree must not be there.
         """
@@ -74,8 +80,10 @@ class Comparison:
         self._trust = trust
         self._selection = selection or Selection()
         self._links = links
+        self._complete = complete
         self.files = 0
         self.bytes = 0
+        self._found_bytes = 0  # of the file that was looked at last
 
     async def differences(self, root: Entry, path: str) -> AsyncGenerator[Difference, None]:
         """Gives each difference between the tree of ``root`` and what lies at ``path``. Raises what fetching nodes does."""
@@ -104,13 +112,21 @@ class Comparison:
             await settled(running)
 
     async def _walk(self, root: Entry, path: str) -> AsyncGenerator[Difference | _Stretch, None]:
-        walk = Walk(root)
+        walk = walk_of(root)
         present: list[int] = []  # entries of each open directory that are there
         inside: list[Entry] = []  # the open directories
         leaves: list[Leaf] = []
         where = ""
-        async for step in chosen(self._nodes.steps(walk), walk, self._selection):
+        lost: list[str] = []
+        remaker = Remaker(path, self._nodes.index, lost.append if self._complete else None)
+        async for step in chosen(self._nodes.steps(walk, remaker), walk, self._selection):
+            while lost:
+                if present:
+                    present[-1] += 1
+                yield Difference(lost.pop(), "differs (it is not the file that its directory lists)")
             if isinstance(step, Leaf):
+                if step.guessed:  # of a raw block that is a whole file, only the bytes tell how long it is
+                    step = step._replace(size=self._found_bytes)
                 if leaves and step.offset + step.size - leaves[0].offset > BUFFER_BYTES:
                     yield _Stretch(where, _place(path, where), leaves)
                     leaves = []
@@ -148,7 +164,7 @@ class Comparison:
                 inside.append(step.entry)
             elif isinstance(step, EnterFile):
                 self.files += 1
-                self.bytes += step.entry.size
+                self.bytes += self._found_bytes
                 where = step.path
                 if self._trusted(_place(path, step.path), step.entry):
                     walk.skip()
@@ -168,7 +184,11 @@ class Comparison:
             return None if stat.S_ISDIR(found.st_mode) else "should be a directory"
         if not stat.S_ISREG(found.st_mode):
             return "should be a regular file"
-        if found.st_size != entry.size:
+        self._found_bytes = found.st_size
+        if isinstance(step, EnterFile) and step.guessed:
+            if found.st_size > LEAF_BYTES_MAX:
+                return f"has {found.st_size} bytes, more than one block"
+        elif found.st_size != entry.size:
             return f"has {found.st_size} bytes, not {entry.size}"
         if step.path and bool(found.st_mode & 0o100) != entry.attrs.executable:
             return "should be executable" if entry.attrs.executable else "should not be executable"
@@ -184,13 +204,15 @@ class Comparison:
             with ExitStack() as opened:
                 names = await in_thread(partial(listing, place, opened))
                 listed = self._names(entry)
+                # Names of UnixFS come in an order of their own: eight bytes of each are kept.
+                unsorted = {hash(name) async for name in listed} if entry.cid.codec == DAG_PB else None
                 expected = await anext(listed, None)
                 named = 0
                 for item in names:
                     name = item[:-2]
                     while expected is not None and expected < name:
                         expected = await anext(listed, None)
-                    if name != expected:
+                    if name != expected and (unsorted is None or hash(name) not in unsorted):
                         named += 1
                         yield Difference(_place(path, name) if path else name, "is not in the manifest")
                         if named == _EXTRA_MAX:
@@ -204,7 +226,7 @@ class Comparison:
                 yield Difference(path, f"holds {extra - named} more that are not in the manifest")
 
     async def _names(self, directory: Entry) -> AsyncGenerator[str, None]:
-        walk = Walk(directory)
+        walk = walk_of(directory, names=True)
         async for step in self._nodes.steps(walk):
             if isinstance(step, EnterDir | EnterFile | LinkStep) and step.path:
                 yield step.entry.name
@@ -241,8 +263,11 @@ class Comparison:
 
     def _verify(self, leaf: Leaf, view: memoryview, place: str) -> None:
         unlocked = self._nodes.unlocked
-        if not leaf.key or unlocked is None:
+        if not leaf.key:
             verify(leaf.cid, view, origin=place)
+        elif unlocked is None:
+            if not is_wrapped(view, leaf.key, leaf.cid):
+                raise IntegrityError(f"block {leaf.cid}: the bytes from {place} do not match their CID")
         else:  # plain bytes are the right ones if they seal to the block
             sealed = unlocked.sealing.seal_leaf(view, leaf.key, leaf.offset, final=leaf.final)
             verify(leaf.cid, sealed, origin=place)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.cid import RAW
-from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Walk
+from wherry.cid import DAG_PB, RAW
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep
 from wherry.errors import LimitExceeded, NoSpace, WherryError
 from wherry.observe import Note
 from wherry.offload import in_thread
@@ -25,9 +25,12 @@ from wherry.transfer.jobs import LeafJob
 from wherry.transfer.leftovers import Leftovers
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
 from wherry.transfer.pack import Packer
+from wherry.transfer.remake import Remaker
 from wherry.transfer.select import chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
+from wherry.transfer.tree import walk_of
 from wherry.units import format_size
+from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from wherry.transfer.journal import Journal
     from wherry.transfer.record import Recorder
     from wherry.transfer.select import Guard, Selection
-    from wherry.transfer.sink import Gained
+    from wherry.transfer.sink import Gained, Sealer
     from wherry.transfer.target import Target
     from wherry.transfer.tree import Nodes
 
@@ -59,11 +62,14 @@ class Count:
     selected_bytes: int = 0  # of the files walked so far
 
 
-def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int) -> None:
+def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int, exact: bool = True) -> None:
     """Refuses a dataset that claims more than the user takes. Raises LimitExceeded.
 
-    What a manifest claims can be relied on: the walk compares every node with its parent's claim.
+    What a manifest claims can be relied on: the walk compares every node with its parent's claim. What is not ``exact`` is
+    looked at again as it comes.
     """
+    if not exact:
+        return
     if bytes_max is not None and root.size > bytes_max:
         raise LimitExceeded(
             f"the dataset has {format_size(root.size)}, at most {format_size(bytes_max)} are taken", hint="raise --max-bytes"
@@ -85,7 +91,12 @@ class Get:
         selection: Selection,
         guard: Guard,
         observe: Observe,
+        careful: bool = False,
+        bytes_max: int | None = None,
     ) -> None:
+        """``careful``: expect nothing of blocks that have not come (see `Misjudged`). ``bytes_max``: more is refused."""
+        self._careful = careful
+        self._bytes_max = bytes_max
         self._nodes = nodes
         self._fetcher = fetcher
         self._store = store
@@ -93,7 +104,7 @@ class Get:
         self._selection = selection
         self._guard = guard
         self._observe = observe
-        self._sealing = nodes.unlocked.sealing if nodes.unlocked is not None else None
+        self._sealing: Sealer | None = nodes.unlocked.sealing if nodes.unlocked is not None else None
         self._packer = Packer(self._sealing, self._fetcher.flow)
         self._target: Target | None = None
         self._journal: Journal | None = None
@@ -114,7 +125,8 @@ class Get:
 
     async def to_nowhere(self, root: Root) -> None:
         """Fetches and verifies everything, and keeps nothing of it."""
-        self._sink.whole = self._selection.everything
+        self._begin_root(root)
+        self._sink.whole = self._selection.everything and root.exact
         self._use_known()
         await self._work(root)
 
@@ -136,12 +148,14 @@ class Get:
         Raises what fetching and writing do. Call `close` afterwards, when the fetcher is over.
         """
         self._target, self._journal = target, target.journal
+        self._begin_root(root)
         unlocked = self._nodes.unlocked
-        cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}" if unlocked is not None else ""
+        cut = f" {self._sealing.scheme.name}" if self._sealing is not None else ""
+        cut += f" {unlocked.header.commit.hex()[:16]}" if unlocked is not None else ""
         self._sink = FileSink(
             target, self._store, recorder, direct=direct, sync=sync, sealing=self._sealing, cut=cut
         )  # fmt: skip
-        self._sink.whole, self._sink.gained = self._selection.everything, gained
+        self._sink.whole, self._sink.gained = self._selection.everything and root.exact, gained
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
             self._part = self._files(target.part)
@@ -173,9 +187,16 @@ class Get:
             channel.close()
         self._sink.close()
 
+    def _begin_root(self, root: Root) -> None:
+        """Prepares for the kind of the dataset."""
+        if root.entry.cid.codec == DAG_PB:
+            self._sealing = Wrapping()
+            self._sink = Sink(self._sealing)
+            self._packer = Packer(self._sealing, self._fetcher.flow)
+
     def _use_known(self) -> None:
-        if self._nodes.leaf is not None:
-            self._stages.append(KnownChannel(self._nodes.leaf))
+        if self._nodes.leaf is not None or isinstance(self._sealing, Wrapping):
+            self._stages.append(KnownChannel(self._nodes.known))
 
     def _files(self, path: str) -> FilesChannel:
         channel = FilesChannel(path)
@@ -203,11 +224,13 @@ class Get:
     # The walk
 
     async def _work(self, root: Root) -> None:
-        if self._selection.everything:
+        if self._selection.everything and root.exact:
             self.count.bytes_total = root.entry.size
         slot: Slot | None = None
-        walk = Walk(root.entry)
-        steps = self._nodes.steps(walk)
+        walk = walk_of(root.entry, hints=not self._careful, predict=not self._careful)
+        # What an earlier run wrote need not come again to be walked: the part gives leaves that must be read as nodes.
+        remaker = Remaker(self._target.part, self._store.index) if self._target is not None and self._target.existed else None
+        steps = self._nodes.steps(walk, remaker)
         async for step in steps if self._selection.everything else chosen(steps, walk, self._selection):
             if isinstance(step, EnterDir | EnterFile | LinkStep):
                 self._guard.enter(step)
@@ -217,12 +240,13 @@ class Get:
                     self._leftovers.enter(step)
             if isinstance(step, EnterFile):
                 slot = self._begin(step)
-                if slot.size and slot.cid.codec == RAW:  # the commonest by far: a file that is one leaf
+                told = step.guessed or not isinstance(self._sealing, Wrapping)
+                if slot.size and slot.cid.codec == RAW and told:  # the commonest by far: a file that is one leaf
                     walk.skip()
-                    self._pieces = [Piece(slot, slot.cid, 0, slot.size, slot.key)]
+                    self._pieces = [Piece(slot, slot.cid, 0, slot.size, slot.key, step.guessed)]
                     await self._leave(slot)
             elif isinstance(step, Leaf) and slot is not None:
-                await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size, step.key))
+                await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size, step.key, step.guessed))
             elif isinstance(step, LeaveFile) and slot is not None:
                 await self._leave(slot)
             elif isinstance(step, EnterDir) and self._target is not None:
@@ -250,7 +274,12 @@ class Get:
     def _begin(self, step: EnterFile) -> Slot:
         entry = step.entry
         slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.selected_bytes, entry.size, entry.key)
+        slot.wrapped = entry.cid.codec == DAG_PB
         self.count.selected_bytes += entry.size
+        if self._bytes_max is not None and self.count.selected_bytes > self._bytes_max:
+            raise LimitExceeded(
+                f"the dataset has more than {format_size(self._bytes_max)}, which is what is taken", hint="raise --max-bytes"
+            )
         self.count.files += 1
         self._pieces = []
         if not slot.small or not slot.size:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wherry.block import checked
-from wherry.cid import RAW
-from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LinkStep, Walk
-from wherry.errors import TargetChanged, TargetExists, WherryError
+from wherry.cid import DAG_PB, RAW
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LinkStep, Root
+from wherry.errors import TargetChanged, TargetExists, UsageError, WherryError
 from wherry.fileio import open_regular
 from wherry.limits import LEAF_BYTES_MAX
-from wherry.manifest import FILE
+from wherry.manifest import FILE, LINK
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import GetPlan, SourcePlan
@@ -25,18 +25,20 @@ from wherry.transfer.part import PartSource
 from wherry.transfer.record import Recorder
 from wherry.transfer.select import chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
+from wherry.transfer.tree import walk_of
+from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
     from wherry.block import Block
     from wherry.buffers import BufferPool
     from wherry.cid import CID
-    from wherry.dag.walk import Root
     from wherry.observe import Observe
     from wherry.store.store import Store
     from wherry.transfer.fetch import Connect, Fetcher
     from wherry.transfer.member import Membership
     from wherry.transfer.node import Holdings
     from wherry.transfer.select import Guard, Selection
+    from wherry.transfer.sink import Sealer
     from wherry.transfer.tree import Nodes
 
 _LOOK_UP = 512  # leaves looked up in one query
@@ -58,6 +60,9 @@ class Fill:
     force: bool
     member: Membership
     holdings: Holdings
+    careful: bool = False  # see `Get`
+    partial: bool = False  # what is got is a part of the dataset that the swarm speaks of
+    bytes_max: int | None = None
     run: Get | None = field(default=None, init=False)
     target: Target | None = field(default=None, init=False)
     recorder: Recorder | None = field(default=None, init=False)
@@ -94,13 +99,27 @@ class Fill:
                     self.target.close()
 
 
-async def root_of_get(nodes: Nodes, cid: CID, path: str | None) -> Root:
-    """Reads the root. One that is a leaf is looked for in the target first, for only its bytes tell its size."""
+async def root_of_get(nodes: Nodes, cid: CID, path: str | None, inside: str = "") -> Root:
+    """Reads the root, or what lies ``inside`` of the tree. A root that is a leaf is looked for in the target first, for only
+    its bytes tell its size. Raises UsageError for what cannot be a target.
+    """
+    if inside:
+        root = await nodes.root(cid)
+        entry = await nodes.find(root.entry, inside)
+        if entry.key:
+            raise UsageError("a part of an encrypted dataset has no name of its own", hint="choose parts with --include")
+        if entry.kind == LINK:
+            raise UsageError(f"{inside!r} is a symbolic link to {entry.target!r}, not a file", hint="get what it leads to")
+        exact = entry.cid.codec != DAG_PB or entry.kind == FILE
+        return Root(entry._replace(name=""), {}, exact)
     if cid.codec == RAW and path is not None:
         block = await in_thread(lambda: _leaf_at(cid, path) or _leaf_at(cid, hidden_names(path)[0]))
         if block is not None:
             nodes.know(block)
-    return await nodes.root(cid)
+    root = await nodes.root(cid)
+    if root.entry.kind == LINK:
+        raise UsageError(f"this is a symbolic link to {root.entry.target!r}, not a file", hint="get the tree that it is in")
+    return root
 
 
 def _leaf_at(cid: CID, path: str) -> Block | None:
@@ -120,14 +139,19 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     Raises TargetExists, TargetChanged, TargetBusy and what fetching and writing do.
     """
     fill.run = run = Get(
-        fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe
-    )
-    fill.member.sized(root.entry.size)
+        fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe,
+        careful=fill.careful, bytes_max=None if root.exact else fill.bytes_max,
+    )  # fmt: skip
+    whole = root.exact and not fill.partial
+    if whole:
+        fill.member.sized(root.entry.size)
     if path is None:
         await run.to_nowhere(root)
         return run.done_bytes
     there = await in_thread(lambda: os.path.lexists(path))
     identity = {"cid": str(cid), "selection": fill.selection.identity}
+    if fill.careful:  # where files lie in the transfer may be another place
+        identity["sizes"] = "careful"
     if there and (size := await _complete_bytes(fill, cid, root, path)) is not None:
         if await in_thread(lambda: tidy(path, identity)):  # killed before it could be acknowledged
             await in_thread(lambda: fill.store.state.put_root(cid, path, "get", {"selection": fill.selection.identity}))
@@ -135,18 +159,23 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
     fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
     fill.recorder = recorder = Recorder(fill.store)
-    sealing = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
+    sealing: Sealer | None = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
+    if root.entry.cid.codec == DAG_PB:
+        sealing = Wrapping()
     part = PartSource(cid, target, fill.store.index, sealing, fill.nodes.at_hand)
     with fill.holdings.sharing(part):
-        everything = fill.selection.everything  # a part of it lies elsewhere in the stretch of bytes that peers speak of
-        if everything:
+        # A part of it lies elsewhere in the stretch of bytes that peers speak of.
+        everything = fill.selection.everything and not fill.partial
+        if everything and root.exact:
             fill.member.share(part, target.journal.done if target.journal.intact else Stretches())
         await run.to_target(
             root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced,
-            gained=fill.member.gained if everything else None,
+            gained=fill.member.gained if everything and root.exact else None,
         )  # fmt: skip
         await in_thread(lambda: _finish(fill, target, recorder, cid, root))
         if everything:
+            if not root.exact:
+                fill.member.sized(run.count.selected_bytes)
             fill.member.completed()
     return run.count.selected_bytes
 
@@ -160,7 +189,10 @@ def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root
         row = fill.store.index.files([target.path]).get(target.path)
         if row is not None:  # renaming a file changes its ctime
             fill.store.index.moved(row.id, Signature.of(os.lstat(target.path)))
-    recorder.root(cid, target.path, "get", {"selection": fill.selection.identity})
+    options = {"selection": fill.selection.identity}
+    if not root.exact and fill.run is not None:
+        options["bytes"] = str(fill.run.count.selected_bytes)
+    recorder.root(cid, target.path, "get", options)
 
 
 async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | None:
@@ -195,11 +227,11 @@ async def plan_target(fill: Fill, cid: CID, root: Root, path: str) -> GetPlan:
     async def look_up() -> int:
         leaves = list(batch)
         batch.clear()
-        locate = fill.store.index.locate if fill.nodes.unlocked is None else fill.store.index.locate_sealed
-        found = await in_thread(lambda: locate([leaf.cid.digest for leaf in leaves]))
+        digests = [leaf.cid.digest for leaf in leaves]
+        found = await in_thread(lambda: {*fill.store.index.locate(digests), *fill.store.index.locate_sealed(digests)})
         return sum(leaf.size for leaf in leaves if leaf.cid.digest in found)
 
-    walk = Walk(root.entry)
+    walk = walk_of(root.entry, predict=True)
     async for step in chosen(fill.nodes.steps(walk), walk, fill.selection):
         if isinstance(step, EnterDir | EnterFile | LinkStep):
             fill.guard.enter(step)

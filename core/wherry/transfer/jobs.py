@@ -7,10 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Arrival, Lender, Want
-from wherry.block import Block, checked
-from wherry.cid import RAW
+from wherry.block import Block, checked, largest
 from wherry.errors import LimitExceeded, WherryError
-from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
 from wherry.transfer.settle import DONE, settle
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from wherry.buffers import Buffer, BufferPool
     from wherry.cid import CID
-    from wherry.transfer.sink import Piece, Sink
+    from wherry.transfer.sink import Piece, Sealer, Sink
 
 
 class Job(ABC):
@@ -93,7 +91,7 @@ class LeafJob(Job):
         if sealing is None:
             self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
         else:  # where plain bytes lie is no help to a source, and nobody's business
-            self.wants = [Want(piece.cid, sealing.wire_size(piece.size)) for piece in pieces]
+            self.wants = [_want(piece, sealing) for piece in pieces]
         self.size = sum([piece.size for piece in pieces])
         self.spans = _spans(pieces) if sink.whole else ()
         self.done: bytearray = bytearray(len(pieces)) if twin is None else twin.done
@@ -143,6 +141,14 @@ class LeafJob(Job):
         return LeafJob(self._sink, pieces) if pieces else None
 
 
+def _want(piece: Piece, sealing: Sealer) -> Want:
+    if piece.guessed:
+        return Want(piece.cid)  # a source that has another size in mind is right, perhaps
+    if not piece.key:
+        return Want(piece.cid, piece.size, piece.slot.path, piece.offset)
+    return Want(piece.cid, sealing.wire_size(piece.size, piece.key))
+
+
 def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
     """Gives where pieces lie in the dataset's stretch of bytes; neighbours are one span."""
     spans: list[tuple[int, int]] = []
@@ -169,7 +175,7 @@ class NodeJob(Job):
             return
         for laid in arrival.blocks:
             cid, size = self.wants[laid.want].cid, laid.stop - laid.start
-            limit = LEAF_BYTES_MAX if cid.codec == RAW else NODE_BYTES_MAX
+            limit = largest(cid)
             try:
                 if size > limit:
                     raise LimitExceeded(f"block {cid} from {peer} has {size} bytes, at most {limit}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.abc.transport import BlockSource, Held, Lender, Want
     from wherry.block import Block
     from wherry.buffers import Buffer
+    from wherry.cid import CID
 
 
 class HeldChannel(Channel):
@@ -58,22 +59,28 @@ class HeldChannel(Channel):
 
 
 class KnownChannel(Channel):
-    """One block that is in memory: a root that is a leaf had to be fetched to know its size."""
+    """Blocks that are in memory: a root that is a leaf had to be fetched to know its size."""
 
     parallel = 1
 
-    def __init__(self, block: Block) -> None:
-        self._block = block
+    def __init__(self, known: Callable[[CID], Block | None]) -> None:
+        self._known = known
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
-        yield await _filled(lender, lambda buffer: self._lay(buffer, wants, lender))
+        found = [self._known(want.cid) for want in wants]
+        yield await _filled(lender, lambda buffer: self._lay(buffer, found, lender))
 
-    def _lay(self, buffer: Buffer, wants: Sequence[Want], lender: Lender) -> Arrival:
-        stop = ROOM + len(self._block.data)
-        buffer.view[ROOM:stop] = self._block.data
-        blocks = [Laid(number, ROOM, stop) for number, want in enumerate(wants) if want.cid == self._block.cid]
-        arrival = Arrival(buffer, blocks, [number for number, want in enumerate(wants) if want.cid != self._block.cid])
+    def _lay(self, buffer: Buffer, found: Sequence[Block | None], lender: Lender) -> Arrival:
+        at, blocks, missing = ROOM, [], []
+        for number, block in enumerate(found):
+            if block is None or at + len(block.data) > len(buffer.view):
+                missing.append(number)
+                continue
+            buffer.view[at : at + len(block.data)] = block.data
+            blocks.append(Laid(number, at, at + len(block.data)))
+            at += len(block.data)
+        arrival = Arrival(buffer, blocks, missing)
         lender.settle(arrival)
         return arrival
 

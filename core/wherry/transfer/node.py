@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.transport import BlockSource, Held
-from wherry.cid import RAW
+from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
 from wherry.errors import WherryError
 from wherry.swarm.swarm import Swarm
+from wherry.unixfs.node import root_of as unixfs_root_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -128,7 +129,13 @@ class Node:
                 held = self._store.find([root])[0]
                 return (held.size, True) if held is not None else None
             block = self._store.nodes.get_many([root]).get(root)
-            return (root_of(block).entry.size, True) if block is not None else None
+            if block is None:
+                return None
+            if root.codec != DAG_PB:
+                return root_of(block).entry.size, True
+            found = unixfs_root_of(block)
+            size = found.entry.size if found.exact else int(rows[0].options.get("bytes", "0"))
+            return (size, True) if size else None
         except WherryError:
             return None
 

@@ -9,8 +9,7 @@ from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, BUFFER_BYTES
 
 if TYPE_CHECKING:
     from wherry.flow import Flow
-    from wherry.sealing.seal import Sealing
-    from wherry.transfer.sink import Piece
+    from wherry.transfer.sink import Piece, Sealer
 
 
 class Packer:
@@ -18,7 +17,7 @@ class Packer:
     may follow its end.
     """
 
-    def __init__(self, sealing: Sealing | None = None, flow: Flow = FREE) -> None:
+    def __init__(self, sealing: Sealer | None = None, flow: Flow = FREE) -> None:
         """``sealing`` tells how long pieces are on their way, ``flow`` how much may come at once."""
         self._flow = flow
         self._sealing = sealing
@@ -32,7 +31,9 @@ class Packer:
         return min(self._full, self._flow.down_piece) if self._flow.limited else self._full
 
     def _wire(self, piece: Piece) -> int:
-        return piece.size if self._sealing is None else self._sealing.wire_size(piece.size) or piece.size
+        if self._sealing is None or not piece.key:
+            return piece.size
+        return self._sealing.wire_size(piece.size, piece.key) or piece.size
 
     def small(self, pieces: list[Piece]) -> list[Piece]:
         """Takes all pieces of a small file; gives the batch that they did not fit into, or nothing."""

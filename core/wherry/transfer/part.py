@@ -14,18 +14,18 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import BlockSource, Held, Span
-from wherry.cid import RAW
+from wherry.cid import DAG_PB, RAW
 from wherry.errors import SourceChanged, local_error
 from wherry.fileio import read_exactly
+from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.sealing.seal import Sealing
     from wherry.store.index import Index
-    from wherry.transfer.sink import Piece
+    from wherry.transfer.sink import Piece, Sealer
     from wherry.transfer.target import Target
 
 RECENT_MAX: Final = 32_768  # pieces that are remembered: 10 MB, and 32 GiB of leaves of 1 MiB
@@ -45,7 +45,7 @@ class PartSource(BlockSource):
     """The part of one get, as others see it. Safe for threads."""
 
     def __init__(
-        self, root: CID, target: Target, index: Index, sealing: Sealing | None, node: Callable[[CID], Block | None]
+        self, root: CID, target: Target, index: Index, sealing: Sealer | None, node: Callable[[CID], Block | None]
     ) -> None:
         """``sealing`` makes sealed leaves again; ``node`` gives manifest nodes that are fetched and not yet in the store."""
         self.root = root
@@ -71,7 +71,8 @@ class PartSource(BlockSource):
             return [self._unsaved(cid) for cid in cids]  # sealed leaves that were coded first cannot be made again
         with self._lock:
             found = {cid.digest: self._recent[cid.digest] for cid in cids if cid.digest in self._recent}
-        older = [cid.digest for cid in cids if cid.codec == RAW and cid.digest not in found]
+        kinds = (RAW, DAG_PB) if isinstance(self._sealing, Wrapping) else (RAW,)
+        older = [cid.digest for cid in cids if cid.codec in kinds and cid.digest not in found]
         if older:
             found |= self._from_index(older)
         return [
@@ -92,13 +93,14 @@ class PartSource(BlockSource):
             return path.removeprefix(below) if path.startswith(below) else None
 
         found: dict[bytes, _Lies] = {}
-        if self._sealing is None:
+        if self._sealing is None or isinstance(self._sealing, Wrapping):
             for digest, places in self._index.locate(digests).items():
                 for place in places:
                     path = inside(place.path)
                     if path is not None:
                         found[digest] = _Lies(path, place.offset, place.size)
                         break
+        if self._sealing is None:
             return found
         for digest, sealed in self._index.locate_sealed(digests).items():
             path, place = inside(sealed.place.path), sealed.place
@@ -123,12 +125,12 @@ class _HeldBlock(Held):
 class _HeldPart(Held):
     """A leaf in a part."""
 
-    def __init__(self, cid: CID, lies: _Lies, target: Target, sealing: Sealing | None) -> None:
+    def __init__(self, cid: CID, lies: _Lies, target: Target, sealing: Sealer | None) -> None:
         self._cid = cid
         self._lies = lies
         self._target = target
-        self._sealing = sealing
-        self.size = lies.size if sealing is None else sealing.wire_size(lies.size) or 0
+        self._sealing = sealing if lies.key else None
+        self.size = lies.size if self._sealing is None else self._sealing.wire_size(lies.size, lies.key) or 0
 
     def read_into(self, view: memoryview) -> None:
         """See `Held.read_into`. A sealed leaf is made again, and leaves only if it is what it was."""

@@ -9,10 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.block import Block, checked
-from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep, Walk
+from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep
 from wherry.errors import NotFound, UsageError, WherryError
 from wherry.manifest import DIR, FILE, LINK
 from wherry.offload import in_thread, settled
+from wherry.transfer.tree import walk_of
+from wherry.unixfs.wrap import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from wherry.manifest import Entry
     from wherry.store.store import Store
     from wherry.transfer.fetch import Fetcher
-    from wherry.transfer.tree import Nodes
+    from wherry.transfer.tree import AnyWalk, Nodes
 
 _AHEAD: Final = 6  # leaves read or fetched before they are asked for
 _HINTED: Final = 32  # leaves that the cache is told of at a time; named by a walk, of which a node names 1,024
@@ -29,7 +31,7 @@ _HINTED: Final = 32  # leaves that the cache is told of at a time; named by a wa
 
 async def entries(nodes: Nodes, root: Entry) -> AsyncGenerator[Entry, None]:
     """Gives the entries of a directory in order, or the one file itself; holds one node at a time."""
-    walk = Walk(root)
+    walk = walk_of(root)
     async for step in nodes.steps(walk):
         if isinstance(step, EnterDir | EnterFile | LinkStep) and (step.path or root.kind != DIR):
             yield step.entry
@@ -55,7 +57,7 @@ async def content(
     running: deque[tuple[Leaf, asyncio.Task[Block]]] = deque()
     try:
         if offset < stop:
-            async with aclosing(_announced(nodes, store, Walk(root, start=offset, stop=stop))) as leaves:
+            async with aclosing(_announced(nodes, store, walk_of(root, start=offset, stop=stop))) as leaves:
                 async for leaf in leaves:
                     running.append((leaf, asyncio.create_task(_leaf(nodes, store, fetcher, leaf))))
                     if len(running) >= _AHEAD:
@@ -70,7 +72,7 @@ async def content(
         await settled([task for _, task in running])
 
 
-async def _announced(nodes: Nodes, store: Store, walk: Walk) -> AsyncGenerator[Leaf, None]:
+async def _announced(nodes: Nodes, store: Store, walk: AnyWalk) -> AsyncGenerator[Leaf, None]:
     """Gives the leaves of a walk; tells the cache of them in batches, before they are read."""
     batch: list[Leaf] = []
     full = _AHEAD  # the first ones are asked for at once, so they are neither announced nor held back for a long batch
@@ -97,13 +99,15 @@ def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
 
 async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf) -> Block:
     """Gives the plain bytes of a leaf, named by its block's CID."""
-    block = await in_thread(lambda: _held(store, leaf.cid))
+    block = leaf.block or nodes.known(leaf.cid) or await in_thread(lambda: _held(store, leaf.cid))
     if block is None:
         block = (await fetcher.nodes([leaf.cid]))[leaf.cid]
         await in_thread(partial(_offer, store, block))
     unlocked = nodes.unlocked
-    if not leaf.key or unlocked is None:
+    if not leaf.key:
         return block
+    if unlocked is None:
+        return Block(leaf.cid, bytes(unwrap(memoryview(block.data), leaf.key, leaf.size)))
     sealed = block.data
 
     def opened() -> bytes:
@@ -141,7 +145,7 @@ async def leaves_of(nodes: Nodes, entry: Entry) -> tuple[int | None, int | None]
         return None, None
     if not entry.size:
         return 0, None
-    async with aclosing(nodes.steps(Walk(entry, start=0, stop=1))) as steps:
+    async with aclosing(nodes.steps(walk_of(entry, start=0, stop=1))) as steps:
         async for step in steps:
             if isinstance(step, Leaf):
                 return -(-entry.size // step.size), step.size

@@ -26,6 +26,7 @@ class Recorder:
         self._store = store
         self.before = before or _nothing
         self._nodes: list[Block] = []
+        self._twins: list[Block] = []
         self._node_bytes = 0
         self._files: list[FileRecord] = []
         self._loose: list[tuple[int, LeafRow]] = []
@@ -41,6 +42,12 @@ class Recorder:
         self._nodes.append(block)
         self._node_bytes += len(block.data)
         self.blocks += 1
+        self.stored_bytes += len(block.data)
+
+    def twin(self, block: Block) -> None:
+        """Takes a node of a UnixFS tree over leaves that are counted already; what it takes on disk is counted, it is not."""
+        self._twins.append(block)
+        self._node_bytes += len(block.data)
         self.stored_bytes += len(block.data)
 
     def file(self, record: FileRecord) -> None:
@@ -65,7 +72,8 @@ class Recorder:
 
     def flush_if_due(self) -> None:
         """Writes if enough has gathered, or enough time has passed."""
-        due = self._rows >= _ROWS_MAX or len(self._nodes) >= _ROWS_MAX or self._node_bytes >= _NODE_BYTES_MAX
+        nodes = len(self._nodes) + len(self._twins)
+        due = self._rows >= _ROWS_MAX or nodes >= _ROWS_MAX or self._node_bytes >= _NODE_BYTES_MAX
         if due or time.monotonic() - self._since > _SECONDS_MAX:
             self.flush()
 
@@ -73,9 +81,10 @@ class Recorder:
         """Writes everything; it is on disk when this returns."""
         self.before()
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
+        twins, self._twins = self._twins, []
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
-        self.new_blocks += self._store.nodes.put_many(nodes)
+        self.new_blocks += self._store.nodes.put_many(nodes, twins)
         self._count(self._store.index.record(files))
         self._count(self._store.index.add_rows(loose))
         self._since = time.monotonic()

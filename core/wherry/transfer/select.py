@@ -14,7 +14,8 @@ from wherry.names import Collisions, check_portable, escapes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from wherry.dag.walk import Step, Walk
+    from wherry.dag.walk import Step
+    from wherry.transfer.tree import AnyWalk
 
 Names = Literal["portable", "posix"]
 Links = Literal["refuse", "skip", "keep"]
@@ -55,7 +56,7 @@ def _matches(path: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, pattern + "/*")
 
 
-async def chosen(steps: AsyncIterator[Step], walk: Walk, selection: Selection) -> AsyncIterator[Step]:
+async def chosen(steps: AsyncIterator[Step], walk: AnyWalk, selection: Selection) -> AsyncIterator[Step]:
     """Gives those of the ``steps`` of ``walk`` that are selected. Of a selection, directories with nothing in them are not."""
     pending: list[EnterDir] = []
     async for step in steps:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wherry.abc.transport import Laid
 from wherry.block import verify
 from wherry.buffers import PAGE, ROOM
-from wherry.errors import IntegrityError, WherryError
+from wherry.errors import IntegrityError, Misjudged, WherryError
 from wherry.limits import LEAF_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.abc.transport import Arrival
-    from wherry.sealing.seal import Sealing
-    from wherry.transfer.sink import Piece, Sink
+    from wherry.transfer.sink import Piece, Sealer, Sink
 
 
 DONE: Final = 1  # verified, written and counted
@@ -31,7 +30,7 @@ class _Batch(NamedTuple):
     view: memoryview
     pieces: Sequence[Piece]
     peer: str
-    sealing: Sealing | None  # where the dataset is encrypted
+    sealing: Sealer | None  # where blocks are not just plain bytes
 
 
 def settle(
@@ -61,7 +60,7 @@ def settle(
     try:
         batch = _Batch(arrival, buffer.view, pieces, peer, sink.sealing)
         good = _verified(batch, done, plain=plain)
-        if sink.sealing is not None and not plain:
+        if sink.sealing is not None and not plain and any(pieces[laid.want].key for laid in good):
             good = _opened(batch, good, sink.sealing)
         with claiming:
             for laid in good:
@@ -105,9 +104,10 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
         if done[laid.want] or (good and good[-1].want == laid.want):
             continue  # came twice; a piece that counted twice would make its file whole too early
         piece, size = batch.pieces[laid.want], laid.stop - laid.start
-        wanted = piece.size if sealing is None or plain else sealing.wire_size(piece.size)
+        wanted = piece.size if sealing is None or plain else sealing.wire_size(piece.size, piece.key)
+        guessed = piece.guessed and not plain
         try:
-            if (size != wanted) if wanted is not None else not 0 < size <= LEAF_BYTES_MAX:
+            if (size != wanted) if wanted is not None and not guessed else not 0 < size <= LEAF_BYTES_MAX:
                 raise IntegrityError(f"block {piece.cid} from {peer} has {size} bytes, not {wanted}")
             if sealing is not None and plain:
                 _verify_plain(piece, batch.view[laid.start : laid.stop], sealing)
@@ -116,18 +116,20 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
         except WherryError as problem:
             batch.arrival.rejected.append((laid.want, problem))
         else:
+            if guessed and size != wanted:
+                raise Misjudged(f"block {piece.cid} has {size} bytes, and its directory lets expect {wanted}")
             good.append(laid)
     return good
 
 
-def _verify_plain(piece: Piece, view: memoryview, sealing: Sealing) -> None:
+def _verify_plain(piece: Piece, view: memoryview, sealing: Sealer) -> None:
     """Plain bytes are those of a sealed block if they seal to it."""
     sealed = sealing.seal_leaf(view, piece.key, piece.offset, final=piece.final)
     if hashlib.sha256(sealed).digest() != piece.cid.digest:
         raise IntegrityError(f"the plain bytes of block {piece.cid} do not match its CID")
 
 
-def _opened(batch: _Batch, good: list[Laid], sealing: Sealing) -> list[Laid]:
+def _opened(batch: _Batch, good: list[Laid], sealing: Sealer) -> list[Laid]:
     """Opens verified blocks, and lays their plain bytes where the file can be written from: see `_place`.
 
     Where leaves were coded plain bytes may be longer than sealed ones: then all are opened before any is laid, from ROOM on,
@@ -142,6 +144,8 @@ def _opened(batch: _Batch, good: list[Laid], sealing: Sealing) -> list[Laid]:
             sealed = batch.view[laid.start : laid.stop]
             plain = sealing.open_leaf(sealed, piece.key, piece.offset, piece.size, final=piece.final)
         except WherryError as problem:
+            if piece.guessed:
+                raise Misjudged(f"block {piece.cid} is not like the others of its file: {problem.message}") from problem
             refused = IntegrityError(f"block {piece.cid} from {batch.peer} does not open: {problem.message}")
             batch.arrival.rejected.append((laid.want, refused))
             continue

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from wherry.store.store import Store
     from wherry.transfer.record import Recorder
     from wherry.transfer.target import Target
+    from wherry.unixfs.wrap import Wrapping
 
+Sealer: TypeAlias = "Sealing | Wrapping"  # what makes blocks of plain bytes, and opens them
 Gained: TypeAlias = "Callable[[Sequence[Sequence[Piece]]], None]"
 
 _DIRECT_BYTES_MIN: Final = 64 << 20  # smaller files gain nothing from O_DIRECT (specs/decisions/0004)
@@ -45,6 +47,7 @@ class Slot:
     base: int  # where it begins in the transfer's stretch of bytes
     left: int  # bytes neither written nor known to be
     key: bytes = b""  # where the dataset is encrypted
+    wrapped: bool = False  # whether blocks of it may be longer than the plain bytes in them
     trusted: bool = True  # what the journal says of it can be taken
     fd: int = -1
     direct: int = -1  # a second descriptor, for O_DIRECT
@@ -55,7 +58,7 @@ class Slot:
     @property
     def small(self) -> bool:
         """Whether it is written whole by one call."""
-        return self.size <= (_SEALED_SMALL_MAX if self.key else BUFFER_BYTES)
+        return self.size <= (_SEALED_SMALL_MAX if self.key or self.wrapped else BUFFER_BYTES)
 
 
 class Piece(NamedTuple):
@@ -65,7 +68,8 @@ class Piece(NamedTuple):
     cid: CID
     offset: int
     size: int  # plain bytes
-    key: bytes = b""  # where the dataset is encrypted
+    key: bytes = b""  # where the dataset is encrypted; of UnixFS, how it is wrapped
+    guessed: bool = False  # whether size and key are only what its surroundings let expect
 
     @property
     def final(self) -> bool:
@@ -76,7 +80,7 @@ class Piece(NamedTuple):
 class Sink:
     """Takes settled pieces. This one writes nothing: the target ``null:``. Safe for threads."""
 
-    def __init__(self, sealing: Sealing | None = None) -> None:
+    def __init__(self, sealing: Sealer | None = None) -> None:
         """``sealing`` opens what arrives, where the dataset is encrypted."""
         self.sealing = sealing
         self.whole = True  # whether ``Slot.base`` counts all of the dataset, and not only what is selected of it
@@ -127,7 +131,7 @@ class FileSink(Sink):
         *,
         direct: bool,
         sync: bool,
-        sealing: Sealing | None = None,
+        sealing: Sealer | None = None,
         cut: str = "",
     ) -> None:
         """``cut`` tells the index how leaves were made (see `FileRecord`)."""

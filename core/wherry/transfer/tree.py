@@ -1,32 +1,43 @@
 """Drives a walk: nodes come from this node's store, or from sources and then stay in the store.
 
 Those of an encrypted dataset stay sealed there; they are opened for the walk, by the key that it found in their parent.
+Of UnixFS, what comes as a node may turn out to be a file, or a piece of one: such a block is not kept as a node, as its bytes
+go where the user wants them.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from wherry.block import EMPTY_LEAF, Block, checked
-from wherry.cid import RAW
-from wherry.dag.walk import Need, Root, Walk, find, root_of
+from wherry.cid import DAG_CBOR, DAG_PB, RAW
+from wherry.dag.walk import Leaf, Need, Root, Walk, find, root_of
 from wherry.errors import BlockNotFound, DecodeError, WherryError
+from wherry.limits import BUFFER_BYTES
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 
     from wherry.cid import CID
     from wherry.dag.walk import Step
     from wherry.manifest import Entry
     from wherry.sealing.seal import Sealing
+    from wherry.store.index import Index
     from wherry.store.store import Store
     from wherry.transfer.fetch import Fetcher
+    from wherry.transfer.remake import Remaker
     from wherry.transfer.unlock import Locksmith, Unlocked
+    from wherry.unixfs.walk import UnixWalk
 
+AnyWalk: TypeAlias = "Walk | UnixWalk"
 
+_LATELY_BYTES_MAX: Final = 16 << 20  # of leaves that came as nodes, until they are where they belong
+_PREDICT_BYTES: Final = BUFFER_BYTES * 7 // 8  # smaller files are written in one piece, so all their leaves come at one time
+_UNSURE_BYTES_MAX: Final = 16 << 20  # of blocks at hand of which the walk has not told whether they are leaves
 _UNSAVED_BYTES_MAX: Final = 4 << 20
 _UNSAVED_S_MAX: Final = 1.0  # of fetched nodes, what a kill may cost
 
@@ -43,17 +54,29 @@ class Nodes:
         self._at_hand: dict[CID, Block] = {}  # fetched and not yet in the store
         self._at_hand_bytes = 0
         self._saved_at = time.monotonic()
+        self._unsure: set[CID] = set()  # of those at hand, which may be leaves
+        self._unsure_bytes = 0
+        self._roots: set[CID] = set()  # kept as nodes whatever they are
+        self._lately: OrderedDict[CID, Block] = OrderedDict()  # leaves that came as nodes, the newest last
+        self._lately_bytes = 0
         self.leaf: Block | None = None  # the root, if it is a leaf
+
+    @property
+    def index(self) -> Index:
+        """Where leaves lie in the user's files."""
+        return self._store.index
 
     async def get(self, cid: CID, ahead: Sequence[CID] = ()) -> Block:
         """Gives one node; fetches those ``ahead`` that are absent along with it. Raises what fetching does."""
-        block = self._at_hand.get(cid) or self._local(cid)
+        block = self._at_hand.get(cid) or self._lately.get(cid) or self._local(cid)
         if block is not None:
             return block
         if cid == EMPTY_LEAF:
             return Block(cid, b"")
         if self._fetcher is None:
             raise BlockNotFound(f"block {cid} is not here", hint="name a source with --from ADDRESS")
+        if self._unsure_bytes > _UNSURE_BYTES_MAX:  # a source that sends what comes last first is asked for one after another
+            ahead = ()
         unknown = [other for other in dict.fromkeys(ahead) if other != cid and other not in self._at_hand]
         held = self._store.nodes.sizes(unknown)
         found = await self._fetcher.nodes([cid, *[other for other in unknown if other not in held]])
@@ -65,23 +88,18 @@ class Nodes:
 
     def flush(self) -> None:
         """Brings what was fetched into the store; blocks its thread. Each time syncs the disk, so it is done now and then."""
-        self._store.nodes.put_many([block for block in self._at_hand.values() if block.cid.codec != RAW])
-        self._at_hand.clear()
+        kept = {cid: block for cid, block in self._at_hand.items() if cid in self._unsure}
+        self._store.nodes.put_many([block for cid, block in self._at_hand.items() if cid.codec != RAW and cid not in kept])
+        self._at_hand = kept
         self._at_hand_bytes = 0
         self._saved_at = time.monotonic()
 
     def _local(self, cid: CID) -> Block | None:
         if cid.codec != RAW:
-            return self._store.nodes.get_many([cid]).get(cid)
-        held = self._store.find([cid])[0]
-        if held is None:
-            return None
-        data = bytearray(held.size)
-        try:
-            held.read_into(memoryview(data))
-            return checked(cid, bytes(data), origin="this machine")
-        except WherryError:  # changed since: it is fetched instead
-            return None
+            found = self._store.nodes.get_many([cid]).get(cid)
+            if found is not None or cid.codec != DAG_PB:
+                return found
+        return _read_here(self._store, cid)
 
     async def root(self, cid: CID) -> Root:
         """Reads a root; of an encrypted dataset, finds its key first. Raises NoKey."""
@@ -89,6 +107,12 @@ class Nodes:
         if cid.codec == RAW:
             self.leaf = block
         self.unlocked = None
+        if cid.codec == DAG_PB:
+            self._roots.add(cid)
+            from wherry.unixfs.node import root_of as unixfs_root_of
+
+            self._sort(block, leaf=False)
+            return unixfs_root_of(block)
         if self._locksmith is None or not self._locksmith.knows(block):
             return root_of(block)
         self.unlocked = unlocked = await in_thread(partial(self._locksmith.unlock, block))
@@ -105,6 +129,9 @@ class Nodes:
             raise DecodeError(f"block {block.cid} is sealed, and its dataset was not unlocked")
         return self.unlocked.sealing.open_node(block, key)
 
+    def _is_here(self, cid: CID) -> bool:
+        return cid in self._at_hand or cid in self._lately or self._local(cid) is not None
+
     def at_hand(self, cid: CID) -> Block | None:
         """Gives a node that was fetched and is not yet in the store. Any thread."""
         return self._at_hand.get(cid)
@@ -113,11 +140,37 @@ class Nodes:
         """Takes a block that was found elsewhere."""
         if block.cid not in self._at_hand:
             self._at_hand[block.cid] = block
-            self._at_hand_bytes += len(block.data)
+            if block.cid.codec == DAG_PB:
+                self._unsure.add(block.cid)
+                self._unsure_bytes += len(block.data)
+            else:
+                self._at_hand_bytes += len(block.data)
+
+    def known(self, cid: CID) -> Block | None:
+        """Gives a leaf that came as a node, if that was not long ago."""
+        if self.leaf is not None and self.leaf.cid == cid:
+            return self.leaf
+        return self._lately.get(cid)
+
+    def _sort(self, block: Block, *, leaf: bool) -> None:
+        """Says what a block is, now that the walk has read it."""
+        if block.cid in self._unsure:
+            self._unsure.discard(block.cid)
+            self._unsure_bytes -= len(block.data)
+            if not leaf:
+                self._at_hand_bytes += len(block.data)
+        if not leaf or block.cid in self._roots:
+            return
+        self._at_hand.pop(block.cid, None)
+        if block.cid not in self._lately:
+            self._lately[block.cid] = block
+            self._lately_bytes += len(block.data)
+        while self._lately_bytes > _LATELY_BYTES_MAX:
+            self._lately_bytes -= len(self._lately.popitem(last=False)[1].data)
 
     async def find(self, root: Entry, path: str) -> Entry:
         """Finds the entry at ``path``. Raises NotFound."""
-        search = find(root, path)
+        search = find(root, path) if root.cid.codec != DAG_PB else _unixfs_find(root, path)
         try:
             need = next(search)
             while True:
@@ -126,20 +179,67 @@ class Nodes:
             entry: Entry = found.value
             return entry
 
-    async def steps(self, walk: Walk) -> AsyncGenerator[Step, None]:
-        """Gives the steps of a walk, supplying what it needs."""
+    async def steps(self, walk: AnyWalk, remaker: Remaker | None = None) -> AsyncGenerator[Step, None]:
+        """Gives the steps of a walk, supplying what it needs; ``remaker`` is asked for leaves before they are fetched."""
+        came: Block | None = None
         while (step := walk.step()) is not None:
+            if came is not None:
+                if came.cid.codec != DAG_CBOR:
+                    self._sort(came, leaf=not isinstance(walk, Walk) and walk.leaf == came.cid)
+                came = None
             if isinstance(step, Need):
-                walk.supply(await self._opened(step))
+                if remaker is not None and not self._is_here(step.cid):
+                    came = await in_thread(partial(remaker.block, walk, step.cid))
+                    if came is None and remaker.gave_up:
+                        continue
+                came = came or await self._opened(step)
+                walk.supply(came)
             else:
+                if isinstance(step, Leaf) and step.block is not None:
+                    self._sort(step.block, leaf=True)
                 yield step
 
 
-def local_steps(store: Store, walk: Walk, sealing: Sealing | None = None) -> Iterator[Step]:
-    """Gives the steps of a walk whose nodes are all here; synchronous. Raises BlockNotFound if one is not."""
+def walk_of(
+    root: Entry, *, start: int = 0, stop: int | None = None, hints: bool = True, predict: bool = False, names: bool = False
+) -> AnyWalk:
+    """Makes the walk of a tree of either kind. See `Walk` and `UnixWalk`. ``names``: nothing but names is wanted."""
+    if root.cid.codec != DAG_PB:
+        return Walk(root, start=start, stop=stop)
+    from wherry.unixfs.walk import UnixWalk
+
+    return UnixWalk(root, start=start, stop=stop, hints=hints, predict=_PREDICT_BYTES if predict else None, names=names)
+
+
+def _unixfs_find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
+    from wherry.unixfs.find import find as unixfs_find
+
+    return unixfs_find(root, path)
+
+
+def _read_here(store: Store, cid: CID) -> Block | None:
+    """Reads a block that lies in the user's files, or in the cache."""
+    held = store.find([cid])[0]
+    if held is None:
+        return None
+    data = bytearray(held.size)
+    try:
+        held.read_into(memoryview(data))
+        return checked(cid, bytes(data), origin="this machine")
+    except WherryError:  # changed since: it is fetched instead
+        return None
+
+
+def local_steps(store: Store, walk: AnyWalk, sealing: Sealing | None = None, remaker: Remaker | None = None) -> Iterator[Step]:
+    """Gives the steps of a walk whose nodes are all here; synchronous. Raises BlockNotFound if one is not.
+
+    ``remaker`` makes leaves that were read as nodes, where the store does not have them.
+    """
     while (step := walk.step()) is not None:
         if isinstance(step, Need):
-            block = store.blocks([step.cid]).get(step.cid)
+            block = store.blocks([step.cid]).get(step.cid) or _read_here(store, step.cid)
+            if block is None and remaker is not None:
+                block = remaker.block(walk, step.cid)
             if block is None:
                 raise BlockNotFound(f"block {step.cid} is not here", hint="`wherry get` or `wherry add` the dataset again")
             walk.supply(sealing.open_node(block, step.key) if sealing is not None and step.key else block)

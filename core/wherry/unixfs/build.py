@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry.block import Block
 from wherry.cid import CID, DAG_PB, RAW
-from wherry.dagpb import PBLink, encode_link, join
+from wherry.dagpb import encode_links, join
 from wherry.errors import LimitExceeded
 from wherry.limits import PB_BYTES_MAX
-from wherry.publiccid import PublicCID
 from wherry.units import KiB, MiB
 from wherry.unixfs.data import FILE, SYMLINK, Data, UnixTime, encode
 
@@ -71,12 +70,12 @@ def leaf_of(cid: CID, size: int) -> Child:
     return Child(cid, size, size)
 
 
-def made(profile: Profile, data: bytes, links: list[Child] | tuple[()], emit: Emit, size: int = 0) -> Child:
-    """Emits ``data`` as a node and gives the link to it."""
+def made(profile: Profile, data: bytes, below: int, emit: Emit, size: int = 0) -> Child:
+    """Emits ``data`` as a node and gives the link to it; ``below``: bytes of all blocks below the node."""
     digest = hashlib.sha256(data).digest()
     emit(Block(CID.from_digest(DAG_PB, digest), data))
     cid = _V0_HEAD + digest if profile.version == 0 else _V1_HEAD[DAG_PB] + digest
-    return Child(cid, size, len(data) + sum([child.tsize for child in links]))
+    return Child(cid, size, len(data) + below)
 
 
 class FileBuilder:
@@ -125,7 +124,7 @@ class FileBuilder:
             self._emit(block)
             return Child(block.cid, len(data), len(data))
         inner = Data(FILE, data or None, len(data), mode=attributes.mode, mtime=attributes.mtime)
-        return made(self._profile, join((), encode(inner)), (), self._emit, len(data))
+        return made(self._profile, join((), encode(inner)), 0, self._emit, len(data))
 
     def _put(self, level: int, child: Child) -> None:
         if level == len(self._levels):
@@ -144,11 +143,12 @@ class FileBuilder:
         size = sum(sizes)
         inner = Data(FILE, None, size, sizes, mode=attributes.mode, mtime=attributes.mtime)
         # A name that is empty rather than absent: so does every writer, whatever the specification says.
-        links = [encode_link(PBLink(PublicCID(child.cid), b"", child.tsize)) for child in children]
-        return made(self._profile, join(links, encode(inner)), children, self._emit, size)
+        links = encode_links([(b"", child.cid, child.tsize) for child in children])
+        below = sum([child.tsize for child in children])
+        return made(self._profile, join(links, encode(inner)), below, self._emit, size)
 
 
 def link(target: bytes, emit: Emit, profile: Profile = V1_2025, attributes: Attributes = NO_ATTRIBUTES) -> Child:
     """Emits a symbolic link; gives the link to it."""
     inner = encode(Data(SYMLINK, target, mode=attributes.mode, mtime=attributes.mtime))
-    return made(profile, join((), inner), (), emit)
+    return made(profile, join((), inner), 0, emit)

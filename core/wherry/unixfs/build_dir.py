@@ -2,25 +2,25 @@
 
 A HAMT spreads entries over 256 buckets by the first byte of a hash of their names; a bucket of several entries is a shard of
 its own, by the next byte. Entries of a large directory come in the order of names and are needed in the order of hashes, so
-they are kept packed, by the first byte, and written to a file without a name once they take more than 16 MiB: a directory of
-a million entries takes no more memory than that and one bucket.
+they are kept by the first byte, packed where they are many, and written to a file without a name once they take more than
+16 MiB: a directory of a million entries takes no more memory than that and one bucket.
 """
 
 from __future__ import annotations
 
 import tempfile
+from bisect import bisect_right
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from wherry.dagpb import join
+from wherry.dagpb import encode_links, join
 from wherry.errors import LimitExceeded, NoSpace
-from wherry.protobuf import varint
 from wherry.units import KiB, MiB
 from wherry.unixfs.build import NO_ATTRIBUTES, V1_2025, Attributes, Child, Profile, made
 from wherry.unixfs.data import DIRECTORY, HAMT_SHARD, Data, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
     from wherry.unixfs.build import Emit
@@ -33,14 +33,12 @@ _FLAT_MAX: Final = SPLIT_BYTES // 44 + 1  # entries: a link takes so many bytes 
 _MEMORY_MAX: Final = 16 * MiB  # of packed entries
 _PACKED: Final = Struct(">8sQHB")  # hash, tsize, lengths of the name and of the CID
 _NAME_BYTES_MAX: Final = 0xFFFF
+_LOOSE_MAX: Final = 32_768  # entries that are not packed: some 8 MB
+_DIGITS: Final = [b"%02X" % bucket for bucket in range(FANOUT)]
 _BITS: Final = [1 << bucket for bucket in range(FANOUT)]
 
 
-class _Hashed(NamedTuple):
-    hash: bytes
-    name: bytes
-    cid: bytes
-    tsize: int
+_Hashed: TypeAlias = tuple[bytes, bytes, bytes, int]  # hash, name, CID, tsize
 
 
 class DirBuilder:
@@ -54,13 +52,17 @@ class DirBuilder:
         self._large: _Spread | None = None
 
     def add(self, name: bytes, child: Child) -> None:
-        """Takes one entry. Raises LimitExceeded for a name of more than 64 KiB, NoSpace, OSError."""
+        """Takes one entry. Raises NoSpace; LimitExceeded for a name of more than 64 KiB in a huge directory."""
         self.put(name, child.cid, child.tsize)
 
     def put(self, name: bytes, cid: bytes, tsize: int) -> None:
-        """As `add`, for the many: what a link holds, and nothing else."""
+        """As `add`: what a link holds, and nothing else."""
+        self.put_many([(name, cid, tsize)])
+
+    def put_many(self, entries: Sequence[tuple[bytes, bytes, int]]) -> None:
+        """As `put`, for many entries at a time."""
         held = self._held
-        held.append((name, cid, tsize))
+        held += entries
         if len(held) > _FLAT_MAX:
             if self._large is None:
                 self._large = _Spread()
@@ -85,63 +87,71 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
-        links = [_link(name, cid, tsize) for name, cid, tsize in held]
+        links = encode_links(held)
         inner = encode(Data(DIRECTORY, mode=self._attributes.mode, mtime=self._attributes.mtime))
         data = join(links, inner)
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
         if measured > SPLIT_BYTES:
             return None
-        return made(self._profile, data, [Child(cid, 0, tsize) for _, cid, tsize in held], self._emit)
+        return made(self._profile, data, sum([tsize for _, _, tsize in held]), self._emit)
 
     def _root(self, spread: _Spread) -> Child:
-        links, children, bits = [], [], 0
+        links: list[tuple[bytes, bytes, int]] = []
+        below = bits = 0
         for bucket in range(FANOUT):
             entries = spread.bucket(bucket)
             if entries:
-                name, child = self._bucket(bucket, entries, 1)
-                links.append(_link(name, child.cid, child.tsize))
-                children.append(child)
+                links.append(self._bucket(bucket, entries, 1))
+                below += links[-1][2]
                 bits |= _BITS[bucket]
-        return self._node(links, children, bits, self._attributes)
+        return self._node(links, below, bits, self._attributes)
 
-    def _bucket(self, bucket: int, entries: list[_Hashed], level: int) -> tuple[bytes, Child]:
-        """Gives the name in its shard of what fell into one bucket, and the link: an entry, or a shard of several."""
+    def _bucket(self, bucket: int, entries: list[_Hashed], level: int) -> tuple[bytes, bytes, int]:
+        """Gives the link to what fell into one bucket: an entry, or a shard of several."""
         if len(entries) == 1:
             _, name, cid, tsize = entries[0]
-            return b"%02X%b" % (bucket, name), Child(cid, 0, tsize)
-        return b"%02X" % bucket, self._shard(entries, level)
+            return _DIGITS[bucket] + name, cid, tsize
+        shard = self._shard(entries, level)
+        return _DIGITS[bucket], shard.cid, shard.tsize
 
     def _shard(self, entries: list[_Hashed], level: int) -> Child:
         """Makes a shard of entries that are sorted by their hashes, and agree in its first ``level`` bytes."""
         if level == _HASH_BYTES:
-            names = ", ".join(repr(entry.name) for entry in entries[:2])
+            names = ", ".join(repr(entry[1]) for entry in entries[:2])
             raise LimitExceeded(f"a sharded directory cannot hold {names} side by side: their hashes are the same")
-        links, children, bits, start = [], [], 0, 0
-        while start < len(entries):
-            bucket = entries[start].hash[level]
+        buckets = [entry[0][level] for entry in entries]
+        links: list[tuple[bytes, bytes, int]] = []
+        below = bits = start = 0
+        count = len(entries)
+        while start < count:
+            bucket = buckets[start]
             end = start + 1
-            while end < len(entries) and entries[end].hash[level] == bucket:
-                end += 1
-            name, child = self._bucket(bucket, entries[start:end], level + 1)
-            links.append(_link(name, child.cid, child.tsize))
-            children.append(child)
+            if end < count and buckets[end] == bucket:
+                end = bisect_right(buckets, bucket, end)
+                links.append(self._bucket(bucket, entries[start:end], level + 1))
+            else:  # as `_bucket` does it, for the many
+                _, name, cid, tsize = entries[start]
+                links.append((_DIGITS[bucket] + name, cid, tsize))
+            below += links[-1][2]
             bits |= _BITS[bucket]
             start = end
-        return self._node(links, children, bits, NO_ATTRIBUTES)
+        return self._node(links, below, bits, NO_ATTRIBUTES)
 
-    def _node(self, links: list[bytes], children: list[Child], bits: int, attributes: Attributes) -> Child:
+    def _node(self, links: list[tuple[bytes, bytes, int]], below: int, bits: int, attributes: Attributes) -> Child:
         # As running code writes it: a number, its highest byte first, without zeros before it.
         field = bits.to_bytes((bits.bit_length() + 7) // 8, "big")
         mode, mtime = attributes
         inner = encode(Data(HAMT_SHARD, field, hash_type=MURMUR3, fanout=FANOUT, mode=mode, mtime=mtime))
-        return made(self._profile, join(links, inner), children, self._emit)
+        return made(self._profile, join(encode_links(links), inner), below, self._emit)
 
 
 class _Spread:
-    """Entries of a large directory by the first byte of their hashes, packed; in a file where they are many."""
+    """Entries of a large directory by the first byte of their hashes; where they are many, packed, and in a file."""
 
     def __init__(self) -> None:
         self._hash = _hasher()
+        self._loose: list[list[_Hashed]] = [[] for _ in range(FANOUT)]
+        self._loosely = 0  # entries there
         self._packed = [bytearray() for _ in range(FANOUT)]
         self._bytes = 0
         self._file: IO[bytes] | None = None
@@ -149,16 +159,27 @@ class _Spread:
         self._spans: list[list[tuple[int, int]]] = [[] for _ in range(FANOUT)]  # where what lies in the file
 
     def add(self, entries: list[tuple[bytes, bytes, int]]) -> None:
+        hashed, loose = self._hash, self._loose
         for name, cid, tsize in entries:
-            if len(name) > _NAME_BYTES_MAX:
-                raise LimitExceeded(f"a name of {len(name)} bytes")
-            digest = self._hash(name)
-            packed = _PACKED.pack(digest, tsize, len(name), len(cid))
-            into = self._packed[digest[0]]
-            into += packed
-            into += name
-            into += cid
-            self._bytes += len(packed) + len(name) + len(cid)
+            digest = hashed(name)
+            loose[digest[0]].append((digest, name, cid, tsize))
+        self._loosely += len(entries)
+        if self._loosely > _LOOSE_MAX:
+            self._pack()
+
+    def _pack(self) -> None:
+        """Puts what is loose into a quarter of its memory, and that into the file once it is too much."""
+        for into, loose in zip(self._packed, self._loose, strict=True):
+            for digest, name, cid, tsize in loose:
+                if len(name) > _NAME_BYTES_MAX:
+                    raise LimitExceeded(f"a name of {len(name)} bytes")
+                packed = _PACKED.pack(digest, tsize, len(name), len(cid))
+                into += packed
+                into += name
+                into += cid
+                self._bytes += len(packed) + len(name) + len(cid)
+            loose.clear()
+        self._loosely = 0
         if self._bytes > _MEMORY_MAX:
             self._spill()
 
@@ -181,15 +202,14 @@ class _Spread:
 
     def bucket(self, number: int) -> list[_Hashed]:
         """Gives what fell into one bucket, sorted by hash."""
+        found = self._loose[number]
+        self._loose[number] = []
         packed = b"".join([*self._read(number), bytes(self._packed[number])])
-        found = []
         at = 0
         while at < len(packed):
             digest, tsize, name_bytes, cid_bytes = _PACKED.unpack_from(packed, at)
             at += _PACKED.size
-            found.append(
-                _Hashed(digest, packed[at : at + name_bytes], packed[at + name_bytes : at + name_bytes + cid_bytes], tsize)
-            )
+            found.append((digest, packed[at : at + name_bytes], packed[at + name_bytes : at + name_bytes + cid_bytes], tsize))
             at += name_bytes + cid_bytes
         found.sort()
         return found
@@ -214,13 +234,3 @@ def _hasher() -> Callable[[bytes], bytes]:
         return digest(name, 0)[7::-1]  # the first of two numbers, which lie with their lowest byte first
 
     return hashed
-
-
-def _link(name: bytes, cid: bytes, tsize: int) -> bytes:
-    """Writes a link, as `dagpb.encode_link` does, for the many that are short."""
-    size = varint(tsize)
-    length = 5 + len(cid) + len(name) + len(size)
-    if len(name) < 0x80 and length < 0x80:
-        return b"\x12%c\x0a%c%b\x12%c%b\x18%b" % (length, len(cid), cid, len(name), name, size)
-    body = b"\x0a%b%b\x12%b%b\x18%b" % (varint(len(cid)), cid, varint(len(name)), name, size)
-    return b"\x12%b%b" % (varint(len(body)), body)

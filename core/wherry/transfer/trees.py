@@ -1,0 +1,221 @@
+"""The trees that an `add` builds side by side over the same leaves: wherry's own manifest, and its twin in UnixFS.
+
+The twin costs no second read: it links to the leaves as they are. Where it cannot be (a leaf is larger than an IPFS block may
+be, the dataset is encrypted, names whose hashes collide) it is given up with a reason, and the manifest goes on without it.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from wherry.cid import CID, RAW
+from wherry.dag.build import DirBuilder, FileBuilder
+from wherry.errors import DataError, LimitExceeded, NoSpace, StoreError
+from wherry.limits import PB_BYTES_MAX
+from wherry.manifest import DIR, LINK, PLAIN, Entry, FileNode, decode
+from wherry.names import shown
+from wherry.publiccid import PublicCID
+from wherry.unixfs import build
+from wherry.unixfs import build_dir as unixfs_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wherry.dag.build import Emit
+    from wherry.store.index import LeafRow
+    from wherry.store.nodes import NodeDB
+    from wherry.unixfs.build import Child
+
+_POUR: Final = 1024  # entries at a time
+ENCRYPTED: Final = "the dataset is encrypted"
+
+
+class Trees:
+    """Takes what a scan gives, in its order. Not for several threads."""
+
+    def __init__(self, emit: Emit, emit_twin: build.Emit, *, sealed: bool = False, without: str = "") -> None:
+        """``without``: why there is to be no twin; empty: there is one."""
+        self._emit = emit
+        self._emit_twin = emit_twin
+        self._sealed = sealed
+        self._builders = [DirBuilder(emit, sealed=sealed)]
+        self._names: list[str] = []
+        self._alone: Entry | None = None
+        self._twins = [] if without else [unixfs_dir.DirBuilder(emit_twin)]
+        self._plain: list[Entry] = []  # the last files of this directory that are their leaf; poured into its twin together
+        self.reason = without  # why there is no twin
+        self.twin: PublicCID | None = None  # once it is finished
+
+    def enter(self, name: str) -> None:
+        """Begins a directory."""
+        self._builders.append(DirBuilder(self._emit, sealed=self._sealed))
+        self._names.append(name)
+        if self._twins:
+            self._pour()
+            self._twins.append(unixfs_dir.DirBuilder(self._emit_twin))
+
+    def leave(self) -> None:
+        """Ends the directory that was begun last."""
+        name = self._names.pop()
+        entry = _directory(name, self._builders.pop())
+        self._builders[-1].add(entry)
+        self._put(name, self._finished())
+
+    def link(self, name: str, target: str) -> None:
+        """Takes a symbolic link."""
+        self._builders[-1].add(Entry(name, LINK, target=target))
+        if self._twins:
+            self._put(name, build.link(target.encode(), self._emit_twin))
+
+    def begin(self) -> FileTrees:
+        """Begins a file of several leaves."""
+        return FileTrees(self, self._emit, build.FileBuilder(self._emit_twin) if self._twins else None)
+
+    def file(self, entry: Entry, twin: Child | None) -> None:
+        """Takes a file, or the only one if it has no name; ``twin`` None: it is its leaf, if there is a twin at all."""
+        if not entry.name:
+            self._alone = entry
+            if self._twins and (twin is not None or self._fits(entry.name, entry.size)):
+                self.twin = PublicCID(twin.cid if twin is not None else entry.cid)
+            return
+        self._builders[-1].add(entry)
+        if twin is not None:
+            self._put(entry.name, twin)
+        elif self._twins:
+            plain = self._plain
+            plain.append(entry)
+            if len(plain) >= _POUR:
+                self._pour()
+
+    def known(self, cid: CID, nodes: NodeDB) -> Child | None:
+        """Makes the twin of a file that is not read again, from its manifest."""
+        if not self._twins or cid.codec == RAW:
+            return None
+        builder = build.FileBuilder(self._emit_twin)
+        try:
+            for leaf, size in _leaves(cid, nodes):
+                if not self._fits("", size):
+                    return None
+                builder.add(build.leaf_of(leaf, size))
+        except (DataError, StoreError) as problem:
+            self.give_up(problem.message)
+            return None
+        return builder.finish()
+
+    def finish(self) -> Entry:
+        """Gives the entry, without a name, of all that came."""
+        if self._alone is not None:
+            return self._alone
+        entry = _directory("", self._builders.pop())
+        twin = self._finished()
+        if twin is not None:
+            self.twin = PublicCID(twin.cid)
+        return entry
+
+    def give_up(self, reason: str) -> None:
+        """Goes on without the twin."""
+        self.reason = self.reason or reason
+        self._twins, self._plain = [], []
+
+    def _put(self, name: str, twin: Child | None) -> None:
+        if twin is not None and self._twins:
+            try:
+                self._twins[-1].put(name.encode(), twin.cid, twin.tsize)
+            except (LimitExceeded, NoSpace) as problem:
+                self.give_up(problem.message)
+
+    def _pour(self) -> None:
+        """Puts the files that wait into the directory's twin."""
+        plain, self._plain = self._plain, []
+        largest = max(plain, key=_size, default=None)
+        if largest is not None and self._fits(largest.name, largest.size):
+            try:
+                self._twins[-1].put_many([(entry.name.encode(), entry.cid, entry.size) for entry in plain])
+            except (LimitExceeded, NoSpace) as problem:
+                self.give_up(problem.message)
+
+    def _finished(self) -> Child | None:
+        if self._twins:
+            self._pour()
+        if not self._twins:
+            return None
+        try:
+            return self._twins.pop().finish()
+        except (LimitExceeded, NoSpace) as problem:
+            self.give_up(problem.message)
+            return None
+
+    def _fits(self, what: str, size: int) -> bool:
+        """Tells whether an IPFS block can be as large as this leaf; gives the twin up if not."""
+        if size > PB_BYTES_MAX:
+            where = f"a chunk of {shown(what)}" if what else "a chunk"
+            self.give_up(f"{where} is larger than the 2 MiB of an IPFS block; --chunker fixed:1MiB cuts smaller ones")
+        return size <= PB_BYTES_MAX
+
+
+class FileTrees:
+    """The two trees of one file."""
+
+    def __init__(self, trees: Trees, emit: Emit, twin: build.FileBuilder | None) -> None:
+        self._trees = trees
+        self._own = FileBuilder(emit)
+        self._twin = twin
+        self.twin: Child | None = None  # of the whole file, once it is finished, if there is a twin
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._own.size
+
+    @property
+    def leaves(self) -> int:
+        """Leaves so far."""
+        return self._own.leaves
+
+    @property
+    def key(self) -> bytes:
+        """Of the whole, once it is finished, where leaves came with keys."""
+        return self._own.key
+
+    def add(self, leaf: LeafRow) -> None:
+        """Takes the next leaf."""
+        cid = CID.from_digest(RAW, leaf.digest)
+        self._own.add(cid, leaf.size, leaf.key)
+        if self._twin is not None:
+            if leaf.size <= PB_BYTES_MAX:
+                self._twin.add(build.Child(cid, leaf.size, leaf.size))
+            else:
+                self._trees._fits("", leaf.size)
+                self._twin = None
+
+    def finish(self) -> CID:
+        """Gives the CID of the file in the manifest."""
+        if self._twin is not None:
+            self.twin = self._twin.finish()
+        return self._own.finish()
+
+
+def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:
+    """Gives the leaves below a node of a file, in order, with their sizes. Raises DataError, StoreError."""
+    block = nodes.get_many([cid]).get(cid)
+    if block is None:
+        raise StoreError(f"node {cid} is no longer here")
+    node = decode(block)
+    if not isinstance(node, FileNode):
+        raise StoreError(f"node {cid} is none of a file")
+    start = 0
+    for child, end in zip(node.links, node.ends, strict=True):
+        if child.codec == RAW:
+            yield child, end - start
+        else:
+            yield from _leaves(child, nodes)
+        start = end
+
+
+_size: Final = attrgetter("size")
+
+
+def _directory(name: str, builder: DirBuilder) -> Entry:
+    cid = builder.finish()
+    return Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
