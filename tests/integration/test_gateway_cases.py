@@ -1,4 +1,4 @@
-"""The cases of the public suite for trustless gateways, over its fixtures: each asked of a real `wherry serve` (specs/0033 §10).
+"""The cases of the public suite for trustless gateways, over its fixtures, asked of a real `wherry serve` (specs/0033 §10).
 
 What must come back is worked out here by plain code that looks for names, and knows nothing of the gateway's own walk.
 """

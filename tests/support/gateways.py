@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +90,9 @@ class Answer(NamedTuple):
 @asynccontextmanager
 async def gateway(source, address="http://127.0.0.1:0", **options):
     """A gateway over a source; gives its address."""
-    async with HttpTransport(HttpOptions(**({"idle_timeout": 5.0, "keepalive": 5.0} | options))).listen(address, source) as found:
+    async with HttpTransport(HttpOptions(**({"idle_timeout": 5.0, "keepalive": 5.0} | options))).listen(
+        address, source
+    ) as found:
         yield found
 
 
@@ -110,10 +112,8 @@ async def ask(address, path, method="GET", version="1.1", **headers):
             return _answer(data, method, cut=True)
     finally:
         writer.close()
-        try:
+        with suppress(ConnectionError):
             await writer.wait_closed()
-        except ConnectionError:
-            pass
     return _answer(data, method, cut=False)
 
 

@@ -7,7 +7,7 @@ requests, and of a directory of a million entries a page reads the blocks on its
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry import dagcbor, manifest
 from wherry.block import Block
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Held
     from wherry.gateway.blocks import Blocks
     from wherry.manifest import Entry
+
+_KINDS: Final = {manifest.FILE: "file", manifest.DIR: "dir", manifest.LINK: "link"}
 
 
 class Row(NamedTuple):
@@ -265,7 +267,7 @@ def _native_rows(blocks: Blocks, entry: Entry, after: str) -> Iterator[Row]:
         if isinstance(node, manifest.DirNode):
             for item in node.entries:
                 if item.name > after:
-                    yield Row(item.name, item.kind, item.size, str(PublicCID(item.cid)) if item.has_block else "")
+                    yield Row(item.name, _KINDS[item.kind], item.size, str(PublicCID(item.cid)) if item.has_block else "")
         elif isinstance(node, manifest.ShardsNode) and level < SHARD_DEPTH_MAX:
             stack += [(PublicCID(shard.cid), level + 1) for shard in reversed(node.shards) if shard.last > after]
         else:

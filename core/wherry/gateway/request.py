@@ -96,7 +96,8 @@ def target(path: str) -> Target:
         raise UsageError(f"a path of {len(path)} characters, at most {GATEWAY_URL_BYTES_MAX} are read")
     if not path.isascii() or _BAD_ESCAPE.search(path):
         raise UsageError("the path is not escaped as a URL must be")
-    _, space, *rest = path.split("/", GATEWAY_PATH_PARTS_MAX + 3)
+    empty, *given = path.split("/", GATEWAY_PATH_PARTS_MAX + 3)
+    space, rest = (given[0], given[1:]) if given and not empty else ("", [])
     if len(rest) > GATEWAY_PATH_PARTS_MAX + 1:
         raise UsageError(f"a path of more than {GATEWAY_PATH_PARTS_MAX} parts")
     if space not in ("ipfs", "ipns") or not rest or not rest[0]:
