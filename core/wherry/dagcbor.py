@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from wherry.cid import BINARY_BYTES, CID
 from wherry.errors import CIDError, DecodeError, LimitExceeded
 from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX
+from wherry.publiccid import PublicCID
 
 Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | None"
 
@@ -123,6 +124,17 @@ def decode(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
     return value
 
 
+def decode_public(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
+    """As `decode`, for blocks of other writers: their links are of any version, codec and hash, and come as `PublicCID`."""
+    if len(data) > bytes_max:
+        raise LimitExceeded(f"DAG-CBOR block of {len(data)} bytes, at most {bytes_max} are read")
+    reader = _PublicReader(data)
+    value = reader.item(0)
+    if reader.at != len(data):
+        raise DecodeError(f"DAG-CBOR: {len(data) - reader.at} bytes left over at offset {reader.at}")
+    return value
+
+
 class _Reader:
     """One pass over one block; ``at`` is the next byte."""
 
@@ -192,7 +204,7 @@ class _Reader:
             return -1 - self.count(low)
         return self.simple(first)
 
-    def link(self, at: int) -> CID:
+    def link(self, at: int) -> CID | PublicCID:
         end = at + _LINK_BYTES
         if self.data[at : at + 5] != LINK_HEAD:
             raise self.fail("a tag other than a link (42) in its canonical form")
@@ -247,3 +259,19 @@ class _Reader:
         if not math.isfinite(value):
             raise self.fail("a float that is not finite")
         return value
+
+
+class _PublicReader(_Reader):
+    """The same pass, for links of any form."""
+
+    def link(self, at: int) -> PublicCID:
+        if self.data[at : at + 2] != LINK_HEAD[:2] or len(self.data) < at + 4 or self.data[at + 2] >> 5 != 2:
+            raise self.fail("a tag other than a link (42) in its canonical form")
+        self.at = at + 3
+        body = self.take(self.count(self.data[at + 2] & 31))
+        if body[:1] != b"\0":
+            raise self.fail("a link without its leading zero")
+        try:
+            return PublicCID(body[1:])
+        except CIDError as problem:
+            raise self.fail(f"a link that is no CID ({problem.message})") from problem

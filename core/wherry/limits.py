@@ -24,6 +24,16 @@ CBOR_ITEMS_MAX: Final = 65_536
 PB_BYTES_MAX: Final = 2 * MiB  # every IPFS implementation reads blocks of so many bytes, and none may be sent more
 PB_LINKS_MAX: Final = 65_536  # 2 MiB of links to files with names of one letter hold 40,000
 
+# The gateway (specs/0033)
+GATEWAY_URL_BYTES_MAX: Final = 8 * KiB  # of a path, and of a query: a path of PATH_BYTES_MAX with every second byte escaped
+GATEWAY_PATH_PARTS_MAX: Final = 128  # each may cost a block of 2 MiB to be read
+GATEWAY_FIELDS_MAX: Final = 32  # of a query
+GATEWAY_DEPTH_MAX: Final = 1024  # blocks above each other in one walk
+GATEWAY_WAITING_MAX: Final = 1 << 18  # links that wait in one walk: some 50 MB at the worst
+GATEWAY_SEEN_MAX: Final = 1 << 18  # blocks that one CAR remembers, so as not to send them twice: 256 GiB of leaves in 25 MB
+GATEWAY_READS_MAX: Final = 8192  # nodes read for a page or a path: the shards of 1,000 entries, and many to spare
+GATEWAY_PAGE_ENTRIES: Final = 1000  # of a directory on one page
+
 # Manifests
 FANOUT: Final = 1024  # links a node: 1 TiB of 1 MiB leaves is two levels, and a node stays near 50 KiB
 FILE_DEPTH_MAX: Final = 8  # 1024**8 leaves: beyond any file; stops a chain that nests without end

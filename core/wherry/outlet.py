@@ -56,14 +56,25 @@ class Outlet:
     """One answer, or several, on their way. Used by one thread at a time."""
 
     def __init__(
-        self, sock: Sending, frames: Iterable[Frame], pool: BufferPool, *, spans: bool = True, flow: Flow = FREE
+        self,
+        sock: Sending,
+        frames: Iterable[Frame],
+        pool: BufferPool,
+        *,
+        spans: bool = True,
+        flow: Flow = FREE,
+        strict: bool = False,
     ) -> None:
-        """``spans``: the kernel may send files; not so where bytes are encrypted on their way. ``flow`` is asked first."""
+        """``spans``: the kernel may send files; not so where bytes are encrypted on their way. ``flow`` is asked first.
+
+        ``strict``: what is being sent has no form for a run that is gone, so the answer ends there (CutShort).
+        """
         self._socket = sock
         self._frames = iter(frames)
         self._pool = pool
         self._spans = spans
         self._flow = flow
+        self._strict = strict
         self.allowed = 0  # bytes that the flow gave leave for
         self._freely = 0  # bytes that went without asking, since nothing was limited
         self._frame: Frame | None = None
@@ -189,7 +200,7 @@ class Outlet:
             if not frame.blocks:
                 gathered += frame.head
             elif frame.size <= GATHER_BYTES:
-                gathered += read_small(frame)
+                gathered += read_small(frame, strict=self._strict)
             else:
                 self._begin(frame, gathered)
                 break
@@ -215,6 +226,8 @@ class Outlet:
 
     def _withdraw(self, frame: Frame) -> bytes:
         """Gives the head of a run that is gone, and has filler of the promised length sent behind it."""
+        if self._strict:
+            raise CutShort
         head = withdrawn(frame)
         self._filler = len(frame.head) + frame.size - len(head)
         return head
@@ -250,15 +263,17 @@ class Outlet:
         self._from_buffer = False
 
 
-def read_small(frame: Frame) -> bytes | bytearray:
-    """Reads a whole run, with its head; gives what stands for it if its file has changed."""
+def read_small(frame: Frame, *, strict: bool = False) -> bytes | bytearray:
+    """Reads a whole run, with its head; gives what stands for it if its file has changed. ``strict``: raises CutShort then."""
     run = bytearray(len(frame.head) + frame.size)
     run[: len(frame.head)] = frame.head
     view, at = memoryview(run), len(frame.head)
     for block in frame.blocks:
         try:
             block.read_into(view[at : at + block.size])
-        except WherryError:
+        except WherryError as problem:
+            if strict:
+                raise CutShort from problem
             head = withdrawn(frame)
             return head + bytes(len(run) - len(head))
         at += block.size

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # the types of options are read when a configuration is
+from typing import Literal
 
 from wherry.coding_choice import CodingMode  # noqa: TC001  # as above
 from wherry.plugin import Duration, option
 
+GatewayMode = Literal["off", "trustless", "path"]
 _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
 
 
@@ -25,6 +27,9 @@ class HttpOptions:
     max_requests: int = option(1100, minimum=1, help="requests that the server answers at a time; beyond, it says 503")
     coding: CodingMode = option(
         "auto", help="whether answers are coded for clients that decode. auto: where the link is slow enough to gain by it"
+    )
+    gateway: GatewayMode = option(
+        "path", help="what /ipfs and /ipns answer. trustless: verifiable formats alone; path: files and listings for people too"
     )
     tls_cert: Path | None = option(None, help="certificate chain (PEM) to serve with TLS")
     tls_key: Path | None = option(None, help="private key (PEM) of tls_cert")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import asynccontextmanager
 
 import mmh3
+from getting import A
 
 from wherry import dagpb
 from wherry.block import Block
@@ -12,6 +14,7 @@ from wherry.cid import CID, DAG_PB, RAW
 from wherry.dag.walk import Need
 from wherry.dagpb import PBLink, PBNode
 from wherry.publiccid import PublicCID
+from wherry.testing.memory import MemoryTransport
 from wherry.unixfs.data import DIRECTORY, FILE, HAMT_SHARD, SYMLINK, Data, encode
 from wherry.unixfs.find import find
 from wherry.unixfs.node import root_of
@@ -116,6 +119,16 @@ class Dag:
                 assert hashlib.sha256(block).digest() == step.cid.digest
                 out += unwrapped(block, step)
         return bytes(out)
+
+
+@asynccontextmanager
+async def offered(world, dag, address=A):
+    """A home that holds the blocks of ``dag``, and serves them."""
+    async with world.node(address.removeprefix("memory://")) as session:
+        blocks = [Block(cid, data) for cid, data in dag.blocks.items()]
+        session._store.nodes.put_many(blocks)
+        async with MemoryTransport(world.network).listen(address, session._store):
+            yield
 
 
 def unwrapped(block, leaf):

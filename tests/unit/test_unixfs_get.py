@@ -6,13 +6,12 @@ import asyncio
 import os
 import random
 import stat
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 
 import pytest
 from getting import A, Slow, beside, interrupted
-from unixfs_dags import Dag
+from unixfs_dags import Dag, offered
 
-from wherry.block import Block
 from wherry.cid import DAG_PB, RAW
 from wherry.errors import (
     IntegrityError,
@@ -30,16 +29,6 @@ from wherry.unixfs.data import UnixTime
 KIB = 1 << 10
 BIG = random.Random(1).randbytes(5 << 20)  # more than a buffer
 MIDDLE = random.Random(2).randbytes(700 * KIB)
-
-
-@asynccontextmanager
-async def offered(world, dag, address=A, without=()):
-    """A home that holds the blocks of ``dag``, and serves them."""
-    async with world.node(address.removeprefix("memory://")) as session:
-        blocks = [Block(cid, data) for cid, data in dag.blocks.items() if cid not in without]
-        session._store.nodes.put_many(blocks)
-        async with MemoryTransport(world.network).listen(address, session._store):
-            yield
 
 
 def cut(data, size):

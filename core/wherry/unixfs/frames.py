@@ -54,6 +54,13 @@ class Leave:
 
 
 @dataclass(slots=True)
+class Refused:
+    """An entry that can be listed, and not read: it ends the walk unless it is skipped."""
+
+    problem: str
+
+
+@dataclass(slots=True)
 class Awaited:
     """A block that is needed to go on, and what it is for."""
 

@@ -27,7 +27,7 @@ from wherry.manifest import DIR, FILE, LINK, Entry
 from wherry.names import check_path, shown
 from wherry.publiccid import PublicCID
 from wherry.units import KiB, MiB
-from wherry.unixfs.frames import Awaited, Leave, Lies, Links, Nodes
+from wherry.unixfs.frames import Awaited, Leave, Lies, Links, Nodes, Refused
 from wherry.unixfs.node import Child, DirNode, FileNode, LinkNode, ShardNode, decode, entry_of
 from wherry.unixfs.wrap import wrapping, wrapping_of
 
@@ -44,7 +44,7 @@ _SMALL_LEAVES_MAX: Final = 1 << 20  # smaller than that, besides a file's last: 
 _SEEN_MAX: Final = 1 << 17  # directory nodes that are remembered, to tell a tree that repeats itself: some 10 MB
 
 
-_Frame: TypeAlias = Links | Nodes | Leave
+_Frame: TypeAlias = Links | Nodes | Leave | Refused
 
 
 class UnixWalk:
@@ -164,6 +164,8 @@ class UnixWalk:
 
     def _advance(self, frame: _Frame) -> None:
         """Goes on in the node, or ends it."""
+        if isinstance(frame, Refused):
+            raise DecodeError(frame.problem)
         if isinstance(frame, Leave):
             self._stack.pop()
             done = LeaveDir if frame.entry.kind == DIR else LeaveFile
@@ -199,7 +201,10 @@ class UnixWalk:
             self._ready.append(LinkStep(path, Entry(child.name, LINK)))
             return
         if child.cid.codec not in (RAW, DAG_PB):
-            raise DecodeError(f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS")
+            problem = f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS"
+            self._enter_file(path, Entry(child.name, FILE, child.cid.block(), child.tsize or 0))
+            self._stack.append(Refused(problem))
+            return
         if child.cid.codec == RAW and child.cid.inline is None:
             cid = child.cid.block()
             size = 0 if cid == EMPTY_LEAF else child.tsize

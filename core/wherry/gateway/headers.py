@@ -1,0 +1,124 @@
+"""Headers of a gateway's answers, and what conditional requests and ranges mean (specs/0033 §4). Pure: text in, text out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from wherry.gateway.request import CAR, MEDIA, RAW, RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wherry.gateway.request import Target, Wish
+
+IMMUTABLE: Final = "public, max-age=29030400, immutable"
+_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_RANGE: Final = re.compile(r"bytes=\s*([0-9]{0,19})-([0-9]{0,19})\s*", re.ASCII)
+_HEADER_CHARS_MAX: Final = 16_384
+_NAME_CHARS_MAX: Final = 255
+# What is in a dataset is a stranger's: nothing of it runs, sends or embeds, and it has an origin of its own.
+CONTENT_POLICY: Final = (
+    "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE_POLICY: Final = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def etag(target: Target, wish: Wish) -> str:
+    """Gives the entity tag of a raw block or a CAR."""
+    if wish.format == RAW:
+        return f'"{target.root_text}.raw"'
+    said = repr((target.below, wish.car))
+    short = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f'W/"{target.root_text}.car.{short}"'
+
+
+def page_etag(cid: str, wish: Wish) -> str:
+    """Gives the entity tag of a page of a directory: it is made by wherry, in one way until that changes."""
+    short = hashlib.sha256(wish.after.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f'"DirIndex-wherry1-{short}_CID-{cid}"'
+
+
+def record_etag(record: bytes) -> str:
+    """Gives the entity tag of a record."""
+    return f'"{hashlib.sha256(record).hexdigest()[:32]}.ipns-record"'
+
+
+def unchanged(if_none_match: str | None, tag: str) -> bool:
+    """Tells whether a client says it has ``tag`` already: the weak comparison of a list, or "*"."""
+    if if_none_match is None:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    plain = tag.removeprefix("W/")
+    return any(found.removeprefix("W/") == plain for found in _TAG.findall(if_none_match[:_HEADER_CHARS_MAX]))
+
+
+def disposition(how: str, name: str) -> str:
+    """Writes Content-Disposition for any name: a plain ASCII form for all, and the exact one as RFC 5987 has it."""
+    name = name[:_NAME_CHARS_MAX]
+    plain = "".join([c if " " <= c <= "~" and c not in '"\\%/' else "_" for c in name])
+    if plain == name:
+        return f'{how}; filename="{plain}"'
+    exact = quote(name.encode("utf-8", "replace"), safe="!#$&+-.^_`|~")
+    return f"{how}; filename=\"{plain}\"; filename*=UTF-8''{exact}"
+
+
+def trustless(target: Target, wish: Wish, tag: str) -> dict[str, str]:
+    """Gives the headers of a raw block, a CAR or a record, without its length and how long it may be kept."""
+    kind = wish.format or RAW
+    name = wish.filename or f"{target.name}{ {RAW: '.bin', CAR: '.car', RECORD: '.ipns-record'}[kind] }"
+    headers = {
+        "Content-Type": wish.car.media if kind == CAR else MEDIA[kind],
+        "Content-Disposition": disposition("attachment", name),
+        "Etag": tag,
+        "X-Content-Type-Options": "nosniff",
+        "X-Ipfs-Path": where(target),
+        "Vary": "Accept",
+    }
+    if target.root is not None:
+        headers["X-Ipfs-Roots"] = target.root_text
+    if kind == CAR:
+        headers["Accept-Ranges"] = "none"
+    elif kind == RAW:
+        headers["Accept-Ranges"] = "bytes"
+    if wish.by_accept:
+        headers["Content-Location"] = f"{where(target)}?format={kind}" + (_said(wish) if kind == CAR else "")
+    return headers
+
+
+def _said(wish: Wish) -> str:
+    car = wish.car
+    span = "" if car.bytes is None else f"&entity-bytes={car.bytes.first}:{'*' if car.bytes.last is None else car.bytes.last}"
+    return f"&dag-scope={car.scope}{span}&car-dups={'y' if car.dups else 'n'}"
+
+
+def where(target: Target) -> str:
+    """Gives the path of a target, escaped as it goes into a header or a link, without a slash at its end."""
+    return "/" + "/".join([quote(part, safe="") for part in (target.space, target.name, *target.parts)])
+
+
+def byte_range(headers: Mapping[str, str], tag: str, size: int) -> tuple[int, int] | str | None:
+    """Says what of a body of ``size`` bytes is to be sent: start and stop, None for all of it, "none" for a 416.
+
+    One range is honoured; several are answered by the first, and what is malformed by everything, as RFC 9110 allows.
+    """
+    text = headers.get("Range")
+    if text is None or ("If-Range" in headers and headers["If-Range"].strip() != tag):
+        return None
+    found = _RANGE.fullmatch(text[:_HEADER_CHARS_MAX].split(",")[0])
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        count = int(last)
+        return (max(size - count, 0), size) if count and size else "none"
+    if last and int(last) < int(first):
+        return None
+    start = int(first)
+    return (start, min(int(last), size - 1) + 1 if last else size) if start < size else "none"

@@ -1,0 +1,243 @@
+"""Answers /ipfs and /ipns (specs/0033). What is decided is in `wherry.gateway`; here it meets HTTP, threads and limits."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from wherry.errors import CIDError, DataError, NotFound, UsageError, WherryError
+from wherry.gateway import headers as said
+from wherry.gateway.blocks import Blocks, Part
+from wherry.gateway.frames import Stretch, car, plain
+from wherry.gateway.order import Walk, resolve
+from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, wish
+from wherry.limits import GATEWAY_READS_MAX
+from wherry.observe import Served
+from wherry.offload import in_thread
+from wherry_http.gateway.people import People
+from wherry_http.gateway.records import answer_record, followed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+    from typing import TypeVar
+
+    from wherry.abc.transport import BlockSource, Held
+    from wherry.gateway.request import Target, Wish
+    from wherry.observe import Emit
+    from wherry.wire.frames import Frame
+    from wherry_http.options import HttpOptions
+    from wherry_http.sending import Sender
+
+    T = TypeVar("T")
+
+_ROUTE: Final = "/{space:ip[fn]s}/{rest:.*}"
+_CANONICAL: Final = "/{space}/{rest}"  # as the router calls it
+_EXPOSED: Final = "Content-Length, Content-Location, Content-Range, Etag, X-Ipfs-Path, X-Ipfs-Roots"
+_METHODS: Final = "GET, HEAD, OPTIONS"
+_ONLY_CACHED: Final = "only-if-cached"
+
+
+class Gateway:
+    """The gateway of one server. Used on its event loop."""
+
+    def __init__(
+        self, source: BlockSource, options: HttpOptions, sender: Sender, threads: ThreadPoolExecutor, emit: Emit
+    ) -> None:
+        self.source = source
+        self._options = options
+        self._sender = sender
+        self._threads = threads
+        self._emit = emit
+        self._people = People(self) if options.gateway == "path" else None
+
+    def mount(self, app: web.Application) -> None:
+        """Adds the routes."""
+        app.router.add_get(_ROUTE, self._limited)
+        app.router.add_route("OPTIONS", _ROUTE, self._options_of)
+
+    def serves(self, request: web.Request) -> bool:
+        """Tells whether a request is the gateway's."""
+        resource = request.match_info.route.resource
+        return resource is not None and resource.canonical == _CANONICAL and request.method in ("GET", "HEAD", "OPTIONS")
+
+    async def _options_of(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(status=204, headers=self.common() | {"Allow": _METHODS, "Access-Control-Max-Age": "86400"})
+
+    def common(self) -> dict[str, str]:
+        """Gives what every answer says: pages of any origin may read what everybody may."""
+        if self._options.token is not None:
+            return {}
+        return {
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": _METHODS,
+            "Access-Control-Allow-Headers": "Content-Type, Range, User-Agent, X-Requested-With",
+            "Access-Control-Expose-Headers": _EXPOSED,
+        }
+
+    async def _limited(self, request: web.Request) -> web.StreamResponse:
+        if self._sender.active >= self._options.max_requests:
+            raise self.refusal(web.HTTPTooManyRequests, "too many requests at a time", {"Retry-After": "2"})
+        self._sender.active += 1
+        try:
+            return await self._checked(request)
+        finally:
+            self._sender.active -= 1
+
+    def refusal(
+        self, kind: Callable[..., web.HTTPException], text: str, headers: dict[str, str] | None = None
+    ) -> web.HTTPException:
+        """Makes a refusal: a line of plain text, which no browser takes for anything else."""
+        more = self.common() | {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} | (headers or {})
+        return kind(text=f"{text}\n", headers=more)
+
+    async def _checked(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = target(request.rel_url.raw_path)
+            wanted = wish(request.rel_url.raw_query_string, ", ".join(request.headers.getall("Accept", ())))
+            return await self._answer(request, asked, wanted)
+        except NotAcceptable as problem:
+            raise self.refusal(web.HTTPNotAcceptable, _line(problem)) from None
+        except (NotFound, DataError, UsageError) as problem:
+            if isinstance(problem, NotFound) and request.headers.get("Cache-Control") == _ONLY_CACHED:
+                raise self.refusal(web.HTTPPreconditionFailed, _line(problem)) from None
+            found = web.HTTPNotFound if isinstance(problem, NotFound) or _of_data(problem) else web.HTTPBadRequest
+            raise self.refusal(found, _line(problem)) from None
+        except WherryError:
+            raise self.refusal(web.HTTPInternalServerError, "the store cannot be read") from None
+
+    async def _answer(self, request: web.Request, asked: Target, wanted: Wish) -> web.StreamResponse:
+        kept = said.IMMUTABLE
+        if wanted.format == RECORD:
+            if asked.space != "ipns":
+                raise UsageError("a record belongs to a name: /ipns/NAME?format=ipns-record")
+            return await answer_record(self, request, asked, wanted)
+        if asked.space == "ipns":
+            asked, kept = await followed(self, asked)
+        if wanted.format == RAW:
+            return await self._raw(request, asked, wanted, kept)
+        if wanted.format == CAR:
+            return await self._car(request, asked, wanted, kept)
+        if self._people is None:
+            raise UsageError("this gateway gives verifiable answers alone", hint="ask with format=raw or format=car")
+        return await self._people.answer(request, asked, wanted, kept)
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Does what reads the disk on a thread."""
+        return await in_thread(work, self._threads)
+
+    def blocks(self, reads_max: int | None = None) -> Blocks:
+        """Gives the blocks of this node, for one answer."""
+        return Blocks(self.source, reads_max)
+
+    async def _raw(self, request: web.Request, asked: Target, wanted: Wish, kept: str) -> web.StreamResponse:
+        root = asked.root
+        if root is None or asked.below:
+            raise UsageError("a raw block has no path", hint="ask for /ipfs/CID?format=raw, or for a CAR of the path")
+        tag = said.etag(asked, wanted)
+        headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
+        if said.unchanged(request.headers.get("If-None-Match"), tag):
+            return self.not_modified(headers)
+        held = await self.off_loop(partial(self.blocks().one, root))
+        return await self.whole_or_part(request, headers, held.size, partial(_of_block, held), tag)
+
+    async def _car(self, request: web.Request, asked: Target, wanted: Wish, kept: str) -> web.StreamResponse:
+        root = asked.root
+        if root is None:
+            raise UsageError("a CAR belongs to a CID")
+        tag = said.etag(asked, wanted)
+        headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
+        if said.unchanged(request.headers.get("If-None-Match"), tag):
+            return self.not_modified(headers)
+        found = await self.off_loop(partial(resolve, self.blocks(GATEWAY_READS_MAX), root, asked.below))
+        await self.off_loop(partial(self.blocks().one, found.cid))
+        response = web.StreamResponse(headers=headers | self.common())
+        if request.method == "HEAD":
+            response.content_length = None
+            await response.prepare(request)
+            return response
+        plain_http = request.transport is not None and request.transport.get_extra_info("ssl_object") is None
+        chunked = request.version >= (1, 1)
+        if chunked:
+            response.enable_chunked_encoding()
+        walk = Walk(self.blocks(), wanted.car)
+        return await self.send(request, response, car(root, walk.blocks(found), chunked=chunked and plain_http))
+
+    def not_modified(self, headers: dict[str, str]) -> web.Response:
+        """Makes the answer to who has it already."""
+        kept = {name: value for name, value in headers.items() if name not in ("Content-Type", "Content-Disposition")}
+        return web.Response(status=304, headers=kept | self.common())
+
+    async def whole_or_part(
+        self,
+        request: web.Request,
+        headers: dict[str, str],
+        size: int,
+        made: Callable[[int, int], Iterator[Stretch]],
+        tag: str,
+    ) -> web.StreamResponse:
+        """Answers with ``size`` bytes, or the range of them that is asked for."""
+        span = said.byte_range(request.headers, tag, size)
+        headers = headers | self.common()
+        if span == "none":
+            raise self.refusal(web.HTTPRequestRangeNotSatisfiable, "no such bytes", {"Content-Range": f"bytes */{size}"})
+        start, stop = span if isinstance(span, tuple) else (0, size)
+        response = web.StreamResponse(status=206 if span else 200, headers=headers)
+        if span:
+            response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        response.content_length = stop - start
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        return await self.send(request, response, plain(made(start, stop)))
+
+    async def send(self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame]) -> web.StreamResponse:
+        """Sends a body in frames that are made as they go; tells the observers."""
+        began = time.monotonic()
+        counted = _Counted(frames)
+        ok = await self._sender.send(request, response, counted, strict=True)
+        self._emit(
+            Served(
+                scheme=request.scheme, blocks=counted.blocks, bytes=counted.bytes, wire_bytes=counted.bytes,
+                seconds=time.monotonic() - began, ok=ok,
+            )
+        )  # fmt: skip
+        return response
+
+
+class _Counted:
+    """Frames, counted as they are taken."""
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self._frames = iter(frames)
+        self.blocks = 0
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = next(self._frames)
+        self.blocks += len(frame.blocks)
+        self.bytes += len(frame.head) + frame.size
+        return frame
+
+
+def _of_block(held: Held, start: int, stop: int) -> Iterator[Stretch]:
+    if stop > start:
+        yield Stretch(held if stop - start == held.size else Part(held, start, stop), stop - start)
+
+
+def _of_data(problem: WherryError) -> bool:
+    """Tells whether what is wrong lies in a block rather than in the request: then the path does not resolve."""
+    return isinstance(problem, DataError) and not isinstance(problem, CIDError)
+
+
+def _line(problem: WherryError) -> str:
+    """Says what is wrong, on one line without anything that a terminal or a page would act on."""
+    text = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+    return "".join([c if c.isprintable() else "?" for c in text])[:500]

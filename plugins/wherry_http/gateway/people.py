@@ -1,0 +1,114 @@
+"""The path gateway: files and listings for people (specs/0033 §7, §8)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from wherry.errors import NotFound
+from wherry.gateway import headers as said
+from wherry.gateway.files import Thing, content, has_child, listing, look
+from wherry.gateway.frames import pieces
+from wherry.gateway.request import NotAcceptable
+from wherry.limits import GATEWAY_READS_MAX
+from wherry_http.gateway.kinds import SNIFF_BYTES, media_type
+from wherry_http.gateway.page import directory
+
+if TYPE_CHECKING:
+    from wherry.gateway.blocks import Blocks
+    from wherry.gateway.request import Target, Wish
+    from wherry_http.gateway.handler import Gateway
+
+
+class People:
+    """Answers of a path gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def answer(self, request: web.Request, asked: Target, wanted: Wish, kept: str) -> web.StreamResponse:
+        """Answers with a file or a page."""
+        gateway, root = self._gateway, asked.root
+        if root is None:
+            raise NotAcceptable("names are answered with their records alone")
+        blocks = gateway.blocks(GATEWAY_READS_MAX)
+        thing = await gateway.off_loop(partial(look, blocks, root, asked.below))
+        headers = {
+            "Cache-Control": kept,
+            "X-Content-Type-Options": "nosniff",
+            "X-Ipfs-Path": said.where(asked) + ("/" if asked.slash else ""),
+            "X-Ipfs-Roots": ",".join([str(cid) for cid in thing.roots]) or asked.root_text,
+            "Content-Security-Policy": said.CONTENT_POLICY,
+            "Referrer-Policy": "no-referrer",
+            "Vary": "Accept",
+        }
+        name = asked.parts[-1] if asked.parts else ""
+        if thing.kind == "dir":
+            if not asked.slash:
+                query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+                headers["Location"] = f"{said.where(asked)}/{query}"
+                return web.Response(status=301, headers=gateway.common() | headers)
+            index = await gateway.off_loop(partial(has_child, blocks, thing, "index.html"))
+            if index is None:
+                return await self._page(request, asked, wanted, thing, headers)
+            return await self._file(request, wanted, index, "index.html", headers | {"Etag": f'"{thing.cid}"'})
+        if asked.slash:
+            raise NotFound("what has an end like a directory's is none")
+        if thing.kind == "block":
+            raise NotAcceptable("this data is neither a file nor a directory", hint="ask with format=raw or format=car")
+        return await self._file(request, wanted, thing, name, headers)
+
+    async def _file(
+        self, request: web.Request, wanted: Wish, thing: Thing, name: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        gateway = self._gateway
+        name = wanted.filename or name
+        tag = headers.setdefault("Etag", f'"{thing.cid}"' if thing.kind != "link" else f'"{thing.cid}.link"')
+        if said.unchanged(request.headers.get("If-None-Match"), tag):
+            return gateway.not_modified(headers)
+        if thing.kind == "link":
+            headers["Content-Type"] = "inode/symlink"
+        else:
+            head = await gateway.off_loop(partial(_head, gateway.blocks(), thing))
+            headers["Content-Type"] = media_type(name, head)
+        headers["Accept-Ranges"] = "bytes"
+        if wanted.filename or wanted.download:
+            how = "attachment" if wanted.download else "inline"
+            headers["Content-Disposition"] = said.disposition(how, name or str(thing.cid))
+        made = partial(content, gateway.blocks(), thing)
+        return await gateway.whole_or_part(request, headers, thing.size, made, tag)
+
+    async def _page(
+        self, request: web.Request, asked: Target, wanted: Wish, thing: Thing, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        gateway = self._gateway
+        blocks = gateway.blocks(GATEWAY_READS_MAX)
+        headers["Etag"] = tag = said.page_etag(str(thing.cid), wanted)
+        had = request.headers.get("If-None-Match")
+        if said.unchanged(had, tag) or said.unchanged(had, f'"{thing.cid}"'):
+            return gateway.not_modified(headers)
+        page = await gateway.off_loop(partial(listing, blocks, thing, wanted.after))
+        text = "".join(directory(asked, page, wanted.after)).encode("utf-8", "replace")
+        headers["Content-Security-Policy"] = said.PAGE_POLICY
+        headers["Content-Type"] = "text/html; charset=utf-8"
+        if asked.space == "ipfs":
+            headers["Cache-Control"] = "public, max-age=604800, stale-while-revalidate=2678400"  # wherry's page may change
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(text)
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        return await gateway.send(request, response, pieces(text))
+
+
+def _head(blocks: Blocks, thing: Thing) -> bytes:
+    """Reads the first bytes of a file."""
+    found = bytearray()
+    for stretch in content(blocks, thing, 0, min(thing.size, SNIFF_BYTES)):
+        piece = bytearray(stretch.size)
+        with memoryview(piece) as view:
+            stretch.held.read_into(view)
+        found += piece
+    return bytes(found)
