@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -65,7 +66,8 @@ class VerbGroup(TyperGroup):
 
 def load_verb(name: str) -> Any:
     """Imports the verb ``name`` and gives its command."""
-    return importlib.import_module(f"wherry_cli.verbs.{name}").build()
+    module = f"{name}_" if iskeyword(name) else name  # `import` cannot be a module's name
+    return importlib.import_module(f"wherry_cli.verbs.{module}").build()
 
 
 def build() -> Any:

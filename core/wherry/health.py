@@ -26,6 +26,7 @@ from wherry.store.index import FileRecord, Index, LeafRow
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
 from wherry.synth import Synth, is_synth
+from wherry.transfer.car_in import IMPORTED
 from wherry.transfer.hashing import Opened
 from wherry.transfer.pace import paced
 from wherry.transfer.record import Recorder
@@ -298,6 +299,8 @@ async def repair(
 
     async with paced(observe, progress):
         for row in rows:
+            if row.how == IMPORTED:
+                continue  # it lies in the home, and there is nothing to read
             if not await stoppable(partial(reading.root, row), reading.stop):
                 dropped.append(f"{row.cid} at {row.path}")
                 await in_thread(partial(store.state.drop_root, row.cid, row.path))

@@ -16,6 +16,9 @@ IDENTITY_BYTES_MAX: Final = 128  # IPIP-512; larger data in a name would be past
 LEAF_BYTES_MAX: Final = 4 * MiB  # D2: the leaf limit; one pooled buffer holds one leaf
 NODE_BYTES_MAX: Final = 1 * MiB  # a manifest node is decoded whole; 1,024 entries of the longest names fit
 
+CAR_HEADER_BYTES_MAX: Final = 1 * MiB  # read whole; a header of one root has 60 bytes
+CAR_ROOTS_MAX: Final = 4096
+
 # DAG-CBOR (specs/0003 §2: depth and item bombs in decoders without bounds)
 CBOR_DEPTH_MAX: Final = 64
 CBOR_ITEMS_MAX: Final = 65_536

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from wherry.cid import CID
     from wherry.peer_results import PeerReport, RuleReport
+    from wherry.car_results import ExportResult, ImportResult
     from wherry.results import (
         AddResult,
         CacheCleared,
@@ -247,6 +248,14 @@ class Session:
     def repair(self, **options: Any) -> RepairResult:  # as above
         """See `wherry.session.Session.repair`."""
         return self._loop.wait(self._session.repair(**options))
+
+    def import_car(self, path: str, **options: Any) -> ImportResult:  # as above
+        """See `wherry.session.Session.import_car`."""
+        return self._loop.wait(self._session.import_car(path, **options))
+
+    def export_car(self, what: str, path: str, **options: Any) -> ExportResult:  # as above
+        """See `wherry.session.Session.export_car`."""
+        return self._loop.wait(self._session.export_car(what, path, **options))
 
     def cache_stat(self) -> CacheStat:
         """See `wherry.session.Session.cache_stat`."""

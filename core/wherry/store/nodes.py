@@ -62,6 +62,11 @@ class NodeDB:
                 found.update((wanted[key], size) for key, size in rows)
         return found
 
+    def holds_leaves(self) -> bool:
+        """Tells whether any of them is a leaf: one that came with a CAR, and lies in no file."""
+        with self._db.reading() as run:
+            return run.execute("SELECT 1 FROM nodes WHERE cid >= x'0155' AND cid < x'0156' LIMIT 1").fetchone() is not None
+
     def usage(self) -> tuple[int, int]:
         """Gives the number of nodes and their bytes."""
         with self._db.reading() as run:

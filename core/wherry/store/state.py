@@ -47,7 +47,10 @@ DELETE FROM rules WHERE (kind, what) IN (
 
 
 class RootRow(NamedTuple):
-    """A tree or file on this machine that is the content of ``cid``. ``how`` is "add" or "get"."""
+    """A tree or file on this machine that is the content of ``cid``. ``how`` is "add", "get" or "import".
+
+    What was imported lies in the home itself: there ``path`` is that of the database.
+    """
 
     cid: CID
     path: str  # absolute

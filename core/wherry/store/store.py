@@ -75,8 +75,8 @@ class Store(BlockSource):
             return self._cache
 
     def holds_any(self) -> bool:
-        """Tells whether there is any leaf that a get could take from here: in files, or in the cache."""
-        if self.index.holds_any():
+        """Tells whether there is any leaf that a get could take from here: in files, beside the nodes, or in the cache."""
+        if self.index.holds_any() or self.nodes.holds_leaves():
             return True
         cache = self.cache
         return cache is not None and cache.usage().blocks > 0

@@ -1,0 +1,71 @@
+"""``wherry import``: the blocks of a CAR into the home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wherry.errors import BlockNotFound
+from wherry.units import format_duration, format_size
+from wherry_cli.command import single
+from wherry_cli.invocation import Invocation
+from wherry_cli.render import Out, safe
+
+if TYPE_CHECKING:
+    from wherry.car_results import ImportResult
+
+
+def import_(
+    ctx: typer.Context,
+    paths: Annotated[list[str], typer.Argument(metavar="FILE...", help="CARs, version 1 or 2; - is standard input.")],
+) -> None:
+    """Take in the blocks of CARs, verified.
+
+    Roots below which nothing is missing are then served, read and kept like what was added. Of others the blocks stay, and
+    the exit code is 6.
+    """
+    run = Invocation.of(ctx)
+
+    async def work() -> None:
+        incomplete = []
+        async with run.session("import") as session:
+            for path in paths:
+                with run.watcher() as watcher:
+                    result = await session.import_car(path, observe=watcher)
+                show(run.out(), result)
+                incomplete += [root for root in result.roots if not root.complete]
+        if incomplete:
+            hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
+            count = len(incomplete)
+            raise BlockNotFound(f"{count} root{'' if count == 1 else 's'} cannot be used: something is missing below", hint=hint)
+
+    run.drive(work, kept="what was read is kept: the same command goes on from it")
+
+
+def show(out: Out, result: ImportResult) -> None:
+    """Prints a line a root; with --quiet the CIDs alone."""
+    if out.as_json:
+        out.result(result.to_json())
+        return
+    for root in result.roots:
+        if out.quiet:
+            out.line(root.cid)
+        elif root.complete:
+            out.line(f"{root.cid}  complete")
+        else:
+            out.line(f"{root.cid}  incomplete: {safe(root.missing or '')}")
+    if out.quiet:
+        return
+    for text in result.skipped:
+        out.say(f"left out: {safe(text)}")
+    if result.more_skipped:
+        out.say(f"... and {result.more_skipped:,} more")
+    new = f"{result.new_blocks:,} new" if result.new_blocks else "none new"
+    taken = f"{format_size(result.bytes)} in {format_duration(result.seconds)}"
+    out.line(f"{result.blocks:,} blocks, {new}; {taken}")
+
+
+def build() -> Any:
+    """Makes the command."""
+    return single(import_, "wherry import dataset.car", "curl -s https://example.org/data.car | wherry import -")

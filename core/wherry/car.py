@@ -1,0 +1,170 @@
+"""CAR: blocks one after the other in a file or a stream (specs/0032). Reads versions 1 and 2, writes version 1. Pure, bounded.
+
+Source: ipld.io/specs/transport/car (v1, v2). A block is given out with its CID and is not checked here: who reads says whether it
+is what it is called (`verified`). A stream that ends between two blocks looks whole: only a walk of the DAG tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wherry import dagcbor
+from wherry.errors import CIDError, DecodeError, IntegrityError, LimitExceeded, WherryError
+from wherry.limits import CAR_HEADER_BYTES_MAX, CAR_ROOTS_MAX, LEAF_BYTES_MAX
+from wherry.protobuf import varint
+from wherry.publiccid import PublicCID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_CID_BYTES_MAX: Final = 160  # an identity CID of 128 bytes and its head
+SECTION_BYTES_MAX: Final = LEAF_BYTES_MAX + _CID_BYTES_MAX
+_VARINT_BYTES_MAX: Final = 9  # as the specification says
+_PRAGMA: Final = bytes.fromhex("0aa16776657273696f6e02")  # {"version": 2}, which begins version 2
+_V2_HEADER_BYTES: Final = 40
+_SKIP_BYTES: Final = 1 << 16
+
+
+def header(roots: Sequence[PublicCID]) -> bytes:
+    """Writes how a CAR begins."""
+    body = b"\xa2\x65roots" + dagcbor.head(4, len(roots))
+    body += b"".join([b"\xd8\x2a" + dagcbor.head(2, len(root) + 1) + b"\0" + root for root in roots])
+    body += b"\x67version\x01"
+    return varint(len(body)) + body
+
+
+def section_head(cid: PublicCID, size: int) -> bytes:
+    """Writes what stands before the ``size`` bytes of a block; the block itself need not be copied."""
+    return varint(len(cid) + size) + cid
+
+
+def verified(cid: PublicCID, data: bytes, *, origin: str) -> None:
+    """Checks that a block is what it is called. Raises IntegrityError naming ``origin``, CIDError for an unknown hash."""
+    try:
+        cid.verify(data)
+    except IntegrityError as problem:
+        raise IntegrityError(f"block {cid}: the bytes from {origin} do not match their CID") from problem
+
+
+class CarReader:
+    """Reads a CAR from its beginning. For one thread; not to be used after an error."""
+
+    def __init__(self, read: Callable[[int], bytes], *, origin: str = "the CAR") -> None:
+        """``read`` gives at most so many of the next bytes, b"" at the end, and may block.
+
+        Reads the header. Raises DecodeError, LimitExceeded, and what ``read`` raises.
+        """
+        self._read = read
+        self._origin = origin
+        self._at = 0  # bytes read so far
+        self._left: int | None = None  # of version 2: what is left of the part that has the blocks
+        self.version = 1
+        try:
+            self.roots = self._begin()
+        except CIDError as problem:
+            raise DecodeError(f"{origin}: {problem.message}") from problem
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the stream that were read."""
+        return self._at
+
+    def __iter__(self) -> Iterator[tuple[PublicCID, bytes]]:
+        """Gives CIDs and blocks, in the order of the stream. Raises DecodeError or LimitExceeded, and what ``read`` raises."""
+        while True:
+            size = self._size(SECTION_BYTES_MAX, "a block")
+            if size is None:
+                return
+            section = self._exactly(size)
+            try:
+                cid, end = PublicCID.read(section)
+            except CIDError as problem:
+                raise self._wrong(f"a block with a CID that cannot be read: {problem.message}") from problem
+            yield cid, section[end:]
+
+    def _begin(self) -> list[PublicCID]:
+        size = self._size(CAR_HEADER_BYTES_MAX, "a header")
+        if size is None:
+            raise self._wrong("it is empty")
+        body = self._exactly(size)
+        if body == _PRAGMA[1:]:
+            self._find_blocks()
+            size = self._size(CAR_HEADER_BYTES_MAX, "a header")
+            if size is None:
+                raise self._wrong("version 2 without blocks")
+            body = self._exactly(size)
+        return self._roots(body)
+
+    def _find_blocks(self) -> None:
+        """Goes where version 2 says that its blocks lie; the index behind them is left alone."""
+        self.version = 2
+        fixed = self._exactly(_V2_HEADER_BYTES)
+        begin, size = int.from_bytes(fixed[16:24], "little"), int.from_bytes(fixed[24:32], "little")
+        if begin < self._at:
+            raise self._wrong(f"its blocks cannot begin at byte {begin}")
+        while self._at < begin:
+            self._exactly(min(begin - self._at, _SKIP_BYTES))
+        self._left = size
+
+    def _roots(self, body: bytes) -> list[PublicCID]:
+        try:
+            found = dagcbor.decode_public(body)
+        except WherryError as problem:
+            raise self._wrong(f"its header cannot be read: {problem.message}") from problem
+        if not isinstance(found, dict) or found.get("version") != 1 or found.get("version") is True:
+            raise self._wrong("its header does not say version 1")
+        roots = found.get("roots", [])
+        if not isinstance(roots, list) or not all(isinstance(root, PublicCID) for root in roots):
+            raise self._wrong("its header has no list of roots")
+        if len(roots) > CAR_ROOTS_MAX:
+            raise LimitExceeded(f"{self._origin}: {len(roots)} roots, at most {CAR_ROOTS_MAX} are read")
+        return [root for root in roots if isinstance(root, PublicCID)]
+
+    def _size(self, most: int, what: str) -> int | None:
+        """Reads the size of what follows; None: there is nothing more."""
+        number = shift = 0
+        for count in range(_VARINT_BYTES_MAX):
+            one = self._some(1)
+            if not one:
+                if count:
+                    raise self._wrong("it is cut off")
+                return None
+            number |= (one[0] & 0x7F) << shift
+            if one[0] < 0x80:
+                if one[0] == 0 and count:
+                    raise self._wrong("a size is not written in its shortest form")
+                break
+            shift += 7
+        else:
+            raise self._wrong("a size of more than 9 bytes")
+        if number == 0:
+            raise self._wrong(f"{what} of no bytes")
+        if number > most:
+            raise LimitExceeded(f"{self._origin}: {what} of {number} bytes at byte {self._at}, at most {most} are read")
+        return number
+
+    def _some(self, count: int) -> bytes:
+        if self._left is not None:
+            count = min(count, self._left)
+        data = self._read(count) if count else b""
+        self._at += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def _exactly(self, count: int) -> bytes:
+        data = self._some(count)
+        if len(data) < count:
+            parts = [data]
+            missing = count - len(data)
+            while missing:
+                more = self._some(missing)
+                if not more:
+                    raise self._wrong("it is cut off")
+                parts.append(more)
+                missing -= len(more)
+            data = b"".join(parts)
+        return data
+
+    def _wrong(self, what: str) -> DecodeError:
+        return DecodeError(f"{self._origin}, byte {self._at}: {what}", hint="is it a CAR, and all of it?")

@@ -1,0 +1,134 @@
+"""The verbs that take blocks in and give them out as one file: CARs (specs/0032)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import IO, TYPE_CHECKING
+
+from wherry.errors import LocalError, NotFound, TargetExists
+from wherry.observe import Progress
+from wherry.offload import stoppable
+from wherry.car_results import ExportResult, ImportResult, RootImported
+from wherry.session.parts import Parts
+from wherry.session.telling import told
+from wherry.transfer.pace import paced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.observe import Observe
+
+STREAM = "-"  # standard input, or output
+
+
+class Packing(Parts):
+    """Import and export."""
+
+    @told
+    async def import_car(self, path: str, *, observe: Observe | None = None) -> ImportResult:
+        """Keeps the blocks of a CAR (``-``: of standard input) in the home, verified; acknowledges its roots.
+
+        A root below which something is missing is not acknowledged, and said; its blocks stay. Raises DecodeError, IntegrityError,
+        LimitExceeded, NotFound, LocalError, StoreError. Cancelling keeps what was read.
+        """
+        from wherry.transfer.car_in import CarImport
+
+        began = time.monotonic()
+        source, total = _opened(path)
+        try:
+            origin = "standard input" if path == STREAM else repr(path)
+            run = CarImport(self._store, _reading(source, path), origin=origin, where=str(self.home / "nodes.db"))
+
+            def progress() -> Progress:
+                return Progress(verb="import", phase="hash", bytes_done=run.bytes_read, bytes_total=total)
+
+            async with paced(observe, progress):
+                roots = await stoppable(run.run, run.cancel)
+        finally:
+            if path != STREAM:
+                source.close()
+        found = [RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None) for root in roots]
+        return ImportResult(
+            roots=found, blocks=run.blocks, new_blocks=run.new_blocks, bytes=run.bytes_read, stored_bytes=run.new_bytes,
+            skipped=run.skipped, more_skipped=run.more_skipped, seconds=time.monotonic() - began,
+        )  # fmt: skip
+
+    @told
+    async def export_car(
+        self, what: str, path: str, *, scope: str = "all", force: bool = False, observe: Observe | None = None
+    ) -> ExportResult:
+        """Writes a CAR of CID[/PATH] that this home holds (``-``: to standard output); the file appears when it is whole.
+
+        ``scope``: all below it, the entity (a file, or the listing of a directory), or its block alone. Raises BlockNotFound,
+        NotFound, TargetExists, LocalError, CIDError.
+        """
+        from wherry.transfer.car_out import CarExport, parsed
+
+        began = time.monotonic()
+        root, parts = parsed(what)
+        run = CarExport(self._store, root, parts, scope=scope)
+
+        def progress() -> Progress:
+            return Progress(verb="export", phase="hash", bytes_done=run.bytes)
+
+        async with paced(observe, progress):
+            if path == STREAM:
+                await stoppable(lambda: run.run(_writing(sys.stdout.buffer, path)), run.cancel)
+            else:
+                await stoppable(lambda: _whole(run.run, path, force=force), run.cancel)
+        return ExportResult(cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, seconds=time.monotonic() - began)
+
+
+def _opened(path: str) -> tuple[IO[bytes], int | None]:
+    if path == STREAM:
+        return sys.stdin.buffer, None
+    try:
+        file = open(os.path.expanduser(path), "rb")  # noqa: SIM115 - the verb closes it
+    except FileNotFoundError as problem:
+        raise NotFound(f"there is no file {path!r}") from problem
+    except OSError as problem:
+        raise LocalError(f"{path!r}: {problem.strerror}") from problem
+    return file, os.fstat(file.fileno()).st_size
+
+
+def _reading(source: IO[bytes], path: str) -> Callable[[int], bytes]:
+    def read(count: int) -> bytes:
+        try:
+            return source.read(count)
+        except OSError as problem:
+            raise LocalError(f"{path!r}: {problem.strerror}") from problem
+
+    return read
+
+
+def _writing(target: IO[bytes], path: str) -> Callable[[bytes | memoryview], object]:
+    def write(data: bytes | memoryview) -> None:
+        try:
+            target.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as problem:
+            raise LocalError(f"{path!r}: {problem.strerror}") from problem
+
+    return write
+
+
+def _whole(run: Callable[[Callable[[bytes | memoryview], object]], None], path: str, *, force: bool) -> None:
+    """Writes beside the file, and gives it its name when all of it is on disk."""
+    place = os.path.expanduser(path)
+    if os.path.lexists(place) and not force:
+        raise TargetExists(f"{path!r} is there already", hint="choose another name, or --force to replace it")
+    part = f"{place}.part-{os.getpid()}"
+    try:
+        with open(part, "xb") as target:
+            run(_writing(target, path))
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(part, place)
+    except OSError as problem:
+        raise LocalError(f"{path!r}: {problem.strerror}") from problem
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)

@@ -1,0 +1,120 @@
+"""`import`: blocks of a CAR into the home (specs/0032 §3).
+
+    read -> verify -> keep, a few MiB at a time, each batch on disk before the next -> walk from each root -> acknowledge it
+
+What lies in a file of the user's, or is a node here already, is not kept twice. Blocks stay when a run is cut short, and the
+same CAR goes on from them; a root is acknowledged only when nothing below it is missing. Synchronous.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from wherry.block import Block
+from wherry.car import CarReader, verified
+from wherry.errors import BlockNotFound, CIDError, WherryError
+from wherry.gateway.blocks import Blocks
+from wherry.gateway.order import Found, Walk
+from wherry.gateway.request import CarWish
+from wherry.store.held import HeldCached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wherry.publiccid import PublicCID
+    from wherry.store.store import Store
+
+IMPORTED: Final = "import"  # how a root came
+_BATCH_BYTES: Final = 4 << 20
+_SKIPPED_MAX: Final = 20  # named; the others are counted
+
+
+class ImportedRoot(NamedTuple):
+    """A root that a CAR names, and what is missing below it."""
+
+    cid: PublicCID
+    missing: str  # "" if nothing is
+
+
+class CarImport:
+    """One run. ``run`` blocks its thread; ``cancel`` may be called from any other."""
+
+    def __init__(self, store: Store, read: Callable[[int], bytes], *, origin: str, where: str) -> None:
+        """``read`` gives at most so many bytes, b"" at the end. ``where`` the database lies, for the record of a root."""
+        self._store = store
+        self._read = read
+        self._origin = origin
+        self._where = where
+        self._waiting: dict[bytes, Block] = {}
+        self._waiting_bytes = 0
+        self._cancelled = False
+        self.bytes_read = 0
+        self.blocks = 0
+        self.new_blocks = 0
+        self.new_bytes = 0
+        self.skipped: list[str] = []  # blocks whose hash nothing here can check
+        self.more_skipped = 0
+
+    def cancel(self) -> None:
+        """Ends ``run`` soon, with InterruptedError; what was kept stays."""
+        self._cancelled = True
+
+    def run(self) -> list[ImportedRoot]:
+        """Reads all of it; gives its roots, of which those that miss nothing are acknowledged.
+
+        Raises DecodeError, LimitExceeded, IntegrityError for a block that is not what it is called, StoreError, and what
+        ``read`` raises; InterruptedError if cancelled.
+        """
+        reader = CarReader(self._read, origin=self._origin)
+        for cid, data in reader:
+            if self._cancelled:
+                raise InterruptedError
+            self.bytes_read = reader.bytes_read
+            self._take(cid, data)
+        self.bytes_read = reader.bytes_read
+        self._keep()
+        return [self._root(root) for root in dict.fromkeys(reader.roots)]
+
+    def _take(self, cid: PublicCID, data: bytes) -> None:
+        self.blocks += 1
+        if cid.inline is not None:
+            verified(cid, data, origin=self._origin)
+            return  # the name holds it
+        try:
+            name = cid.block()
+            verified(cid, data, origin=self._origin)
+        except CIDError as problem:
+            if len(self.skipped) < _SKIPPED_MAX:
+                self.skipped.append(f"{cid}: {problem.message}")
+            else:
+                self.more_skipped += 1
+            return
+        if name not in self._waiting:
+            self._waiting[name] = Block(name, data)
+            self._waiting_bytes += len(data)
+        if self._waiting_bytes >= _BATCH_BYTES:
+            self._keep()
+
+    def _keep(self) -> None:
+        waiting, self._waiting, self._waiting_bytes = list(self._waiting.values()), {}, 0
+        found = self._store.find([block.cid for block in waiting])
+        fresh = [block for block, held in zip(waiting, found, strict=True) if held is None or isinstance(held, HeldCached)]
+        self.new_blocks += self._store.nodes.put_many(fresh)
+        self.new_bytes += sum(len(block.data) for block in fresh)
+
+    def _root(self, root: PublicCID) -> ImportedRoot:
+        """Walks from a root to every block below it."""
+        size = 0
+        try:
+            for sent in Walk(Blocks(self._store), CarWish()).blocks(Found((), root)):
+                if self._cancelled:
+                    raise InterruptedError
+                size += len(sent.data) if sent.held is None else sent.held.size
+            name = root.block()
+        except (BlockNotFound, CIDError) as problem:
+            return ImportedRoot(root, problem.message)
+        except WherryError as problem:  # a block that is no DAG: what it names is not known
+            return ImportedRoot(root, problem.message)
+        if root.inline is None:
+            self._store.state.put_root(name, self._where, IMPORTED, {"bytes": str(size)})
+        return ImportedRoot(root, "")

@@ -1,0 +1,78 @@
+"""`export`: a DAG of this home as a CAR, in the order that a gateway sends it (specs/0032 §4). Synchronous."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wherry.block import verify
+from wherry.car import header, section_head
+from wherry.errors import CIDError, LimitExceeded
+from wherry.gateway.blocks import Blocks
+from wherry.gateway.order import Walk, resolve
+from wherry.gateway.request import CarWish
+from wherry.limits import LEAF_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from wherry.publiccid import PublicCID
+    from wherry.store.store import Store
+
+SCOPES: Final = ("all", "entity", "block")
+
+
+class CarExport:
+    """One run. ``run`` blocks its thread; ``cancel`` may be called from any other."""
+
+    def __init__(self, store: Store, root: PublicCID, parts: Sequence[str] = (), *, scope: str = "all") -> None:
+        """``parts`` lead from ``root`` to what is exported; the blocks on the way are there too, as proof."""
+        self._store = store
+        self._root = root
+        self._parts = parts
+        self._scope = scope
+        self._cancelled = False
+        self.blocks = 0
+        self.bytes = 0  # of the CAR
+
+    def cancel(self) -> None:
+        """Ends ``run`` soon, with InterruptedError."""
+        self._cancelled = True
+
+    def run(self, write: Callable[[bytes | memoryview], object]) -> None:
+        """Writes the CAR. Every block is read, and hashed, before it is written.
+
+        Raises BlockNotFound for what is not here, NotFound for a path that leads nowhere, what reading raises, and what
+        ``write`` raises.
+        """
+        blocks = Blocks(self._store)
+        found = resolve(blocks, self._root, self._parts)
+        self._write(write, header([self._root]))
+        buffer = memoryview(bytearray(LEAF_BYTES_MAX))
+        for cid, held, data in Walk(blocks, CarWish(scope=self._scope)).blocks(found):
+            if self._cancelled:
+                raise InterruptedError
+            view: bytes | memoryview = data
+            if held is not None:
+                if held.size > LEAF_BYTES_MAX:
+                    raise LimitExceeded(f"block {cid} has {held.size} bytes, at most {LEAF_BYTES_MAX} are written")
+                view = buffer[: held.size]
+                held.read_into(view)
+                verify(cid.block(), view, origin="this machine")
+            self._write(write, section_head(cid, len(view)))
+            self._write(write, view)
+            self.blocks += 1
+
+    def _write(self, write: Callable[[bytes | memoryview], object], data: bytes | memoryview) -> None:
+        write(data)
+        self.bytes += len(data)
+
+
+def parsed(what: str) -> tuple[PublicCID, list[str]]:
+    """Splits CID[/PATH], also with ``/ipfs/`` before it. Raises CIDError."""
+    from wherry.publiccid import PublicCID
+
+    text = what.removeprefix("ipfs://").removeprefix("/ipfs/")
+    cid, _, path = text.partition("/")
+    if not cid:
+        raise CIDError(f"{what!r} names no CID", hint="a CID looks like bafy..., bafk... or Qm...")
+    return PublicCID.parse(cid), [part for part in path.split("/") if part]
