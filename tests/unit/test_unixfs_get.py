@@ -308,3 +308,11 @@ async def test_a_listing_stops_when_it_is_no_longer_wanted(world):
             first = await anext(listed)
         assert first.name.startswith("file")
         assert not any(task.get_name() == "walk" for task in asyncio.all_tasks())
+
+
+async def test_a_cache_is_not_warmed_with_it(world):
+    dag = Dag()
+    what = str(new_tree(dag)[0])
+    async with offered(world, dag), world.node() as session:
+        with pytest.raises(UsageError, match="not UnixFS"):
+            await session.cache_warm(what, sources=[A])
