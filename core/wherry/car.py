@@ -1,6 +1,6 @@
 """CAR: blocks one after the other in a file or a stream (specs/0032). Reads versions 1 and 2, writes version 1. Pure, bounded.
 
-Source: ipld.io/specs/transport/car (v1, v2). A block is given out with its CID and is not checked here: who reads says whether it
+Source: ipld.io/specs/transport/car (v1, v2). A block is given out with its CID and not checked: who reads checks that it
 is what it is called (`verified`). A stream that ends between two blocks looks whole: only a walk of the DAG tells.
 """
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from wherry.car_results import ExportResult, ImportResult
     from wherry.cid import CID
     from wherry.peer_results import PeerReport, RuleReport
-    from wherry.car_results import ExportResult, ImportResult
     from wherry.results import (
         AddResult,
         CacheCleared,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def export(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="CID[/PATH]", help="What to export: native or UnixFS; this home has to hold it.")],
+    what: Annotated[
+        str, typer.Argument(metavar="CID[/PATH]", help="What to export: native or UnixFS; this home has to hold it.")
+    ],
     *,
     car: Annotated[str, typer.Option("--car", metavar="FILE", help="Write a CAR of version 1; - is standard output.")],
     scope: Annotated[
@@ -54,4 +56,4 @@ def show(out: Out, result: ExportResult) -> None:
 
 def build() -> Any:
     """Makes the command."""
-    return single(export, "wherry export bafy... --car dataset.car", "wherry export bafy.../file --car - --scope entity")
+    return single(export, "wherry export bafy... --car dataset.car", "wherry export bafy.../file --car file.car --scope entity")

@@ -38,7 +38,9 @@ def import_(
         if incomplete:
             hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
             count = len(incomplete)
-            raise BlockNotFound(f"{count} root{'' if count == 1 else 's'} cannot be used: something is missing below", hint=hint)
+            raise BlockNotFound(
+                f"{count} root{'' if count == 1 else 's'} cannot be used: something is missing below", hint=hint
+            )
 
     run.drive(work, kept="what was read is kept: the same command goes on from it")
 
@@ -68,4 +70,4 @@ def show(out: Out, result: ImportResult) -> None:
 
 def build() -> Any:
     """Makes the command."""
-    return single(import_, "wherry import dataset.car", "curl -s https://example.org/data.car | wherry import -")
+    return single(import_, "wherry import dataset.car", "wherry import first.car second.car")

@@ -7,10 +7,10 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
+from wherry.car_results import ExportResult, ImportResult, RootImported
 from wherry.errors import LocalError, NotFound, TargetExists
 from wherry.observe import Progress
 from wherry.offload import stoppable
-from wherry.car_results import ExportResult, ImportResult, RootImported
 from wherry.session.parts import Parts
 from wherry.session.telling import told
 from wherry.transfer.pace import paced
@@ -30,7 +30,7 @@ class Packing(Parts):
     async def import_car(self, path: str, *, observe: Observe | None = None) -> ImportResult:
         """Keeps the blocks of a CAR (``-``: of standard input) in the home, verified; acknowledges its roots.
 
-        A root below which something is missing is not acknowledged, and said; its blocks stay. Raises DecodeError, IntegrityError,
+        A root below which something is missing is not acknowledged; its blocks stay. Raises DecodeError, IntegrityError,
         LimitExceeded, NotFound, LocalError, StoreError. Cancelling keeps what was read.
         """
         from wherry.transfer.car_in import CarImport

@@ -1,0 +1,151 @@
+"""`wherry import` and `wherry export`: real processes, and CARs that others wrote (specs/0032)."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wherry.car import CarReader, header, section_head
+from wherry.cid import RAW
+from wherry.publiccid import PublicCID
+from wherry_cli.demo import compare
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def wherry(tmp_path):
+    """Runs a verb; gives the process."""
+
+    def run(*words, home="home", data=None):
+        line = [sys.executable, "-m", "wherry_cli", "--home", str(tmp_path / home), *map(str, words)]
+        return subprocess.run(line, input=data, capture_output=True, check=False, timeout=100)
+
+    return run
+
+
+@pytest.fixture
+def added(tmp_path, wherry):
+    """A tree, and what `add` said of it."""
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "large").write_bytes(os.urandom(3 << 20))
+    (tree / "sub" / "small").write_bytes(b"small")
+    (tree / "empty").touch()
+    return tree, json.loads(wherry("add", tree, "--json").stdout)
+
+
+@pytest.mark.parametrize("key", ["cid", "unixfs_cid"])
+def test_what_is_exported_is_imported_elsewhere_and_got_there(tmp_path, wherry, added, key):
+    tree, said = added
+    wrote = wherry("export", said[key], "--car", tmp_path / "x.car", "--json")
+    assert wrote.returncode == 0, wrote.stderr
+    assert json.loads(wrote.stdout)["bytes"] == (tmp_path / "x.car").stat().st_size
+    took = wherry("import", tmp_path / "x.car", "--json", home="other")
+    found = json.loads(took.stdout)
+    assert found["roots"] == [{"cid": said[key], "complete": True, "missing": None}]
+    assert found["blocks"] == json.loads(wrote.stdout)["blocks"]
+    assert found["new_blocks"] == found["blocks"] - 1  # everybody has the empty leaf
+    got = wherry("get", said[key], "-o", tmp_path / "copy", home="other")
+    assert got.returncode == 0, got.stderr
+    assert list(compare(tree, tmp_path / "copy")) == []
+    again = json.loads(wherry("import", tmp_path / "x.car", "--json", home="other").stdout)
+    assert (again["new_blocks"], again["stored_bytes"]) == (0, 0)
+    assert wherry("doctor", home="other").returncode == 0
+
+
+def test_streams_and_a_path_of_which_the_proof_is_there(wherry, added):
+    _, said = added
+    out = wherry("export", f"{said['unixfs_cid']}/sub/small", "--car", "-", "--scope", "entity")
+    assert out.returncode == 0, out.stderr
+    blocks = list(CarReader(io.BytesIO(out.stdout).read))
+    assert str(blocks[0][0]) == said["unixfs_cid"]
+    assert blocks[-1][1] == b"small"
+    took = wherry("import", "-", "--json", data=out.stdout, home="other")
+    assert took.returncode == 6  # the rest of the tree is missing
+    assert json.loads(took.stdout)["roots"][0]["complete"] is False
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path, wherry, added):
+    _, said = added
+    (tmp_path / "x.car").write_bytes(b"mine")
+    assert wherry("export", said["cid"], "--car", tmp_path / "x.car").returncode == 9
+    assert (tmp_path / "x.car").read_bytes() == b"mine"
+    assert wherry("export", said["cid"], "--car", tmp_path / "x.car", "--force").returncode == 0
+    assert [path.name for path in tmp_path.glob("*.car*")] == ["x.car"]
+
+
+def test_what_is_not_here_cannot_be_exported(tmp_path, wherry):
+    done = wherry("export", PublicCID.of(0x70, b"nobody has it"), "--car", tmp_path / "x.car")
+    assert done.returncode == 6
+    assert not list(tmp_path.glob("*.car*"))
+    assert wherry("export", "nonsense", "--car", tmp_path / "x.car").returncode == 5
+    assert wherry("import", tmp_path / "none.car").returncode == 6
+
+
+@pytest.mark.parametrize("bad", [b"", b"not a car at all", header([]) + b"\x80"])
+def test_what_is_no_car_is_an_error_of_data(wherry, bad):
+    done = wherry("import", "-", data=bad)
+    assert done.returncode == 5
+    assert b"standard input" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_wrong_block_is_not_kept(wherry):
+    good, wrong = PublicCID.of(RAW, b"good"), PublicCID.of(RAW, b"right")
+    data = header([wrong]) + section_head(good, 4) + b"good" + section_head(wrong, 5) + b"wrong"
+    done = wherry("import", "-", data=data)
+    assert done.returncode == 5
+    assert wherry("cat", wrong).returncode != 0
+
+
+def test_the_rest_can_come_later(wherry, added):
+    _, said = added
+    whole = wherry("export", said["unixfs_cid"], "--car", "-").stdout
+    blocks = list(CarReader(io.BytesIO(whole).read))
+    half = len(blocks) // 2
+    root = [PublicCID.parse(said["unixfs_cid"])]
+    first, second = (
+        header(root) + b"".join(section_head(cid, len(data)) + data for cid, data in part)
+        for part in (blocks[:half], blocks[half:])
+    )
+    assert wherry("import", "-", data=first, home="other").returncode == 6
+    assert wherry("import", "-", data=second, home="other").returncode == 0
+
+
+def test_a_run_that_is_killed_has_acknowledged_nothing(tmp_path, wherry, added):
+    _, said = added
+    whole = wherry("export", said["cid"], "--car", "-").stdout
+    line = [sys.executable, "-m", "wherry_cli", "--home", str(tmp_path / "other"), "import", "-"]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.stdin.write(whole[:-1000])
+    process.stdin.flush()
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    assert wherry("stat", said["cid"], home="other").returncode != 0
+    assert wherry("import", "-", data=whole, home="other").returncode == 0
+
+
+def test_cars_that_others_wrote(wherry):
+    folder = os.environ.get("WHERRY_FIXTURES")
+    if not folder:
+        pytest.skip("WHERRY_FIXTURES does not say where the public fixtures are")
+    for path in sorted(Path(folder).glob("*.car")):
+        done = wherry("import", path, "--json")
+        found = json.loads(done.stdout)
+        assert all(root["complete"] for root in found["roots"]) is ("missing-block" not in path.name)
+        for root in found["roots"]:
+            if root["complete"]:
+                out = wherry("export", root["cid"], "--car", "-")
+                with path.open("rb") as file:
+                    theirs = {cid.multihash for cid, _ in CarReader(file.read)}
+                ours = {cid.multihash for cid, _ in CarReader(io.BytesIO(out.stdout).read)}
+                assert ours <= theirs
+                assert ours
