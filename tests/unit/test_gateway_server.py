@@ -83,6 +83,26 @@ async def test_a_person_can_look_around(site):
     assert "x" not in saved.headers
 
 
+async def test_who_has_it_already_is_told_so(site):
+    tree, root, _ = site
+    async with gateway(tree.source()) as address:
+        for path in ("", "web/", "web/index.html", "to"):
+            first = await ask(address, f"/ipfs/{root}/{path}")
+            tag, cid = first.headers["etag"], first.headers["x-ipfs-roots"].split(",")[-1]
+            assert first.status == 200
+            assert cid in tag
+            for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+                again = await ask(address, f"/ipfs/{root}/{path}", If_None_Match=sent)
+                assert (again.status, again.body) == (304, b"")
+            assert (await ask(address, f"/ipfs/{root}/{path}", If_None_Match='"other"')).status == 200
+        page = await ask(address, f"/ipfs/{root}/")
+        assert page.headers["etag"].startswith('"DirIndex-')
+        assert "immutable" not in page.headers["cache-control"]
+        assert (await ask(address, f"/ipfs/{root}/", If_None_Match=f'W/"{root}"')).status == 304
+        assert (await ask(address, f"/ipfs/{root}/web/")).headers["etag"] != (page.headers["etag"])
+        assert (await ask(address, f"/ipfs/{root}/?after=m")).headers["etag"] != page.headers["etag"]
+
+
 async def test_a_file_and_its_ranges(site):
     tree, root, _ = site
     whole = b"a" * 300_000 + b"b" * 300_000 + b"c" * 10
