@@ -207,7 +207,7 @@ class Outlet:
             if len(gathered) >= _PIECE_BYTES:
                 break
         self._pending = memoryview(gathered)
-        return bool(gathered) or self._frame is not None
+        return bool(gathered) or self._frame is not None or self._left > 0 or self._filler > 0
 
     def _begin(self, frame: Frame, gathered: bytearray) -> None:
         """Begins a long run: by a span of its file, or block by block through a buffer."""

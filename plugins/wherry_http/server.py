@@ -80,7 +80,7 @@ class Server:
         self._sender = Sender(self._threads, pool, flow, options.idle_timeout)
         self._gateway = None
         if options.gateway != "off":
-            self._gateway = Gateway(source, options, self._sender, self._threads, emit)
+            self._gateway = Gateway(source, options, self._sender, emit)
         self._coder = Coder(codings, options.coding)
         self._links = Links()
         self._host, self._loopback = "", False
@@ -109,6 +109,8 @@ class Server:
         """Stops accepting, gives answers under way eight seconds, and frees everything."""
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._gateway is not None:
+            self._gateway.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._coder.close()
 

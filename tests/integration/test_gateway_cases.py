@@ -9,9 +9,10 @@ import asyncio
 import re
 
 import pytest
-from gateways import CAR_TYPE, RAW_TYPE, Fixture, ask, car_cids, fixtures
+from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Fixture, Records, ask, car_cids, fixtures, gateway
 
 from wherry.block import Block
+from wherry.gateway.record import name_of
 from wherry.publiccid import PublicCID
 from wherry.store.store import Store
 
@@ -190,3 +191,18 @@ async def test_a_file_with_missing_blocks_is_cut_off_after_its_head(cars, addres
     for number in range(3):  # and the server goes on
         answers = await asyncio.gather(*[ask(address, f"/ipfs/{car.root}?format=raw") for _ in range(4)])
         assert {answer.status for answer in answers} == {200}, number
+
+
+async def test_every_case_of_a_record_is_answered():
+    path = next(fixtures().glob("*_v1-v2.ipns-record"))
+    name, record = path.name.partition("_")[0], path.read_bytes()
+    async with gateway(Records({}, {name_of(name): record})) as address:
+        for query, accept in (("?format=ipns-record", {}), ("", {"Accept": RECORD_TYPE})):
+            answer = await ask(address, f"/ipns/{name}{query}", **accept)
+            assert (answer.status, answer.body) == (200, record)
+            assert answer.headers["content-type"] == RECORD_TYPE
+            assert answer.headers["content-disposition"] == f'attachment; filename="{name}.ipns-record"'
+            assert answer.headers["cache-control"] == "public, max-age=1800"
+        named = await ask(address, f"/ipns/{name}?format=ipns-record&filename=test%D1%82%D0%B5%D1%81%D1%82.ipns-record")
+        expected = "attachment; filename=\"test____.ipns-record\"; filename*=UTF-8''test%D1%82%D0%B5%D1%81%D1%82.ipns-record"
+        assert named.headers["content-disposition"] == expected

@@ -88,11 +88,10 @@ class Answer(NamedTuple):
 
 
 @asynccontextmanager
-async def gateway(source, address="http://127.0.0.1:0", **options):
-    """A gateway over a source; gives its address."""
-    async with HttpTransport(HttpOptions(**({"idle_timeout": 5.0, "keepalive": 5.0} | options))).listen(
-        address, source
-    ) as found:
+async def gateway(source, address="http://127.0.0.1:0", *, more=None, **options):
+    """A gateway over a source; gives its address. ``more`` is given to the transport besides its options."""
+    given = HttpOptions(**({"idle_timeout": 5.0, "keepalive": 5.0} | options))
+    async with HttpTransport(given, **(more or {})).listen(address, source) as found:
         yield found
 
 

@@ -183,6 +183,13 @@ def test_ranges_of_http(text, expected):
     assert said.byte_range({"Range": text, "If-Range": '"other"'}, '"t"', 10) is None
 
 
+@given(st.text(st.characters(max_codepoint=255)), st.integers(0, 1 << 40))
+def test_any_range_is_within_the_data_or_none(text, size):
+    for sent in (text, "bytes=" + text):
+        found = said.byte_range({"Range": sent}, '"t"', size)
+        assert found is None or found == "none" or 0 <= found[0] < found[1] <= size
+
+
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [

@@ -13,6 +13,7 @@ from wherry import dagcbor
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.gateway.record import name_of
 from wherry.manifest import DIR, FILE, LINK, Entry, dataset_block, dir_block
+from wherry.observe import Refused, Served
 from wherry.protobuf import varint
 from wherry.publiccid import PublicCID
 from wherry.testing.certificates import make_certificate
@@ -80,6 +81,26 @@ async def test_a_person_can_look_around(site):
     assert (head.status, head.body, head.headers["content-length"]) == (200, b"", "5")
     assert saved.headers["content-disposition"].startswith('attachment; filename="__X:1.txt"')
     assert "x" not in saved.headers
+
+
+async def test_who_has_it_already_is_told_so(site):
+    tree, root, _ = site
+    async with gateway(tree.source()) as address:
+        for path in ("", "web/", "web/index.html", "to"):
+            first = await ask(address, f"/ipfs/{root}/{path}")
+            tag, cid = first.headers["etag"], first.headers["x-ipfs-roots"].split(",")[-1]
+            assert first.status == 200
+            assert cid in tag
+            for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+                again = await ask(address, f"/ipfs/{root}/{path}", If_None_Match=sent)
+                assert (again.status, again.body) == (304, b"")
+            assert (await ask(address, f"/ipfs/{root}/{path}", If_None_Match='"other"')).status == 200
+        page = await ask(address, f"/ipfs/{root}/")
+        assert page.headers["etag"].startswith('"DirIndex-')
+        assert "immutable" not in page.headers["cache-control"]
+        assert (await ask(address, f"/ipfs/{root}/", If_None_Match=f'W/"{root}"')).status == 304
+        assert (await ask(address, f"/ipfs/{root}/web/")).headers["etag"] != (page.headers["etag"])
+        assert (await ask(address, f"/ipfs/{root}/?after=m")).headers["etag"] != page.headers["etag"]
 
 
 async def test_a_file_and_its_ranges(site):
@@ -253,6 +274,33 @@ async def test_a_dataset_of_wherrys_own():
         source = tree.source()
     async with gateway(source) as address:
         assert (await ask(address, f"/ipfs/{other}")).status == 406
+
+
+async def test_who_is_banned_is_refused_and_observers_are_told(site):
+    tree, root, _ = site
+    told, banned = [], set()
+    more = {"gate": lambda address, key: address in banned, "emit": told.append}
+    async with gateway(tree.source(), more=more) as address:
+        assert (await ask(address, f"/ipfs/{root}/note.txt")).body == b"hello"
+        assert (await ask(address, f"/ipfs/{root}/nothing")).status == 404
+        banned.add("127.0.0.1")
+        for path in (f"/ipfs/{root}?format=raw", f"/ipfs/{root}?format=car", f"/ipfs/{root}/", f"/ipns/{NAME}"):
+            assert (await ask(address, path)).status == 403
+    served = [event for event in told if isinstance(event, Served)]
+    assert [(event.bytes, event.ok) for event in served] == [(5, True)]
+    refused = [event.reason for event in told if isinstance(event, Refused)]
+    assert refused == ["malformed", *["forbidden"] * 4]
+
+
+async def test_another_name_on_loopback_leads_nowhere(site):
+    tree, root, _ = site
+    async with gateway(tree.source()) as address:
+        base = parse_base(address)
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(f"GET /ipfs/{root}?format=raw HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+        assert b" 403 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
 
 
 # Readers

@@ -188,6 +188,22 @@ def test_a_link_is_its_target_and_nothing_else():
     assert made.tsize == len(blocks[PublicCID(made.cid).block()])
 
 
+def test_links_and_the_tree_around_them_are_as_kubo_writes_them():
+    """The tree of its test t0044-add-symlink, in the profile that was its default."""
+    emit = Blocks().emit
+    good, bad = link(b"files/foo/baz", emit, V0_2015), link(b"files/does/not/exist", emit, V0_2015)
+    foo, bar, files = (DirBuilder(emit, V0_2015) for _ in range(3))
+    foo.add(b"baz", FileBuilder(emit, V0_2015).finish(last=b"some text\n"))
+    bar.add(b"baz", good)
+    for name, child in ((b"foo", foo.finish()), (b"bar", bar.finish()), (b"bad", bad)):
+        files.add(name, child)
+    assert [str(PublicCID(child.cid)) for child in (good, bad, files.finish())] == [
+        "QmdocmZeF7qwPT9Z8SiVhMSyKA2KKoA2J7jToW6z6WBmxR",
+        "QmWYN8SEXCgNT2PSjB6BnxAx6NJQtazWoBkTRH9GRfPFFQ",
+        "QmWdiHKoeSW8G1u7ATCgpx4yMoUhYaJBQGkyPLkS9goYZ8",
+    ]
+
+
 def test_a_chunk_of_more_than_two_mebibytes_is_refused():
     leaf_of(EMPTY_LEAF, PB_BYTES_MAX)
     with pytest.raises(LimitExceeded, match="at most"):

@@ -24,7 +24,9 @@ from wherry.errors import (
 from wherry.publiccid import PublicCID
 from wherry.session import Session
 from wherry.testing.memory import MemoryTransport
+from wherry.transfer import tree as tree_module
 from wherry.unixfs.data import UnixTime
+from wherry_cli.demo import compare
 
 KIB = 1 << 10
 BIG = random.Random(1).randbytes(5 << 20)  # more than a buffer
@@ -316,3 +318,26 @@ async def test_a_cache_is_not_warmed_with_it(world):
     async with offered(world, dag), world.node() as session:
         with pytest.raises(UsageError, match="not UnixFS"):
             await session.cache_warm(what, sources=[A])
+
+
+async def test_a_part_of_a_native_dataset_is_got_by_its_path_too(world, tree, tmp_path):
+    folder = next(path for path in sorted(tree.rglob("*")) if path.is_dir() and any(path.iterdir()))
+    file = next(path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink() and path.stat().st_size)
+    async with world.shared(tree) as cid, world.node() as session:
+        for part, name in ((folder, "folder"), (file, "file")):
+            await session.get(f"{cid}/{part.relative_to(tree)}", sources=[A], output=str(tmp_path / name))
+    assert list(compare(folder, tmp_path / "folder")) == []
+    assert (tmp_path / "file").read_bytes() == file.read_bytes()
+
+
+async def test_what_came_ahead_in_vain_is_not_kept(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(tree_module, "_UNSURE_BYTES_MAX", 100_000)
+    dag = Dag(0)
+    folders = []
+    for number in range(6):
+        leaves = [(f"{name}", dag.leaf(BIG[at : at + 50_000])) for name, at in ((name, name * 50_000) for name in range(10))]
+        folders.append((f"folder {number}", dag.directory([*leaves, (f"own {number}", dag.leaf(b"%d" % number))])))
+    what = str(dag.directory(folders)[0])
+    async with offered(world, dag), world.node() as session:
+        await session.get(what, sources=[A], output=str(tmp_path / "some"), include=["own *"])
+    assert sorted(path.read_bytes() for path in (tmp_path / "some").rglob("own *")) == [b"%d" % number for number in range(6)]

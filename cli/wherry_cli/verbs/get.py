@@ -40,7 +40,7 @@ KEPT = "what was fetched is kept: the same command goes on from there"
 
 def get(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="CID|TICKET", help="What to fetch.")],
+    what: Annotated[str, typer.Argument(metavar="CID[/PATH]|TICKET", help="What to fetch.")],
     *,
     sources: From = None,
     output: Annotated[

@@ -37,7 +37,7 @@ class Target(NamedTuple):
 
     space: str  # "ipfs" or "ipns"
     root: PublicCID | None  # None: an /ipns name
-    name: str  # the first part, as it was written
+    name: str  # the first part, unescaped
     parts: tuple[str, ...]  # the path below it
     slash: bool  # whether it ended with "/"
     before: tuple[str, ...] = ()  # the path between the root and the parts, where a name leads into a directory
@@ -102,12 +102,12 @@ def target(path: str) -> Target:
         raise UsageError(f"a path of more than {GATEWAY_PATH_PARTS_MAX} parts")
     if space not in ("ipfs", "ipns") or not rest or not rest[0]:
         raise UsageError("a path is /ipfs/CID or /ipns/NAME")
-    name, *below = rest
+    name, *below = _part(rest[0]), *rest[1:]
     parts = tuple([_part(part) for part in below if part])
     slash = bool(below) and not below[-1]
     if space == "ipns":
-        return Target(space, None, _part(name), parts, slash)
-    return Target(space, PublicCID.parse(_part(name)), name, parts, slash)
+        return Target(space, None, name, parts, slash)
+    return Target(space, PublicCID.parse(name), name, parts, slash)
 
 
 def _part(text: str) -> str:

@@ -75,8 +75,11 @@ class Nodes:
             return Block(cid, b"")
         if self._fetcher is None:
             raise BlockNotFound(f"block {cid} is not here", hint="name a source with --from ADDRESS")
-        if self._unsure_bytes > _UNSURE_BYTES_MAX:  # a source that sends what comes last first is asked for one after another
-            ahead = ()
+        if self._unsure_bytes > _UNSURE_BYTES_MAX:  # so much came ahead, and not this: the walk went another way
+            for other in self._unsure:
+                self._at_hand.pop(other, None)
+            self._unsure.clear()
+            self._unsure_bytes = 0
         unknown = [other for other in dict.fromkeys(ahead) if other != cid and other not in self._at_hand]
         held = self._store.nodes.sizes(unknown)
         found = await self._fetcher.nodes([cid, *[other for other in unknown if other not in held]])

@@ -6,7 +6,6 @@ be, the dataset is encrypted, names whose hashes collide) it is given up with a 
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from wherry.cid import CID, RAW
@@ -82,7 +81,7 @@ class Trees:
         self._builders[-1].add(entry)
         if twin is not None:
             self._put(entry.name, twin)
-        elif self._twins:
+        elif self._twins and (entry.size <= PB_BYTES_MAX or self._fits(entry.name, entry.size)):
             plain = self._plain
             plain.append(entry)
             if len(plain) >= _POUR:
@@ -128,12 +127,10 @@ class Trees:
     def _pour(self) -> None:
         """Puts the files that wait into the directory's twin."""
         plain, self._plain = self._plain, []
-        largest = max(plain, key=_size, default=None)
-        if largest is not None and self._fits(largest.name, largest.size):
-            try:
-                self._twins[-1].put_many([(entry.name.encode(), entry.cid, entry.size) for entry in plain])
-            except (LimitExceeded, NoSpace) as problem:
-                self.give_up(problem.message)
+        try:
+            self._twins[-1].put_many([(entry.name.encode(), entry.cid, entry.size) for entry in plain])
+        except (LimitExceeded, NoSpace) as problem:
+            self.give_up(problem.message)
 
     def _finished(self) -> Child | None:
         if self._twins:
@@ -211,9 +208,6 @@ def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:
         else:
             yield from _leaves(child, nodes)
         start = end
-
-
-_size: Final = attrgetter("size")
 
 
 def _directory(name: str, builder: DirBuilder) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,6 @@ from wherry_http.gateway.records import answer_record, followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
     from typing import TypeVar
 
     from wherry.abc.transport import BlockSource, Held
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_FINDERS: Final = 2
 _ROUTE: Final = "/{space:ip[fn]s}/{rest:.*}"
 _CANONICAL: Final = "/{space}/{rest}"  # as the router calls it
 _EXPOSED: Final = "Content-Length, Content-Location, Content-Range, Etag, X-Ipfs-Path, X-Ipfs-Roots"
@@ -44,15 +45,18 @@ _ONLY_CACHED: Final = "only-if-cached"
 class Gateway:
     """The gateway of one server. Used on its event loop."""
 
-    def __init__(
-        self, source: BlockSource, options: HttpOptions, sender: Sender, threads: ThreadPoolExecutor, emit: Emit
-    ) -> None:
+    def __init__(self, source: BlockSource, options: HttpOptions, sender: Sender, emit: Emit) -> None:
         self.source = source
         self._options = options
         self._sender = sender
-        self._threads = threads
+        # Apart from those that send: whoever asks for paths and pages that cost much to find waits for his like alone.
+        self._threads = ThreadPoolExecutor(_FINDERS, "wherry-gateway")
         self._emit = emit
         self._people = People(self) if options.gateway == "path" else None
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def mount(self, app: web.Application) -> None:
         """Adds the routes."""
