@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import wherry.car_results  # noqa: F401 - it has results of its own
+import wherry.car_results
 import wherry.daemon.entry  # noqa: F401 - what it imports has results of its own
 from wherry import errors, results
 from wherry.results import AddResult, DifferenceReport, GetResult, Result, SourceReport, VerifyResult
