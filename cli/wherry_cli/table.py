@@ -27,6 +27,7 @@ VERBS: Final = {
     "stat": "Show what a CID names: kind, size, files, metadata.",
     "verify": "Compare files on disk with a CID.",
     "cid": "Inspect, convert and explain CIDs of any version, base and codec.",
+    "name": "Publish, resolve and follow names that lead to changing content.",
     "cache": "Look at the cache, fill it with a dataset, or empty it.",
     "store": "Show what this home knows, and what of it is there twice.",
     "keys": "Make, list and hand over the keys of encrypted datasets.",

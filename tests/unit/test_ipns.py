@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -200,7 +201,7 @@ def test_the_highest_sequence_stays_over_a_restart(tmp_path):
     assert [event.kind for event in book.events(NAME)] == ["new", "rollback"]
     assert taken(book, SEQUENCE_MAX) == "new"
     with pytest.raises(UsageError, match="used up"):
-        book.publish(KEY, "me", OTHER, NOW, 60, 1)
+        book.publish(KEY, "me", OTHER, NOW, lifetime_s=60, ttl_s=1)
     state.close()
 
 
@@ -223,8 +224,8 @@ def test_a_name_that_is_not_renewed_is_called_frozen(book):
 
 
 def test_publishing_counts_on_and_above_what_others_have(book):
-    first = book.publish(KEY, "me", CID_TEXT, NOW, 3600, 60)
-    second = book.publish(KEY, "me", OTHER, NOW, 3600, 60, above=9)
+    first = book.publish(KEY, "me", CID_TEXT, NOW, lifetime_s=3600, ttl_s=60)
+    second = book.publish(KEY, "me", OTHER, NOW, lifetime_s=3600, ttl_s=60, above=9)
     assert (first.sequence, second.sequence) == (0, 10)
     assert book.known(NAME).key == "me"
     assert [known.record.value for known in book.all()] == [OTHER]
@@ -236,10 +237,33 @@ def test_a_home_of_the_format_before_names_is_brought_on(tmp_path):
     from wherry.store import state as module
 
     older = sqlite3.connect(tmp_path / "state.db")
-    older.executescript(";".join([module._ROOTS, module._TRANSFERS, module._RULES]))
+    older.executescript(f"{module._ROOTS};{module._TRANSFERS};{module._RULES}")
     older.execute("PRAGMA user_version=3")
     older.commit()
     older.close()
     state = StateDB(tmp_path)
     assert taken(NameBook(state), 1) == "new"
     state.close()
+
+
+def vectors():
+    return json.loads((Path(__file__).parents[2] / "specs/vectors/ipns.json").read_text())
+
+
+def pieces(record):
+    return b"".join(bytes.fromhex(piece) * times for piece, times in record)
+
+
+@pytest.mark.parametrize("vector", vectors()["valid"], ids=lambda one: one["note"])
+def test_valid_vectors(vector):
+    name = Name.parse(vector["name"])
+    assert (str(name), name.peer_id, Name.parse(vector["peer"])) == (vector["name"], vector["peer"], name)
+    found = read(pieces(vector["record"]), name, vectors()["now"])
+    assert (found.value, found.sequence) == (vector["value"], vector["sequence"])
+    assert found.ttl_ns // 10**9 == vector["ttl_s"]
+
+
+@pytest.mark.parametrize("vector", vectors()["invalid"], ids=lambda one: one["note"])
+def test_invalid_vectors(vector):
+    with pytest.raises(DataError):
+        read(pieces(vector["record"]), Name.parse(vector["name"]), vectors()["now"])

@@ -50,9 +50,7 @@ class Record(NamedTuple):
         return self.sequence, self.until_ns, self.binary
 
 
-def create(
-    key: NodeKey, value: str, sequence: int, until_ns: int, ttl_ns: int = TTL_NS, *, with_v1: bool = True
-) -> bytes:
+def create(key: NodeKey, value: str, sequence: int, until_ns: int, ttl_ns: int = TTL_NS, *, with_v1: bool = True) -> bytes:
     """Writes and signs a record; ``with_v1`` adds the copies that old readers want. Raises UsageError for what has no form."""
     if not 0 <= sequence <= SEQUENCE_MAX:
         raise UsageError("the sequence number of a name has 64 bits, and this one is used up", hint="publish under a new key")

@@ -26,6 +26,7 @@ from wherry.session.finding import Finding
 from wherry.session.getting import NOWHERE, Getting
 from wherry.session.granting import Encryption, Granting
 from wherry.session.keeping import Keeping
+from wherry.session.naming import Naming
 from wherry.session.peering import Peering
 from wherry.session.reading import Reading
 from wherry.session.storing import Storing
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Peering):
+class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Peering):
     """An open home. Make one with `Session.open`."""
 
     @classmethod

@@ -91,6 +91,17 @@ class Parts:
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
+    async def _unnamed(self, what: str, sources: Sequence[str]) -> str:
+        """Gives what a name leads to, and anything that is no name as it is. Raises what resolving does."""
+        from wherry.ipns.name import split
+        from wherry.ticket import PREFIX
+
+        if what.startswith(PREFIX) or split(what) is None:
+            return what
+        from wherry.session.names import led
+
+        return await led(self, what, sources)
+
     def _parse(self, what: str) -> What:
         """Reads ``CID[/PATH]``, of any public form, or a ticket. Raises CIDError, DataError."""
         from wherry.publiccid import parse_path
@@ -163,7 +174,7 @@ class Parts:
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
 
-        cid, path, ticket, inline = self._parse(what)
+        cid, path, ticket, inline = self._parse(await self._unnamed(what, sources))
         fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         if inline is not None:

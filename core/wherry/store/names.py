@@ -68,7 +68,7 @@ class NameBook:
         return verdict
 
     def publish(
-        self, key: NodeKey, label: str, value: str, now: float, lifetime_s: float, ttl_s: float, *, above: int = -1
+        self, key: NodeKey, label: str, value: str, now: float, *, lifetime_s: float, ttl_s: float, above: int = -1
     ) -> Record:
         """Signs the next record of a key's name; its sequence number is on disk before anybody else can have seen it.
 
@@ -93,7 +93,9 @@ class NameBook:
             return ""
         record, left = found.record, found.record.until_ns / 1e9 - now
         if left <= 0:
-            said = f"the record of {name} is over since {written(record.until_ns)}, and nobody gave a newer one: is it withheld?"
+            said = (
+                f"the record of {name} is over since {written(record.until_ns)}, and nobody gave a newer one: is it withheld?"
+            )
         elif left < _SOON * (record.until_ns / 1e9 - found.since):
             said = f"the record of {name} ends at {written(record.until_ns)} and was not renewed: is a newer one withheld?"
         else:
