@@ -44,6 +44,10 @@ def test_a_name_goes_over_a_tracker_and_its_content_is_followed(start, wherry, e
     assert not said(wherry(*follow, env=both))["changed"]
     done = wherry("cat", f"/ipns/{name}/a.txt", env=both)
     assert done.stdout == b"two"
+    # a node that serves is a gateway for the records of the names that it knows
+    third = {**environ, "WHERRY_HOME": str(tmp_path / "third")}
+    done = wherry("name", "resolve", name, "--from", address, "--json", env=third)
+    assert said(done)["value"] == f"/ipfs/{second}"
     wherry("get", name, "-o", tmp_path / "got", env=both)
     assert (tmp_path / "got/a.txt").read_text() == "two"
     kinds = [event["kind"] for event in said(wherry("name", "log", name, "--json", env=theirs))["events"]]

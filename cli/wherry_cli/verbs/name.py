@@ -203,9 +203,7 @@ def show_step(out: Out, step: FollowResult) -> None:
 
 def build() -> Any:
     """Makes the command."""
-    app = group(
-        HELP, "wherry name publish bafyrei...", "wherry get k51... -o ./dataset", "wherry name follow k51... --link now"
-    )
+    app = group(HELP, "wherry name publish bafyrei...", "wherry name resolve k51...", "wherry name follow k51... --link now")
     member(app, "publish", publish, "wherry name publish bafyrei...", "wherry name publish bafyrei... --key models --ttl 1m")
     member(
         app, "resolve", resolve, "wherry name resolve k51...", "wherry name resolve k51... --from https://gateway.example:443"
