@@ -122,7 +122,7 @@ class Parts:
     def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
         """Gives the addresses to ask: those named and those of the ticket. Where there is none, locators are asked."""
         peers = self.config.peers
-        named = [peers.get(source, source) for source in sources] + list(ticket.addresses if ticket else ())
+        named = [_address(peers.get(source, source)) for source in sources] + list(ticket.addresses if ticket else ())
         addresses = list(dict.fromkeys(named))
         for address in addresses:
             self._wiring.transport(address)  # says now, not in the middle, that nothing speaks it
@@ -199,3 +199,8 @@ def quiet(observe: Observe | None) -> Observe:
         del event
 
     return observe or nobody
+
+
+def _address(source: str) -> str:
+    """Gives the address of what may be the bare multiaddr of a libp2p peer, as other tools print it (specs/0035 §2)."""
+    return f"libp2p:{source}" if source.startswith("/") and "/p2p/" in source else source
