@@ -72,6 +72,16 @@ def fill(home: Path, fixtures: Path) -> int:
     return len(paths)
 
 
+def _names(environ: dict[str, str], fixtures: Path) -> int:
+    """Takes in the records of names; gives how many were taken. Those that are wrong are refused."""
+    taken = 0
+    for path in sorted(fixtures.rglob("*.ipns-record")):
+        name = path.name.partition(".")[0].partition("_")[0]
+        done = subprocess.run([*WHERRY, "name", "import", name, path], env=environ, check=False, stdout=subprocess.DEVNULL)
+        taken += done.returncode == 0
+    return taken
+
+
 def report(path: Path) -> tuple[int, int, list[str]]:
     """Reads the suite's report, one event of ``go test -json`` a line: cases passed, cases run, names of those that failed."""
     ended = {}
@@ -94,7 +104,7 @@ def main(specs: str) -> int:
         environ = {**os.environ, "WHERRY_HOME": str(home)}
         (folder / "hello").write_bytes(b"hello")
         subprocess.run([*WHERRY, "add", folder / "hello"], env=environ, check=True, stdout=subprocess.DEVNULL)
-        print(f"{fill(home, fixtures)} CARs of fixtures")
+        print(f"{fill(home, fixtures)} CARs of fixtures, {_names(environ, fixtures)} records")
         line = [*WHERRY, "serve", "--listen", "http://127.0.0.1:0", "--json"]
         with subprocess.Popen(line, env=environ, stdout=subprocess.PIPE) as server:
             try:

@@ -37,6 +37,12 @@ GATEWAY_SEEN_MAX: Final = 1 << 18  # blocks that one CAR remembers, so as not to
 GATEWAY_READS_MAX: Final = 8192  # nodes read for a page or a path: the shards of 1,000 entries, and many to spare
 GATEWAY_PAGE_ENTRIES: Final = 1000  # of a directory on one page
 
+# Names (specs/0034)
+NAME_RECORD_BYTES_MAX: Final = 10 * KiB  # the public specification's
+NAME_VALUE_BYTES_MAX: Final = 2 * KiB  # a CID and a path
+NAME_HOPS_MAX: Final = 8  # a name may lead to a name, and not for ever
+NAME_EVENTS_MAX: Final = 1000  # kept of each name
+
 # Manifests
 FANOUT: Final = 1024  # links a node: 1 TiB of 1 MiB leaves is two levels, and a node stays near 50 KiB
 FILE_DEPTH_MAX: Final = 8  # 1024**8 leaves: beyond any file; stops a chain that nests without end

@@ -354,3 +354,46 @@ class KeyReport(Result):
     fingerprint: str | None = None
     generations: list[str] = field(default_factory=list)  # of a domain: ids of its wrapping keys, the newest first
     problem: str | None = None  # why the file cannot be used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameReport(Result):
+    """A name and where it leads."""
+
+    schema = "wherry/name/1"
+
+    name: str
+    value: str  # a path: /ipfs/CID[/...] or /ipns/NAME
+    sequence: int
+    until: str  # the end of the record's validity, RFC 3339
+    ttl: float  # seconds
+    key: str  # the key here that publishes it; "" for a name of somebody else
+    told: list[str] = field(default_factory=list)  # who took a record that was published, or gave it
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameEventReport(Result):
+    """Something that happened to a name."""
+
+    schema = "wherry/name-event/1"
+
+    at: float  # seconds since 1970
+    kind: str  # published, new, renewed, rollback, equivocation or frozen
+    sequence: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowResult(Result):
+    """What one look at a followed name did."""
+
+    schema = "wherry/name-follow/1"
+
+    name: str
+    value: str
+    sequence: int
+    path: str | None  # where this version lies, whole and verified; None without a link
+    link: str | None  # leads to ``path``
+    changed: bool
+    warnings: list[str] = field(default_factory=list)

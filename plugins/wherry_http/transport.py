@@ -70,6 +70,14 @@ class HttpTransport(Transport):
             base, self._client_tls() if base.scheme == "https" else None, self._options, self._codings(), self._dial
         )
 
+    async def name_record(self, address: str, name: str) -> bytes | None:
+        """See `SupportsRecords.name_record`."""
+        from wherry_http.names import record_at
+
+        base = parse_base(address)
+        tls = self._client_tls() if base.scheme == "https" else None
+        return await record_at(str(base).rstrip("/"), name, tls, self._options)
+
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
         """See `SupportsListen.listen`. A public address needs TLS, a token, or leave (``[serve] allow_public``)."""

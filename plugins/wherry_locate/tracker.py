@@ -31,6 +31,7 @@ LINE_BYTES_MAX: Final = 16 << 10  # of one record
 RECORDS_MAX: Final = 100  # looked at, of an answer
 ADDRS_MAX: Final = 16  # looked at, of a record
 PROTOCOLS_MAX: Final = 16  # likewise
+_SCHEMAS: Final = ("peer", "bitswap", "graphsync-filecoinv1")  # the latter are of old, and read as peers
 _NDJSON: Final = "application/x-ndjson"
 _JSON: Final = "application/json"
 
@@ -83,6 +84,20 @@ class Tracker(Locator):
 
         async with providing(self._options, self._home, addresses, holdings, tell):
             yield
+
+    async def name_records(self, name: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """See `SupportsNames.name_records`."""
+        from wherry_locate.naming import records
+
+        async with aclosing(records(self._urls, name, self._timeout_s)) as found:
+            async for who, record in found:
+                yield who, record
+
+    async def put_record(self, name: str, record: bytes) -> list[str]:
+        """See `SupportsNames.put_record`."""
+        from wherry_locate.naming import put
+
+        return await put(self._urls, name, record, self._timeout_s)
 
     async def _ask(self, url: str, cid: CID, said: asyncio.Queue[str | PeerError | None]) -> None:
         """Puts what one tracker says, and in the end None or what failed."""
@@ -191,9 +206,11 @@ def _decoded(data: bytes, url: str) -> Any:
 
 def _addresses(record: Any) -> Iterator[Found]:
     """Gives the addresses of one record that wherry can speak with. What is of another form is skipped."""
-    if not isinstance(record, dict) or record.get("Schema") != "peer":
+    if not isinstance(record, dict) or record.get("Schema") not in _SCHEMAS:
         return
     addrs, named, peer, details = (record.get(name) for name in ("Addrs", "Protocols", "ID", DETAILS))
+    if record["Schema"] != "peer":
+        named = [record.get("Protocol")]
     if not isinstance(addrs, list):
         return
     protocols = [name for name in named[:PROTOCOLS_MAX] if isinstance(name, str)] if isinstance(named, list) else []

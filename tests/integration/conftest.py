@@ -26,7 +26,8 @@ def wherry(environ):
 
     def run(*words, code=0, **options):
         line = [*WHERRY, *map(str, words)]
-        done = subprocess.run(line, capture_output=True, env=environ, check=False, timeout=100, **options)
+        options = {"env": environ, **options}
+        done = subprocess.run(line, capture_output=True, check=False, timeout=100, **options)
         assert done.returncode == code, done.stderr.decode()
         return done
 

@@ -56,7 +56,7 @@ async def test_both_forms_are_read(form):
 async def test_records_of_another_form_are_skipped(form):
     good = record("http://192.0.2.7:1")
     odd = [
-        {}, [], 7, None, "x", {"Schema": "peer"}, {"Schema": "bitswap", "Addrs": [multiaddr("http://192.0.2.9:1")]},
+        {}, [], 7, None, "x", {"Schema": "peer"}, {"Schema": "unheard-of", "Addrs": [multiaddr("http://192.0.2.9:1")]},
         record(Addrs="x"), record(Addrs=[None, 7, {}, [], "x", "/ip4/1.2.3.4/udp/1/quic-v1"]), record(Schema=["peer"]),
     ]  # fmt: skip
     records = [*odd, good]

@@ -211,7 +211,7 @@ def test_whom_it_lists_follows_from_where_it_listens(host, reach, dial):
 async def test_paths_and_methods_that_there_are_not(tmp_path):
     async with running(tmp_path) as tracker:
         for path, status in {
-            "/": 400, "/routing/v1/x": 400, "/routing/v1/ipns/k51": 501, "/routing/v1/providers": 501, "/routing/v1/peers": 501,
+            "/": 400, "/routing/v1/x": 400, "/routing/v1/ipns/k51": 400, "/routing/v1/providers": 501, "/routing/v1/peers": 501,
             "/routing/v1/providers/%20": 422, "/routing/v1/providers/x%00": 422, "/routing/v1/peers/12D3": 422,
             "/routing/v1/peers/k51zzzzzzzzzzzz": 422, "/routing/v1/peers/b" + "a" * 60: 422,
             "/routing/v1/providers/" + "b" * 300: 422,

@@ -39,6 +39,7 @@ def serve(
         typer.Option("--proxy", metavar="IP", help="A front server whose X-Forwarded-For is believed. Repeatable."),
     ] = None,
     records: Annotated[int, typer.Option("--records", min=1000, help="Records kept, in all; then the oldest go.")] = 1_000_000,
+    web_pages: Annotated[bool, typer.Option("--web-pages", help="Let pages in browsers ask it, too.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:
@@ -57,7 +58,7 @@ def serve(
         home = (run.home or default_home(run.environ)).expanduser().absolute()
         options = TrackerServerOptions(
             allow_public=allow_public, reach=reach, proxies=tuple(proxy or ()), records_max=records, tls_cert=tls_cert,
-            tls_key=tls_key,
+            tls_key=tls_key, web_pages=web_pages,
         )  # fmt: skip
         async with tracking(listen, store or home / "tracker" / "records.db", options) as address:
             show(run.out(), address)

@@ -45,6 +45,10 @@ class KeyFolder:
         names = (entry.removesuffix(_SUFFIX) for entry in found if entry.endswith(_SUFFIX))
         return sorted(name for name in names if _NAME.fullmatch(name))
 
+    def prepare(self) -> None:
+        """Makes the folder if it is not there. Raises KeyProblem if others may look into it, errors of the disk."""
+        self._make_folder()
+
     def read(self, name: str) -> bytes:
         """Reads a key's file. Raises NotFound, KeyProblem if it is open to others, LimitExceeded, UsageError."""
         path = self._file(name)

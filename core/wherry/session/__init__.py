@@ -26,6 +26,7 @@ from wherry.session.finding import Finding
 from wherry.session.getting import NOWHERE, Getting
 from wherry.session.granting import Encryption, Granting
 from wherry.session.keeping import Keeping
+from wherry.session.naming import Naming
 from wherry.session.packing import Packing
 from wherry.session.peering import Peering
 from wherry.session.reading import Reading
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Packing, Peering):
+class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Packing, Peering):
     """An open home. Make one with `Session.open`."""
 
     @classmethod

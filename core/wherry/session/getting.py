@@ -72,7 +72,7 @@ class Getting(Parts):
         from wherry.transfer.tree import Nodes
 
         began = time.monotonic()
-        asked, addresses = self._source(what, sources)
+        asked, addresses = self._source(await self._unnamed(what, sources), sources)
         named = asked.ticket.name if asked.ticket is not None else asked.path.rpartition("/")[2]
         target = NOWHERE if output == NOWHERE else absolute(output or named or str(asked.cid))
         options = self.config.get

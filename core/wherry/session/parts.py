@@ -91,6 +91,17 @@ class Parts:
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
+    async def _unnamed(self, what: str, sources: Sequence[str]) -> str:
+        """Gives what a name leads to, and anything that is no name as it is. Raises what resolving does."""
+        from wherry.ipns.name import split
+        from wherry.ticket import PREFIX
+
+        if what.startswith(PREFIX) or split(what) is None:
+            return what
+        from wherry.session.names import led
+
+        return await led(self, what, sources)
+
     def _parse(self, what: str) -> What:
         """Reads ``CID[/PATH]``, of any public form, or a ticket. Raises CIDError, DataError."""
         from wherry.publiccid import parse_path
@@ -111,7 +122,7 @@ class Parts:
     def _addresses(self, sources: Sequence[str], ticket: Ticket | None) -> list[str]:
         """Gives the addresses to ask: those named and those of the ticket. Where there is none, locators are asked."""
         peers = self.config.peers
-        named = [peers.get(source, source) for source in sources] + list(ticket.addresses if ticket else ())
+        named = [_address(peers.get(source, source)) for source in sources] + list(ticket.addresses if ticket else ())
         addresses = list(dict.fromkeys(named))
         for address in addresses:
             self._wiring.transport(address)  # says now, not in the middle, that nothing speaks it
@@ -163,7 +174,7 @@ class Parts:
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
 
-        cid, path, ticket, inline = self._parse(what)
+        cid, path, ticket, inline = self._parse(await self._unnamed(what, sources))
         fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, None)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         if inline is not None:
@@ -188,3 +199,8 @@ def quiet(observe: Observe | None) -> Observe:
         del event
 
     return observe or nobody
+
+
+def _address(source: str) -> str:
+    """Gives the address of what may be the bare multiaddr of a libp2p peer, as other tools print it (specs/0035 §2)."""
+    return f"libp2p:{source}" if source.startswith("/") and "/p2p/" in source else source

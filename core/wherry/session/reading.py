@@ -61,6 +61,7 @@ class Reading(Parts):
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
         from wherry.transfer import read
 
+        what = await self._unnamed(what, sources)
         asked = self._parse(what)
         cid, path = asked.cid, asked.path
         meta: dict[str, str] = {}

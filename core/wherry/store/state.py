@@ -17,7 +17,9 @@ from wherry.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from sqlite3 import Connection
 
     from wherry.access import Subject
 
@@ -35,7 +37,18 @@ CREATE TABLE rules (
     maker TEXT NOT NULL, PRIMARY KEY (kind, what)
 ) WITHOUT ROWID
 """
-_STEPS: Final = {1: _TRANSFERS, 2: _RULES}  # version 2 came with the daemon, 3 with bans
+# sequence: eight bytes, big-endian, as SQLite's numbers have a sign. since: when this record was first seen.
+_NAMES: Final = """
+CREATE TABLE names (
+    name BLOB PRIMARY KEY, sequence BLOB NOT NULL, record BLOB NOT NULL, since REAL NOT NULL, key TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE name_events (
+    id INTEGER PRIMARY KEY, name BLOB NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, sequence BLOB NOT NULL,
+    said TEXT NOT NULL, record BLOB NOT NULL, UNIQUE (name, kind, sequence, record)
+);
+CREATE INDEX name_events_name ON name_events (name, id)
+"""
+_STEPS: Final = {1: _TRANSFERS, 2: _RULES, 3: _NAMES}  # version 2 came with the daemon, 3 with bans, 4 with names
 _SCHEMA: Final = ";".join([_ROOTS, *_STEPS.values()])
 
 
@@ -158,6 +171,16 @@ class StateDB:
             rows = run.execute("SELECT kind, what, allow, since, lasts, why, maker FROM rules ORDER BY since").fetchall()
         found = map(_rule, rows)
         return [rule for rule in found if rule is not None]
+
+    # Names (specs/0034 §4); what a record may do is decided in `wherry.store.names`
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Holds the file for one transaction, on disk when it ends."""
+        return self._db.writing()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Holds the file for queries."""
+        return self._db.reading()
 
     def changes(self) -> int:
         """Gives a number that is another one after another process wrote."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.transport import BlockSource, Held
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
-from wherry.errors import WherryError
+from wherry.errors import CIDError, WherryError
 from wherry.swarm.swarm import Swarm
 from wherry.unixfs.node import root_of as unixfs_root_of
 
@@ -50,6 +50,17 @@ class Holdings(BlockSource):
             for number, held in zip(left, source.find([cids[number] for number in left]), strict=True):
                 found[number] = held
         return found
+
+    def record(self, name: bytes) -> bytes | None:
+        """Gives the best record of a name (the multihash of its key); None: there is none, or it is over. Raises StoreError."""
+        from wherry.ipns.name import Name
+        from wherry.store.names import NameBook
+
+        try:
+            found = NameBook(self._store.state).known(Name(name))
+        except CIDError:
+            return None
+        return found.record.binary if found is not None and not found.record.expired(time.time()) else None
 
     @property
     def fetched(self) -> tuple[CID, ...]:

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import math
 import re
+from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from wherry.errors import CIDError, DataError, DecodeError, WherryError
 from wherry.nodekey import peer_id_of
 from wherry.offload import in_thread
 from wherry_locate.announcement import BODY_BYTES_MAX, PATH, Announcement, decode
+from wherry_locate.server import names
 from wherry_locate.server.book import record_of
 from wherry_locate.server.filters import Filters
 from wherry_locate.server.rates import Rates
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _DIALS: Final = {"named": NAMED, "lan": LAN, "public": PUBLIC}
+NAMES: Final = "/routing/v1/ipns"
+_CLOSEST: Final = "/routing/v1/dht/closest/peers/{key}"
 _NDJSON: Final = "application/x-ndjson"
 _JSON: Final = "application/json"
 _OTHER_CID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+/=_-]{7,255}", re.ASCII)  # of a kind that nobody announces here
@@ -77,7 +81,10 @@ class Tracker:
         app.router.add_get(PATH + "/{cid}", self._providers)
         app.router.add_get("/routing/v1/peers/{peer}", self._peers)
         app.router.add_put(PATH, self._announce)
-        for path in (PATH, PATH + "/{cid}", "/routing/v1/peers", "/routing/v1/peers/{peer}", "/routing/v1/ipns/{name}"):
+        app.router.add_get(NAMES + "/{name}", self._name)
+        app.router.add_put(NAMES + "/{name}", self._put_name)
+        for path in (PATH, PATH + "/{cid}", "/routing/v1/peers", "/routing/v1/peers/{peer}", NAMES + "/{name}", _CLOSEST):
+            app.router.add_route("OPTIONS", path, self._options_of)
             app.router.add_route("*", path, self._unsupported)
         app.router.add_route("*", "/{path:.*}", self._unknown)
         return app
@@ -85,11 +92,20 @@ class Tracker:
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets no web page in: neither by its origin nor by a name of its own that was made to lead here."""
-        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        page = "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
+        if page and not self._options.web_pages:
             raise web.HTTPForbidden(text="this is no place for web pages\n")
         if self._loopback and not all(self._is_ours(host) for host in request.headers.getall("Host", ())):
             raise web.HTTPForbidden(text="this name does not lead here\n")
-        return await handler(request)
+        if not self._options.web_pages:
+            return await handler(request)
+        try:
+            answer = await handler(request)
+        except web.HTTPException as problem:
+            problem.headers["Access-Control-Allow-Origin"] = "*"
+            raise
+        answer.headers["Access-Control-Allow-Origin"] = "*"
+        return answer
 
     @web.middleware
     async def _room(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -185,6 +201,22 @@ class Tracker:
         result = {"Schema": "announcement", "ID": said.peer, "TTL": round(ttl_s * 1000), "Addrs": addrs}
         return web.json_response({"ProvideResults": [result]}, headers={"Cache-Control": "no-store"})
 
+    async def _name(self, request: web.Request) -> web.StreamResponse:
+        return await names.give(self._book, request, self._clock())
+
+    async def _put_name(self, request: web.Request) -> web.StreamResponse:
+        return await names.take(self._book, request, self._ip(request), self._clock(), self._options.body_s)
+
+    async def _options_of(self, request: web.Request) -> web.StreamResponse:
+        del request
+        headers = {"Allow": "GET, HEAD, PUT, OPTIONS"}
+        if self._options.web_pages:  # what a browser asks before it lets a page ask
+            headers |= {
+                "Access-Control-Allow-Methods": "GET, PUT, OPTIONS", "Access-Control-Allow-Headers": "Content-Type, Accept",
+                "Access-Control-Max-Age": "86400",
+            }  # fmt: skip
+        return web.Response(status=204, headers=headers)
+
     async def _unsupported(self, request: web.Request) -> web.StreamResponse:
         del request
         raise web.HTTPNotImplemented(text="this tracker does not do that\n")
@@ -258,7 +290,10 @@ def _age(listed: Sequence[Listed], now: float) -> int:
 
 def _answer(request: web.Request, name: str, records: list[dict[str, Any]], age_s: int) -> web.Response:
     """Gives records in the form that was asked for."""
-    headers = {"Vary": "Accept", "Cache-Control": f"public, max-age={age_s}", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Vary": "Accept", "Cache-Control": f"public, max-age={age_s}", "X-Content-Type-Options": "nosniff",
+        "Last-Modified": formatdate(usegmt=True),  # an answer is a sample, made now
+    }  # fmt: skip
     if _wants_lines(request.headers.get("Accept", "")):
         text = "".join(json.dumps(record) + "\n" for record in records)
         return web.Response(text=text, content_type=_NDJSON, headers=headers)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from wherry.errors import DataError
+from wherry.ipns.record import opened
 from wherry.store.database import Database
 from wherry_locate.multiaddr import DETAILS
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from wherry.ipns.name import Name
+    from wherry.ipns.record import Record
     from wherry_locate.announcement import Announcement
     from wherry_locate.server.options import TrackerServerOptions
 
@@ -37,6 +40,15 @@ CREATE TABLE provides (
 CREATE INDEX provides_place ON provides (place, expires);
 CREATE INDEX provides_expires ON provides (expires)
 """
+_NAMES: Final = """
+CREATE TABLE names (
+    name BLOB PRIMARY KEY, record BLOB NOT NULL, net TEXT NOT NULL, said REAL NOT NULL, expires REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX names_net ON names (net, said);
+CREATE INDEX names_said ON names (said);
+CREATE INDEX names_expires ON names (expires)
+"""
+_STEPS: Final = {1: _NAMES}  # version 2 came with names
 _SWEEP_ROWS: Final = 5000  # removed in one transaction, so that nobody waits long
 
 
@@ -56,7 +68,9 @@ class Book:
     def __init__(self, path: Path, options: TrackerServerOptions) -> None:
         """Opens or makes the file at ``path``. Raises StoreError, HomeTooNew."""
         self._options = options
-        self._db = Database(path, _SCHEMA, 1, synchronous="NORMAL", what="tracker")
+        self._db = Database(
+            path, ";".join([_SCHEMA, *_STEPS.values()]), 1 + len(_STEPS), synchronous="NORMAL", what="tracker", steps=_STEPS
+        )
         self._lock = threading.Lock()  # one announcement at a time: bounds are looked at, then changed
         with self._db.reading() as run:
             self._records, self._places = run.execute("SELECT ifnull(sum(records), 0), count(*) FROM places").fetchone()
@@ -76,6 +90,34 @@ class Book:
             self._trim_network(run, net, place)
             self._places += fresh
             self._trim_all(run, place)
+
+    def put_name(self, record: Record, net: str, now: float) -> bool:
+        """Keeps a verified record that came from the network ``net``, if it is the best of its name; tells whether it is.
+
+        Who was silent longest makes room: first of that network, then of all.
+        """
+        options, name = self._options, bytes(record.name)
+        with self._db.writing() as run:
+            row = run.execute("SELECT record FROM names WHERE name=? AND expires>?", (name, now)).fetchone()
+            if row is not None and opened(row[0], record.name).rank > record.rank:
+                return False
+            expires = min(record.until_ns / 1e9, now + options.names_s_max)
+            run.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?,?)", (name, record.binary, net, now, expires))
+            for where, values, most in (
+                ("WHERE net=?", (net,), options.names_per_network),
+                ("", (), options.names_max),
+            ):
+                surplus = run.execute(f"SELECT count(*) FROM names {where}", values).fetchone()[0] - most  # noqa: S608 - own text
+                if surplus > 0:
+                    silent = f"SELECT name FROM names {where} ORDER BY said, name=? LIMIT ?"  # noqa: S608 - likewise
+                    run.execute(f"DELETE FROM names WHERE name IN ({silent})", (*values, name, surplus))  # noqa: S608 - likewise
+        return True
+
+    def name(self, name: Name, now: float) -> Record | None:
+        """Gives the best record of a name that is not over."""
+        with self._db.reading() as run:
+            row = run.execute("SELECT record FROM names WHERE name=? AND expires>?", (bytes(name), now)).fetchone()
+        return opened(row[0], name) if row is not None else None
 
     def withdraw(self, said: Announcement, addrs: Sequence[str], now: float) -> None:
         """Forgets what ``said.peer`` said of ``said.cids``, or of everything for none, at ``addrs``. As `announce` raises."""
@@ -126,6 +168,8 @@ class Book:
             gone = run.execute("SELECT id FROM places WHERE expires<=? AND records=0 LIMIT ?", (now, _SWEEP_ROWS)).fetchall()
             run.executemany("DELETE FROM places WHERE id=?", gone)
             self._places -= len(gone)
+            over = "SELECT name FROM names WHERE expires<=? LIMIT ?"
+            run.execute(f"DELETE FROM names WHERE name IN ({over})", (now, _SWEEP_ROWS))  # noqa: S608 - text of our own
         return len(rows) == _SWEEP_ROWS or len(gone) == _SWEEP_ROWS
 
     def sizes(self) -> tuple[int, int]:

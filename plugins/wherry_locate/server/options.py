@@ -35,6 +35,11 @@ class TrackerServerOptions:
     records_per_cid: int = 256  # of which an answer is a sample
     records_per_cid_and_network: int = 16  # so that one network cannot crowd a dataset's list
 
+    names_max: int = 50_000  # records of IPNS names, each of at most 10 KiB; usual ones take 500 bytes
+    names_per_network: int = 1000  # keys cost nothing, networks do
+    names_s_max: float = 7 * 86_400.0  # one that is not put again is forgotten then, however long it says that it is valid
+    web_pages: bool = False  # whether pages of browsers may ask, as the public specification has it
+
     announces_per_minute: float = 60.0  # of one IP address: 60,000 CIDs
     queries_per_minute: float = 600.0
     connections_max: int = 1024

@@ -1,0 +1,33 @@
+"""Carriers of the records of names (specs/0034 §5): what a transport or a locator may also be.
+
+A carrier vouches for nothing: core verifies each record that comes, and keeps the best.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+
+@runtime_checkable
+class SupportsRecords(Protocol):
+    """A transport that can ask a source for the record of a name. Optional."""
+
+    async def name_record(self, address: str, name: str) -> bytes | None:
+        """Asks the source at ``address`` for the record of ``name`` (k51...); None: it has none.
+
+        It reads at most NAME_RECORD_BYTES_MAX. Raises PeerError; UsageError for a malformed address.
+        """
+
+
+@runtime_checkable
+class SupportsNames(Protocol):
+    """A locator that can carry the records of names. Optional. One event loop, concurrent calls."""
+
+    def name_records(self, name: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Gives who says it, and the record of ``name`` (k51...) that it has, as they come. Raises PeerError if all failed."""
+
+    async def put_record(self, name: str, record: bytes) -> list[str]:
+        """Hands over a record; gives who took it. Raises PeerError if nobody did."""

@@ -1,0 +1,137 @@
+"""Asks for the records of names, and hands them over: every answer is verified, and the best kept before it is used.
+
+What this stands on is in specs/0034 §5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, NamedTuple
+
+from wherry.abc.naming import SupportsNames, SupportsRecords
+from wherry.address import split_address
+from wherry.errors import DataError, IntegrityError, NotFound, PeerError, WherryError
+from wherry.ipns.name import Name, split
+from wherry.ipns.record import Record, read
+from wherry.limits import LOCATE_S, NAME_HOPS_MAX
+from wherry.offload import in_thread
+from wherry.store.names import NameBook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from wherry.session.parts import Parts
+
+
+class Answers(NamedTuple):
+    """What was said of a name."""
+
+    gave: list[str]  # who gave a record that is right
+    warnings: list[str]  # who failed, lied or is behind
+
+
+async def led(parts: Parts, what: str, sources: Sequence[str]) -> str:
+    """Follows NAME[/PATH], and names that it leads to, up to content; gives /ipfs/CID[/PATH].
+
+    Raises NotFound, DataError for a name that is over or leads round in circles, IntegrityError for one that leads two ways.
+    """
+    seen: set[Name] = set()
+    tail = ""
+    while (found := split(what)) is not None:
+        name, path = found
+        if name in seen or len(seen) == NAME_HOPS_MAX:
+            raise DataError(f"{name} leads to names and never to content", hint="its owner has to publish a CID")
+        seen.add(name)
+        tail = f"{path}/{tail}".strip("/")
+        record, _ = await resolved(parts, name, sources)
+        what = record.value
+    return f"{what}/{tail}" if tail else what
+
+
+async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Record, Answers]:
+    """Asks for a name, and gives the best record, which is on disk by then. Raises as `led`."""
+    answers = await ask(parts, name, sources)
+    book = NameBook(parts._store.state)
+    now = time.time()
+    known = await in_thread(lambda: book.known(name))
+    if known is None:
+        why = "; ".join(answers.warnings) or "nobody who could know was asked"
+        hint = "name a gateway, a tracker or a peer: --from http://HOST:PORT, or [locator.tracker] urls"
+        raise NotFound(f"no record of {name} was found: {why}", hint=hint)
+    record = known.record
+    if stale := await in_thread(lambda: book.freshness(name, now)):
+        if record.expired(now):
+            raise DataError(stale, hint="ask others (--from), or its owner to publish it again")
+        answers.warnings.append(stale)
+    if await in_thread(lambda: book.equivocated(name, record.sequence)):
+        raise IntegrityError(
+            f"two different records of {name} are signed with number {record.sequence}: its key says two things",
+            hint="`wherry name log NAME` shows both; it is over when a record with a higher number is published",
+        )
+    return record, answers
+
+
+async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
+    """Asks the sources, or else the locators, all at once; takes in what is right. Raises UsageError for a bad address."""
+    answers = Answers([], [])
+    asked = (
+        [_source(parts, address, name) for address in parts._addresses(sources, None)] if sources else _locators(parts, name)
+    )
+    book = NameBook(parts._store.state)
+
+    async def one(records: AsyncGenerator[tuple[str, bytes], None]) -> None:
+        try:
+            async with asyncio.timeout(LOCATE_S), aclosing(records):
+                async for who, binary in records:
+                    await _take(book, name, who, binary, answers)
+        except PeerError as problem:
+            answers.warnings.append(problem.message)
+        except TimeoutError:
+            answers.warnings.append(f"somebody who was asked for {name} took more than {LOCATE_S:g} s")
+
+    await asyncio.gather(*map(one, asked))
+    return answers
+
+
+async def _take(book: NameBook, name: Name, who: str, binary: bytes, answers: Answers) -> None:
+    try:
+        record = read(binary, name, time.time())
+    except DataError as problem:
+        answers.warnings.append(f"{who}: {problem.message}")
+        return
+    verdict = await in_thread(lambda: book.take(record, time.time()))
+    if verdict == "rollback":
+        answers.warnings.append(f"{who} gave an older record of {name}, with number {record.sequence}: it was not used")
+    elif verdict == "equivocation":
+        answers.warnings.append(f"{who} gave another record of {name} with number {record.sequence}: {record.value}")
+    else:
+        answers.gave.append(who)
+
+
+async def _source(parts: Parts, address: str, name: Name) -> AsyncGenerator[tuple[str, bytes], None]:
+    transport = parts._wiring.transport(address)
+    if not isinstance(transport, SupportsRecords):
+        raise PeerError(f"{address} is of a transport that carries no records of names", peer=address)
+    record = await transport.name_record(split_address(address)[1], str(name))
+    if record is None:
+        raise PeerError(f"{address} has no record of {name}", peer=address)
+    yield address, record
+
+
+def _locators(parts: Parts, name: Name) -> list[AsyncGenerator[tuple[str, bytes], None]]:
+    return [its.name_records(str(name)) for _, its in parts._wiring.locators() if isinstance(its, SupportsNames)]
+
+
+async def hand_over(parts: Parts, record: Record) -> Answers:
+    """Gives a record to all that carry them; says who took it."""
+    told = Answers([], [])
+    for label, locator in parts._wiring.locators():
+        if not isinstance(locator, SupportsNames):
+            continue
+        try:
+            told.gave.extend(await locator.put_record(str(record.name), record.binary))
+        except WherryError as problem:
+            told.warnings.append(f"{label}: {problem.message}")
+    return told

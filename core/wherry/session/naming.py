@@ -1,0 +1,249 @@
+"""The verbs of names: what leads to content that changes (specs/0034)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from wherry.errors import IntegrityError, TargetExists, UsageError, WherryError, local_error
+from wherry.offload import in_thread
+from wherry.results import FollowResult, NameEventReport, NameReport
+from wherry.session.parts import Parts, absolute
+from wherry.session.telling import told, told_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from wherry.ipns.name import Name
+    from wherry.ipns.record import Record
+    from wherry.observe import Observe
+    from wherry.store.namekeys import NameKeys
+    from wherry.store.names import Known, NameBook
+
+LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
+TTL_S = 300.0
+
+
+class Naming(Parts):
+    """Publish, resolve, follow and the rest."""
+
+    @told
+    async def publish_name(
+        self, what: str, *, key: str = "self", lifetime_s: float = LIFETIME_S, ttl_s: float = TTL_S, force: bool = False
+    ) -> NameReport:
+        """Lets the name of ``key`` (made when first used) lead to CID[/PATH] or to another name; hands the record over.
+
+        Its sequence number is on disk first. Raises IntegrityError if others have a record of this key that this home does
+        not know of, unless ``force``: then the new one goes above it.
+        """
+        from wherry.ipns.name import Name
+        from wherry.session.names import hand_over
+
+        value = _value(what)
+        if lifetime_s <= 0 or ttl_s < 0:
+            raise UsageError("a record is valid for some time", hint="--lifetime 48h --ttl 5m")
+        signer = await in_thread(lambda: self._name_keys.get_or_make(key))
+        name = Name.of(signer.public)
+        before = await in_thread(lambda: self._names.known(name))
+        warnings = await self._check_own(name, before, force=force)
+        record = await in_thread(
+            lambda: self._names.publish(signer, key, value, time.time(), lifetime_s=lifetime_s, ttl_s=ttl_s)
+        )
+        given = await hand_over(self, record)
+        return _report(record, key, given.gave, warnings + given.warnings)
+
+    async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
+        """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""
+        from wherry.session.names import ask
+
+        answers = await ask(self, name, ())
+        after = await in_thread(lambda: self._names.known(name))
+        if after is None:
+            return []
+        fresh = before is None or after.record.sequence > before.record.sequence
+        twice = await in_thread(lambda: self._names.equivocated(name, after.record.sequence))
+        if (fresh or twice) and not force:
+            raise IntegrityError(
+                f"{name} was published elsewhere, with number {after.record.sequence}: {after.record.value}",
+                hint="does another machine have this key, or is this home an old copy? --force publishes above it",
+            )
+        return [text for text in answers.warnings if "number" in text]
+
+    @told
+    async def resolve_name(self, name: str, *, sources: Sequence[str] = ()) -> NameReport:
+        """Asks where a name leads, one step. Raises NotFound, DataError for one that is over, IntegrityError for one that leads
+        two ways.
+        """
+        from wherry.session.names import resolved
+
+        found = _parsed(name)
+        record, answers = await resolved(self, found, sources)
+        known = await in_thread(lambda: self._names.known(found))
+        return _report(record, known.key if known else "", answers.gave, answers.warnings)
+
+    @told
+    async def import_record(self, name: str, record: bytes) -> NameReport:
+        """Takes in a record from elsewhere, if it is right and no older than what is known. Raises DataError."""
+        from wherry.ipns.record import read
+
+        found = read(record, _parsed(name), time.time())
+        verdict = await in_thread(lambda: self._names.take(found, time.time()))
+        if verdict in ("rollback", "equivocation"):
+            raise IntegrityError(f"this record of {found.name} is a {verdict}: it was not taken", hint="see `wherry name log`")
+        return _report(found, "", [], [])
+
+    async def names(self) -> list[NameReport]:
+        """Lists the names that this home publishes or has met."""
+        now = time.time()
+        found = await in_thread(self._names.all)
+        return [_report(one.record, one.key, [], ["over"] if one.record.expired(now) else []) for one in found]
+
+    async def name_log(self, name: str) -> list[NameEventReport]:
+        """Lists what happened to a name, the oldest first."""
+        found = _parsed(name)
+        events = await in_thread(lambda: self._names.events(found))
+        return [NameEventReport(at=one.at, kind=one.kind, sequence=one.sequence, said=one.said) for one in events]
+
+    @told_pieces
+    async def follow_name(
+        self,
+        name: str,
+        *,
+        link: str | None = None,
+        sources: Sequence[str] = (),
+        once: bool = False,
+        every_s: float = 60.0,
+        observe: Observe | None = None,
+    ) -> AsyncGenerator[FollowResult, None]:
+        """Looks where a name leads, again and again, and gives each change; with ``once`` the first look alone.
+
+        With ``link``, a new version is got whole and verified into ``LINK.versions/CID``, and only then does the symbolic
+        link lead to it, by one rename. What fails is tried again, ever later up to ten times ``every_s``; with
+        ``once`` it is raised.
+        """
+        last: tuple[str, int] | None = None
+        failures = 0
+        while True:
+            try:
+                result = await self._follow_step(name, link, sources, observe)
+                failures = 0
+                if last != (result.value, result.sequence) or once:
+                    last = (result.value, result.sequence)
+                    yield result
+            except (TargetExists, UsageError):
+                raise
+            except WherryError as problem:
+                if once:
+                    raise
+                failures += 1
+                self._note(observe, f"{problem.message}; it is tried again")
+            if once:
+                return
+            await asyncio.sleep(every_s * min(10, 2 ** min(failures, 4)))
+
+    async def _follow_step(self, name: str, link: str | None, sources: Sequence[str], observe: Observe | None) -> FollowResult:
+        from wherry.session.names import led, resolved
+
+        record, answers = await resolved(self, _parsed(name), sources)
+        path, changed, target = None, False, absolute(link) if link is not None else None
+        if target is not None:
+            await in_thread(lambda: _check_link(target))
+            where = await led(self, f"/ipns/{record.name}", sources)
+            asked = self._parse(where)
+            path = os.path.join(
+                target + ".versions", str(asked.cid) + (f"-{asked.path.replace('/', '-')}" if asked.path else "")
+            )
+            await in_thread(lambda: os.makedirs(target + ".versions", exist_ok=True))
+            await self._session_get(where, sources, path, observe)
+            changed = await in_thread(lambda: _swap(target, path or ""))
+        return FollowResult(
+            name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,
+            warnings=answers.warnings,
+        )  # fmt: skip
+
+    async def _session_get(self, what: str, sources: Sequence[str], path: str, observe: Observe | None) -> None:
+        from wherry.session.getting import Getting
+
+        if not isinstance(self, Getting):
+            raise UsageError("this session cannot get")
+        await self.get(what, sources=sources, output=path, observe=observe)
+
+    def _note(self, observe: Observe | None, text: str) -> None:
+        from wherry.observe import Note
+
+        if observe is not None:
+            observe(Note("warning", text))
+
+    @property
+    def _names(self) -> NameBook:
+        from wherry.store.names import NameBook
+
+        return NameBook(self._store.state)
+
+    @property
+    def _name_keys(self) -> NameKeys:
+        from wherry.store.namekeys import NameKeys
+
+        return NameKeys(self.home)
+
+
+def _parsed(text: str) -> Name:
+    from wherry.ipns.name import split
+
+    found = split(text)
+    if found is None or found[1]:
+        raise UsageError(f"{text[:80]!a} is no name", hint="a name looks like k51... or 12D3Koo..., and has no path here")
+    return found[0]
+
+
+def _value(what: str) -> str:
+    from wherry.ipns.name import split
+    from wherry.publiccid import parse_path
+
+    found = split(what)
+    if found is not None:
+        return f"/ipns/{found[0]}" + (f"/{found[1]}" if found[1] else "")
+    cid, path = parse_path(what)
+    return f"/ipfs/{cid}" + (f"/{path}" if path else "")
+
+
+def _report(record: Record, key: str, gave: list[str], warnings: list[str]) -> NameReport:
+    from wherry.ipns.record import written
+
+    return NameReport(
+        name=str(record.name), value=record.value, sequence=record.sequence, until=written(record.until_ns),
+        ttl=record.ttl_ns / 1e9, key=key, told=gave, warnings=warnings,
+    )  # fmt: skip
+
+
+def _check_link(link: str) -> None:
+    if os.path.lexists(link) and not os.path.islink(link):
+        raise TargetExists(f"{link!r} is no symbolic link", hint="name another place, or move it away")
+
+
+def _swap(link: str, path: str) -> bool:
+    """Lets ``link`` lead to ``path`` by one rename, and syncs; tells whether it led elsewhere. Raises errors of the disk."""
+    wanted = os.path.join(os.path.basename(link) + ".versions", os.path.basename(path))
+    try:
+        with suppress(FileNotFoundError):
+            if os.readlink(link) == wanted:
+                return False
+        aside = f"{link}.{secrets.token_hex(6)}"
+        os.symlink(wanted, aside)
+        try:
+            os.rename(aside, link)
+        except BaseException:
+            os.unlink(aside)
+            raise
+        fd = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as problem:
+        raise local_error(problem, "swap the link", link) from problem
+    return True

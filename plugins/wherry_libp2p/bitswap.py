@@ -1,0 +1,291 @@
+"""Bitswap 1.1 and 1.2 over the streams of py-libp2p, inside the process of its own (specs/0035 §5).
+
+py-libp2p's own client answers on a stream that kubo never reads, closes the one that it should answer on, stores whatever
+any peer sends, and keeps to no budget. So its host, its security and its muxer are used, and the exchange is done here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from typing import Any, Final, Protocol
+
+from wherry_libp2p.frames import BLOCK_BYTES_MAX
+
+try:
+    import trio
+    from libp2p.bitswap.pb.bitswap_pb2 import Message
+except ImportError:  # not installed here: the process that would run this says so, and ends
+    trio = Message = None
+
+PROTOCOLS: Final = ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0"]
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # as kubo's
+_ASKED_AT_ONCE: Final = 64  # wants in one message of ours
+_WRITE_S: Final = 30.0
+_IDLE_S: Final = 300.0
+_CODECS: Final = {0x55, 0x70, 0x71}
+_HAVE, _DONT_HAVE = 0, 1
+_WANT_BLOCK: Final = 0
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What is served: wherry, behind the socket."""
+
+    async def seek(self, cid: bytes, *, only_whether: bool) -> bytes | None:
+        """Gives a block, or an empty one if ``only_whether`` and it is here; None if it is not."""
+
+
+def plain_cid(cid: bytes) -> bytes | None:
+    """Gives the 36 bytes under which wherry keeps the block of a peer's CID; None if it can keep none such."""
+    if len(cid) == 34 and cid[:2] == b"\x12\x20":
+        return b"\x01\x70" + cid
+    if len(cid) < 36 or cid[0] != 1 or cid[-34:-32] != b"\x12\x20":
+        return None
+    if len(cid) == 36 and cid[1] in _CODECS:
+        return cid
+    codec = cid[1:-34]  # another codec, of one varint: the raw twin
+    good = 1 <= len(codec) <= 9 and all(byte & 0x80 for byte in codec[:-1]) and not codec[-1] & 0x80
+    return b"\x01\x55" + cid[-34:] if good else None
+
+
+class Fetch:
+    """Wants of one request to one peer. What arrives is passed on by ``receive(index, data)``."""
+
+    def __init__(self, cids: list[bytes], receive: Any) -> None:
+        self.cids, self.receive = cids, receive
+        self.left: dict[bytes, list[int]] = {}  # digest: indexes of wants
+        for index, cid in enumerate(cids):
+            self.left.setdefault(cid[-32:], []).append(index)
+        self.ended = trio.Event()
+        self.moved = trio.Event()  # replaced whenever something comes
+
+    async def block(self, digest: bytes, data: bytes) -> None:
+        """Takes a block that is right."""
+        for index in self.left.pop(digest, ()):
+            await self.receive(index, data)
+        self._step()
+
+    def missing(self, digest: bytes) -> None:
+        """Takes the word that the peer has it not."""
+        self.left.pop(digest, None)
+        self._step()
+
+    def _step(self) -> None:
+        self.moved.set()
+        self.moved = trio.Event()
+        if not self.left:
+            self.ended.set()
+
+
+class Peer:
+    """One peer: the stream that we write to, what we want of it, and what it waits for."""
+
+    def __init__(self, exchange: Exchange, peer_id: Any) -> None:
+        self.exchange, self.peer_id = exchange, peer_id
+        self.fetches: set[Fetch] = set()
+        self.waits: OrderedDict[bytes, tuple[bool, bool]] = OrderedDict()  # its CID: (the block, tell if it is not here)
+        self._stream: Any = None
+        self._lock = trio.Lock()
+        self._serving = False
+
+    async def send(self, message: Any) -> None:
+        """Writes a message to the stream that we opened; opens it anew once if it was closed. Raises what libp2p raises."""
+        data = message.SerializeToString()
+        framed = _varint(len(data)) + data
+        async with self._lock:
+            for attempt in (0, 1):
+                try:
+                    with trio.fail_after(_WRITE_S):
+                        if self._stream is None:
+                            self._stream = await self.exchange.host.new_stream(self.peer_id, PROTOCOLS)
+                            # Peers of py-libp2p answer on the stream that we opened; it is read, and never closed for that.
+                            self.exchange.nursery.start_soon(self.exchange.read, self._stream, self, False)
+                        await self._stream.write(framed)
+                        return
+                except Exception:  # libp2p's are many, of no common kind
+                    self._stream = None
+                    if attempt:
+                        raise
+
+    def lost(self, stream: Any) -> None:
+        """Forgets a stream that ended."""
+        if stream is self._stream:
+            self._stream = None
+
+    async def want(self, fetch: Fetch) -> None:
+        """Asks for all that is left of a request."""
+        cids = [fetch.cids[indexes[0]] for indexes in fetch.left.values()]
+        for at in range(0, len(cids), _ASKED_AT_ONCE):
+            message = Message()
+            message.wantlist.full = False
+            for cid in cids[at : at + _ASKED_AT_ONCE]:
+                message.wantlist.entries.add(block=cid, priority=1, wantType=_WANT_BLOCK, sendDontHave=True)
+            await self.send(message)
+
+    async def cancel(self, fetch: Fetch) -> None:
+        """Tells that what is left of a request is not wanted any more."""
+        message = Message()
+        wanted = {digest for other in self.fetches if other is not fetch for digest in other.left}
+        for digest, indexes in fetch.left.items():
+            if digest not in wanted:
+                message.wantlist.entries.add(block=fetch.cids[indexes[0]], cancel=True)
+        if len(message.wantlist.entries):
+            await self.send(message)
+
+    def asked(self, wantlist: Any) -> None:
+        """Takes what the peer wants. Beyond its bound, wants are let go of and counted: it asks again."""
+        if wantlist.full:
+            self.waits.clear()
+        for entry in wantlist.entries:
+            cid = bytes(entry.block)
+            if entry.cancel or len(cid) > 200:
+                self.waits.pop(cid, None)
+            elif cid in self.waits or len(self.waits) < self.exchange.peer_wants:
+                self.waits[cid] = (entry.wantType == _WANT_BLOCK, bool(entry.sendDontHave))
+            else:
+                self.exchange.counts["refused"] += 1
+        if self.waits and not self._serving:
+            self._serving = True
+            self.exchange.nursery.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        """Answers until nothing waits: one block of one peer is in memory at a time."""
+        try:
+            while self.waits:
+                cid, (whole, tell) = self.waits.popitem(last=False)
+                await self._answer(cid, whole=whole, tell=tell)
+        except Exception as problem:  # noqa: BLE001  # a peer that went away must not end the others
+            _log.info("serving %s: %r", self.peer_id, problem)
+            self.waits.clear()
+        finally:
+            self._serving = False
+
+    async def _answer(self, cid: bytes, *, whole: bool, tell: bool) -> None:
+        plain = plain_cid(cid)
+        data = None if plain is None else await self.exchange.source.seek(plain, only_whether=not whole)
+        message = Message()
+        if data is None:
+            if not tell:
+                return
+            message.blockPresences.add(cid=cid, type=_DONT_HAVE)
+        elif not whole:
+            message.blockPresences.add(cid=cid, type=_HAVE)
+        else:
+            message.payload.add(prefix=cid[:-32] if len(cid) != 34 else b"\x00\x70\x12\x20", data=data)
+            self.exchange.counts["sent"] += 1
+        await self.send(message)
+
+
+class Exchange:
+    """Bitswap of one host. ``nursery`` runs what it starts."""
+
+    def __init__(self, host: Any, nursery: trio.Nursery, source: Source, *, peer_wants: int, peers: int) -> None:
+        self.host, self.nursery, self.source, self.peer_wants = host, nursery, source, peer_wants
+        self._peers: OrderedDict[Any, Peer] = OrderedDict()
+        self._peers_max = peers
+        self.counts = {"unsolicited": 0, "refused": 0, "received": 0, "sent": 0, "malformed": 0}
+        for protocol in PROTOCOLS:
+            host.set_stream_handler(protocol, self._opened)
+
+    def peer(self, peer_id: Any) -> Peer:
+        """Gives what is known of a peer; of too many, the longest idle one is forgotten."""
+        found = self._peers.get(peer_id)
+        if found is None:
+            found = self._peers[peer_id] = Peer(self, peer_id)
+            for other in list(self._peers.values()):
+                if len(self._peers) <= self._peers_max:
+                    break
+                if not other.fetches and not other.waits and other is not found:
+                    del self._peers[other.peer_id]
+        self._peers.move_to_end(peer_id)
+        return found
+
+    async def _opened(self, stream: Any) -> None:
+        await self.read(stream, self.peer(stream.muxed_conn.peer_id), True)
+
+    async def read(self, stream: Any, peer: Peer, theirs: bool) -> None:
+        """Reads messages until the stream ends. Raises nothing: what is wrong with a stream ends that stream."""
+        try:
+            while True:
+                with trio.move_on_after(_IDLE_S if theirs else float("inf")) as scope:
+                    message = await _message(stream)
+                if scope.cancelled_caught or message is None:
+                    break
+                await self._take(message, peer)
+        except ValueError as problem:
+            self.counts["malformed"] += 1
+            _log.info("%s: %s", peer.peer_id, problem)
+            await _reset(stream)
+        except Exception as problem:  # noqa: BLE001  # as libp2p's streams end: many kinds, of no common one
+            _log.debug("%s: %r", peer.peer_id, problem)
+        finally:
+            peer.lost(stream)
+
+    async def _take(self, message: Any, peer: Peer) -> None:
+        for block in message.payload:
+            await self._block(block.data, peer)
+        for presence in message.blockPresences:
+            if presence.type == _DONT_HAVE:
+                for fetch in list(peer.fetches):
+                    fetch.missing(bytes(presence.cid)[-32:])
+        if message.HasField("wantlist"):
+            peer.asked(message.wantlist)
+
+    async def _block(self, data: bytes, peer: Peer) -> None:
+        digest = hashlib.sha256(data).digest()
+        wanting = [fetch for fetch in peer.fetches if digest in fetch.left]
+        if not wanting or len(data) > BLOCK_BYTES_MAX:
+            self.counts["unsolicited"] += 1
+            return
+        self.counts["received"] += 1
+        for fetch in wanting:
+            await fetch.block(digest, data)
+
+
+async def _message(stream: Any) -> Any:
+    """Reads one message; None at the end. Raises ValueError for one that is too long or malformed."""
+    length = shift = 0
+    while True:
+        byte = await stream.read(1)
+        if not byte:
+            return None
+        length |= (byte[0] & 0x7F) << shift
+        if not byte[0] & 0x80:
+            break
+        shift += 7
+        if shift > 28:
+            raise ValueError("a length of more than 5 bytes")
+    if length > MESSAGE_BYTES_MAX:
+        raise ValueError(f"a message of {length} bytes")
+    pieces, left = [], length
+    while left:
+        piece = await stream.read(left)
+        if not piece:
+            return None
+        pieces.append(piece)
+        left -= len(piece)
+    message = Message()
+    try:
+        message.ParseFromString(b"".join(pieces))
+    except Exception as problem:  # protobuf's own kind differs between its implementations
+        raise ValueError("what is no message") from problem
+    return message
+
+
+async def _reset(stream: Any) -> None:
+    try:
+        await stream.reset()
+    except Exception as problem:  # noqa: BLE001  # it is over already
+        _log.debug("reset: %r", problem)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

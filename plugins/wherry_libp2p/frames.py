@@ -1,0 +1,108 @@
+"""The frames between wherry and its libp2p process (specs/0035 §3). Pure; the standard library only.
+
+That process may run under another interpreter, where wherry is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+VERSION: Final = 1
+BLOCK_BYTES_MAX: Final = 2 * 1024 * 1024  # what every Bitswap implementation reads
+CID_BYTES: Final = 36
+WANTS_MAX: Final = 512
+TEXT_BYTES_MAX: Final = 16 * 1024
+
+HEAD: Final = struct.Struct(">BIII")  # kind, request, index, bytes of the body
+
+
+class Kind(IntEnum):
+    """What a frame says."""
+
+    START = 1  # to the process: JSON, how to run
+    READY = 2  # from it: JSON, who it is and where it listens
+    DIAL = 3  # to: a multiaddr with a peer id
+    DONE = 4  # from: the request is fulfilled; after a WANT, what was not sent is missing
+    WANT = 5  # to: CIDs; index is the request of the DIAL
+    BLOCK = 6  # from: index is the want's; to: the answer to a SEEK
+    MISSING = 7  # to: the answer to a SEEK, the block is not here
+    FAIL = 8  # from: UTF-8 text; index is a Fault; request 0 is the whole process
+    CANCEL = 9  # to: the request is of no more use
+    CLOSE = 10  # to: the DIAL of this request is over
+    SEEK = 11  # from: one CID that a peer asks for
+    PING = 12  # to
+    PONG = 13  # from: JSON, counts
+
+
+class Fault(IntEnum):
+    """Why a request failed."""
+
+    UNREACHABLE = 1
+    TIMEOUT = 2
+    PROTOCOL = 3
+    ABSENT = 4  # py-libp2p is not installed where the process runs
+    UNFIT = 5  # the self-test failed
+    LISTEN = 6  # an address cannot be bound
+
+
+_BODY_MAX: Final = {
+    Kind.START: TEXT_BYTES_MAX,
+    Kind.READY: TEXT_BYTES_MAX,
+    Kind.DIAL: 1024,
+    Kind.DONE: 0,
+    Kind.WANT: WANTS_MAX * CID_BYTES,
+    Kind.BLOCK: BLOCK_BYTES_MAX,
+    Kind.MISSING: 0,
+    Kind.FAIL: 1024,
+    Kind.CANCEL: 0,
+    Kind.CLOSE: 0,
+    Kind.SEEK: CID_BYTES,
+    Kind.PING: 0,
+    Kind.PONG: TEXT_BYTES_MAX,
+}
+
+
+class Head(NamedTuple):
+    """The head of a frame: what follows it, and for which request."""
+
+    kind: Kind
+    request: int
+    at: int  # the index
+    length: int  # bytes of the body
+
+
+def head_of(data: bytes | bytearray | memoryview) -> Head:
+    """Reads 13 bytes. Raises ValueError for an unknown kind, or a body longer than its kind may have."""
+    number, request, at, length = HEAD.unpack(data)
+    kind = Kind(number)
+    if length > _BODY_MAX[kind]:
+        raise ValueError(f"a frame {kind.name} of {length} bytes")
+    return Head(kind, request, at, length)
+
+
+def pack(kind: Kind, request: int = 0, index: int = 0, body: bytes = b"") -> bytes:
+    """Writes a whole frame. Raises ValueError for a body that is too long."""
+    if len(body) > _BODY_MAX[kind]:
+        raise ValueError(f"a frame {kind.name} of {len(body)} bytes")
+    return HEAD.pack(kind, request, index, len(body)) + body
+
+
+def fields_of(body: bytes | bytearray) -> dict[str, object]:
+    """Reads a body of JSON. Raises ValueError unless it is an object."""
+    try:
+        value = json.loads(body)
+    except RecursionError as problem:
+        raise ValueError("nested too deep") from problem
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004  # of foreign bytes, as all that is wrong with them
+    return value
+
+
+def cids_of(body: bytes | bytearray) -> list[bytes]:
+    """Takes the body of a WANT apart. Raises ValueError unless it is whole CIDs, one at least."""
+    if not body or len(body) % CID_BYTES:
+        raise ValueError(f"CIDs in {len(body)} bytes")
+    return [bytes(body[at : at + CID_BYTES]) for at in range(0, len(body), CID_BYTES)]

