@@ -9,10 +9,9 @@ import asyncio
 import re
 
 import pytest
-from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Fixture, Records, ask, car_cids, fixtures, gateway
+from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Fixture, ask, car_cids, fixtures
 
 from wherry.block import Block
-from wherry.gateway.record import name_of
 from wherry.publiccid import PublicCID
 from wherry.store.store import Store
 
@@ -39,6 +38,8 @@ def cars():
 def address(cars, home, wherry, start, tmp_path):
     (tmp_path / "hello").write_bytes(b"hello")
     wherry("add", tmp_path / "hello")
+    path = record_file()
+    wherry("name", "import", path.name.partition("_")[0], path)
     store = Store(home, None)
     try:
         for car in cars.values():
@@ -47,6 +48,10 @@ def address(cars, home, wherry, start, tmp_path):
         store.close()
     process = start("serve", tmp_path / "hello", "--listen", "http://127.0.0.1:0", "--json")
     return process.said()["listen"][0]
+
+
+def record_file():
+    return next(fixtures().glob("*_v1-v2.ipns-record"))
 
 
 def cases(cars):
@@ -193,16 +198,15 @@ async def test_a_file_with_missing_blocks_is_cut_off_after_its_head(cars, addres
         assert {answer.status for answer in answers} == {200}, number
 
 
-async def test_every_case_of_a_record_is_answered():
-    path = next(fixtures().glob("*_v1-v2.ipns-record"))
+async def test_every_case_of_a_record_is_answered(address):
+    path = record_file()
     name, record = path.name.partition("_")[0], path.read_bytes()
-    async with gateway(Records({}, {name_of(name): record})) as address:
-        for query, accept in (("?format=ipns-record", {}), ("", {"Accept": RECORD_TYPE})):
-            answer = await ask(address, f"/ipns/{name}{query}", **accept)
-            assert (answer.status, answer.body) == (200, record)
-            assert answer.headers["content-type"] == RECORD_TYPE
-            assert answer.headers["content-disposition"] == f'attachment; filename="{name}.ipns-record"'
-            assert answer.headers["cache-control"] == "public, max-age=1800"
-        named = await ask(address, f"/ipns/{name}?format=ipns-record&filename=test%D1%82%D0%B5%D1%81%D1%82.ipns-record")
-        expected = "attachment; filename=\"test____.ipns-record\"; filename*=UTF-8''test%D1%82%D0%B5%D1%81%D1%82.ipns-record"
-        assert named.headers["content-disposition"] == expected
+    for query, accept in (("?format=ipns-record", {}), ("", {"Accept": RECORD_TYPE})):
+        answer = await ask(address, f"/ipns/{name}{query}", **accept)
+        assert (answer.status, answer.body) == (200, record)
+        assert answer.headers["content-type"] == RECORD_TYPE
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}.ipns-record"'
+        assert answer.headers["cache-control"] == "public, max-age=1800"
+    named = await ask(address, f"/ipns/{name}?format=ipns-record&filename=test%D1%82%D0%B5%D1%81%D1%82.ipns-record")
+    expected = "attachment; filename=\"test____.ipns-record\"; filename*=UTF-8''test%D1%82%D0%B5%D1%81%D1%82.ipns-record"
+    assert named.headers["content-disposition"] == expected

@@ -67,7 +67,7 @@ def serving(tmp_path):
     yield serve
     for process in started:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def kubo(tmp_path):
     ask.address = process.stdout.readline().strip()
     yield ask
     os.killpg(process.pid, signal.SIGKILL)  # it ignores SIGTERM while a call of Go blocks
-    process.wait()
+    process.communicate()
 
 
 def test_between_two_of_wherry(tmp_path, data, serving):
