@@ -22,6 +22,7 @@ from wherry.offload import in_thread
 from wherry.wire.frames import Answer
 from wherry_http.bulk import Asking, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, encode_wants
+from wherry_http.reading import PROBE, RAW_TYPE, GatewayChannel
 
 if TYPE_CHECKING:
     import ssl
@@ -82,6 +83,16 @@ class HttpChannel(Channel):
                 raise PeerProtocolError(
                     f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer
                 )
+
+    async def is_gateway(self) -> bool:
+        """Tells whether a Trustless Gateway is there: it answers for the empty identity CID. Raises PeerError."""
+        url = URL(str(self._base).rstrip("/") + PROBE, encoded=True)
+        async with (
+            self._mapped(),
+            asyncio.timeout(self._options.connect_timeout + self._options.idle_timeout),
+            self._session.get(url, headers={"Accept": RAW_TYPE}, allow_redirects=False) as response,
+        ):
+            return response.status in (200, 204) and (response.status == 204 or response.content_type == RAW_TYPE)
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
@@ -192,20 +203,30 @@ def _allowed_by(dial: Dial, peer: str) -> Callable[[aiohttp.AddrInfoType], socke
 @asynccontextmanager
 async def open_channel(
     base: URL, tls: ssl.SSLContext | None, options: HttpOptions, codings: Codings, dial: Dial = NAMED
-) -> AsyncIterator[HttpChannel]:
-    """Connects, proves that a wherry server is there, and closes everything in the end. Raises PeerError."""
+) -> AsyncIterator[Channel]:
+    """Connects, proves that a wherry server or an IPFS gateway is there, and closes everything in the end. Raises PeerError."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout)
     connector = aiohttp.TCPConnector(
         limit=options.connections, ssl=tls if tls is not None else True, socket_factory=_allowed_by(dial, str(base))
     )
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    gateway: GatewayChannel | None = None
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=64 * 1024,
     ) as session:  # fmt: skip
         channel = HttpChannel(base, session, tls, options, codings=codings, dial=dial)
         try:
-            await channel.hello()
-            yield channel
+            try:
+                await channel.hello()
+            except PeerProtocolError:
+                if not await channel.is_gateway():
+                    raise
+                gateway = GatewayChannel(base, tls, options, dial=dial)
+                yield gateway
+            else:
+                yield channel
         finally:
+            if gateway is not None:
+                gateway.close()
             await channel.close()

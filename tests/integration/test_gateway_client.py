@@ -1,0 +1,227 @@
+"""`wherry get --from` a gateway that is not wherry's: raw blocks over real sockets, good gateways and bad (specs/0033 §11)."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from wherry.car import CarReader
+from wherry.errors import BlockNotFound, NoSource, WherryError
+from wherry.publiccid import PublicCID
+from wherry.session import Session
+from wherry_cli.demo import compare
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+RAW = "application/vnd.ipld.raw"
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers raw blocks alone, as the least of gateways does."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+    def do_GET(self):
+        """Answers."""
+        path, _, query = self.path.partition("?")
+        self.server.asked.append(path)
+        if not path.startswith("/ipfs/"):
+            self.say(404, b"what?", "text/plain")
+            return
+        assert query == "format=raw"
+        cid = PublicCID.parse(path[6:])
+        data = cid.inline if cid.inline is not None else self.server.blocks.get(cid.multihash)
+        if cid.inline is None and self.server.twist is not None:
+            self.server.twist(self, cid, data)
+        elif data is None:
+            self.say(404, b"not here", "text/plain")
+        else:
+            self.say(200, data, RAW)
+
+    def say(self, status, body, kind, length=None, **more):
+        """Answers with these words."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.send_header("Content-Type", kind)
+        for name, value in more.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def gateway(blocks, twist=None):
+    """Runs one; gives it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        server.daemon_threads = True
+        server.blocks, server.twist, server.asked = blocks, twist, []
+        server.handle_error = lambda *_: None  # a client may go in the middle
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        server.address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A tree, its two CIDs, and its blocks by multihash."""
+    base = tmp_path_factory.mktemp("gateway-client")
+    tree = base / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "large").write_bytes(os.urandom(5 << 20))
+    for number in range(40):
+        (tree / "sub" / f"{number}").write_bytes(os.urandom(100 * number))
+    blocks = {}
+
+    async def make():
+        async with Session.open(home=base / "home", environ={}) as session:
+            added = await session.add(str(tree))
+            for cid in (added.cid, added.unixfs_cid):
+                await session.export_car(cid, str(base / "x.car"), force=True)
+                for block, data in CarReader(io.BytesIO((base / "x.car").read_bytes()).read):
+                    blocks[block.multihash] = data
+        return added
+
+    return tree, asyncio.run(make()), blocks
+
+
+def got(tmp_path, cid, *sources, **options):
+    """Gets into a fresh home."""
+
+    async def run():
+        async with Session.open(home=tmp_path / f"home-{time.monotonic_ns()}", environ={}) as session:
+            return await session.get(cid, sources=sources, output=str(tmp_path / "copy"), **options)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["cid", "unixfs_cid"])
+def test_a_dataset_is_got_of_one_gateway(tmp_path, dataset, kind):
+    tree, added, blocks = dataset
+    with gateway(blocks) as server:
+        result = got(tmp_path, getattr(added, kind), server.address)
+    assert list(compare(tree, tmp_path / "copy")) == []
+    assert result.fetched_bytes >= added.bytes
+    assert len([path for path in server.asked if path.startswith("/ipfs/")]) < 2 * len(blocks)
+
+
+def test_several_gateways_of_which_each_has_a_part_are_one_source(tmp_path, dataset):
+    tree, added, blocks = dataset
+    nodes = {key: data for key, data in blocks.items() if len(data) < 1 << 19}
+    large = [key for key in blocks if key not in nodes]
+    halves = [{**nodes, **{key: blocks[key] for key in large[part::2]}} for part in range(2)]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(gateway(half)) for half in halves]
+        result = got(tmp_path, added.unixfs_cid, *(server.address for server in servers))
+    assert list(compare(tree, tmp_path / "copy")) == []
+    assert all(source.bytes > 0 for source in result.sources)
+
+
+def test_reading_verbs_ask_for_no_more_than_they_need(tmp_path, dataset):
+    tree, added, blocks = dataset
+
+    async def run(address):
+        async with Session.open(home=tmp_path / "home", environ={}) as session:
+            return b"".join(
+                [piece async for piece in session.cat(f"{added.unixfs_cid}/large", sources=[address], offset=10, length=20)]
+            )
+
+    with gateway(blocks) as server:
+        assert asyncio.run(run(server.address)) == (tree / "large").read_bytes()[10:30]
+        asked = [path for path in server.asked if path.startswith("/ipfs/") and not path.endswith("bafkqaaa")]
+    assert len(asked) < len(blocks) / 2
+
+
+def wrong(handler, _cid, data):
+    handler.say(200, bytes(len(data or b"x")), RAW)
+
+
+def other_length(handler, _cid, data):
+    handler.say(200, (data or b"") + b"more", RAW)
+
+
+def huge(handler, _cid, _data):
+    handler.say(200, b"", RAW, length=1 << 40)
+
+
+def short(handler, _cid, data):
+    handler.say(200, (data or b"xx")[:-1], RAW, length=len(data or b"xx"))
+    handler.close_connection = True
+
+
+def html(handler, _cid, _data):
+    handler.say(200, b"<h1>hello</h1>", "text/html")
+
+
+def elsewhere(handler, _cid, _data):
+    handler.say(302, b"", "text/plain", Location="http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("twist", [wrong, other_length, huge, short, html, elsewhere])
+def test_a_gateway_that_lies_is_named_and_spoils_nothing(tmp_path, dataset, twist):
+    tree, added, blocks = dataset
+    with gateway(blocks, twist) as bad:
+        with pytest.raises(WherryError) as caught:
+            got(tmp_path, added.unixfs_cid, bad.address, wait_s=0.5)
+        assert str(bad.server_port) in str(caught.value)
+        assert not (tmp_path / "copy").exists()
+        with gateway(blocks) as good:
+            got(tmp_path, added.unixfs_cid, bad.address, good.address)
+    assert list(compare(tree, tmp_path / "copy")) == []
+
+
+def test_one_that_has_nothing(tmp_path, dataset):
+    _, added, _ = dataset
+    with gateway({}) as server, pytest.raises((BlockNotFound, NoSource)):
+        got(tmp_path, added.unixfs_cid, server.address, wait_s=0.5)
+
+
+def test_one_that_has_too_much_to_do_is_left_alone_for_as_long_as_it_says(tmp_path, dataset):
+    tree, added, blocks = dataset
+    refused = []
+
+    def busy(handler, _cid, data):
+        if not refused or time.monotonic() - refused[0] < 0.9:
+            refused.append(time.monotonic())
+            handler.say(429, b"later", "text/plain", Retry_After="1")
+        else:
+            handler.say(200, data, RAW)
+
+    with gateway(blocks, busy) as server:
+        got(tmp_path, added.unixfs_cid, server.address)
+    assert list(compare(tree, tmp_path / "copy")) == []
+    assert len(refused) <= 4, "those that were under way, and nobody after them"
+
+
+def test_what_is_neither_wherry_nor_a_gateway_is_said(tmp_path, dataset):
+    _, added, _ = dataset
+
+    class Web(Gateway):
+        def do_GET(self):
+            self.say(200, b"<h1>hello</h1>", "text/html")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(NoSource) as caught:
+                got(tmp_path, added.cid, f"http://127.0.0.1:{server.server_port}", wait_s=0.5)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "text/html" in str(caught.value)
