@@ -61,15 +61,18 @@ class HttpChannel(Channel):
         self._threads = ThreadPoolExecutor(options.connections, "wherry-fetch")
         self._lines: list[Line] = []
 
-    async def hello(self) -> None:
-        """Asks who is there. Raises PeerError."""
+    async def hello(self) -> PeerProtocolError | None:
+        """Asks who is there; gives what is wrong if it is some other server of HTTP. Raises PeerError."""
         url = self._base.join(URL(INFO_PATH))
         async with (
             self._mapped(),
             asyncio.timeout(self._options.connect_timeout + self._options.idle_timeout),
             self._session.get(url, allow_redirects=False) as response,
         ):
-            check_status(response.status, response.content_type, self._peer, "application/json")
+            try:
+                check_status(response.status, response.content_type, self._peer, "application/json")
+            except PeerProtocolError as problem:
+                return problem
             data = bytearray()
             async for piece in response.content.iter_any():
                 data += piece
@@ -83,6 +86,7 @@ class HttpChannel(Channel):
                 raise PeerProtocolError(
                     f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer
                 )
+        return None
 
     async def is_gateway(self) -> bool:
         """Tells whether a Trustless Gateway is there: it answers for the empty identity CID. Raises PeerError."""
@@ -217,15 +221,14 @@ async def open_channel(
     ) as session:  # fmt: skip
         channel = HttpChannel(base, session, tls, options, codings=codings, dial=dial)
         try:
-            try:
-                await channel.hello()
-            except PeerProtocolError:
-                if not await channel.is_gateway():
-                    raise
+            foreign = await channel.hello()
+            if foreign is None:
+                yield channel
+            elif await channel.is_gateway():
                 gateway = GatewayChannel(base, tls, options, dial=dial)
                 yield gateway
             else:
-                yield channel
+                raise foreign
         finally:
             if gateway is not None:
                 gateway.close()
