@@ -28,7 +28,7 @@ VERBS: Final = {
     "verify": "Compare files on disk with a CID.",
     "cid": "Inspect, convert and explain CIDs of any version, base and codec.",
     "import": "Take in the blocks of CARs, verified.",
-    "export": "Write what a CID names as a CAR, which every IPFS tool reads.",
+    "export": "Write what a CID names as one file that other tools read.",
     "name": "Publish, resolve and follow names that lead to changing content.",
     "cache": "Look at the cache, fill it with a dataset, or empty it.",
     "store": "Show what this home knows, and what of it is there twice.",

@@ -111,9 +111,11 @@ class CarReader:
             found = dagcbor.decode_public(body)
         except WherryError as problem:
             raise self._wrong(f"its header cannot be read: {problem.message}") from problem
-        if not isinstance(found, dict) or found.get("version") != 1 or found.get("version") is True:
+        if not isinstance(found, dict) or found.keys() != {"roots", "version"}:
+            raise self._wrong("its header has not the two fields of version 1")
+        roots, version = found["roots"], found["version"]
+        if type(version) is not int or version != 1:
             raise self._wrong("its header does not say version 1")
-        roots = found.get("roots", [])
         if not isinstance(roots, list) or not all(isinstance(root, PublicCID) for root in roots):
             raise self._wrong("its header has no list of roots")
         if len(roots) > CAR_ROOTS_MAX:
@@ -126,7 +128,7 @@ class CarReader:
         for count in range(_VARINT_BYTES_MAX):
             one = self._some(1)
             if not one:
-                if count:
+                if count or self._left:  # version 2 says how long it is
                     raise self._wrong("it is cut off")
                 return None
             number |= (one[0] & 0x7F) << shift

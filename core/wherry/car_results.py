@@ -45,3 +45,17 @@ class ExportResult(Result):
     blocks: int
     bytes: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorrentResult(Result):
+    """What `export --torrent` wrote. Sizes in bytes."""
+
+    schema = "wherry/torrent/1"
+
+    cid: str
+    path: str
+    files: int
+    bytes: int  # of the files
+    skipped: int  # symbolic links, which a torrent of ours does not have
+    seconds: float

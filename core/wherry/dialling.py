@@ -10,12 +10,14 @@ Pure: time is given, nothing is resolved or connected here.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wherry.limits import DIAL_NETWORKS_MAX, DIAL_WINDOW_S, DIALS_PER_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+_LEAST_S: Final = 1e-6
 
 
 class DialBudget:
@@ -61,7 +63,9 @@ class DialBudget:
             return 0.0
         while times and times[0] <= now - self._window_s:
             times.popleft()
-        return times[0] + self._window_s - now if len(times) >= self._dials else 0.0
+        if len(times) < self._dials:
+            return 0.0
+        return min(max(times[0] + self._window_s - now, _LEAST_S), self._window_s)  # whatever the sum is rounded to
 
     def _forget(self, now: float) -> None:
         for network in [name for name, times in self._made.items() if not times or times[-1] <= now - self._window_s]:

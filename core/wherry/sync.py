@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from wherry.car_results import ExportResult, ImportResult
+    from wherry.car_results import ExportResult, ImportResult, TorrentResult
     from wherry.cid import CID
     from wherry.peer_results import PeerReport, RuleReport
     from wherry.results import (
@@ -148,6 +148,10 @@ class Session:
     def export_car(self, what: str, path: str, **options: Any) -> ExportResult:  # as above
         """See `wherry.session.Session.export_car`."""
         return self._loop.wait(self._session.export_car(what, path, **options))
+
+    def export_torrent(self, what: str, path: str, **options: Any) -> TorrentResult:  # as above
+        """See `wherry.session.Session.export_torrent`."""
+        return self._loop.wait(self._session.export_torrent(what, path, **options))
 
     def cache_stat(self) -> CacheStat:
         """See `wherry.session.Session.cache_stat`."""

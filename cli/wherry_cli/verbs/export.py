@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
+from wherry_cli.options import size
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.car_results import ExportResult
+    from wherry.car_results import ExportResult, TorrentResult
 
 
 def export(
@@ -21,24 +23,50 @@ def export(
         str, typer.Argument(metavar="CID[/PATH]", help="What to export: native or UnixFS; this home has to hold it.")
     ],
     *,
-    car: Annotated[str, typer.Option("--car", metavar="FILE", help="Write a CAR of version 1; - is standard output.")],
+    car: Annotated[
+        str | None, typer.Option("--car", metavar="FILE", help="Write a CAR of version 1; - is standard output.")
+    ] = None,
     scope: Annotated[
         Literal["all", "entity", "block"],
-        typer.Option("--scope", help="All below it; a file, or the listing of a directory; or its block alone."),
+        typer.Option("--scope", help="Of a CAR: all below it; a file, or the listing of a directory; or its block alone."),
     ] = "all",
+    torrent: Annotated[str | None, typer.Option("--torrent", metavar="FILE", help="Write a torrent of it.")] = None,
+    webseed: Annotated[
+        list[str] | None,
+        typer.Option("--webseed", metavar="URL", help="Of a torrent: http://HOST:PORT of a `wherry serve` that has it."),
+    ] = None,
+    tracker: Annotated[
+        list[str] | None, typer.Option("--tracker", metavar="URL", help="Of a torrent: a tracker of BitTorrent.")
+    ] = None,
+    v2: Annotated[
+        bool, typer.Option("--v2", help="Of a torrent: version 2 alone, not a hybrid that old clients read.")
+    ] = False,
+    piece: Annotated[
+        int, typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.")
+    ] = "1MiB",  # type: ignore[assignment]  # typer parses it
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
 ) -> None:
-    """Write what a CID names as a CAR, which every IPFS tool reads.
+    """Write what a CID names as one file that other tools read.
 
-    Blocks come in depth-first order, each once, and those that prove the path first.
+    A CAR has all blocks, depth first, each once, and those that prove the path first. A torrent names the files, so that
+    ordinary clients fetch them of a `wherry serve`.
     """
+    if (car is None) == (torrent is None):
+        raise UsageError("say what to write: --car FILE, or --torrent FILE")
     run = Invocation.of(ctx)
 
     async def work() -> None:
         async with run.session("export") as session:
             with run.watcher() as watcher:
-                result = await session.export_car(what, car, scope=scope, force=force, observe=watcher)
-        show(run.out(), result)
+                if car is not None:
+                    result = await session.export_car(what, car, scope=scope, force=force, observe=watcher)
+                    show(run.out(), result)
+                elif torrent is not None:
+                    made = await session.export_torrent(
+                        what, torrent, webseeds=tuple(webseed or ()), trackers=tuple(tracker or ()), hybrid=not v2,
+                        piece_bytes=piece, force=force, observe=watcher,
+                    )  # fmt: skip
+                    show_torrent(run.out(), made)
 
     run.drive(work, kept="the file was not made")
 
@@ -54,6 +82,19 @@ def show(out: Out, result: ExportResult) -> None:
         out.line(f"{safe(result.path)}: {result.blocks:,} blocks, {format_size(result.bytes)} in {taken}")
 
 
+def show_torrent(out: Out, result: TorrentResult) -> None:
+    """Prints what was written."""
+    if out.as_json:
+        out.result(result.to_json())
+    elif not out.quiet:
+        left = f"; {result.skipped:,} links are left out" if result.skipped else ""
+        out.line(f"{safe(result.path)}: {result.files:,} files, {format_size(result.bytes)}{left}")
+
+
 def build() -> Any:
     """Makes the command."""
-    return single(export, "wherry export bafy... --car dataset.car", "wherry export bafy.../file --car file.car --scope entity")
+    return single(
+        export,
+        "wherry export bafy... --car dataset.car",
+        "wherry export bafy... --torrent dataset.torrent --webseed http://192.168.1.7:4290",
+    )

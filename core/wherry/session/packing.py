@@ -7,16 +7,17 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
-from wherry.car_results import ExportResult, ImportResult, RootImported
+from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
 from wherry.errors import LocalError, NotFound, TargetExists
 from wherry.observe import Progress
 from wherry.offload import stoppable
 from wherry.session.parts import Parts
 from wherry.session.telling import told
+from wherry.torrent.metainfo import PIECE_BYTES, Metainfo
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wherry.observe import Observe
 
@@ -80,6 +81,45 @@ class Packing(Parts):
                 await stoppable(lambda: _whole(run.run, path, force=force), run.cancel)
         return ExportResult(cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, seconds=time.monotonic() - began)
 
+    @told
+    async def export_torrent(
+        self,
+        what: str,
+        path: str,
+        *,
+        webseeds: Sequence[str] = (),
+        trackers: Sequence[str] = (),
+        hybrid: bool = True,
+        piece_bytes: int = PIECE_BYTES,
+        force: bool = False,
+        observe: Observe | None = None,
+    ) -> TorrentResult:
+        """Writes a torrent of a dataset that this home holds, named by its CID; every byte is read once, and verified.
+
+        ``webseeds`` are addresses of `serve` (``http://HOST:PORT``), from which ordinary clients then fetch it (BEP 19). Links
+        are left out, and counted. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
+        """
+        from wherry.transfer.torrent_out import made
+
+        began = time.monotonic()
+        run = Metainfo(what, piece_bytes=piece_bytes, hybrid=hybrid)
+        done = 0
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+
+        def progress() -> Progress:
+            return Progress(verb="export", phase="hash", bytes_done=done, files_done=run.files)
+
+        async with paced(observe, progress):
+            skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
+        data = run.finish(trackers=trackers, webseeds=[f"{seed.rstrip('/')}/ipfs/" for seed in webseeds])
+        await stoppable(lambda: _whole(lambda write: [write(data)], path, force=force), lambda: None)
+        return TorrentResult(
+            cid=what, path=path, files=run.files, bytes=done, skipped=skipped, seconds=time.monotonic() - began
+        )
+
 
 def _opened(path: str) -> tuple[IO[bytes], int | None]:
     if path == STREAM:
@@ -115,7 +155,7 @@ def _writing(target: IO[bytes], path: str) -> Callable[[bytes | memoryview], obj
     return write
 
 
-def _whole(run: Callable[[Callable[[bytes | memoryview], object]], None], path: str, *, force: bool) -> None:
+def _whole(run: Callable[[Callable[[bytes | memoryview], object]], object], path: str, *, force: bool) -> None:
     """Writes beside the file, and gives it its name when all of it is on disk."""
     place = os.path.expanduser(path)
     if os.path.lexists(place) and not force:

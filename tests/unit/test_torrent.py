@@ -1,0 +1,101 @@
+"""Bencoding, Merkle roots and what a torrent has (specs/0036; BEP 3, 47, 52)."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from wherry.errors import UsageError
+from wherry.torrent.bencode import encode
+from wherry.torrent.metainfo import LEAF_BYTES, Metainfo, root_of
+
+
+def sha(data):
+    return hashlib.sha256(data).digest()
+
+
+def made(files, **options):
+    """Gives the info dictionary's bytes of a torrent of these files."""
+    run = Metainfo("name", **options)
+    for parts, data in files:
+        run.begin(parts)
+        for start in range(0, len(data), 10_000):
+            run.update(data[start : start + 10_000])
+        run.end()
+    return run.finish()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, b"i0e"), (-3, b"i-3e"), (b"", b"0:"), ("\u00e4", b"2:\xc3\xa4"), ([1, [b"a"]], b"li1el1:aee"),
+        ({"b": 1, b"a": 2}, b"d1:ai2e1:bi1ee"), ({b"\xff": 1, b"a": {}}, b"d1:ade1:\xffi1ee"),
+    ],
+)  # fmt: skip
+def test_values_are_written_as_bep_3_says(value, said):
+    assert encode(value) == said
+
+
+@pytest.mark.parametrize("value", [True, None, 1.5, {1: 2}, [object()]])
+def test_what_has_no_form_is_refused(value):
+    with pytest.raises((TypeError, AttributeError)):
+        encode(value)
+
+
+def test_roots_are_filled_up_with_zeros():
+    a, b, c = (sha(text) for text in (b"a", b"b", b"c"))
+    zero = bytes(32)
+    assert root_of([a]) == a
+    assert root_of([a, b]) == sha(a + b)
+    assert root_of([a, b, c]) == sha(sha(a + b) + sha(c + zero))
+    five = root_of([a, b, c, a, b])
+    assert five == sha(sha(sha(a + b) + sha(c + a)) + sha(sha(b + zero) + sha(zero + zero)))
+
+
+def test_a_file_of_one_leaf_has_its_hash_as_root_and_no_layer():
+    torrent = made([((), b"x" * 100)], hybrid=False)
+    assert b"11:pieces root32:" + sha(b"x" * 100) in torrent
+    assert b"12:piece layersde" in torrent
+    assert b"6:pieces" not in torrent
+
+
+def test_a_file_of_two_pieces_has_a_layer():
+    data = bytes(range(256)) * (LEAF_BYTES // 256) + b"y"
+    torrent = made([((), data)], piece_bytes=LEAF_BYTES, hybrid=True)
+    one, two = sha(data[:LEAF_BYTES]), sha(b"y")
+    assert b"12:piece layersd32:" + sha(one + two) + b"64:" + one + two in torrent
+    sha1 = [hashlib.sha1(part).digest() for part in (data[:LEAF_BYTES], b"y")]
+    assert b"6:pieces40:" + b"".join(sha1) in torrent
+
+
+def test_files_of_version_1_begin_with_a_piece():
+    torrent = made([(("a",), b"1"), (("b", "c"), b"22"), (("empty",), b"")], piece_bytes=LEAF_BYTES)
+    pad = LEAF_BYTES - 1
+    assert b"d4:attr1:p6:lengthi%de4:pathl4:.pad5:%dee" % (pad, pad) in torrent
+    first = hashlib.sha1(b"1" + bytes(pad)).digest()
+    assert first in torrent
+    assert b"5:emptyd0:d6:lengthi0eee" in torrent
+
+
+def test_trackers_and_seeds_are_no_part_of_what_is_hashed():
+    plain = Metainfo("n")
+    plain.begin(())
+    plain.update(b"x")
+    plain.end()
+    bare, full = plain.finish(), plain.finish(trackers=["http://t/a", "http://t/b"], webseeds=["http://w/ipfs/"])
+    info = bare[bare.index(b"4:info") : bare.index(b"12:piece layers")]
+    assert info in full
+    assert b"8:announce10:http://t/a" in full
+    assert b"8:url-listl14:http://w/ipfs/e" in full
+
+
+@pytest.mark.parametrize("piece", [0, 1000, LEAF_BYTES // 2, 3 * LEAF_BYTES])
+def test_lengths_that_no_piece_has(piece):
+    with pytest.raises(UsageError):
+        Metainfo("n", piece_bytes=piece)
+
+
+def test_nothing_has_no_torrent():
+    with pytest.raises(UsageError):
+        Metainfo("n").finish()
