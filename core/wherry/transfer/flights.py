@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 J = TypeVar("J")
 
 LATE: Final = 3.0  # times what a job usually takes its source: then it is a straggler
-LATE_AT_END: Final = 1.5  # the same when no job waits: nothing better can be asked for, and everybody waits for the last one
 LATE_MIN_S: Final = 1.0  # and not before: figures of a moment are no figures
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
@@ -99,7 +98,7 @@ class Flights(Generic[J]):
     def _left(self, task: Task[J], flight: Flight, now: float, *, ending: bool) -> float:
         """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""
         usual, elapsed = _takes(task, flight.source), now - flight.asked
-        if elapsed > max(LATE_MIN_S, (LATE_AT_END if ending else LATE) * usual):
+        if elapsed > max(LATE_MIN_S, LATE * usual):
             return elapsed  # it says nothing of itself: as long again
         return max(usual - elapsed, 0.0) if ending else 0.0
 
