@@ -81,13 +81,14 @@ def downloaded(torrent, folder):
     session.remove_torrent(handle)
 
 
-@pytest.mark.parametrize("kind", ["native", "unixfs", "file"])
+@pytest.mark.parametrize("kind", ["native", "unixfs", "file", "part", "part that is a file"])
 def test_an_ordinary_client_downloads_from_a_node_that_serves(tmp_path, kind):
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
     (tree / "large").write_bytes(os.urandom((3 << 20) + 17))
     (tree / "sub" / "a name").write_bytes(b"small")
     (tree / "sub" / "empty").touch()
+    below = {"part": "sub", "part that is a file": "sub/a name"}.get(kind, "")
 
     async def run():
         async with Session.open(home=tmp_path / "home", environ={}) as session:
@@ -96,13 +97,14 @@ def test_an_ordinary_client_downloads_from_a_node_that_serves(tmp_path, kind):
             cid = added.unixfs_cid if kind == "unixfs" else added.cid
             async with session.serve((), listen=["http://127.0.0.1:0"]) as serving:
                 torrent = tmp_path / "x.torrent"
-                made = await session.export_torrent(cid, str(torrent), webseeds=serving.listen)
-                assert made.bytes == added.bytes
-                await asyncio.to_thread(downloaded, torrent, tmp_path)
-            return what, Path(tmp_path / cid)
+                named = f"/ipfs/{cid}/{below}" if below else cid
+                made = await session.export_torrent(named, str(torrent), webseeds=serving.listen)
+                assert made.bytes == (5 if below else added.bytes)
+                await asyncio.to_thread(downloaded, torrent, tmp_path / "got")
+            return what / below, Path(tmp_path / "got" / (below.rpartition("/")[2] or cid))
 
     what, got = asyncio.run(run())
-    if kind == "file":
+    if what.is_file():
         assert got.read_bytes() == what.read_bytes()
     else:
         assert list(compare(what, got)) == []

@@ -6,9 +6,11 @@ import hashlib
 
 import pytest
 
-from wherry.errors import UsageError
+from wherry.errors import LimitExceeded, UsageError
+from wherry.torrent import metainfo
 from wherry.torrent.bencode import encode
-from wherry.torrent.metainfo import LEAF_BYTES, Metainfo, root_of
+from wherry.torrent.metainfo import LEAF_BYTES, PIECE_BYTES_MAX, Metainfo, root_of
+from wherry.transfer.torrent_out import seed_of
 
 
 def sha(data):
@@ -90,7 +92,7 @@ def test_trackers_and_seeds_are_no_part_of_what_is_hashed():
     assert b"8:url-listl14:http://w/ipfs/e" in full
 
 
-@pytest.mark.parametrize("piece", [0, 1000, LEAF_BYTES // 2, 3 * LEAF_BYTES])
+@pytest.mark.parametrize("piece", [0, 1000, LEAF_BYTES // 2, 3 * LEAF_BYTES, 2 * PIECE_BYTES_MAX, 1 << 60])
 def test_lengths_that_no_piece_has(piece):
     with pytest.raises(UsageError):
         Metainfo("n", piece_bytes=piece)
@@ -99,3 +101,49 @@ def test_lengths_that_no_piece_has(piece):
 def test_nothing_has_no_torrent():
     with pytest.raises(UsageError):
         Metainfo("n").finish()
+
+
+def test_padding_may_be_longer_than_what_is_hashed_at_once():
+    long = 4 * metainfo.PIECE_BYTES
+    torrent = made([(("a",), b"1"), (("b",), b"2")], piece_bytes=long)
+    pieces = [hashlib.sha1(data + bytes(long - 1)).digest() for data in (b"1", b"2")]
+    assert b"6:pieces40:" + b"".join(pieces) in torrent
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "bafy/sub", "/"])
+def test_names_that_clients_would_change(name):
+    with pytest.raises(UsageError):
+        Metainfo(name)
+
+
+def test_pieces_of_all_files_together_are_bound(monkeypatch):
+    monkeypatch.setattr(metainfo, "PIECES_MAX", 3)
+    run = Metainfo("n", piece_bytes=LEAF_BYTES)
+    for name in ("a", "b"):
+        run.begin((name,))
+        run.update(bytes(LEAF_BYTES + 1))
+        run.end()
+    run.begin(("c",))
+    with pytest.raises(LimitExceeded):
+        run.update(bytes(LEAF_BYTES))
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "said"),
+    [
+        ("http://h:1", "", "http://h:1/ipfs/"), ("http://h:1/", "", "http://h:1/ipfs/"),
+        ("https://[::1]:1/ipfs/", "", "https://[::1]:1/ipfs/"), ("http://h/wherry", "", "http://h/wherry/ipfs/"),
+        ("http://h:1", "a", "http://h:1/ipfs/bafy/"), ("http://h:1", "a b/\u00e4/c", "http://h:1/ipfs/bafy/a%20b/%C3%A4/"),
+    ],
+)  # fmt: skip
+def test_web_seeds_are_folders_of_the_gateway(address, path, said):
+    assert seed_of(address, "bafy", path) == said
+
+
+@pytest.mark.parametrize(
+    "address", ["", "h:1", "ftp://h", "http://", "http://h:x", "http://h:99999", "http://h:0", "http://[h", "http://h/?a", "http://h#a",
+                "http://h /", "http://\u00e4", "http://h\n"],
+)  # fmt: skip
+def test_addresses_that_no_web_seed_has(address):
+    with pytest.raises(UsageError):
+        seed_of(address, "bafy", "")

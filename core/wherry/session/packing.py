@@ -94,15 +94,19 @@ class Packing(Parts):
         force: bool = False,
         observe: Observe | None = None,
     ) -> TorrentResult:
-        """Writes a torrent of a dataset that this home holds, named by its CID; every byte is read once, and verified.
+        """Writes a torrent of a dataset that this home holds; every byte is read once, and verified.
 
-        ``webseeds`` are addresses of `serve` (``http://HOST:PORT``), from which ordinary clients then fetch it (BEP 19). Links
-        are left out, and counted. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
+        It is named by its CID, or by the last part of its path. ``webseeds`` are addresses of `serve` (``http://HOST:PORT``),
+        from which ordinary clients then fetch it (BEP 19). Links are left out, and counted. Raises what `cat` and `ls` raise,
+        TargetExists, UsageError, LocalError.
         """
-        from wherry.transfer.torrent_out import made
+        from wherry.transfer.torrent_out import made, seed_of
 
         began = time.monotonic()
-        run = Metainfo(what, piece_bytes=piece_bytes, hybrid=hybrid)
+        cid, inside = self._public(await self._unnamed(what, ()))
+        seeds = [seed_of(seed, cid, inside) for seed in webseeds]
+        what = f"{cid}/{inside}" if inside else cid
+        run = Metainfo(inside.rpartition("/")[2] or cid, piece_bytes=piece_bytes, hybrid=hybrid)
         done = 0
 
         def read(count: int) -> None:
@@ -114,11 +118,21 @@ class Packing(Parts):
 
         async with paced(observe, progress):
             skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
-        data = run.finish(trackers=trackers, webseeds=[f"{seed.rstrip('/')}/ipfs/" for seed in webseeds])
+        data = run.finish(trackers=trackers, webseeds=seeds)
         await stoppable(lambda: _whole(lambda write: [write(data)], path, force=force), lambda: None)
         return TorrentResult(
             cid=what, path=path, files=run.files, bytes=done, skipped=skipped, seconds=time.monotonic() - began
         )
+
+    def _public(self, what: str) -> tuple[str, str]:
+        """Gives the CID of ``CID[/PATH]`` or of a ticket as a gateway takes it, and the path. Raises CIDError, DataError."""
+        from wherry.publiccid import parse_path
+        from wherry.ticket import PREFIX
+
+        if what.startswith(PREFIX):
+            return str(self._parse(what).cid), ""
+        public, path = parse_path(what)
+        return str(public), "/".join(part for part in path.split("/") if part)
 
 
 def _opened(path: str) -> tuple[IO[bytes], int | None]:

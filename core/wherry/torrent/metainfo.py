@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 LEAF_BYTES: Final = 16 * KiB  # BEP 52
 PIECE_BYTES: Final = 1 * MiB  # as wherry's leaves
-PIECES_MAX: Final = 4_000_000  # 128 MB of hashes: clients give up long before
+PIECE_BYTES_MAX: Final = 256 * MiB  # libtorrent refuses 512 MiB
+PIECES_MAX: Final = 4_000_000  # of all files: 128 MB of hashes, clients give up long before
 _ZERO: Final = bytes(32)
 
 
@@ -79,13 +80,19 @@ class Metainfo:
     """Takes files in the order of their paths' bytes; gives the torrent."""
 
     def __init__(self, name: str, *, piece_bytes: int = PIECE_BYTES, hybrid: bool = True) -> None:
-        """``name`` is what clients call the file or folder. Raises UsageError for a length that no piece has."""
-        if piece_bytes < LEAF_BYTES or piece_bytes & (piece_bytes - 1):
-            raise UsageError(f"pieces of {piece_bytes} bytes", hint="a power of two, 16 KiB or more")
+        """``name`` is what clients call the file or folder: one part of a path.
+
+        Raises UsageError for a length that no piece has, and for a name that clients would change.
+        """
+        if not LEAF_BYTES <= piece_bytes <= PIECE_BYTES_MAX or piece_bytes & (piece_bytes - 1):
+            raise UsageError(f"pieces of {piece_bytes} bytes", hint="a power of two, from 16 KiB to 256 MiB")
+        if not name or "/" in name or name in {".", ".."}:
+            raise UsageError(f"{name!r} is no name of a torrent", hint="one part of a path")
         self._name, self._piece_bytes, self._hybrid = name, piece_bytes, hybrid
         self._tree: dict[str, Any] = {}
         self._layers: dict[bytes, bytes] = {}
         self._files: list[_File] = []
+        self._kept = 0  # pieces of files that have ended
         self._v1 = hashlib.sha1(usedforsecurity=False)
         self._v1_held = 0  # bytes in it
         self._v1_pieces: list[bytes] = []
@@ -106,7 +113,7 @@ class Metainfo:
         self._files[-1].update(data)
         if self._hybrid:
             self._hash_v1(data)
-        if len(self._files[-1].layer) > PIECES_MAX:
+        if self._kept + len(self._files[-1].layer) > PIECES_MAX:
             raise LimitExceeded("a torrent of so many pieces is of no use", hint="take longer pieces: --piece")
 
     def end(self) -> None:
@@ -122,6 +129,7 @@ class Metainfo:
         for part in file.parts[:-1]:
             place = place.setdefault(part, {})
         place[file.parts[-1] if file.parts else self._name] = {"": entry}
+        self._kept += len(file.layer)
         file.layer = []
 
     def finish(self, *, trackers: Sequence[str] = (), webseeds: Sequence[str] = ()) -> bytes:
@@ -156,8 +164,8 @@ class Metainfo:
         return {**found, "files": listed}
 
     def _pad(self) -> None:
-        if self._v1_held:
-            self._hash_v1(bytes(self._piece_bytes - self._v1_held))
+        while self._v1_held:
+            self._hash_v1(bytes(min(MiB, self._piece_bytes - self._v1_held)))
 
     def _hash_v1(self, data: bytes | memoryview) -> None:
         view = memoryview(data)

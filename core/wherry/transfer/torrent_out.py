@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, urlsplit
 
 from wherry.errors import UsageError
 from wherry.offload import in_thread
@@ -25,6 +26,24 @@ class Reader(Protocol):
 
     def cat(self, what: str) -> AsyncGenerator[bytes, None]:
         """See `Session.cat`."""
+
+
+def seed_of(address: str, cid: str, path: str) -> str:
+    """Gives the address that a client puts the torrent's name behind: of the folder of CID[/PATH] at a gateway (BEP 19).
+
+    Raises UsageError where ``address`` is none of a server.
+    """
+    hint = "the address of a `wherry serve`: http://HOST:PORT"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError as problem:
+        raise UsageError(f"{address!r} is no web seed: {problem}", hint=hint) from problem
+    if not usable or parts.query or parts.fragment or not (address.isascii() and address.isprintable()) or " " in address:
+        raise UsageError(f"{address!r} is no web seed", hint=hint)
+    above = "/".join([cid, *path.split("/")][:-1]) if path else ""
+    base = f"{address.rstrip('/').removesuffix('/ipfs')}/ipfs/"
+    return f"{base}{quote(above)}/" if above else base
 
 
 async def made(session: Reader, what: str, run: Metainfo, read: Callable[[int], None]) -> int:
