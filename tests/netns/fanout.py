@@ -76,7 +76,7 @@ class Run:
         for number in self.leechers:
             own = self.folders[number]
             wait = f"touch {own}/ready; while [ ! -e {own}/go ]; do sleep 0.005; done"
-            self.start(number, "sh", "-c", f"{wait}; curl -s -o {own}/f http://{ip}:8080/f && touch {own}/done")
+            self.start(number, "sh", "-c", f"{wait}; curl -sf -o {own}/f http://{ip}:8080/f && touch {own}/done")
         return "done"
 
     def measure(self, arm, patience_s=180.0):
@@ -110,6 +110,7 @@ def main():
     args = cli.parse_args()
     bound = args.size * MIB * 8 / (args.rate * 1e6)
     base = Path(tempfile.mkdtemp(prefix="wherry-netns-"))
+    base.chmod(0o755)  # the workers of nginx are nobody
     file = base / "data"
     file.write_bytes(os.urandom(args.size * MIB))
     rows = {}
