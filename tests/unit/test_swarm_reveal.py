@@ -150,6 +150,16 @@ def test_who_stalls_is_shown_what_it_lacks_whatever_it_costs():
     assert [one for one, _ in made.again(2 * STALL_S)] == [b]
 
 
+def test_what_a_peer_claims_beyond_the_end_costs_nothing():
+    """A stretch of an exabyte would be a million million units."""
+    made, (a, _) = revealed(4, 2)
+    made.onward(a, 0.0)
+    far = [(0, 1 << 60), (1 << 61, 1 << 62)]
+    made.has(a, HaveMap(Stretches(far)), 1.0, far)
+    assert set(a.state) == {2}
+    assert made._had == [1] * 4
+
+
 def test_slow_is_not_stalled():
     """Where a unit takes long, whoever waits for one is not shown others."""
     made, (a, b) = revealed(64, 2)

@@ -27,9 +27,7 @@ UNITS_MAX: Final = 4096  # units of one dataset: what is remembered of each foll
 WINDOW: Final = 2  # units that a peer is shown at first and has not yet: one comes while the other is asked for
 SPREAD_BYTES: Final = 256 * MiB  # units are shown in the order of the walk but for so much: it makes jobs only so far ahead
 STALL_S: Final = 2.0  # a follower that gained nothing for so long is shown what it lacks
-OVERDUE_S: Final = (
-    1.0  # a unit that a peer was shown, or kept for itself, for so long, while this node idles, is shown to another
-)
+OVERDUE_S: Final = 1.0  # a unit that was shown, or is kept, for so long while this node idles is shown to another
 STALL_TIMES: Final = 4.0  # and not before so many times what a unit takes, from shown to had: a slow link is no stall
 OVERDUE_TIMES: Final = 2.0
 _TAKES_S: Final = 2.0  # what a unit is taken to take before the first one came
@@ -43,7 +41,6 @@ _NOTHING, _SHOWN, _HAS = 0, 1, 2
 class Shown:
     """What one follower was shown, and has."""
 
-    since: float
     state: bytearray  # of each unit
     spans: Stretches = field(default_factory=Stretches)  # what it was shown, as it is told
     pending: dict[int, float] = field(default_factory=dict)  # unit -> when it was shown, and it has it not
@@ -92,7 +89,7 @@ class Reveal:
 
     def join(self, have: HaveMap | None, now: float) -> Shown:
         """Takes a follower."""
-        shown = Shown(now, bytearray(self.count), gained_at=now)
+        shown = Shown(bytearray(self.count), gained_at=now)
         self.followers.append(shown)
         if have is not None:
             self._sync(shown, have, now)
@@ -127,7 +124,11 @@ class Reveal:
             took = now - shown.pending[unit]
             self._takes_s += (_NEW if self._takes_s else 1.0) * (took - self._takes_s)
         shown.sent = max(0, shown.sent - self.unit * len(came))
-        near = [unit for start, end in gained or () for unit in range(start // self.unit, -(-end // self.unit))]
+        near = [
+            unit  # what a peer claims beyond the end is no unit
+            for start, end in gained or ()
+            for unit in range(start // self.unit, min(-(-end // self.unit), self.count))
+        ]
         passed = {id(shown): shown} if came else {}
         for unit in (*came, *near):
             if shown.state[unit] != _HAS and covers(*self._mark(unit)):
