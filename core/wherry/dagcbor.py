@@ -115,20 +115,18 @@ def _write_map(value: dict[object, object], out: bytearray, inner: int) -> None:
 
 def decode(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
     """Reads one whole block. Raises DecodeError for what is malformed or not canonical, LimitExceeded beyond a bound."""
-    if len(data) > bytes_max:
-        raise LimitExceeded(f"DAG-CBOR block of {len(data)} bytes, at most {bytes_max} are read")
-    reader = _Reader(data)
-    value = reader.item(0)
-    if reader.at != len(data):
-        raise DecodeError(f"DAG-CBOR: {len(data) - reader.at} bytes left over at offset {reader.at}")
-    return value
+    return _decoded(_Reader, data, bytes_max)
 
 
 def decode_public(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
     """As `decode`, for blocks of other writers: their links are of any version, codec and hash, and come as `PublicCID`."""
+    return _decoded(_PublicReader, data, bytes_max)
+
+
+def _decoded(kind: type[_Reader], data: bytes, bytes_max: int) -> Value:
     if len(data) > bytes_max:
         raise LimitExceeded(f"DAG-CBOR block of {len(data)} bytes, at most {bytes_max} are read")
-    reader = _PublicReader(data)
+    reader = kind(data)
     value = reader.item(0)
     if reader.at != len(data):
         raise DecodeError(f"DAG-CBOR: {len(data) - reader.at} bytes left over at offset {reader.at}")
