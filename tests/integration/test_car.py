@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,22 @@ def test_a_run_that_is_killed_has_acknowledged_nothing(tmp_path, wherry, added):
     process.wait()
     process.stdin.close()
     assert wherry("stat", said["cid"], home="other").returncode != 0
+    assert wherry("import", "-", data=whole, home="other").returncode == 0
+
+
+def test_a_stream_that_stands_still_can_be_left(tmp_path, wherry, added):
+    """Whoever writes into the pipe may never write again; what came is kept."""
+    _, said = added
+    whole = wherry("export", said["cid"], "--car", "-").stdout
+    line = [sys.executable, "-m", "wherry_cli", "--progress", "json", "--home", str(tmp_path / "other"), "import", "-"]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process.stdin.write(whole[:-1000])
+    process.stdin.flush()
+    process.stderr.readline()  # it reads
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    process.stdin.close()
+    process.stderr.close()
     assert wherry("import", "-", data=whole, home="other").returncode == 0
 
 

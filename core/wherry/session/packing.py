@@ -1,14 +1,17 @@
-"""The verbs that take blocks in and give them out as one file: CARs (specs/0032)."""
+"""The verbs that take blocks in and give them out as one file: CARs (specs/0032) and torrents (specs/0036)."""
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import sys
+import threading
 import time
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
-from wherry.errors import LocalError, NotFound, TargetExists
+from wherry.errors import TargetExists, local_error
 from wherry.observe import Progress
 from wherry.offload import stoppable
 from wherry.session.parts import Parts
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 
     from wherry.observe import Observe
 
-STREAM = "-"  # standard input, or output
+STREAM: Final = "-"  # standard input, or output
+_LOOK_S: Final = 0.2  # after so long without bytes it is looked whether anybody still waits for them
+_BUFFER_BYTES: Final = 1 << 16
 
 
 class Packing(Parts):
@@ -37,19 +42,23 @@ class Packing(Parts):
         from wherry.transfer.car_in import CarImport
 
         began = time.monotonic()
-        source, total = _opened(path)
+        stop = threading.Event()
+        source, total = _opened(path, stop)
         try:
             origin = "standard input" if path == STREAM else repr(path)
             run = CarImport(self._store, _reading(source, path), origin=origin, where=str(self.home / "nodes.db"))
+
+            def end() -> None:
+                run.cancel()
+                stop.set()
 
             def progress() -> Progress:
                 return Progress(verb="import", phase="hash", bytes_done=run.bytes_read, bytes_total=total)
 
             async with paced(observe, progress):
-                roots = await stoppable(run.run, run.cancel)
+                roots = await stoppable(run.run, end)
         finally:
-            if path != STREAM:
-                source.close()
+            source.close()
         found = [RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None) for root in roots]
         return ImportResult(
             roots=found, blocks=run.blocks, new_blocks=run.new_blocks, bytes=run.bytes_read, stored_bytes=run.new_bytes,
@@ -135,15 +144,31 @@ class Packing(Parts):
         return str(public), "/".join(part for part in path.split("/") if part)
 
 
-def _opened(path: str) -> tuple[IO[bytes], int | None]:
+class _Stream(io.RawIOBase):
+    """Standard input, of which a read can be ended: whoever writes into a pipe may never write again."""
+
+    def __init__(self, fd: int, stop: threading.Event) -> None:
+        self._fd, self._stop = fd, stop
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer is meant
+        """Waits for bytes. Raises InterruptedError when it is to stop."""
+        while not select.select([self._fd], [], [], _LOOK_S)[0]:
+            if self._stop.is_set():
+                raise InterruptedError("stopped")
+        return os.readv(self._fd, [buffer])
+
+
+def _opened(path: str, stop: threading.Event) -> tuple[IO[bytes], int | None]:
     if path == STREAM:
-        return sys.stdin.buffer, None
+        return io.BufferedReader(_Stream(sys.stdin.fileno(), stop), _BUFFER_BYTES), None
     try:
         file = open(os.path.expanduser(path), "rb")  # noqa: SIM115 - the verb closes it
-    except FileNotFoundError as problem:
-        raise NotFound(f"there is no file {path!r}") from problem
     except OSError as problem:
-        raise LocalError(f"{path!r}: {problem.strerror}") from problem
+        raise local_error(problem, "opening", path) from problem
     return file, os.fstat(file.fileno()).st_size
 
 
@@ -152,7 +177,7 @@ def _reading(source: IO[bytes], path: str) -> Callable[[int], bytes]:
         try:
             return source.read(count)
         except OSError as problem:
-            raise LocalError(f"{path!r}: {problem.strerror}") from problem
+            raise local_error(problem, "reading", path) from problem
 
     return read
 
@@ -164,7 +189,7 @@ def _writing(target: IO[bytes], path: str) -> Callable[[bytes | memoryview], obj
         except BrokenPipeError:
             raise
         except OSError as problem:
-            raise LocalError(f"{path!r}: {problem.strerror}") from problem
+            raise local_error(problem, "writing", path) from problem
 
     return write
 
@@ -182,7 +207,7 @@ def _whole(run: Callable[[Callable[[bytes | memoryview], object]], object], path
             os.fsync(target.fileno())
         os.replace(part, place)
     except OSError as problem:
-        raise LocalError(f"{path!r}: {problem.strerror}") from problem
+        raise local_error(problem, "writing", path) from problem
     finally:
         if os.path.exists(part):
             os.unlink(part)

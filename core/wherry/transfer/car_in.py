@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import Block
 from wherry.car import CarReader, verified
-from wherry.errors import BlockNotFound, CIDError, WherryError
+from wherry.errors import CIDError, WherryError
 from wherry.gateway.blocks import Blocks
 from wherry.gateway.order import Found, Walk
 from wherry.gateway.request import CarWish
@@ -104,17 +104,13 @@ class CarImport:
 
     def _root(self, root: PublicCID) -> ImportedRoot:
         """Walks from a root to every block below it."""
-        size = 0
         try:
-            for sent in Walk(Blocks(self._store), CarWish()).blocks(Found((), root)):
+            for _ in Walk(Blocks(self._store), CarWish()).blocks(Found((), root)):
                 if self._cancelled:
                     raise InterruptedError
-                size += len(sent.data) if sent.held is None else sent.held.size
             name = root.block()
-        except (BlockNotFound, CIDError) as problem:
+        except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
             return ImportedRoot(root, problem.message)
-        except WherryError as problem:  # a block that is no DAG: what it names is not known
-            return ImportedRoot(root, problem.message)
-        if root.inline is None:
-            self._store.state.put_root(name, self._where, IMPORTED, {"bytes": str(size)})
+        if root.inline is None:  # how many bytes the files have is not known: of a directory no have-map is told
+            self._store.state.put_root(name, self._where, IMPORTED, {})
         return ImportedRoot(root, "")
