@@ -8,18 +8,17 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.block import Block, checked
+from wherry.block import Block
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep
-from wherry.errors import NotFound, UsageError, WherryError
+from wherry.errors import NotFound, UsageError
 from wherry.manifest import DIR, FILE, LINK
 from wherry.offload import in_thread, settled
-from wherry.transfer.tree import walk_of
+from wherry.transfer.tree import read_here, walk_of
 from wherry.unixfs.wrap import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from wherry.cid import CID
     from wherry.manifest import Entry
     from wherry.store.store import Store
     from wherry.transfer.fetch import Fetcher
@@ -99,7 +98,7 @@ def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
 
 async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf) -> Block:
     """Gives the plain bytes of a leaf, named by its block's CID."""
-    block = leaf.block or nodes.known(leaf.cid) or await in_thread(lambda: _held(store, leaf.cid))
+    block = leaf.block or nodes.known(leaf.cid) or await in_thread(lambda: read_here(store, leaf.cid))
     if block is None:
         block = (await fetcher.nodes([leaf.cid]))[leaf.cid]
         await in_thread(partial(_offer, store, block))
@@ -120,18 +119,6 @@ def _offer(store: Store, block: Block) -> None:
     cache = store.cache
     if cache is not None:
         cache.offer([block])
-
-
-def _held(store: Store, cid: CID) -> Block | None:
-    held = store.find([cid])[0]
-    if held is None:
-        return None
-    data = bytearray(held.size)
-    try:
-        held.read_into(memoryview(data))
-        return checked(cid, bytes(data), origin="this machine")
-    except WherryError:  # changed since: it is fetched instead
-        return None
 
 
 def shape(entry: Entry) -> str:

@@ -102,7 +102,7 @@ class Nodes:
             found = self._store.nodes.get_many([cid]).get(cid)
             if found is not None or cid.codec != DAG_PB:
                 return found
-        return _read_here(self._store, cid)
+        return read_here(self._store, cid)
 
     async def root(self, cid: CID) -> Root:
         """Reads a root; of an encrypted dataset, finds its key first. Raises NoKey."""
@@ -220,7 +220,7 @@ def _unixfs_find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
     return unixfs_find(root, path)
 
 
-def _read_here(store: Store, cid: CID) -> Block | None:
+def read_here(store: Store, cid: CID) -> Block | None:
     """Reads a block that lies in the user's files, or in the cache."""
     held = store.find([cid])[0]
     if held is None:
@@ -240,7 +240,7 @@ def local_steps(store: Store, walk: AnyWalk, sealing: Sealing | None = None, rem
     """
     while (step := walk.step()) is not None:
         if isinstance(step, Need):
-            block = store.blocks([step.cid]).get(step.cid) or _read_here(store, step.cid)
+            block = store.blocks([step.cid]).get(step.cid) or read_here(store, step.cid)
             if block is None and remaker is not None:
                 block = remaker.block(walk, step.cid)
             if block is None:
