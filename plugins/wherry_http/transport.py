@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from wherry.abc.transport import Transport
+from wherry.abc.transport import Listening, Transport
 from wherry.access import anybody
 from wherry.buffers import BufferPool
 from wherry.coding import Codings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.observe import Emit
     from wherry_http.options import HttpOptions
 
+GATEWAY_PROTOCOL: Final = "transport-ipfs-gateway-http"  # specs/0028 §5
 _SERVE_BUFFERS = 4  # for what cannot go by sendfile
 
 
@@ -104,7 +105,9 @@ class HttpTransport(Transport):
                 raise local_error(problem, "cannot listen on", address) from problem
             scheme = "https" if tls is not None else "http"
             shown = reachable(host)
-            yield f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{found}"
+            # A gateway for those alone who have a token is none that an IPFS client can use.
+            spoken = (GATEWAY_PROTOCOL,) if options.gateway != "off" and options.token is None else ()
+            yield Listening(f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{found}", protocols=spoken)
         finally:
             await server.stop()
 

@@ -78,6 +78,11 @@ def decode(body: bytes) -> Announcement:
     return said
 
 
+def is_protocol(text: str) -> bool:
+    """Tells whether an announcement may name this as a protocol."""
+    return _PROTOCOL.fullmatch(text) is not None
+
+
 def _opened(body: bytes) -> tuple[dict[str, Any], bytes]:
     """Gives the one payload and its signature."""
     try:
@@ -118,7 +123,7 @@ def _read(payload: dict[str, Any]) -> Announcement:
     if type(partial) is not bool or type(withdraw) is not bool:
         raise DataError("Partial and Withdraw are true or false")
     protocols = _texts(payload, "Protocols", PROTOCOLS_MAX, 64)
-    if not all(_PROTOCOL.fullmatch(protocol) for protocol in protocols):
+    if not all(map(is_protocol, protocols)):
         raise DataError("a protocol is a word such as transport-wherry-tcp")
     try:
         cids = tuple(dict.fromkeys(CID.parse(text) for text in _texts(payload, "CID", CIDS_MAX, 256)))

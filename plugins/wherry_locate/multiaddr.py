@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MULTIADDR_CHARS_MAX: Final = 512
 TCP_PROTOCOL: Final = "transport-wherry-tcp"  # the native exchange (specs/0004): tcp:// and tcps:// addresses
 HTTP_PROTOCOL: Final = "transport-wherry-http"  # blocks over HTTP (specs/0008)
+GATEWAY_PROTOCOL: Final = "transport-ipfs-gateway-http"  # a Trustless Gateway (specs/0033)
 DETAILS: Final = "transport-wherry"  # the field of a record with what else is known: {"complete": true}
 _HOST: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.ASCII | re.IGNORECASE

@@ -12,10 +12,11 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from wherry.abc.transport import Listening
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
 from wherry.nodekey import NodeKey
 from wherry.offload import in_thread
-from wherry_locate.announcement import ADDRS_MAX, CIDS_MAX, PATH, Announcement, encode
+from wherry_locate.announcement import ADDRS_MAX, CIDS_MAX, PATH, PROTOCOLS_MAX, Announcement, encode, is_protocol
 from wherry_locate.multiaddr import to_multiaddr
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ async def providing(
         return
     key = await in_thread(lambda: NodeKey.load(home))
     addrs = tuple(dict.fromkeys(addr for addr, _ in places))
-    node = Node(key, addrs, tuple(dict.fromkeys(protocol for _, protocol in places)), holdings, tell)
+    protocols = [*(protocol for _, protocol in places), *more_protocols(addresses)]
+    node = Node(key, addrs, tuple(dict.fromkeys(protocols))[:PROTOCOLS_MAX], holdings, tell)
     feeds = [Feed(url.rstrip("/"), node, options) for url in options.urls]
     tasks = [asyncio.create_task(feed.run()) for feed in feeds]
     try:
@@ -59,6 +61,12 @@ async def providing(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def more_protocols(addresses: Iterable[str]) -> list[str]:
+    """Gives what else is spoken at those addresses that can be announced, as far as their transports say so."""
+    spoken = [address.protocols for address in addresses if isinstance(address, Listening) and to_multiaddr(address)]
+    return [protocol for protocols in spoken for protocol in protocols if is_protocol(protocol)]
 
 
 class _Later(PeerBusy):

@@ -92,14 +92,14 @@ def test_a_dataset_goes_from_node_to_node_by_the_tracker_alone(start, wherry, tm
     cid, address = ready["added"][0]["cid"], ready["listen"][0]
     (record,) = until(lambda: providers(url, cid), lambda found: found)
     assert re.fullmatch(r"12D3Koo\w{45}", record["ID"])
-    assert record["Protocols"] == ["transport-wherry-http"]
+    assert record["Protocols"] == ["transport-wherry-http", "transport-ipfs-gateway-http"]
     assert record["transport-wherry"] == {"complete": True}
     assert json.loads(ask(url, f"/routing/v1/providers/{cid}", Accept="application/x-ndjson")) == record
 
     found = json.loads(wherry("find", "--home", tmp_path / "b", "--config", asking, "--probe", "--json", cid).stdout)
     (hint,) = found["hints"]
     assert (hint["address"], hint["locator"], hint["peer"], hint["answers"]) == (address, "tracker", record["ID"], True)
-    assert (hint["complete"], hint["protocols"]) == (True, ["transport-wherry-http"])
+    assert (hint["complete"], hint["protocols"]) == (True, record["Protocols"])
     wherry("get", "--home", tmp_path / "b", "--config", asking, cid, "-o", tmp_path / "out")
     assert (tmp_path / "out/a.bin").read_bytes() == (data / "a.bin").read_bytes()
 

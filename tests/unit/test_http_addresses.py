@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from wherry.abc.transport import Listening
 from wherry.errors import ConfigError, LocalError, UsageError
 from wherry.hosts import is_loopback, reachable
 from wherry.testing.blocks import MemorySource
@@ -87,6 +88,22 @@ async def test_a_public_address_is_allowed_with_protection_or_leave(way, tmp_pat
         assert base.host not in ("0.0.0.0", "127.0.0.1.")
         with socket.create_connection((base.host, base.port), 5):
             pass
+
+
+@pytest.mark.parametrize(
+    ("options", "spoken"),
+    [
+        (HttpOptions(), ("transport-ipfs-gateway-http",)),
+        (HttpOptions(gateway="trustless"), ("transport-ipfs-gateway-http",)),
+        (HttpOptions(gateway="off"), ()),
+        (HttpOptions(token="secret"), ()),  # no IPFS client can show it
+    ],
+    ids=["path", "trustless", "off", "token"],
+)
+async def test_it_says_whether_a_gateway_is_there_for_anybody(options, spoken):
+    async with HttpTransport(options).listen("http://127.0.0.1:0", NOTHING) as address:
+        assert isinstance(address, Listening)
+        assert address.protocols == spoken
 
 
 def test_all_addresses_are_shown_as_one_that_can_be_dialled():

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from wherry.abc.locator import Holding, SupportsProvide
+from wherry.abc.transport import Listening
 from wherry.cid import CID, RAW
 from wherry.errors import StoreError
 from wherry.nodekey import NodeKey
@@ -94,6 +95,18 @@ async def test_two_processes_of_one_node_do_not_take_each_other_out(tmp_path):
             async with node.providing(["tcp://127.0.0.1:2222"]):
                 await until(node.found, lambda found: len(found) == 2)
             assert set(await node.found()) == {"tcp://127.0.0.1:1111"}
+
+
+async def test_what_else_a_transport_speaks_is_told_where_its_address_is(tmp_path):
+    async with tracker(tmp_path) as url:
+        node = Node(tmp_path, url)
+        gateway = Listening("http://127.0.0.1:4290", protocols=["transport-ipfs-gateway-http", "No Such Word"])
+        elsewhere = Listening("unix:///run/wherry.sock", protocols=["transport-bitswap"])
+        async with node.providing([gateway, elsewhere, "tcp://127.0.0.1:4291"]):
+            await until(node.found, lambda found: len(found) == 2)
+            (found,) = {one.protocols async for one in node.made.locate(cid(1))}
+        assert found == ("transport-wherry-http", "transport-wherry-tcp", "transport-ipfs-gateway-http")
+    assert node.told == []
 
 
 async def test_more_than_fit_one_announcement(tmp_path):

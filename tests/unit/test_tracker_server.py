@@ -61,10 +61,10 @@ class Running:
         async with self.session.put(f"{self.url}/routing/v1/providers", data=body, headers=JSON | headers) as response:
             return response.status, await response.text()
 
-    async def announce(self, *, key=KEY, at=None, addrs=HERE, cids=(CID_,), ttl_s=60.0, headers=None, **more):
+    async def announce(self, *, key=KEY, at=None, addrs=HERE, cids=(CID_,), ttl_s=60.0, headers=None, protocols=BOTH, **more):
         self._at += 1
         when = int((self.clock.now if at is None else at) * 1e6) + self._at
-        said = Announcement(key.peer_id, when, ttl_s, addrs, BOTH, cids, **more)
+        said = Announcement(key.peer_id, when, ttl_s, addrs, protocols, cids, **more)
         return await self.put(encode(said, key), **(headers or {}))
 
 
@@ -134,6 +134,17 @@ async def test_our_own_client_reads_it(tmp_path):
         found = [address async for address in asking.locate(CID_)]
     assert sorted(found) == ["http://127.0.0.1:80", "tcp://127.0.0.1:4290", f"tcps://{KEY.peer_id}@127.0.0.1:4291"]
     assert {(one.peer, one.protocols, one.complete) for one in found} == {(KEY.peer_id, BOTH, False)}
+
+
+async def test_a_gateway_alone_is_listed_and_only_at_its_http_address(tmp_path):
+    async with running(tmp_path) as tracker:
+        addrs = ("/ip4/127.0.0.1/tcp/4290/http", "/ip4/127.0.0.1/tcp/4291", "/ip4/192.0.2.1/tcp/4290/http")
+        assert (await tracker.announce(addrs=addrs, protocols=("transport-ipfs-gateway-http",)))[0] == 200
+        (record,) = await tracker.providers(query="?filter-protocols=transport-ipfs-gateway-http&filter-addrs=https,tcp")
+        assert record["Addrs"] == ["/ip4/127.0.0.1/tcp/4290/http"]
+        assert await tracker.providers(query="?filter-protocols=transport-bitswap") == []
+        other = await tracker.announce(addrs=("/ip4/127.0.0.1/tcp/1111/http",), protocols=("transport-bitswap",))
+        assert other[0] == 422
 
 
 async def test_a_sample_of_twenty_is_named(tmp_path):

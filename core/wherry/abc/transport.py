@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence
@@ -112,11 +112,27 @@ class Transport(ABC):
         """
 
 
+class Listening(str):
+    """An address that is listened on, with what is spoken there besides the transport's own exchange."""
+
+    __slots__ = ("protocols",)
+
+    protocols: tuple[str, ...]  # as Delegated Routing V1 names them, such as "transport-ipfs-gateway-http"
+
+    def __new__(cls, address: str, *, protocols: Sequence[str] = ()) -> Self:
+        """Says more of ``address``."""
+        made = str.__new__(cls, address)
+        made.protocols = tuple(protocols)
+        return made
+
+
 class SupportsListen(Protocol):
     """A transport that can serve. Optional."""
 
     def listen(self, address: str, source: BlockSource) -> AbstractAsyncContextManager[str]:
         """Serves ``source``; yields an address that others can dial (port 0 replaced by the one found).
+
+        It may be a `Listening`, which says more: locators pass that on to those who look for it.
 
         Raises on entry: UsageError for a malformed or refused address, LocalError if it cannot be bound.
         Leaving the context stops accepting and ends what is under way within 10 s.

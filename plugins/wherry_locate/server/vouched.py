@@ -9,13 +9,14 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from wherry_locate.multiaddr import HTTP_PROTOCOL, TCP_PROTOCOL, parse
+from wherry_locate.multiaddr import GATEWAY_PROTOCOL, HTTP_PROTOCOL, TCP_PROTOCOL, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PORTS_BELOW_1024: Final = (80, 443)  # what else is there is no peer's, and might be a mail server
 _HTTP: Final = (("http",), ("https",), ("tls", "http"))
+_OVER_HTTP: Final = {HTTP_PROTOCOL, GATEWAY_PROTOCOL}
 _TCP: Final = ((), ("tls",))
 
 
@@ -39,7 +40,7 @@ def vouched(addrs: Iterable[str], protocols: Iterable[str], ip: str, peer: str) 
             continue
         if place.port < 1024 and place.port not in _PORTS_BELOW_1024:
             continue
-        if not (place.how in _HTTP and HTTP_PROTOCOL in spoken) and not (place.how in _TCP and TCP_PROTOCOL in spoken):
+        if not (place.how in _HTTP and spoken & _OVER_HTTP) and not (place.how in _TCP and TCP_PROTOCOL in spoken):
             continue
         if plain_ip(place.host) == ip or (
             ipaddress.ip_address(place.host).is_unspecified and (":" in ip) == (":" in place.host)
