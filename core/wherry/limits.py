@@ -37,6 +37,16 @@ GATEWAY_SEEN_MAX: Final = 1 << 18  # blocks that one CAR remembers, so as not to
 GATEWAY_READS_MAX: Final = 8192  # nodes read for a page or a path: the shards of 1,000 entries, and many to spare
 GATEWAY_PAGE_ENTRIES: Final = 1000  # of a directory on one page
 
+# Torrents (specs/0036)
+TORRENT_BYTES_MAX: Final = 16 * MiB  # read whole: 500 GB in pieces of 1 MiB; other clients give up at 10 MB
+TORRENT_FILES_MAX: Final = 100_000  # each costs some 500 bytes while it is fetched
+BENCODE_ITEMS_MAX: Final = 800_000  # values of a torrent of so many files, some 60 MB at the worst
+BENCODE_DEPTH_MAX: Final = 100  # libtorrent's; folders inside folders are levels
+MAGNET_CHARS_MAX: Final = 8192
+TORRENT_TRACKERS_MAX: Final = 50
+TORRENT_WEBSEEDS_MAX: Final = 20
+TORRENT_PEERS_MAX: Final = 20  # that a magnet link, or a user, names
+
 # Names (specs/0034)
 NAME_RECORD_BYTES_MAX: Final = 10 * KiB  # the public specification's
 NAME_VALUE_BYTES_MAX: Final = 2 * KiB  # a CID and a path

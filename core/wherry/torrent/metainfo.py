@@ -34,8 +34,8 @@ def root_of(hashes: Sequence[bytes], pad: bytes = _ZERO) -> bytes:
     return level[0]
 
 
-class _File:
-    """One file: its leaves become pieces, and its pieces a root."""
+class FileHash:
+    """The hash of one file of version 2: its leaves become pieces, and its pieces a root."""
 
     def __init__(self, parts: tuple[str, ...], piece_bytes: int) -> None:
         self.parts = parts
@@ -46,6 +46,7 @@ class _File:
         self._held = bytearray()
 
     def update(self, data: bytes | memoryview) -> None:
+        """Takes the next bytes."""
         self.size += len(data)
         self._held += data
         whole = len(self._held) // LEAF_BYTES * LEAF_BYTES
@@ -91,7 +92,7 @@ class Metainfo:
         self._name, self._piece_bytes, self._hybrid = name, piece_bytes, hybrid
         self._tree: dict[str, Any] = {}
         self._layers: dict[bytes, bytes] = {}
-        self._files: list[_File] = []
+        self._files: list[FileHash] = []
         self._kept = 0  # pieces of files that have ended
         self._v1 = hashlib.sha1(usedforsecurity=False)
         self._v1_held = 0  # bytes in it
@@ -106,7 +107,7 @@ class Metainfo:
         """Begins a file; ``parts`` of its path, () where the whole is one file."""
         if self._hybrid and self._files:
             self._pad()
-        self._files.append(_File(parts, self._piece_bytes))
+        self._files.append(FileHash(parts, self._piece_bytes))
 
     def update(self, data: bytes | memoryview) -> None:
         """Takes the next bytes of the file. Raises LimitExceeded."""
