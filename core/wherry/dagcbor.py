@@ -5,7 +5,8 @@ order, UTF-8, 64-bit floats and the one tag (42, a link), and builds nothing bef
 found that does all of this on foreign bytes: cbor2 takes non-canonical forms and dangerous tags, cbrrr has no bound on
 depth, libipld takes non-minimal integers. cbrrr is the oracle in the tests.
 
-Values: None, bool, int (64 bits), float (finite), bytes, str, list, dict with str keys, `CID` (a link that wherry takes).
+Values: None, bool, int (64 bits), float (finite), bytes, str, list, dict with str keys, `CID` (a link that wherry takes);
+for blocks of other writers `PublicCID`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wherry.errors import CIDError, DecodeError, LimitExceeded
 from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX
 from wherry.publiccid import PublicCID
 
-Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | None"
+Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | PublicCID | None"
 
 LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, 37 bytes, identity multibase
 _LINK_BYTES: Final = len(LINK_HEAD) + BINARY_BYTES
@@ -61,6 +62,8 @@ def _write(value: object, out: bytearray, depth: int) -> None:
     elif isinstance(value, CID):  # before bytes, which it is
         out += LINK_HEAD
         out += value
+    elif isinstance(value, PublicCID):
+        out += b"\xd8\x2a" + head(2, len(value) + 1) + b"\0" + value
     elif isinstance(value, bool):  # before int, which it is
         out.append(0xF5 if value else 0xF4)
     elif isinstance(value, int):

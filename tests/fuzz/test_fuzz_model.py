@@ -132,7 +132,7 @@ def feed(data: bytes) -> None:
 
 
 def test_the_corpus_is_there():
-    assert {path.parent.name for path in CORPUS} == {"dagcbor", "manifest", "sealing"}
+    assert {path.parent.name for path in CORPUS} == {"car", "dagcbor", "dagjson", "dagpb", "manifest", "sealing"}
     assert len(CORPUS) >= 20
 
 
