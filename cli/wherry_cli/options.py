@@ -7,7 +7,7 @@ ones that count (-v) add up.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.main
@@ -192,6 +192,10 @@ LimitDown = Annotated[
     int | None,
     typer.Option("--limit-down", metavar="RATE", parser=rate, help="Receive at most this, such as 10MB/s; 0: no limit."),
 ]
+TrafficClass = Annotated[
+    Literal["interactive", "high", "normal", "bulk"] | None,
+    typer.Option("--class", help="Its share where the link is limited; bulk gives way to everything else."),
+]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
 
 
@@ -209,3 +213,8 @@ def with_limits(overrides: dict[str, str] | None, *, up: int | None = None, down
     limits = {"transfer_up": up, "transfer_down": down}
     found = {f"limits.{name}": str(limit or "") for name, limit in limits.items() if limit is not None}
     return {**(overrides or {}), **found} or None
+
+
+def with_class(overrides: dict[str, str] | None, klass: str | None) -> dict[str, str] | None:
+    """Adds the class of what is served to other settings."""
+    return {**(overrides or {}), **({"serve.traffic_class": klass} if klass is not None else {})} or None

@@ -11,6 +11,9 @@ How a transport sends, once for each peer ``flow = env.flow.of_peer(HOST)``, and
     sent less than it took:     flow.unused(rest)
     knows the round trip:       flow.sampled(seconds, lost=retransmitted): background classes back off by it
 
+What belongs to a transfer of this node is charged to that one instead: where `Held.flow` of a block that is sent is not None,
+its ``of_peer(HOST)`` takes the place of ``env.flow``'s.
+
 Leave is taken for bytes on the wire, as far as the transport counts them, and never for messages without payload: those few
 bytes (wants, haves, chokes) must not wait.
 """
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 Direction = Literal["up", "down"]
 Reason = Literal["limited", "class"]  # a limit of its own way; a link that other classes have a share of
 
+NORMAL: Final = 2  # the place of the class `normal`
+
 _ALL: Final = 1 << 30  # as good a piece as any where nothing is limited
 
 
@@ -38,6 +43,11 @@ class Flow:
         It may change at any time, so it is looked at before each piece.
         """
         return False
+
+    @property
+    def urgency(self) -> int:
+        """Tells the place of its class among the others: 0 is the most urgent one. It may change at any time."""
+        return NORMAL
 
     @property
     def up_piece(self) -> int:

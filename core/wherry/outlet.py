@@ -73,7 +73,7 @@ class Outlet:
         self._frames = iter(frames)
         self._pool = pool
         self._spans = spans
-        self._flow = flow
+        self.flow = flow  # that is asked now
         self._strict = strict
         self.allowed = 0  # bytes that the flow gave leave for
         self._freely = 0  # bytes that went without asking, since nothing was limited
@@ -97,8 +97,8 @@ class Outlet:
         Raises OSError if the connection is gone, CutShort.
         """
         while True:
-            if (self._pending or self._left) and not self.allowed and self._flow.limited:
-                self.allowed = self._flow.up_now(self._flow.up_piece)
+            if (self._pending or self._left) and not self.allowed and self.flow.limited:
+                self.allowed = self.flow.up_now(self.flow.up_piece)
                 if not self.allowed:
                     return Pump.LEAVE
             if self._pending:
@@ -140,15 +140,25 @@ class Outlet:
 
     def close(self) -> None:
         """Frees what is held, and gives back leave that was not used."""
-        if self.allowed:
-            self._flow.unused(self.allowed)
-            self.allowed = 0
-        self._flow.moved(up=self._freely)
-        self._freely = 0
+        self._settle()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
         self._give_back()
+
+    def charge(self, flow: Flow) -> None:
+        """Asks another flow from here on. On the thread that pumps, where the frames are made that it is for."""
+        if flow is not self.flow:
+            self._settle()
+            self.flow = flow
+
+    def _settle(self) -> None:
+        """Gives back leave that was not used, and notes what went without."""
+        if self.allowed:
+            self.flow.unused(self.allowed)
+            self.allowed = 0
+        self.flow.moved(up=self._freely)
+        self._freely = 0
 
     def _patient(self, patience_ms: int) -> bool:
         if not patience_ms:

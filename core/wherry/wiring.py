@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Channel, Transport
     from wherry.coding import Codings
     from wherry.dial import Dial
+    from wherry.flow import Flow
     from wherry.observe import Emit
     from wherry.observing import Observing
     from wherry.sealing.ring import KeyRing
@@ -67,7 +68,7 @@ class Wiring:
             peers=self.config.peers,
             codings=lambda: self.codings,
             emit=self.emit,
-            flow=self.traffic.flow(),
+            flow=self.serving,
             gate=self._gate,
         )
 
@@ -77,6 +78,11 @@ class Wiring:
         from wherry.traffic import Traffic, plan_of
 
         return Traffic(plan_of(self.config.limits))
+
+    @property
+    def serving(self) -> Flow:
+        """What is given to others may use this of the link, but for what running transfers give on."""
+        return self.traffic.flow(klass=self.config.serve.traffic_class)
 
     def build(self, kind: str, name: str, env: Env | None = None, given: Mapping[str, str] | None = None) -> Any:
         """Builds an instance of ``kind`` by its name in the configuration, or by a plugin's if none is called so.

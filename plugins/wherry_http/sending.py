@@ -51,12 +51,18 @@ class Sender:
         self.active = 0  # answers under way
 
     async def send(
-        self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame], *, strict: bool = False
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        frames: Iterable[Frame],
+        *,
+        strict: bool = False,
+        flow: Flow | None = None,
     ) -> bool:
         """Sends an answer; False: its reader went away, was too slow, or the answer could not be made to its end.
 
         ``frames`` may be made as they are sent; they are made on worker threads. ``strict``: see `Outlet`. A WherryError that
-        they raise ends the answer abnormally.
+        they raise ends the answer abnormally. ``flow``: of the transfer that it is charged to, if it is of one.
         """
         transport = request.transport
         if transport is None:  # the client is gone already
@@ -70,7 +76,8 @@ class Sender:
         writer.send_headers()
         raw: socket.socket = transport.get_extra_info("socket")
         peer = peer_of(request)
-        flow = self._flow.of_peer(peer[0]) if peer is not None else self._flow
+        flow = flow or self._flow
+        flow = flow.of_peer(peer[0]) if peer is not None else flow
         paced = PacedWriter(writer, flow)
         try:
             if tls:

@@ -22,7 +22,7 @@ from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, REQUEST_BYTES_MAX
 from wherry.links import Links, counters
 from wherry.observe import Refused, Served, quiet
 from wherry.offload import in_thread
-from wherry.wire.frames import plan
+from wherry.wire.frames import charged, plan
 from wherry_http.frames import (
     BLOCKS_PATH,
     BLOCKS_TYPE,
@@ -189,7 +189,7 @@ class Server:
             response.content_length = sum([len(frame.head) + frame.size for frame in frames])
             if decodes and peer is not None:
                 self._links.answering(peer, asyncio.get_running_loop().time(), response.content_length)
-            sent = await self._sender.send(request, response, frames)
+            sent = await self._sender.send(request, response, frames, flow=charged(plain))
         if self._emit is not quiet:
             blocks = [block.size for frame in plain for block in frame.blocks]
             self._emit(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import WherryError
 from wherry.observe import Refused, Served, quiet
-from wherry.wire.frames import HEADER_BYTES, Frame, frame_bytes, plan
+from wherry.wire.frames import HEADER_BYTES, Frame, charged, frame_bytes, plan
 from wherry.wire.messages import BlocksFlag
 from wherry.wire.states import Request
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from wherry.abc.transport import BlockSource, Held
+    from wherry.flow import Flow
     from wherry.observe import Emit
     from wherry.wire.connection import Connection
     from wherry.wire.messages import Want
@@ -38,6 +39,7 @@ class Answering:
         self._planned: list[Frame] | None = None
         self._blocks, self._bytes = 0, 0  # of those that are held
         self.sent = 0  # bytes of blocks, as they travel
+        self.flow: Flow | None = None  # of the transfer that it is charged to; known once it is planned
         self.over = False
         self.on_over: Callable[[], None] | None = None  # called once, in any thread, when it is sent or given up
 
@@ -46,6 +48,7 @@ class Answering:
         frames = plan(self._found(), self.want.bytes_max, header_bytes=0)
         self._blocks = sum([len(frame.blocks) for frame in frames])
         self._bytes = sum([frame.size for frame in frames])
+        self.flow = charged(frames)
         return frames
 
     def code(self, frames: list[Frame]) -> None:

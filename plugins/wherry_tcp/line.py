@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
-    from wherry.flow import Flow
     from wherry.wire.messages import Message
     from wherry_tcp.answers import Answering
     from wherry_tcp.engine import Engine
@@ -77,14 +76,9 @@ class Line:
         """Whether something has ended it that is not yet cleared away."""
         return self._problem is not None or self._ending
 
-    @property
-    def flow(self) -> Flow:
-        """What of the link may be used to send to this peer."""
-        return self._out.flow
-
-    @flow.setter
-    def flow(self, flow: Flow) -> None:
-        self._out.flow = flow
+    def charge(self, whom: str) -> None:
+        """Says whom this connection leads to, for the limits of the link: a proven id, or a host. Before `run`."""
+        self._out.charge(whom)
 
     # Handshake: before `run`
 

@@ -178,7 +178,7 @@ class Listener:
             if task is not None:
                 self._silent.pop(task, None)
         line.requests_max, line.decodes = min(hello.requests, options.max_requests), hello.codings
-        line.flow = engine.flow.of_peer(proven or ip)
+        line.charge(proven or ip)
         if hello.join:
             joined = engine.sessions.get(hello.join)
             if joined is None or (joined.info.ip, joined.info.id) != (ip, proven) or len(joined.lines) >= 16:

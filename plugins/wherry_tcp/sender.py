@@ -32,7 +32,10 @@ class Sender:
     """Sends. Made and used on one event loop; what it sends is made on the thread that sends it."""
 
     def __init__(self, stream: Stream, wire: Connection, engine: Engine) -> None:
-        self.flow: Flow = engine.flow
+        self._whom = ""
+        self._flow: Flow = engine.flow
+        self._own: tuple[Flow | None, Flow] = None, self._flow  # the transfer that the last answer was charged to, and its flow
+        self._outlet: Outlet | None = None
         self._stream = stream
         self._wire = wire
         self._engine = engine
@@ -41,6 +44,18 @@ class Sender:
         self._answers: deque[Answering] = deque()
         self._wake = asyncio.Event()
         self._ending = False
+
+    def charge(self, whom: str) -> None:
+        """Says whom everything goes to: a proven id, or a host. Before `run`."""
+        self._whom = whom
+        self._flow = self._engine.flow.of_peer(whom)
+        self._own = None, self._flow
+
+    def _flow_of(self, answering: Answering) -> Flow:
+        """Gives what an answer is charged to: the transfer that has the blocks, or what this node gives besides."""
+        if answering.flow is not self._own[0]:
+            self._own = answering.flow, self._flow if answering.flow is None else answering.flow.of_peer(self._whom)
+        return self._own[1]
 
     def put(self, data: bytes) -> None:
         """Has bytes of messages sent, before answers that have not begun. Raises PeerTimeout if the peer takes none."""
@@ -75,7 +90,8 @@ class Sender:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            outlet = Outlet(self._stream, self._frames(), self._engine.pool, spans=self._stream.spans, flow=self.flow)
+            outlet = Outlet(self._stream, self._frames(), self._engine.pool, spans=self._stream.spans, flow=self._flow)
+            self._outlet = outlet
             try:
                 await self._pump(outlet)
             finally:
@@ -90,7 +106,10 @@ class Sender:
                 yield Frame(data, (), 0, 0)
             if not self._answers:
                 return
-            for frames in self._answers.popleft().messages(self._wire):
+            answering = self._answers.popleft()
+            for frames in answering.messages(self._wire):
+                if self._outlet is not None:
+                    self._outlet.charge(self._flow_of(answering))
                 yield from frames
                 while self._control:
                     data = self._control.popleft()
@@ -118,8 +137,8 @@ class Sender:
                 outlet.buffer = await engine.pool.lend()
                 continue
             if state is Pump.LEAVE:
-                piece = self.flow.up_piece
-                await self.flow.up(piece)
+                piece = outlet.flow.up_piece
+                await outlet.flow.up(piece)
                 outlet.allowed = piece
                 window, mark = loop.time(), outlet.sent
                 continue

@@ -48,7 +48,7 @@ class Way(Channel):
         engine, place = self._engine, self._place
         first = await dialled(engine, place, self._policy)
         line = first.line
-        line.flow = engine.flow.of_peer(first.id or str(place))
+        line.charge(first.id or first.ip or str(place))
         info = PeerInfo(place.scheme, first.id, str(place), first.ip, incoming=False)
         session = Session(engine, info, line, None)
 
@@ -57,7 +57,7 @@ class Way(Channel):
             if more.id != first.id:
                 more.line.stream.close(late=True)
                 raise PeerUnreachable(f"{place} is another node now", peer=str(place))
-            more.line.flow = line.flow
+            more.line.charge(first.id or first.ip or str(place))
             return more.line
 
         session.extend = extend if first.hello.session else None

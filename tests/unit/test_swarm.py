@@ -246,8 +246,9 @@ def test_who_is_gone_is_lost_to_downloads_and_gone_twice_is_once():
 def left_behind(swarm):
     """What is remembered of peers that are gone, and of datasets that nobody wants."""
     uploads = swarm._service._uploads
-    serving = [uploads._serving] if uploads._serving else []
-    return [*swarm._neighbours, *swarm._shared._datasets, *uploads._ring, *uploads._young, *serving]
+    serving = [uploads.serving] if uploads.serving else []
+    young = [key for one in uploads._classes.values() for key in one.young]
+    return [*swarm._neighbours, *swarm._shared._datasets, *uploads._ring, *young, *serving]
 
 
 ACTS = st.lists(

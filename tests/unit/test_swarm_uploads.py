@@ -147,7 +147,7 @@ ACTS = st.lists(
 @given(ACTS)
 def test_whatever_happens_the_slots_add_up(acts):
     made = Uploads(OPTIONS)
-    lines = [Line(number) for number in range(3)]
+    lines = [Line(number, urgency=min(number, 1)) for number in range(3)]
     now = 0.0
     for act, number, request in acts:
         now += 0.1
@@ -163,10 +163,12 @@ def test_whatever_happens_the_slots_add_up(acts):
         elif act in ("dropped", "gone"):
             getattr(made, act)(line)
         assert made.waiting == sum(bool(one.waiting) for one in lines)
-        assert made._serving == sum(len(one.serving) for one in lines)
-        assert len(made._young) <= made._serving
+        assert made.serving == sum(len(one.serving) for one in lines)
+        for urgency, one in made._classes.items():
+            its = [line for line in lines if line.urgency == urgency]
+            assert one.lines == sum(bool(line.waiting) for line in its)
+            assert len(one.young) <= one.serving == sum(len(line.serving) for line in its)
     for line in lines:
         made.gone(line)
     assert made.idle
-    assert not made._young
-    assert not made._serving
+    assert not any(one.young or one.serving or one.lines for one in made._classes.values())

@@ -20,9 +20,11 @@ from wherry_cli.options import (
     LimitUp,
     Listen,
     TokenFile,
+    TrafficClass,
     duration,
     http_overrides,
     size,
+    with_class,
     with_limits,
 )
 from wherry_cli.render import Out, safe
@@ -77,10 +79,7 @@ def get(
     max_bytes: Annotated[
         int | None, typer.Option("--max-bytes", metavar="SIZE", parser=size, help="Refuse anything larger.")
     ] = None,
-    klass: Annotated[
-        Literal["interactive", "high", "normal", "bulk"] | None,
-        typer.Option("--class", help="Its share where the link is limited; bulk gives way to everything else."),
-    ] = None,
+    klass: TrafficClass = None,
     limit_down: LimitDown = None,
     limit_up: LimitUp = None,
     seed: Annotated[bool, typer.Option("--seed", help="Stay and serve it afterwards.")] = False,
@@ -101,6 +100,7 @@ def get(
     if allow_public and not (listen or seed):
         raise UsageError("--allow-public is for --listen and --seed", hint="add one of them, or leave it out")
     overrides = with_limits(http_overrides(token_file=token_file), up=limit_up, down=limit_down)
+    overrides = with_class(overrides, klass)  # of what it gives to others when it is complete
     target = output if output is not None else default_target(what)
 
     async def work() -> None:

@@ -9,7 +9,18 @@ import typer
 from wherry.observe import Note
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import AllowPublic, LimitUp, Listen, TlsCert, TlsKey, TokenFile, http_overrides, with_limits
+from wherry_cli.options import (
+    AllowPublic,
+    LimitUp,
+    Listen,
+    TlsCert,
+    TlsKey,
+    TokenFile,
+    TrafficClass,
+    http_overrides,
+    with_class,
+    with_limits,
+)
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
 
@@ -28,6 +39,7 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     token_file: TokenFile = None,
+    klass: TrafficClass = None,
     limit_up: LimitUp = None,
 ) -> None:
     """Serve what this home holds until it is stopped.
@@ -35,7 +47,8 @@ def serve(
     When it is ready it prints one address a line. Ctrl-C or SIGTERM ends it cleanly.
     """
     run = Invocation.of(ctx)
-    overrides = with_limits(http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file), up=limit_up)
+    overrides = http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    overrides = with_class(with_limits(overrides, up=limit_up), klass)
 
     async def work() -> None:
         async with (

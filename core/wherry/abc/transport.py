@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wherry.buffers import Buffer
     from wherry.cid import CID
     from wherry.errors import WherryError
+    from wherry.flow import Flow
 
 
 class Want(NamedTuple):
@@ -150,6 +151,7 @@ class Held(ABC):
     """A block that this node holds, found and not yet read. Synchronous, for worker threads."""
 
     size: int  # bytes
+    flow: Flow | None = None  # of the transfer that gives it on, to which it is charged; None: what the node gives besides
 
     @abstractmethod
     def read_into(self, view: memoryview) -> None:

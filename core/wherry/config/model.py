@@ -25,6 +25,9 @@ class Serve:
     verify: Literal["stat", "hash"] = option(
         "stat", help="how a file is known to be unchanged: by its size and times, or by hashing what is sent"
     )
+    traffic_class: Literal["interactive", "high", "normal", "bulk"] = option(
+        "normal", help="the class of what is given to others, but for what a running transfer gives on: that has its class"
+    )
     allow_public: bool = option(False, help="allow an address that other machines reach, without TLS or a token")
 
 

@@ -87,7 +87,8 @@ class Parts:
 
             given = self.config.swarm
             options = SwarmOptions(peers=given.peers, followers=given.followers, upload_bytes=given.upload, reveal=given.reveal)
-            self._own_node = Node(self._store, self._wiring.circle.judge, options, parted=self._wiring.circle.gave)
+            circle = self._wiring.circle
+            self._own_node = Node(self._store, circle.judge, options, parted=circle.gave, flow=self._wiring.serving)
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 

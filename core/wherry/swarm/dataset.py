@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.exchange import PeerInfo, PeerLink
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.swarm.gossip import Told
     from wherry.swarm.neighbour import Neighbour
     from wherry.swarm.reveal import Shown
@@ -44,12 +45,13 @@ class Listener(Protocol):
 class Dataset:
     """What is kept of one dataset while somebody here downloads it, or a peer follows it."""
 
-    __slots__ = ("followers", "listeners", "maps", "met", "news", "reveal", "root", "sent", "shown", "told")
+    __slots__ = ("flows", "followers", "listeners", "maps", "met", "news", "reveal", "root", "sent", "shown", "told")
 
     def __init__(self, root: CID, size: int, have: HaveMap) -> None:
         self.root = root
         self.news = News(size, have)
         self.listeners: list[Listener] = []  # one for each get of it that is under way
+        self.flows: dict[Listener, Flow] = {}  # what each of them may use of the link
         self.followers: dict[Neighbour, None] = {}  # who is told what this node has
         self.maps: dict[Neighbour, HaveMap] = {}  # who has what
         self.met: dict[Neighbour, None] = {}  # whom the listeners know

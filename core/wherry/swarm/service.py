@@ -58,11 +58,14 @@ class Service:
     def asked(self, neighbour: Neighbour, request: int, cids: Sequence[CID], now: float) -> None:
         """A peer asks for blocks. One that asks too much at a time is closed."""
         neighbour.contender.interested = True
+        line = neighbour.line
+        if not line.waiting and not line.serving:
+            line.urgency = self._shared.urgency_of(neighbour)
         if not cids:
             neighbour.link.answer(request)
         elif neighbour.contender.choked:
             return  # it asked before it heard so: both sides drop it
-        elif self._uploads.asked(neighbour.line, request, cids[0], now):
+        elif self._uploads.asked(line, request, cids[0], now):
             self._fill(now)
         else:
             neighbour.link.close("has too many requests waiting")

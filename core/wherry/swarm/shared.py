@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from wherry.abc.exchange import HaveMap
+from wherry.flow import FREE
 from wherry.limits import GOSSIP_ADDRESSES_MAX
 from wherry.stretches import Stretches
 from wherry.swarm.dataset import Dataset
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.exchange import PeerLink
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.swarm.neighbour import Neighbour
     from wherry.swarm.options import SwarmOptions
 
@@ -33,8 +35,16 @@ class Held(Protocol):
 class Shared:
     """Datasets that are downloaded here or followed by a peer. For one thread."""
 
-    def __init__(self, neighbours: Mapping[PeerLink, Neighbour], held: Held, options: SwarmOptions, rng: random.Random) -> None:
-        """``neighbours`` are those that are connected, kept by who made this."""
+    def __init__(
+        self,
+        neighbours: Mapping[PeerLink, Neighbour],
+        held: Held,
+        options: SwarmOptions,
+        rng: random.Random,
+        flow: Flow = FREE,
+    ) -> None:
+        """``neighbours`` are those that are connected, kept by who made this. ``flow``: of what no download gives on."""
+        self._flow = flow
         self._neighbours = neighbours
         self._held = held
         self._options = options
@@ -60,6 +70,12 @@ class Shared:
     def downloading(self) -> bool:
         """Whether this node lacks something of any."""
         return any(dataset.listeners and not dataset.complete for dataset in self._datasets.values())
+
+    def urgency_of(self, neighbour: Neighbour) -> int:
+        """Gives the place of the most urgent class that what a peer follows is given in."""
+        found = [dataset for root in neighbour.following if (dataset := self._datasets.get(root)) is not None]
+        flows = [flow for dataset in found for flow in dataset.flows.values() or (self._flow,)]
+        return min([flow.urgency for flow in flows], default=self._flow.urgency)
 
     # Datasets come and go
 

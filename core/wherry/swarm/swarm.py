@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import Exchange
 from wherry.errors import PeerBusy, PeerDenied
+from wherry.flow import FREE
 from wherry.limits import SWARM_FOLLOWS_MAX
 from wherry.swarm.dataset import Listener
 from wherry.swarm.entry import Entry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.abc.exchange import HaveMap, PeerInfo, PeerLink
     from wherry.abc.transport import BlockSource
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.swarm.dataset import Dataset
     from wherry.swarm.shared import Held
 
@@ -49,10 +51,12 @@ class Swarm(Exchange):
         options: SwarmOptions | None = None,
         judge: Callable[[PeerInfo], str] = lambda _info: "",
         parted: Callable[[PeerInfo, int], None] = lambda _info, _given: None,
+        flow: Flow = FREE,
     ) -> None:
         """``held`` tells of datasets of which no download is under way.
 
         ``judge`` says why a peer is not wanted, "" if it is. ``parted`` is told of each that leaves, and how many bytes it got.
+        ``flow`` is of what this node gives besides what its downloads give on.
         """
         self.source = source
         self.options = options or SwarmOptions()
@@ -61,7 +65,7 @@ class Swarm(Exchange):
         self._judge = judge
         self._parted = parted
         self._neighbours: dict[PeerLink, Neighbour] = {}
-        self._shared = Shared(self._neighbours, held, self.options, rng)
+        self._shared = Shared(self._neighbours, held, self.options, rng, flow)
         self._service = Service(self._neighbours, self._shared, self.options, rng, clock())
         self._hearsay = Hearsay()
 
@@ -71,13 +75,15 @@ class Swarm(Exchange):
         """See `Exchange.addresses`."""
         return self._addresses()
 
-    def enter(self, root: CID, size: int, have: HaveMap, listener: Listener) -> Entry:
+    def enter(self, root: CID, size: int, have: HaveMap, listener: Listener, flow: Flow = FREE) -> Entry:
         """Begins a download of ``root``, of which ``have`` is here. Connected peers are asked at once.
 
-        ``size`` in bytes; 0: not known yet, `Entry.sized` will say.
+        ``size`` in bytes; 0: not known yet, `Entry.sized` will say. ``flow`` is of the download: those that it gives to have
+        their turns by its class.
         """
         dataset = self._shared.enter(root, size, have, self._clock())
         dataset.listeners.append(listener)
+        dataset.flows[listener] = flow
         for neighbour in tuple(self._neighbours.values()):
             neighbour.follow(root)
         for neighbour in tuple(dataset.met):
@@ -146,6 +152,7 @@ class Swarm(Exchange):
     def on_left(self, dataset: Dataset, listener: Listener) -> None:
         """A download ended, complete or not."""
         dataset.listeners.remove(listener)
+        dataset.flows.pop(listener, None)
         if not dataset.listeners:
             self._shared.ended(dataset)
 

@@ -6,11 +6,12 @@ idles: an answer that is under way for long (its peer is slow) does not keep oth
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from wherry.cid import RAW
+from wherry.flow import NORMAL
 from wherry.limits import SWARM_REQUESTS_MAX
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ class Line(Generic[P]):
     peer: P
     waiting: dict[int, Waiting] = field(default_factory=dict)
     serving: dict[int, float] = field(default_factory=dict)  # request -> when its answer began
+    urgency: int = NORMAL  # the class that it is served in; stays as long as it waits or is served
+
+
+class _Class:
+    """The slots of one class of traffic: none waits for those of another one, which may be slower by its share."""
+
+    __slots__ = ("lines", "serving", "young")
+
+    def __init__(self) -> None:
+        self.lines = 0  # with waiting requests
+        self.serving = 0
+        self.young: dict[tuple[int, int], float] = {}  # (line, request) -> since; answers that count for slots, oldest first
 
 
 class Uploads(Generic[P]):
@@ -50,15 +63,14 @@ class Uploads(Generic[P]):
     def __init__(self, options: SwarmOptions) -> None:
         self._options = options
         self._ring: OrderedDict[int, Line[P]] = OrderedDict()  # those with waiting requests, whose turn is next first
-        self._serving = 0
-        self._young: dict[tuple[int, int], float] = {}  # (line, request) -> since; answers that count for slots, oldest first
+        self._classes: defaultdict[int, _Class] = defaultdict(_Class)
         self._sent: dict[CID, int] = {}  # block -> times that it was sent
         self._takes_s = 1.0  # an answer, lately
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits, and more could be answered."""
-        return not self._ring and len(self._young) < self.slots
+        return not self._ring and sum([len(one.young) for one in self._classes.values()]) < self.slots
 
     @property
     def waiting(self) -> int:
@@ -66,8 +78,13 @@ class Uploads(Generic[P]):
         return len(self._ring)
 
     @property
+    def serving(self) -> int:
+        """How many answers are under way."""
+        return sum([one.serving for one in self._classes.values()])
+
+    @property
     def slots(self) -> int:
-        """How many requests are answered at a time now."""
+        """How many requests of a class are answered at a time now."""
         if self._takes_s >= QUICK_S:
             return self._options.slots
         return min(self._options.slots_quick, round(self._options.slots * QUICK_S / max(self._takes_s, 1e-4)))
@@ -77,25 +94,35 @@ class Uploads(Generic[P]):
         if len(line.waiting) >= SWARM_REQUESTS_MAX:
             return False
         line.waiting[request] = Waiting(cid, now)
-        self._ring.setdefault(id(line), line)
+        self._join(line)
         return True
+
+    def _join(self, line: Line[P]) -> None:
+        if id(line) not in self._ring:
+            self._ring[id(line)] = line
+            self._classes[line.urgency].lines += 1
+
+    def _leave(self, line: Line[P]) -> None:
+        if self._ring.pop(id(line), None) is not None:
+            self._classes[line.urgency].lines -= 1
 
     def cancelled(self, line: Line[P], request: int) -> None:
         """Forgets a request that waits; one that is being answered goes on until `answered`."""
         if line.waiting.pop(request, None) is not None and not line.waiting:
-            self._ring.pop(id(line), None)
+            self._leave(line)
 
     def dropped(self, line: Line[P]) -> None:
         """Forgets all waiting requests of a peer."""
         line.waiting.clear()
-        self._ring.pop(id(line), None)
+        self._leave(line)
 
     def gone(self, line: Line[P]) -> None:
         """Forgets a peer."""
         self.dropped(line)
+        its = self._classes[line.urgency]
         for request in line.serving:
-            self._young.pop((id(line), request), None)
-        self._serving -= len(line.serving)
+            its.young.pop((id(line), request), None)
+        its.serving -= len(line.serving)
         line.serving.clear()
 
     def answered(self, line: Line[P], request: int, sent: int, now: float) -> None:
@@ -103,23 +130,24 @@ class Uploads(Generic[P]):
         began = line.serving.pop(request, None)
         if began is None:
             return
-        self._serving -= 1
-        self._young.pop((id(line), request), None)
+        its = self._classes[line.urgency]
+        its.serving -= 1
+        its.young.pop((id(line), request), None)
         if sent:
             self._takes_s += _NEW * (now - began - self._takes_s)
 
     def next(self, now: float, *, spare: bool) -> tuple[Line[P], int] | None:
-        """Gives the request to answer now, and counts it as being answered; None: none, or no slot is free.
+        """Gives the request to answer now, and counts it as being answered; None: none, or no slot of its class is free.
 
         ``spare``: blocks that were never sent go before those that were, whoever asks (for a node that has everything,
         and wants to send each block about once).
         """
-        if not self._ring or self._full(now):
+        open_to = {urgency: self._own(one) for urgency, one in self._classes.items() if one.lines and not self._full(one, now)}
+        if not open_to:
             return None
-        most = self._own()
         second: tuple[Line[P], int] | None = None
         for line in self._ring.values():
-            if len(line.serving) >= most:
+            if len(line.serving) >= open_to.get(line.urgency, 0):
                 continue
             request, repeated = self._best(line, now)
             if not (spare and repeated):
@@ -127,20 +155,20 @@ class Uploads(Generic[P]):
             second = second or (line, request)
         return self._begin(*second, now) if second is not None else None
 
-    def _full(self, now: float) -> bool:
+    def _full(self, one: _Class, now: float) -> bool:
         patience = max(PATIENCE_S, _USUAL * self._takes_s)
-        while self._young:
-            key, since = next(iter(self._young.items()))
+        while one.young:
+            key, since = next(iter(one.young.items()))
             if now - since <= patience:
                 break
-            del self._young[key]
+            del one.young[key]
         slots = self.slots
-        return len(self._young) >= slots or self._serving >= 4 * max(slots, self._options.slots)
+        return len(one.young) >= slots or one.serving >= 4 * max(slots, self._options.slots)
 
-    def _own(self) -> int:
+    def _own(self, one: _Class) -> int:
         """How many answers one peer may have under way: all slots where it is alone, half of them where others wait."""
         slots = self.slots
-        return slots if len(self._ring) == 1 else max(1, slots // 2)
+        return slots if one.lines == 1 else max(1, slots // 2)
 
     def _best(self, line: Line[P], now: float) -> tuple[int, bool]:
         """Gives the request of this peer to answer first: a manifest node, else what was sent least, else the oldest."""
@@ -157,12 +185,13 @@ class Uploads(Generic[P]):
 
     def _begin(self, line: Line[P], request: int, now: float) -> tuple[Line[P], int]:
         cid = line.waiting.pop(request).cid
-        self._ring.pop(id(line))
+        self._leave(line)
         if line.waiting:
-            self._ring[id(line)] = line  # behind all others
+            self._join(line)  # behind all others
         line.serving[request] = now
-        self._serving += 1
-        self._young[id(line), request] = now
+        its = self._classes[line.urgency]
+        its.serving += 1
+        its.young[id(line), request] = now
         times = self._sent.pop(cid, 0)
         if len(self._sent) >= _SENT_MAX:
             del self._sent[next(iter(self._sent))]

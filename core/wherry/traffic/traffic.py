@@ -218,6 +218,11 @@ class TransferFlow(Flow):
         klass = plan.classes[self._entry.klass]
         return bool(plan.timetable) or klass.background or any((*plan.node, *klass.limit, *own, *plan.peer))
 
+    @property
+    def urgency(self) -> int:
+        """See `Flow.urgency`."""
+        return CLASSES.index(self._entry.klass)
+
     def _narrowest(self, direction: Direction) -> tuple[float, int]:
         """Gives the depth and the quantum of the narrowest bucket on the way."""
         way = self._traffic._ways[direction]

@@ -162,7 +162,7 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     sealing: Sealer | None = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
     if root.entry.cid.codec == DAG_PB:
         sealing = Wrapping()
-    part = PartSource(cid, target, fill.store.index, sealing, fill.nodes.at_hand)
+    part = PartSource(cid, target, fill.store.index, sealing, fill.nodes.at_hand, flow=fill.fetcher.flow)
     with fill.holdings.sharing(part):
         # A part of it lies elsewhere in the stretch of bytes that peers speak of.
         everything = fill.selection.everything and not fill.partial

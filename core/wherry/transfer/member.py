@@ -63,7 +63,7 @@ class Membership:
         self._news: list[tuple[int, int]] = []  # written, and not yet told to the swarm
         self._part: PartSource | None = None
         fetcher.join(self)
-        self._entry: Entry | None = swarm.enter(root, 0, HaveMap(Stretches()), self)
+        self._entry: Entry | None = swarm.enter(root, 0, HaveMap(Stretches()), self, fetcher.flow)
 
     def sized(self, size: int) -> None:
         """Says how large the dataset is, now that its root is here."""

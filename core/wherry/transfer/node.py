@@ -16,6 +16,7 @@ from wherry.abc.transport import BlockSource, Held
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
 from wherry.errors import CIDError, WherryError
+from wherry.flow import FREE
 from wherry.swarm.swarm import Swarm
 from wherry.unixfs.node import root_of as unixfs_root_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.exchange import PeerInfo
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.store.store import Store
     from wherry.swarm.options import SwarmOptions
     from wherry.transfer.part import PartSource
@@ -87,6 +89,7 @@ class Node:
         options: SwarmOptions | None = None,
         *,
         parted: Callable[[PeerInfo, int], None] = lambda _info, _given: None,
+        flow: Flow = FREE,
     ) -> None:
         """``judge`` says why a peer is not wanted, "" if it is; ``parted`` is told of each that leaves. See `Swarm`."""
         self._store = store
@@ -97,7 +100,7 @@ class Node:
         rng = random.Random()  # noqa: S311  # who is served first is no secret
         self.swarm = Swarm(
             self.holdings, lambda: self._listen, self._held, clock=time.monotonic, rng=rng, judge=judge, options=options,
-            parted=parted,
+            parted=parted, flow=flow,
         )  # fmt: skip
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from wherry.block import Block
     from wherry.cid import CID
+    from wherry.flow import Flow
     from wherry.store.index import Index
     from wherry.transfer.sink import Piece, Sealer
     from wherry.transfer.target import Target
@@ -45,9 +46,20 @@ class PartSource(BlockSource):
     """The part of one get, as others see it. Safe for threads."""
 
     def __init__(
-        self, root: CID, target: Target, index: Index, sealing: Sealer | None, node: Callable[[CID], Block | None]
+        self,
+        root: CID,
+        target: Target,
+        index: Index,
+        sealing: Sealer | None,
+        node: Callable[[CID], Block | None],
+        *,
+        flow: Flow | None = None,
     ) -> None:
-        """``sealing`` makes sealed leaves again; ``node`` gives manifest nodes that are fetched and not yet in the store."""
+        """``sealing`` makes sealed leaves again; ``node`` gives manifest nodes that are fetched and not yet in the store.
+
+        ``flow`` is the get's: what it gives on is charged to it.
+        """
+        self._flow = flow
         self.root = root
         self._target = target
         self._index = index
@@ -67,6 +79,13 @@ class PartSource(BlockSource):
 
     def find(self, cids: Sequence[CID]) -> list[Held | None]:
         """See `BlockSource.find`."""
+        found = self._find(cids)
+        for held in found:
+            if held is not None:
+                held.flow = self._flow
+        return found
+
+    def _find(self, cids: Sequence[CID]) -> list[Held | None]:
         if self._sealing is not None and self._sealing.scheme.coding:
             return [self._unsaved(cid) for cid in cids]  # sealed leaves that were coded first cannot be made again
         with self._lock:

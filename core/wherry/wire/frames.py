@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wherry.abc.transport import Held, Want
+    from wherry.flow import Flow
 
 RUN: Final = 1
 MISSING: Final = 2
@@ -92,6 +93,11 @@ def plan(found: Sequence[Held | None], bytes_max: int, *, header_bytes: int = HE
         left -= header_bytes + size_bytes * len(run) + size
         start = stop
     return frames
+
+
+def charged(frames: Sequence[Frame]) -> Flow | None:
+    """Gives the flow of the transfer that an answer is charged to: that of its first block which has one."""
+    return next((block.flow for frame in frames for block in frame.blocks if block.flow is not None), None)
 
 
 def missing(first: int, count: int) -> Frame:

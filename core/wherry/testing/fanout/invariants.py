@@ -121,6 +121,6 @@ def remembered(node: Node) -> list[str]:
         }  # fmt: skip
         found += [name for name, table in tables.items() if table]
     uploads = swarm._service._uploads
-    if uploads.waiting or uploads._serving or uploads._young:
+    if uploads.waiting or uploads.serving or any(one.young for one in uploads._classes.values()):
         found.append("requests")
     return found
