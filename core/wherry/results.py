@@ -368,6 +368,7 @@ class NameReport(Result):
     until: str  # the end of the record's validity, RFC 3339
     ttl: float  # seconds
     key: str  # the key here that publishes it; "" for a name of somebody else
+    renews: str | None = None  # when a node of this home that runs renews the record, RFC 3339; None: it does not
     told: list[str] = field(default_factory=list)  # who took a record that was published, or gave it
     warnings: list[str] = field(default_factory=list)
 

@@ -32,6 +32,10 @@ WHY = {
 STATUS = {
     "schema": "wherry/status/1", "pid": 77, "since": time.time() - 5, "version": "1", "home": "/h", "listen": ["http://a:1"],
     "transfers": {"running": 2}, "down_rate": 1.0, "up_rate": 2.0, "down_bytes": 3, "up_bytes": 4, "peers": 5, "sources": 6,
+    "names": [
+        {"name": "k51a", "key": "self", "until": "2027-01-15T08:00:00.5Z", "renews": None, "warnings": ["not \x1b now"]},
+        {"name": "k51b", "key": "b", "until": "2027-01-15T08:00:00.5Z", "renews": "2027-01-14T08:00:00.5Z", "warnings": []},
+    ],
 }  # fmt: skip
 
 
@@ -310,3 +314,11 @@ def test_a_daemon_that_does_not_end_is_ended(monkeypatch):
     detached.end_soon()
     assert ended.wait(20)
     assert codes == [0]
+
+
+def test_status_says_until_when_names_are_valid_and_what_is_wrong_with_one(asked, go, capsys):
+    assert go("status") == 0
+    said = capsys.readouterr()
+    assert "k51a (key self) until 2027-01-15T08:00:00Z\n" in said.out
+    assert "k51b (key b) until 2027-01-15T08:00:00Z, renewed at 2027-01-14T08:00:00Z\n" in said.out
+    assert "not \\x1b now" in said.err

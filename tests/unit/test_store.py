@@ -293,4 +293,4 @@ def test_a_state_of_the_first_format_gets_a_table_of_transfers(tmp_path):
     with closing(StateDB(tmp_path)) as state:
         assert state.transfers() == [(1, "uno"), (3, "three")]
     with closing(sqlite3.connect(tmp_path / "state.db")) as found:
-        assert found.execute("PRAGMA user_version").fetchone() == (4,)
+        assert found.execute("PRAGMA user_version").fetchone() == (5,)

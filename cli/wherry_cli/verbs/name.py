@@ -13,6 +13,8 @@ from wherry_cli.options import From, TokenFile, duration, http_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wherry.results import FollowResult, NameEventReport, NameReport
     from wherry.session import Session
 
@@ -38,15 +40,18 @@ def publish(
         typer.Option("--ttl", metavar="DURATION", parser=duration, help="How long others may keep it unasked; 5m if not said."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also above what somebody else published with the same key.")] = False,
+    renew: Annotated[bool, typer.Option("--renew/--no-renew", help="Let `wherry serve` and `wherry up` renew it.")] = True,
 ) -> None:
     """Let a name lead to a CID.
 
-    The record goes to the trackers that are configured, and `wherry serve` gives it to those who ask.
+    The record goes to the trackers that are configured; `wherry serve` and `wherry up` give it to those who ask, and renew it
+    before it is over.
     """
     run = Invocation.of(ctx)
 
     async def work(session: Session) -> None:
-        report = await session.publish_name(what, key=key, force=force, **given(lifetime_s=lifetime_s, ttl_s=ttl_s))
+        options = given(lifetime_s=lifetime_s, ttl_s=ttl_s)
+        report = await session.publish_name(what, key=key, force=force, renew=renew, **options)
         show_name(run.out(), report, published=True)
 
     _drive(run, work)
@@ -155,13 +160,23 @@ def show_name(out: Out, report: NameReport, *, published: bool = False) -> None:
     if published:
         out.line(report.name)
     out.line(safe(report.value))
-    out.line(f"number {report.sequence}, until {report.until}")
+    out.line(f"number {report.sequence}, {lasts({'until': report.until, 'renews': report.renews})}")
     if published:
         out.line(
             f"told to {', '.join(map(safe, report.told))}" if report.told else "told to no tracker; `wherry serve` gives it"
         )
     for text in report.warnings:
         out.note(f"warning: {safe(text)}")
+
+
+def lasts(name: Mapping[str, str | None]) -> str:
+    """Says until when a record is valid, and when it is renewed; both to the second."""
+    until, renews = name["until"], name["renews"]
+    return f"until {_second(until)}" + (f", renewed at {_second(renews)}" if renews is not None else "")
+
+
+def _second(moment: str | None) -> str:
+    return f"{(moment or '')[:19]}Z"
 
 
 def show_names(out: Out, names: list[NameReport]) -> None:
@@ -171,7 +186,8 @@ def show_names(out: Out, names: list[NameReport]) -> None:
         out.result({"schema": "wherry/names/1", "names": found})
         return
     for one in names:
-        line = f"{one.name}  {one.key or '-'}  {one.sequence}  {safe(one.value)}{'  over' if one.warnings else ''}"
+        line = f"{one.name}  {one.key or '-'}  {one.sequence}  {safe(one.value)}  "
+        line += "over" if one.warnings else lasts({"until": one.until, "renews": one.renews})
         out.line(one.name if out.quiet else line)
     if not names:
         out.note("There are no names. `wherry name publish CID` makes one.")

@@ -48,6 +48,12 @@ def show(out: Out, found: dict[str, Any], now: float) -> None:
     out.line(f"down       {format_size(found['down_rate'])}/s, {format_size(found['down_bytes'])} in all")
     out.line(f"up         {format_size(found['up_rate'])}/s, {format_size(found['up_bytes'])} in all")
     out.line(f"peers      {found['peers']:,} of the swarm; transfers fetch from {found['sources']:,} sources")
+    for name in found.get("names", ()):  # an older daemon says nothing of them
+        from wherry_cli.verbs.name import lasts
+
+        out.line(f"name       {safe(name['name'])} (key {safe(name['key'])}) {safe(lasts(name))}")
+        for text in name["warnings"]:
+            out.note(f"warning: {safe(text)}")
 
 
 def build() -> Any:

@@ -90,6 +90,7 @@ class Daemon:
             pid=os.getpid(), since=self._since, version=__version__, home=str(self._session.home), listen=self.listen,
             transfers=self.runner.count(), down_rate=down_rate, up_rate=up_rate, down_bytes=down, up_bytes=up,
             peers=len(self._session._node.swarm.stats().peers), sources=self.runner.sources_alive,
+            names=self._session._renewed(),
         )  # fmt: skip
 
     async def add(self, asked: Asked) -> TransferReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wherry.results import Result
+from wherry.results import NameReport, Result
 
 if TYPE_CHECKING:
     from wherry.daemon.record import Record
@@ -94,6 +94,7 @@ class DaemonStatus(Result):
     up_bytes: int
     peers: int  # of the swarm that are connected now, whoever dialled whom
     sources: int  # that transfers are connected to now; some of them are peers
+    names: list[NameReport] = field(default_factory=list)  # that this node renews; what keeps it from that is a warning
 
 
 def report(record: Record, *, rate: float = 0.0, sources_alive: int = 0, waits_for: str | None = None) -> TransferReport:

@@ -89,16 +89,18 @@ class Adding(Parts):
 
         Leaving the context stops accepting and ends what is under way within ten seconds. Raises UsageError for a public
         address without protection, LocalError for one that is taken. Locators in use that can announce this node do so, and
-        those that were told to say what it holds say that; if one fails, that is a Note.
+        those that were told to say what it holds say that; if one fails, that is a Note. Names that this home publishes are
+        renewed (specs/0034 §8).
         """
         for path in paths:
             await self.add(path)
         public = self.config.serve.allow_public if allow_public is None else allow_public
+        from wherry.session.renewing import renewing
         from wherry.transfer.announce import announced, roots_of
         from wherry.transfer.node import reachable
         from wherry.transfer.serve import serving
 
-        node = self._node
+        node, note = self._node, quiet(both(self._emit, observe))
         async with (
             node.running(),
             serving(
@@ -110,8 +112,10 @@ class Adding(Parts):
             announced(
                 self._wiring.locators(),
                 opened.listen,
-                quiet(both(self._emit, observe)),
+                note,
                 holdings=roots_of(self._store.state, lambda: node.holdings.fetched),
             ),
+            renewing(self, note) as renewer,
         ):
+            self._renewed = lambda: renewer.reports
             yield opened

@@ -6,7 +6,6 @@ What this stands on is in specs/0034 §5.
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,7 +53,7 @@ async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Re
     """Asks for a name, and gives the best record, which is on disk by then. Raises as `led`."""
     answers = await ask(parts, name, sources)
     book = NameBook(parts._store.state)
-    now = time.time()
+    now = parts._clock()
     known = await in_thread(lambda: book.known(name))
     if known is None:
         why = "; ".join(answers.warnings) or "nobody who could know was asked"
@@ -79,13 +78,12 @@ async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
     asked = (
         [_source(parts, address, name) for address in parts._addresses(sources, None)] if sources else _locators(parts, name)
     )
-    book = NameBook(parts._store.state)
 
     async def one(records: AsyncGenerator[tuple[str, bytes], None]) -> None:
         try:
             async with asyncio.timeout(LOCATE_S), aclosing(records):
                 async for who, binary in records:
-                    await _take(book, name, who, binary, answers)
+                    await _take(parts, name, who, binary, answers)
         except PeerError as problem:
             answers.warnings.append(problem.message)
         except TimeoutError:
@@ -95,13 +93,14 @@ async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
     return answers
 
 
-async def _take(book: NameBook, name: Name, who: str, binary: bytes, answers: Answers) -> None:
+async def _take(parts: Parts, name: Name, who: str, binary: bytes, answers: Answers) -> None:
+    book, now = NameBook(parts._store.state), parts._clock()
     try:
-        record = read(binary, name, time.time())
+        record = read(binary, name, now)
     except DataError as problem:
         answers.warnings.append(f"{who}: {problem.message}")
         return
-    verdict = await in_thread(lambda: book.take(record, time.time()))
+    verdict = await in_thread(lambda: book.take(record, now))
     if verdict == "rollback":
         answers.warnings.append(f"{who} gave an older record of {name}, with number {record.sequence}: it was not used")
     elif verdict == "equivocation":

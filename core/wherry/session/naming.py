@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,12 +31,20 @@ class Naming(Parts):
 
     @told
     async def publish_name(
-        self, what: str, *, key: str = "self", lifetime_s: float = LIFETIME_S, ttl_s: float = TTL_S, force: bool = False
+        self,
+        what: str,
+        *,
+        key: str = "self",
+        lifetime_s: float = LIFETIME_S,
+        ttl_s: float = TTL_S,
+        force: bool = False,
+        renew: bool = True,
     ) -> NameReport:
         """Lets the name of ``key`` (made when first used) lead to CID[/PATH] or to another name; hands the record over.
 
-        Its sequence number is on disk first. Raises IntegrityError if others have a record of this key that this home does
-        not know of, unless ``force``: then the new one goes above it.
+        Its sequence number is on disk first. While a node of this home serves it renews the record, unless ``renew`` is false.
+        Raises IntegrityError if others have a record of this key that this home does not know of, unless ``force``: then the
+        new one goes above it.
         """
         from wherry.ipns.name import Name
         from wherry.session.names import hand_over
@@ -51,10 +57,11 @@ class Naming(Parts):
         before = await in_thread(lambda: self._names.known(name))
         warnings = await self._check_own(name, before, force=force)
         record = await in_thread(
-            lambda: self._names.publish(signer, key, value, time.time(), lifetime_s=lifetime_s, ttl_s=ttl_s)
+            lambda: self._names.publish(signer, key, value, self._clock(), lifetime_s=lifetime_s, ttl_s=ttl_s, renew=renew)
         )
         given = await hand_over(self, record)
-        return _report(record, key, given.gave, warnings + given.warnings)
+        known = await in_thread(lambda: self._names.known(name))
+        return report(known, record, given.gave, warnings + given.warnings)
 
     async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
         """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""
@@ -83,24 +90,25 @@ class Naming(Parts):
         found = _parsed(name)
         record, answers = await resolved(self, found, sources)
         known = await in_thread(lambda: self._names.known(found))
-        return _report(record, known.key if known else "", answers.gave, answers.warnings)
+        return report(known, record, answers.gave, answers.warnings)
 
     @told
     async def import_record(self, name: str, record: bytes) -> NameReport:
         """Takes in a record from elsewhere, if it is right and no older than what is known. Raises DataError."""
         from wherry.ipns.record import read
 
-        found = read(record, _parsed(name), time.time())
-        verdict = await in_thread(lambda: self._names.take(found, time.time()))
+        found = read(record, _parsed(name), self._clock())
+        verdict = await in_thread(lambda: self._names.take(found, self._clock()))
         if verdict in ("rollback", "equivocation"):
             raise IntegrityError(f"this record of {found.name} is a {verdict}: it was not taken", hint="see `wherry name log`")
-        return _report(found, "", [], [])
+        known = await in_thread(lambda: self._names.known(found.name))
+        return report(known, found, [], [])
 
     async def names(self) -> list[NameReport]:
         """Lists the names that this home publishes or has met."""
-        now = time.time()
+        now = self._clock()
         found = await in_thread(self._names.all)
-        return [_report(one.record, one.key, [], ["over"] if one.record.expired(now) else []) for one in found]
+        return [report(one, one.record, [], ["over"] if one.record.expired(now) else []) for one in found]
 
     async def name_log(self, name: str) -> list[NameEventReport]:
         """Lists what happened to a name, the oldest first."""
@@ -143,7 +151,7 @@ class Naming(Parts):
                 self._note(observe, f"{problem.message}; it is tried again")
             if once:
                 return
-            await asyncio.sleep(every_s * min(10, 2 ** min(failures, 4)))
+            await self._sleep(every_s * min(10, 2 ** min(failures, 4)))
 
     async def _follow_step(self, name: str, link: str | None, sources: Sequence[str], observe: Observe | None) -> FollowResult:
         from wherry.session.names import led, resolved
@@ -211,12 +219,15 @@ def _value(what: str) -> str:
     return f"/ipfs/{cid}" + (f"/{path}" if path else "")
 
 
-def _report(record: Record, key: str, gave: list[str], warnings: list[str]) -> NameReport:
+def report(known: Known | None, record: Record, gave: list[str], warnings: list[str]) -> NameReport:
+    """Puts a record and what this home knows of its name together."""
     from wherry.ipns.record import written
 
+    renew_at = known.renew_at if known is not None else None
     return NameReport(
         name=str(record.name), value=record.value, sequence=record.sequence, until=written(record.until_ns),
-        ttl=record.ttl_ns / 1e9, key=key, told=gave, warnings=warnings,
+        ttl=record.ttl_ns / 1e9, key=known.key if known is not None else "",
+        renews=written(int(renew_at * 1e9)) if renew_at is not None else None, told=gave, warnings=warnings,
     )  # fmt: skip
 
 

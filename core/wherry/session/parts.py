@@ -5,7 +5,9 @@ Each family of verbs is a file beside this one. What only some verbs need is imp
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +18,7 @@ from wherry.errors import WherryError
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from wherry.config import Config
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from wherry.flow import Flow
     from wherry.manifest import Entry
     from wherry.observe import Emit, Event, Observe
+    from wherry.results import NameReport
     from wherry.store.home import Home
     from wherry.store.store import Store
     from wherry.ticket import Ticket
@@ -57,6 +60,10 @@ class Parts:
         self._wiring = wiring
         self._store = store
         self._own_node: Node | None = None
+        # The clock by which names are valid, in seconds since 1970, and what waits by it (D8).
+        self._clock: Callable[[], float] = time.time
+        self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self._renewed: Callable[[], list[NameReport]] = list  # what `serve` says of the names that it renews
 
     @property
     def home(self) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Verdict: TypeAlias = Literal["new", "renewed", "same", "rollback", "equivocation"]
 _SOON: Final = 0.1  # of the time for which a record was known to be valid: then it should have been renewed
+_RENEW: Final = 1 / 3  # of the lifetime of an own record: then it is renewed, while two thirds are left to try
 
 
 class Known(NamedTuple):
@@ -28,6 +29,12 @@ class Known(NamedTuple):
     record: Record
     since: float  # when this record was first seen, seconds since 1970
     key: str  # the key here that publishes it; "" for a name of somebody else
+    lifetime_s: float = 0.0  # a record made here: for so long it is renewed; 0: it is not
+
+    @property
+    def renew_at(self) -> float | None:
+        """When a node that runs renews it, seconds since 1970; None: never."""
+        return self.record.until_ns / 1e9 - (1 - _RENEW) * self.lifetime_s if self.lifetime_s else None
 
 
 class NameEvent(NamedTuple):
@@ -56,23 +63,41 @@ class NameBook:
             names = [Name(row[0]) for row in run.execute("SELECT name FROM names ORDER BY key DESC, since")]
             return [found for name in names if (found := _known(run, name)) is not None]
 
+    def own(self) -> list[Known]:
+        """Lists the names whose record was made here and is to be renewed."""
+        with self._state.reading() as run:
+            names = [Name(row[0]) for row in run.execute("SELECT name FROM names WHERE lifetime > 0 ORDER BY key")]
+            return [found for name in names if (found := _known(run, name)) is not None]
+
     def take(self, record: Record, now: float) -> Verdict:
         """Looks at a verified record, and keeps it if it is the best; on disk when this returns. Raises StoreError."""
         with self._state.writing() as run:
             before = _known(run, record.name)
             verdict, said = _judged(before.record if before else None, record)
             if verdict in ("new", "renewed"):
-                _put(run, record, now, before.key if before else "")
+                # What another machine published with the same key is not this home's to renew; what it renewed still is.
+                lifetime_s = before.lifetime_s if before and verdict == "renewed" else 0.0
+                _put(run, record, now, before.key if before else "", lifetime_s)
             if verdict != "same":
                 _event(run, record, now, verdict, said)
         return verdict
 
     def publish(
-        self, key: NodeKey, label: str, value: str, now: float, *, lifetime_s: float, ttl_s: float, above: int = -1
+        self,
+        key: NodeKey,
+        label: str,
+        value: str,
+        now: float,
+        *,
+        lifetime_s: float,
+        ttl_s: float,
+        above: int = -1,
+        renew: bool = True,
     ) -> Record:
         """Signs the next record of a key's name; its sequence number is on disk before anybody else can have seen it.
 
-        It is above that of any record known here, and above ``above``. Raises UsageError where the numbers are used up.
+        It is above that of any record known here, and above ``above``. ``renew``: it may be renewed. Raises UsageError where
+        the numbers are used up.
         """
         name = Name.of(key.public)
         with self._state.writing() as run:
@@ -82,8 +107,27 @@ class NameBook:
                 raise UsageError(f"the sequence numbers of {name} are used up", hint="publish under a new key")
             binary = create(key, value, sequence, int((now + lifetime_s) * 1e9), int(ttl_s * 1e9))
             record = opened(binary, name)
-            _put(run, record, now, label)
+            _put(run, record, now, label, lifetime_s if renew else 0.0)
             _event(run, record, now, "published", value)
+        return record
+
+    def renew(self, key: NodeKey, now: float) -> Record | None:
+        """Signs the record of a key's name again for a further lifetime, if that is due: the same but for its Validity.
+
+        The number stays (specs/0034 §8). It is on disk when this returns. None: it is not due, or is not this home's to renew,
+        also when another process was first.
+        """
+        name = Name.of(key.public)
+        with self._state.writing() as run:
+            before = _known(run, name)
+            if before is None or before.renew_at is None or before.renew_at > now:
+                return None
+            old, until_ns = before.record, int((now + before.lifetime_s) * 1e9)
+            if until_ns <= old.until_ns or _equivocated(run, name, old.sequence):
+                return None
+            record = opened(create(key, old.value, old.sequence, until_ns, old.ttl_ns), name)
+            _put(run, record, now, before.key, before.lifetime_s)
+            _event(run, record, now, "renewed", f"until {written(until_ns)}")
         return record
 
     def freshness(self, name: Name, now: float) -> str:
@@ -112,9 +156,8 @@ class NameBook:
 
     def equivocated(self, name: Name, sequence: int) -> bool:
         """Tells whether two different records with this sequence number were seen."""
-        query = "SELECT 1 FROM name_events WHERE name=? AND kind='equivocation' AND sequence=?"
         with self._state.reading() as run:
-            return run.execute(query, (bytes(name), _number(sequence))).fetchone() is not None
+            return _equivocated(run, name, sequence)
 
 
 def _judged(before: Record | None, record: Record) -> tuple[Verdict, str]:
@@ -127,26 +170,33 @@ def _judged(before: Record | None, record: Record) -> tuple[Verdict, str]:
     return ("renewed", f"until {written(record.until_ns)}") if record.rank > before.rank else ("same", "")
 
 
+def _equivocated(run: Connection, name: Name, sequence: int) -> bool:
+    query = "SELECT 1 FROM name_events WHERE name=? AND kind='equivocation' AND sequence=?"
+    return run.execute(query, (bytes(name), _number(sequence))).fetchone() is not None
+
+
 def _known(run: Connection, name: Name) -> Known | None:
-    row = run.execute("SELECT record, since, key FROM names WHERE name=?", (bytes(name),)).fetchone()
+    row = run.execute("SELECT record, since, key, lifetime FROM names WHERE name=?", (bytes(name),)).fetchone()
     if row is None:
         return None
     try:
-        return Known(opened(row[0], name), row[1], row[2])
+        return Known(opened(row[0], name), row[1], row[2], row[3])
     except DataError as problem:
         from wherry.errors import StoreError
 
         raise StoreError(f"the record of {name} in state.db is damaged: {problem.message}") from problem
 
 
-def _put(run: Connection, record: Record, now: float, key: str) -> None:
-    row = (bytes(record.name), _number(record.sequence), record.binary, now, key)
-    run.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?,?)", row)
+def _put(run: Connection, record: Record, now: float, key: str, lifetime_s: float) -> None:
+    row = (bytes(record.name), _number(record.sequence), record.binary, now, key, lifetime_s)
+    run.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?,?,?)", row)
 
 
 def _event(run: Connection, record: Record, now: float, kind: str, said: str) -> None:
-    """Writes it down once, however often the same is seen; the oldest of a name's go."""
+    """Writes it down once, however often the same is seen; the oldest of a name's go. Of renewals the last one stands."""
     name, number = bytes(record.name), _number(record.sequence)
+    if kind == "renewed":
+        run.execute("DELETE FROM name_events WHERE name=? AND kind='renewed' AND sequence=?", (name, number))
     row = (name, now, kind, number, said, record.binary)
     run.execute("INSERT OR IGNORE INTO name_events (name, at, kind, sequence, said, record) VALUES (?,?,?,?,?,?)", row)
     old = "SELECT id FROM name_events WHERE name=? ORDER BY id DESC LIMIT -1 OFFSET ?"

@@ -48,7 +48,13 @@ CREATE TABLE name_events (
 );
 CREATE INDEX name_events_name ON name_events (name, id)
 """
-_STEPS: Final = {1: _TRANSFERS, 2: _RULES, 3: _NAMES}  # version 2 came with the daemon, 3 with bans, 4 with names
+# lifetime: seconds for which this home renews its own record; 0: it does not. What was published before counts two days.
+_RENEWING: Final = """
+ALTER TABLE names ADD COLUMN lifetime REAL NOT NULL DEFAULT 0;
+UPDATE names SET lifetime = 172800 WHERE key <> ''
+"""
+# Version 2 came with the daemon, 3 with bans, 4 with names, 5 with their renewal.
+_STEPS: Final = {1: _TRANSFERS, 2: _RULES, 3: _NAMES, 4: _RENEWING}
 _SCHEMA: Final = ";".join([_ROOTS, *_STEPS.values()])
 
 

@@ -1,0 +1,132 @@
+"""Renews the names that this home publishes, and hands their records over again, while a node serves (specs/0034 §8)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import WherryError
+from wherry.observe import Note
+from wherry.offload import in_thread, settled
+from wherry.session.names import ask, hand_over
+from wherry.session.naming import report
+from wherry.store.namekeys import NameKeys
+from wherry.store.names import NameBook
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from wherry.ipns.name import Name
+    from wherry.observe import Observe
+    from wherry.results import NameReport
+    from wherry.session.parts import Parts
+    from wherry.store.names import Known
+
+LOOK_S: Final = 10.0  # between two looks: another process may have published, or this machine have slept
+HAND_OVER_S: Final = 4 * 3600.0  # carriers forget, and are given the same record again
+_AGAIN_S: Final = (60.0, 3600.0)  # after carriers took nothing: doubled each time, from this to that
+
+
+@dataclass(slots=True)
+class _Told:
+    """What became of one name so far. Times are in seconds since 1970."""
+
+    record: bytes = b""  # that the carriers have
+    at: float = 0.0  # since when
+    gave: tuple[str, ...] = ()  # who took it
+    failures: int = 0  # in a row
+    again_at: float = 0.0
+    problem: str = ""
+
+
+class Renewer:
+    """What keeps a home's own names alive. For one event loop; time is the session's clock."""
+
+    def __init__(self, parts: Parts, observe: Observe) -> None:
+        self._parts = parts
+        self._observe = observe
+        self._book = NameBook(parts._store.state)
+        self._keys = NameKeys(parts.home)
+        self._told: dict[Name, _Told] = {}
+        self.reports: list[NameReport] = []  # as of the last look
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except WherryError as problem:  # state.db: it is said by whatever needs it next, too
+                self._observe(Note("warning", f"names are not renewed now: {problem.message}"))
+            await self._parts._sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Does what is due. Raises StoreError; what goes wrong with one name is said once, and tried again."""
+        own = await in_thread(self._book.own)
+        for known in own:
+            told = self._told.setdefault(known.record.name, _Told())
+            try:
+                await self._keep(known, told)
+            except WherryError as problem:
+                self._failed(known.record.name, told, problem.message)
+        self.reports = await in_thread(self._report)
+
+    async def _keep(self, known: Known, told: _Told) -> None:
+        """Renews one name and hands it over, if either is due."""
+        now, name = self._parts._clock(), known.record.name
+        due = known.renew_at is not None and known.renew_at <= now
+        fresh = known.record.binary == told.record and now < told.at + HAND_OVER_S
+        if (fresh and not due) or now < told.again_at:
+            return
+        record = known.record
+        if due:
+            key = await in_thread(lambda: self._keys.get(known.key))
+            await ask(self._parts, name, ())  # who has a newer record of this key is not to be written over
+            renewed = await in_thread(lambda: self._book.renew(key, self._parts._clock()))
+            if renewed is None and (why := await in_thread(lambda: self._why_not(known))):
+                self._failed(name, told, why)
+                return
+            record = renewed if renewed is not None else record
+        answers = await hand_over(self._parts, record)
+        if answers.warnings and not answers.gave:
+            self._failed(name, told, answers.warnings[0])
+            return
+        self._told[name] = _Told(record.binary, now, tuple(answers.gave))
+
+    def _report(self) -> list[NameReport]:
+        pairs = [(self._book.known(name), told) for name, told in list(self._told.items())]
+        return [
+            report(known, known.record, list(told.gave), [told.problem] if told.problem else [])
+            for known, told in pairs
+            if known is not None
+        ]
+
+    def _why_not(self, before: Known) -> str:
+        """Tells why a name that was due was not renewed; "" if another process did it."""
+        name, after = before.record.name, self._book.known(before.record.name)
+        if after is not None and self._book.equivocated(name, after.record.sequence):
+            return f"two different records of {name} are signed with number {after.record.sequence}: publish it again"
+        if after is None or not after.lifetime_s:
+            number = after.record.sequence if after is not None else "?"
+            return f"{name} was published elsewhere, with number {number}: this home does not renew it any more"
+        return ""
+
+    def _failed(self, name: Name, told: _Told, why: str) -> None:
+        least, most = _AGAIN_S
+        again_at = self._parts._clock() + min(most, least * 2.0 ** min(told.failures, 16))
+        if told.problem != why:
+            self._observe(Note("warning", f"the name {name} is not renewed or handed over now: {why}"))
+        self._told[name] = replace(told, failures=told.failures + 1, again_at=again_at, problem=why)
+
+
+@asynccontextmanager
+async def renewing(parts: Parts, observe: Observe) -> AsyncIterator[Renewer]:
+    """Renews while the context lasts. Raises what the body raises alone."""
+    renewer = Renewer(parts, observe)
+    task = asyncio.create_task(renewer.run())
+    try:
+        yield renewer
+    finally:
+        task.cancel()
+        await settled([task])
