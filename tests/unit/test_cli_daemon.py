@@ -106,6 +106,7 @@ def go(tmp_path):
         ("limit down 1KiB --class bulk", ("limit", (), {"scope": "class:bulk", "down": 1024})),
         ("limit up 0 --transfer t1", ("limit", (), {"scope": "transfer:t1", "up": 0})),
         ("limit up 5 --peer", ("limit", (), {"scope": "peer", "up": 5})),
+        ("limit down 5kB --of-peer 192.0.2.7", ("limit", (), {"scope": "peer:192.0.2.7", "down": 5000})),
         ("limit off", ("unlimit", (), {})),
         ("status", ("status", (), {})),
         ("why t1", ("why", ("t1",), {})),

@@ -105,6 +105,11 @@ async def test_limits_are_changed_and_those_of_a_transfer_are_kept_with_it(world
         await control.limit(scope="node", up=5000)
         await control.limit(scope="class:bulk", down=6000)
         await control.limit(scope="peer", up=7000)
+        await control.limit(scope="peer:Lab.Example", up=8000, down=9000)
+        assert by_scope(await control.limits())["peer:lab.example"] == (8000, 9000)
+        await control.limit(scope="peer:lab.example", up=0)
+        assert by_scope(await control.limits())["peer:lab.example"] == (None, 9000)
+        assert "peer:lab.example" not in by_scope(await control.limit(scope="peer:lab.example", down=0))
         assert by_scope(await control.limit(scope="node", down=10**9)) == {
             "node": (5000, 10**9), "class:bulk": (None, 6000), "peer": (7000, None),
         }  # fmt: skip

@@ -257,17 +257,20 @@ def test_settings_change_what_they_name():
     assert change.of(asked) == replace(asked, traffic_class="high", priority=2, seed=False, limit_up=None, limit_down=8)
 
 
-@pytest.mark.parametrize("scope", ["node", "class:bulk", "transfer:t3", "peer"])
+@pytest.mark.parametrize("scope", ["node", "class:bulk", "transfer:t3", "peer", "peer:192.0.2.7", "peer:12D3KooWabc"])
 def test_scopes(scope):
     assert requests.decode_limit(json.dumps({"scope": scope, "up": 5}).encode()) == requests.LimitChange(scope=scope, up=5)
 
 
 def test_a_transfer_may_be_named_by_its_number():
     assert requests.parse_scope("transfer:3") == "transfer:t3"
+    assert requests.parse_scope("peer:[::FFFF:192.0.2.7]") == "peer:192.0.2.7"
     assert requests.parse_number("t12") == requests.parse_number("12") == 12
 
 
-@pytest.mark.parametrize("scope", ["", "all", "node:", "class:huge", "transfer:", "transfer:x", "peer:", "peer:h"])
+@pytest.mark.parametrize(
+    "scope", ["", "all", "node:", "class:huge", "transfer:", "transfer:x", "peer:", "peer:h:1", "peer:a b"]
+)
 def test_what_is_no_scope(scope):
     with pytest.raises(UsageError):
         requests.decode_limit(json.dumps({"scope": scope}).encode())

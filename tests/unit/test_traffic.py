@@ -245,3 +245,29 @@ def test_transfers_are_bounded():
         traffic.flow(str(n))
     with pytest.raises(UsageError, match="more than"):
         traffic.flow("one more")
+
+
+async def test_a_limit_of_one_peer_holds_for_it_alone_and_may_change():
+    traffic, _ = made(Plan(peers={"192.0.2.1": Pair(up=MB)}))
+    flow = traffic.flow("t")
+    one, other = flow.of_peer("192.0.2.1"), flow.of_peer("192.0.2.2")
+    assert one.limited
+    assert not other.limited
+    assert flow.limited  # it may be used for any of them
+    assert other.up_now(1 << 30) == 1 << 30
+    assert 0 < one.up_now(1 << 30) <= 0.2 * MB
+    waiting = asyncio.create_task(traffic.flow("u").of_peer("192.0.2.1").up(1 << 30))  # the same peer, in whatever transfer
+    await asyncio.sleep(0)
+    limits = {peer.name: peer.up.limit for transfer in traffic.report().transfers for peer in transfer.peers}
+    assert limits == {"192.0.2.1": MB, "192.0.2.2": None}
+    traffic.set(Plan())
+    await asyncio.wait_for(waiting, 5)
+    assert not one.limited
+    assert {peer.up.limit for transfer in traffic.report().transfers for peer in transfer.peers} == {None}
+
+
+def test_pieces_follow_the_limit_of_the_peer():
+    traffic, _ = made(Plan(peers={"192.0.2.1": Pair(down=MB)}, peer=Pair(down=10 * MB)))
+    flow = traffic.flow("t")
+    assert flow.of_peer("192.0.2.1").down_piece == 0.2 * MB
+    assert flow.of_peer("192.0.2.2").down_piece == 2 * MB

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.config import check, load
-from wherry.errors import UsageError
+from wherry.errors import ConfigError, UsageError
 from wherry.traffic import CLASSES, ClassPlan, Pair, Plan, Row, plan_of
+from wherry.traffic.peers import host_of, peer_name, read_peer_limits
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -91,13 +92,15 @@ def test_what_no_plan_can_be():
 def test_the_configuration_becomes_a_plan(tmp_path):
     file = tmp_path / "wherry.toml"
     file.write_text(
-        '[limits]\nup = "16 Mbit/s"\ndown = 5000000\npeer_up = "1.5 MB/s"\nbulk_share = 5\nhigh_down = "9 MB/s"\n'
+        '[limits]\npeers = ["[2001:DB8::1] up 1 MB/s", "12D3KooWx up 3kB/s down 2 Mbit/s"]\n'
+        'up = "16 Mbit/s"\ndown = 5000000\npeer_up = "1.5 MB/s"\nbulk_share = 5\nhigh_down = "9 MB/s"\n'
         'background = ["bulk", "normal"]\ntimetable = ["daily 22:00-06:00 up none"]\n'
     )
     plan = plan_of(load(file, tmp_path, {"WHERRY_LIMITS__TRANSFER_DOWN": "2MB/s"}).limits)
     assert plan.node == Pair(2e6, 5e6)
     assert plan.peer == Pair(1.5e6, None)
     assert plan.transfer == Pair(None, 2e6)
+    assert plan.peers == {"2001:db8::1": Pair(1e6, None), "12D3KooWx": Pair(3e3, 2.5e5)}
     assert plan.classes["bulk"] == ClassPlan(share=5, background=True)
     assert plan.classes["high"] == ClassPlan(share=30, limit=Pair(down=9e6))
     assert plan.classes["normal"].background
@@ -124,3 +127,53 @@ def test_limits_that_make_no_sense_are_problems(line, said, tmp_path):
     (tmp_path / "wherry.toml").write_text(f"[limits]\n{line}\n")
     (problem,) = check(None, tmp_path, {})
     assert said in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("[::ffff:192.0.2.7]", "192.0.2.7"), ("2001:DB8::1", "2001:db8::1"),
+        ("Lab.Example", "lab.example"), ("12D3KooWAbC", "12D3KooWAbC"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_peer(text, name):
+    assert peer_name(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "a b", "http://host", "host:80", "x" * 256, "h/st", "hö"])
+def test_what_names_no_peer(text):
+    with pytest.raises(UsageError, match="names no peer"):
+        peer_name(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("tcp://192.0.2.7:1", "192.0.2.7"), ("tcps://12D3KooW@[2001:db8::1]:1", "2001:db8::1"),
+        ("web+https://u:p@Lab.Example/x:y", "lab.example"),
+        ("unix:///run/w", "unix:///run/w"), ("libp2p:/ip4/x", "libp2p:/ip4/x"),
+    ],
+)  # fmt: skip
+def test_whom_a_limit_is_for_of_an_address(address, host):
+    assert host_of(address) == host
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        (["192.0.2.7"], "limits no peer"), (["192.0.2.7 up"], "limits no peer"), (["a up 1MB/s", "a down 1MB/s"], "two lines"),
+        (["h:1 up 1MB/s"], "names no peer"), (["h up 1 x"], "h up 1 x"), ([f"h{n} up 1MB/s" for n in range(257)], "too many"),
+    ],
+)  # fmt: skip
+def test_what_is_no_limit_of_a_peer(lines, word):
+    with pytest.raises(UsageError, match=word):
+        read_peer_limits(lines)
+
+
+def test_a_limit_of_a_peer_that_is_none_is_refused_with_the_configuration(tmp_path):
+    file = tmp_path / "wherry.toml"
+    file.write_text('[limits]\npeers = ["lab up fast"]\n')
+    with pytest.raises(ConfigError, match="limits no peer"):
+        load(file, tmp_path, {})
+    with pytest.raises(UsageError, match="below 1 kB/s"):
+        Plan(peers={"a": Pair(up=10)})

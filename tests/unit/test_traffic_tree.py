@@ -289,6 +289,53 @@ def test_a_transfer_that_ends_lets_those_go_who_wait():
     assert transfer.children == {}
 
 
+@pytest.mark.parametrize("rate", [1e5, 1e6, 1e7])
+def test_a_limit_of_one_peer_is_one_rate_in_whatever_transfer_it_is(rate):
+    link = Link(10 * rate)
+    link.tree.change_peers(4 * rate, 0.0, {"slow": rate})
+    one, two = link.tree.add("t", "normal", 0.0), link.tree.add("u", "bulk", 0.0)
+    piece = int(rate * 0.025)
+    slow = [link.join(transfer, peer="slow", side=2, piece=piece) for transfer in (one, two)]
+    other = link.join(one, peer="other", side=2, piece=piece)
+    link.run(20)
+    assert sum(peer.got for peer in slow) == pytest.approx(rate * 20, rel=0.05)
+    assert min(peer.got for peer in slow) == pytest.approx(rate * 10, rel=0.2)
+    assert other.got == pytest.approx(4 * rate * 20, rel=0.05)
+    before = sum(peer.got for peer in slow)
+    link.tree.change_peers(None, link.now, {"slow": 3 * rate})  # while it runs
+    link.run(20)
+    assert sum(peer.got for peer in slow) - before == pytest.approx(3 * rate * 20, rel=0.05)
+    link.tree.change_peers(None, link.now)
+    assert all(leaf.peer is None for transfer in (one, two) for leaf in transfer.leaves())
+    assert link.tree.leaf(one, "slow", link.now).limit is None
+
+
+def test_a_transfer_that_its_own_limit_holds_lets_others_have_the_peer():
+    link = Link()
+    link.tree.change_peers(None, 0.0, {"slow": 1e6})
+    one, two = link.tree.add("t", "normal", 0.0), link.tree.add("u", "bulk", 0.0)
+    link.tree.change(one, 1e5, 0.0)
+    held, free = (link.join(transfer, peer="slow", side=2, piece=25_000) for transfer in (one, two))
+    link.run(20)
+    assert held.got == pytest.approx(1e5 * 20, rel=0.05)
+    assert held.got + free.got == pytest.approx(1e6 * 20, rel=0.05)
+
+
+def test_what_is_taken_in_passing_keeps_to_the_limit_of_the_peer():
+    link = Link()
+    link.tree.change_peers(None, 0.0, {"slow": 1e6})
+    transfer = link.tree.add("t", "normal", 0.0)
+    slow, other = link.tree.leaf(transfer, "slow", 0.0), link.tree.leaf(transfer, "other", 0.0)
+    assert link.tree.take(other, 1 << 30, 0.0) == 1 << 30
+    assert 0 < link.tree.take(slow, 1 << 30, 0.0) <= 2e5
+    request = Request(slow, 1 << 20)
+    assert link.tree.ask(request, 0.0) == []
+    assert link.tree.take(slow, 1000, 100.0) == 0  # others wait for it
+    link.tree.cancel(request, 100.0)
+    assert link.tree.take(slow, 1000, 200.0) == 1000
+    assert link.tree.opens(200.0) == float("inf")
+
+
 def test_peers_are_bounded_and_forgotten():
     link = Link(1e6)
     link.tree.change_peers(1e5, 0.0)

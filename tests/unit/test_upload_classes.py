@@ -113,6 +113,22 @@ async def test_a_limit_of_a_transfer_holds_for_what_it_gives_on(tmp_path):
     assert not waited[SERVING]
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "http"])
+async def test_a_limit_of_one_peer_holds_for_all_that_it_is_sent_and_may_change(scheme, tmp_path):
+    traffic = Traffic(Plan(peers={"127.0.0.1": Pair(up=2 * MB), "192.0.2.1": Pair(up=1000)}))
+    flows = (traffic.flow("t1"), traffic.flow("t2"), None)
+    async with serving(scheme, traffic, flows, tmp_path) as connect:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(fetch(connect, FILES[0]), fetch(connect, FILES[1]))
+        assert loop.time() - began >= (2.4 * MB - 0.2125 * 2 * MB) / (2 * MB)
+        waiting = asyncio.create_task(fetch(connect, FILES[2], rounds=20))
+        while not traffic.report().node.up.waiting:
+            await asyncio.sleep(0.01)
+        traffic.set(Plan())
+        await asyncio.wait_for(waiting, 8)  # it would take twelve seconds
+
+
 # Slots
 
 

@@ -26,6 +26,9 @@ Rate = Annotated[int, typer.Argument(metavar="RATE", parser=rate, help="Bytes a 
 OfClass = Annotated[str | None, typer.Option("--class", metavar="CLASS", help="Of bulk, normal, high or interactive alone.")]
 OfTransfer = Annotated[str | None, typer.Option("--transfer", metavar="ID", help="Of one transfer alone.")]
 OfPeer = Annotated[bool, typer.Option("--peer", help="Of each peer.")]
+OfOne = Annotated[
+    str | None, typer.Option("--of-peer", metavar="ID|HOST", help="Of one peer alone: its id, or its host without a port.")
+]
 
 
 def bare(ctx: typer.Context) -> None:
@@ -41,18 +44,30 @@ def show_limits(ctx: typer.Context) -> None:
 
 
 def up(
-    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = False
+    ctx: typer.Context,
+    bytes_a_second: Rate,
+    *,
+    klass: OfClass = None,
+    transfer: OfTransfer = None,
+    peer: OfPeer = False,
+    one: OfOne = None,
 ) -> None:
-    """Limit what is sent: in all, or of a class, a transfer or each peer."""
-    scope = scope_of(klass, transfer, peer)
+    """Limit what is sent: in all, or of a class, a transfer, each peer or one."""
+    scope = scope_of(klass, transfer, peer, one)
     _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, up=bytes_a_second))
 
 
 def down(
-    ctx: typer.Context, bytes_a_second: Rate, *, klass: OfClass = None, transfer: OfTransfer = None, peer: OfPeer = False
+    ctx: typer.Context,
+    bytes_a_second: Rate,
+    *,
+    klass: OfClass = None,
+    transfer: OfTransfer = None,
+    peer: OfPeer = False,
+    one: OfOne = None,
 ) -> None:
-    """Limit what is received: in all, or of a class, a transfer or each peer."""
-    scope = scope_of(klass, transfer, peer)
+    """Limit what is received: in all, or of a class, a transfer, each peer or one."""
+    scope = scope_of(klass, transfer, peer, one)
     _ask(Invocation.of(ctx), lambda control: control.limit(scope=scope, down=bytes_a_second))
 
 
@@ -61,12 +76,12 @@ def off(ctx: typer.Context) -> None:
     _ask(Invocation.of(ctx), lambda control: control.unlimit())
 
 
-def scope_of(klass: str | None, transfer: str | None, peer: bool) -> str:
+def scope_of(klass: str | None, transfer: str | None, peer: bool, one: str | None = None) -> str:
     """Gives what a limit is for, as the protocol writes it. Raises UsageError."""
-    named = {"class": klass, "transfer": transfer}
+    named = {"class": klass, "transfer": transfer, "peer": one}
     given = [f"{kind}:{name}" for kind, name in named.items() if name is not None] + ["peer"] * peer
     if len(given) > 1:
-        raise UsageError("--class, --transfer and --peer exclude each other", hint="set one limit after the other")
+        raise UsageError("--class, --transfer, --peer and --of-peer exclude each other", hint="set one limit after the other")
     return given[0] if given else "node"
 
 
@@ -96,7 +111,9 @@ def build() -> Any:
     """Makes the command."""
     app = group(HELP, "wherry limit", "wherry limit up 10MB", bare=bare)
     member(app, "show", show_limits, "wherry limit show", "wherry limit show --json")
-    member(app, "up", up, "wherry limit up 10MB", "wherry limit up 1MiB --transfer t3", "wherry limit up 0")
+    member(
+        app, "up", up, "wherry limit up 10MB", "wherry limit up 1MiB --transfer t3", "wherry limit up 500kB --of-peer 192.0.2.7"
+    )
     member(app, "down", down, "wherry limit down 50MB", "wherry limit down 10MB --class bulk")
     member(app, "off", off, "wherry limit off")
     return finished(app)

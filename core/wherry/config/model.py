@@ -83,6 +83,9 @@ class Limits:
     transfer_down: Rate | None = option(None, help="most that each transfer receives", minimum=_RATE_MIN)
     peer_up: Rate | None = option(None, help="most that is sent to each peer", minimum=_RATE_MIN)
     peer_down: Rate | None = option(None, help="most that is received from each peer", minimum=_RATE_MIN)
+    peers: tuple[str, ...] = option(
+        (), help='of single peers, in its place: "192.0.2.7 up 2 MB/s down 5 MB/s", or a peer id; a host stands without a port'
+    )
     interactive_share: int = option(40, help="weight of the class `interactive` on a limited link", minimum=1, maximum=1000)
     interactive_up: Rate | None = option(None, help="most that the class `interactive` sends", minimum=_RATE_MIN)
     interactive_down: Rate | None = option(None, help="most that the class `interactive` receives", minimum=_RATE_MIN)
@@ -103,16 +106,18 @@ class Limits:
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a line of the timetable that cannot be read."""
-        if not self.timetable:
+        """Raises ValueError for a line of the timetable, or of a peer, that cannot be read."""
+        if not (self.timetable or self.peers):
             return
         from wherry.errors import UsageError
-        from wherry.traffic.plan import read_timetable  # most configurations have none
+        from wherry.traffic.peers import read_peer_limits  # most configurations have none
+        from wherry.traffic.plan import read_timetable
 
-        try:
-            read_timetable(self.timetable)
-        except UsageError as problem:
-            raise ValueError(f"timetable: {problem.message}") from problem
+        for name, read, lines in (("timetable", read_timetable, self.timetable), ("peers", read_peer_limits, self.peers)):
+            try:
+                read(lines)
+            except UsageError as problem:
+                raise ValueError(f"{name}: {problem.message}") from problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ class NodeLimits:
         self._traffic = traffic
 
     def set(self, scope: str, *, up: int | None = None, down: int | None = None) -> None:
-        """Sets the limits of ``node``, ``class:NAME`` or ``peer`` (each one), in bytes a second, from now on.
+        """Sets the limits of ``node``, ``class:NAME``, ``peer`` (each one) or ``peer:NAME``, in bytes a second, from now on.
 
         0 takes a limit away, None leaves it. Raises UsageError for another scope, or a rate too low to be one.
         """
@@ -32,10 +32,14 @@ class NodeLimits:
             plan = replace(plan, node=_changed(plan.node, up, down))
         elif scope == "peer":
             plan = replace(plan, peer=_changed(plan.peer, up, down))
+        elif kind == "peer" and name:
+            changed = _changed(plan.peers.get(name, Pair()), up, down)
+            others = {other: pair for other, pair in plan.peers.items() if other != name}
+            plan = replace(plan, peers={**others, name: changed} if any(changed) else others)
         elif kind == "class" and name in plan.classes:
             of_class = plan.classes[name]
-            changed = replace(of_class, limit=_changed(of_class.limit, up, down))
-            plan = replace(plan, classes={**plan.classes, name: changed})
+            other = replace(of_class, limit=_changed(of_class.limit, up, down))
+            plan = replace(plan, classes={**plan.classes, name: other})
         else:
             raise UsageError(f"{scope} is nothing that can be limited")
         self._traffic.set(plan)
@@ -44,14 +48,18 @@ class NodeLimits:
         """Lists the limits in force, the widest scope first."""
         plan = self._traffic.plan
         found = [("node", plan.node), *((f"class:{name}", plan.classes[name].limit) for name in CLASSES)]
-        found += [("transfer", plan.transfer), ("peer", plan.peer)]
+        found += [
+            ("transfer", plan.transfer),
+            ("peer", plan.peer),
+            *((f"peer:{name}", one) for name, one in plan.peers.items()),
+        ]
         return [LimitReport(scope=scope, up=_whole(pair.up), down=_whole(pair.down)) for scope, pair in found if any(pair)]
 
     def off(self) -> None:
         """Takes all limits away, those of the configuration and of its timetable too. Shares stay."""
         plan = self._traffic.plan
         classes = {name: replace(one, limit=Pair()) for name, one in plan.classes.items()}
-        self._traffic.set(replace(plan, node=Pair(), classes=classes, transfer=Pair(), peer=Pair(), timetable=()))
+        self._traffic.set(replace(plan, node=Pair(), classes=classes, transfer=Pair(), peer=Pair(), peers={}, timetable=()))
 
     def steer(self, name: str, asked: Asked) -> None:
         """Puts the class and the limits of a transfer that runs in force. Raises UsageError."""

@@ -24,6 +24,7 @@ from wherry.limits import (
     TICKET_CHARS_MAX,
     TRANSFER_SOURCES_MAX,
 )
+from wherry.traffic.peers import peer_name
 
 NOWHERE: Final = "null:"
 _NUMBER: Final = re.compile(r"t?([1-9][0-9]{0,17})", re.ASCII)
@@ -54,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChange:
-    """A new limit. ``scope`` is ``node``, ``class:NAME``, ``transfer:ID`` or ``peer`` (each one); 0 takes a limit away."""
+    """A new limit of ``node``, ``class:NAME``, ``transfer:ID``, ``peer`` (each) or ``peer:NAME``; 0 takes it away."""
 
     scope: str
     up: int | None = None  # bytes a second; None: as it is
@@ -104,9 +105,9 @@ def parse_scope(text: str) -> str:
         return text
     if kind == "transfer" and name:
         return f"transfer:t{parse_number(name)}"
-    if kind == "peer" and not colon:
-        return text
-    words = f"node, class:{'|'.join(CLASSES)}, transfer:ID or peer"
+    if kind == "peer":
+        return f"peer:{peer_name(name)}" if colon else text
+    words = f"node, class:{'|'.join(CLASSES)}, transfer:ID, peer or peer:ID|HOST"
     raise UsageError(f"{text[:80]!r} is nothing that can be limited", hint=f"write {words}")
 
 

@@ -22,7 +22,7 @@ _NEARLY: Final = 0.5  # bytes; what rounding takes
 class Bucket:
     """The tokens of one level, in one direction. ``rate`` is in bytes a second; None: it is always open."""
 
-    __slots__ = ("_at", "_tokens", "depth", "quantum", "rate")
+    __slots__ = ("__weakref__", "_at", "_tokens", "depth", "quantum", "rate")
 
     def __init__(self, rate: float | None = None, now: float = 0.0) -> None:
         self.rate: float | None = None

@@ -77,25 +77,99 @@ class Level(ABC):
         """Notes the time until which all was as it is. Called before requests come or go."""
 
 
-class Leaf(Level):
-    """A peer of a transfer, or the transfer's own traffic: here requests wait, the oldest first."""
+class Joint(Bucket):
+    """The bucket of a peer, which its leaves in all transfers share: those who wait have equal turns, a quantum each.
 
-    __slots__ = ("follow", "followed", "queue", "used")
+    One whose turn it is and that another limit holds lets the others by.
+    """
+
+    __slots__ = ("_had", "asking")
+
+    def __init__(self, rate: float | None, now: float) -> None:
+        super().__init__(rate, now)
+        self._had = 0  # bytes, by whose turn it is: a leaf may be fed less than a quantum at a time
+        self.asking: OrderedDict[Leaf, None] = OrderedDict()  # who waits; whose turn it is first
+
+    def is_turn(self, leaf: Leaf, now: float) -> bool:
+        """Tells whether a leaf that waits may take something now."""
+        if not self.is_open(now):
+            return False
+        for _ in range(len(self.asking)):
+            first = next(iter(self.asking))
+            if first is leaf:
+                return True
+            if all(level.bucket.is_open(now) for level in first.path()):
+                return False
+            self.asking.move_to_end(first)
+            self._had = 0
+        return True
+
+    def had(self, leaf: Leaf, count: int) -> None:
+        """Counts what a leaf took that waits for more; its turn is over when that was a quantum."""
+        self._had += count
+        if self._had >= self.quantum:
+            self._had = 0
+            self.asking.move_to_end(leaf)
+
+
+class Leaf(Level):
+    """A peer of a transfer, or the transfer's own traffic: here requests wait, the oldest first.
+
+    Its own bucket is for the delay of the way; the limit of the peer is that of all its leaves together (``peer``).
+    """
+
+    __slots__ = ("follow", "followed", "peer", "queue", "used")
 
     def __init__(self, name: str, above: Branch, now: float) -> None:
         super().__init__(name, above, now)
         self.queue: deque[Request] = deque()
         self.used = now
+        self.peer: Joint | None = None  # of the peer, in whatever transfer; None: it has no limit
         self.follow: Ledbat | None = None  # what the delay of the way to this peer allows
         self.followed = 0  # bytes that had gone when it was told last
 
     def turn(self, now: float) -> Leaf | None:
         """See `Level.turn`."""
-        return self if self.queue and self.bucket.is_open(now) else None
+        if not self.queue or not self.bucket.is_open(now) or (self.peer is not None and not self.peer.is_turn(self, now)):
+            return None
+        return self
+
+    def join(self, peer: Joint | None) -> None:
+        """Shares another bucket of its peer from now on; None: none."""
+        if peer is not self.peer:
+            if self.peer is not None:
+                self.peer.asking.pop(self, None)
+            self.peer = peer
+            self.seen()
+
+    def seen(self) -> None:
+        """Lets its peer's bucket know whether anything waits here. Called when that may have changed."""
+        if self.peer is None:
+            return
+        if self.queue:
+            self.peer.asking.setdefault(self)
+        else:
+            self.peer.asking.pop(self, None)
+
+    def opens(self, now: float) -> float:
+        """See `Level.opens`."""
+        at = self.bucket.opens(now)
+        return at if self.peer is None else max(at, self.peer.opens(now))
+
+    def buckets(self) -> list[Bucket]:
+        """Gives all buckets on its way."""
+        found = [level.bucket for level in self.path()]
+        return found if self.peer is None else [*found, self.peer]
+
+    @property
+    def limit(self) -> float | None:
+        """The rate that holds for it besides those above it."""
+        rates = [one.rate for one in (self.bucket, self.peer) if one is not None and one.rate is not None]
+        return min(rates, default=None)
 
     def quantum(self) -> int:
         """Gives how much one turn takes at most."""
-        return min([level.bucket.quantum for level in self.path()])
+        return min([bucket.quantum for bucket in self.buckets()])
 
     def feed(self, now: float, done: list[Request]) -> None:
         """Has its turn: gives the oldest requests up to a quantum, and appends those that are complete to ``done``."""
@@ -110,9 +184,14 @@ class Leaf(Level):
                 done.append(request)
                 self.waits(-1, now)
         self.charge(quantum - left, now)
+        self.seen()
+        if self.peer is not None and self.queue:
+            self.peer.had(self, quantum - left)
 
     def charge(self, size: int, now: float) -> None:
         """Takes bytes from every bucket on the way, and moves the virtual times on."""
+        if self.peer is not None:
+            self.peer.take(size)
         for level in self.path():
             level.bucket.take(size)
             level.meter.add(size, now)
@@ -125,6 +204,8 @@ class Leaf(Level):
 
     def refund(self, size: int, now: float) -> None:
         """Takes a charge back."""
+        if self.peer is not None:
+            self.peer.give(size)
         for level in self.path():
             level.bucket.give(size)
             level.meter.add(-size, now)

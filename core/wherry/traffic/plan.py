@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from wherry.errors import UsageError
 from wherry.limits import TIMETABLE_ROWS_MAX
 from wherry.traffic.bucket import RATE_MIN
+from wherry.traffic.peers import check_count, read_peer_limits
 from wherry.units import format_rate, parse_rate
 
 if TYPE_CHECKING:
@@ -96,12 +97,14 @@ class Plan:
     node: Pair = UNLIMITED
     classes: Mapping[str, ClassPlan] = field(default_factory=_classes)
     transfer: Pair = UNLIMITED  # of each transfer that has no limit of its own
-    peer: Pair = UNLIMITED  # of each peer of each transfer
+    peer: Pair = UNLIMITED  # of each peer, in all transfers together
+    peers: Mapping[str, Pair] = field(default_factory=dict)  # of single peers (`peers.peer_name`), in the place of that
     timetable: tuple[Row, ...] = ()  # the first that holds and says something of a way goes for that way
 
     def __post_init__(self) -> None:
         """Raises UsageError for a rate that is too low, or for other classes than there are."""
-        pairs = [self.node, self.transfer, self.peer, *(one.limit for one in self.classes.values())]
+        check_count(len(self.peers))
+        pairs = [self.node, self.transfer, self.peer, *self.peers.values(), *(one.limit for one in self.classes.values())]
         rates = [rate for pair in pairs for rate in pair] + [rate for row in self.timetable for rate in (row.up, row.down)]
         for rate in rates:
             check_rate(rate)
@@ -133,6 +136,7 @@ def plan_of(limits: Any) -> Plan:
         classes={name: of_class(name) for name in CLASSES},
         transfer=pair("transfer_"),
         peer=pair("peer_"),
+        peers={name: Pair(*rates) for name, rates in read_peer_limits(limits.peers).items()},
         timetable=read_timetable(limits.timetable),
     )
 

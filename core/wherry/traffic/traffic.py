@@ -11,6 +11,7 @@ from wherry.errors import UsageError
 from wherry.flow import Flow
 from wherry.limits import FLOW_TRANSFERS_MAX
 from wherry.traffic.ledbat import Ledbat
+from wherry.traffic.level import Leaf
 from wherry.traffic.plan import CLASSES, UNLIMITED, Pair, Plan, check_rate
 from wherry.traffic.report import LevelReport, Motion, TrafficReport, TransferReport
 from wherry.traffic.way import Way
@@ -75,7 +76,8 @@ class Traffic:
                 way.tree.share({name: float(one.share) for name, one in plan.classes.items()})
                 for name, one in plan.classes.items():
                     way.tree.change(way.tree.classes[name], _of(one.limit, direction), now)
-                way.tree.change_peers(_of(plan.peer, direction), now)
+                single = {name: rate for name, one in plan.peers.items() if (rate := _of(one, direction)) is not None}
+                way.tree.change_peers(_of(plan.peer, direction), now, single)
                 self._looked.pop(way, None)
         for entry in list(self._entries.values()):
             self._steer(entry)
@@ -216,7 +218,8 @@ class TransferFlow(Flow):
         plan = self._traffic.plan
         own = self._entry.limit if self._entry.own else plan.transfer
         klass = plan.classes[self._entry.klass]
-        return bool(plan.timetable) or klass.background or any((*plan.node, *klass.limit, *own, *plan.peer))
+        single = self._peer in plan.peers if self._peer else bool(plan.peers)
+        return bool(plan.timetable) or klass.background or single or any((*plan.node, *klass.limit, *own, *plan.peer))
 
     @property
     def urgency(self) -> int:
@@ -229,7 +232,7 @@ class TransferFlow(Flow):
         with way.lock:
             way.now()
             leaf = way.leaf(self._entry.branches[direction], self._peer)
-            return min([level.bucket.depth for level in leaf.path()]), leaf.quantum()
+            return min([bucket.depth for bucket in leaf.buckets()]), leaf.quantum()
 
     @property
     def up_piece(self) -> int:
@@ -322,4 +325,5 @@ def _level(name: str, up: Level | None, down: Level | None, now: float) -> Level
 def _motion(level: Level | None, now: float) -> Motion:
     if level is None:
         return Motion(limit=None, rate=0.0, bytes=0, waiting=0)
-    return Motion(limit=level.bucket.rate, rate=level.meter.rate(now), bytes=level.meter.total, waiting=level.waiting)
+    limit = level.limit if isinstance(level, Leaf) else level.bucket.rate
+    return Motion(limit=limit, rate=level.meter.rate(now), bytes=level.meter.total, waiting=level.waiting)

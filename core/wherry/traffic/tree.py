@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 from wherry.limits import FLOW_PEERS_ALL_MAX, FLOW_PEERS_MAX
-from wherry.traffic.level import Branch, Leaf, Request, Transfer
+from wherry.traffic.level import Branch, Joint, Leaf, Request, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,9 @@ class Tree:
         self.classes = {name: Branch(name, self.node, now) for name in shares}
         self.node.children.update(self.classes)
         self.share(shares)
-        self.peer_rate: float | None = None  # of each peer, unless the delay of its way allows less
+        self.peer_rate: float | None = None  # of each peer
+        self.peer_rates: Mapping[str, float] = {}  # of single ones, in its place
+        self._peers: WeakValueDictionary[str, Joint] = WeakValueDictionary()  # of those that have a limit and a leaf
         self._leaves = 0
 
     def share(self, shares: Mapping[str, float]) -> None:
@@ -55,6 +58,7 @@ class Tree:
             done += leaf.queue
             leaf.waits(-len(leaf.queue), now)
             leaf.queue.clear()
+            leaf.seen()
         transfer.children.clear()
         for request in done:
             request.left = 0
@@ -90,7 +94,7 @@ class Tree:
         if peer and (len(transfer.children) >= FLOW_PEERS_MAX or self._leaves >= FLOW_PEERS_ALL_MAX):
             return self.leaf(transfer, "", now)
         leaf = Leaf(peer, transfer, now)
-        self.steer(leaf, now)
+        leaf.join(self._of_peer(peer, now))
         transfer.children[peer] = leaf
         self._leaves += 1
         return leaf
@@ -113,6 +117,7 @@ class Tree:
         """Lets a request wait, and gives those that are complete at once: itself, perhaps."""
         leaf = request.leaf
         leaf.queue.append(request)
+        leaf.seen()
         leaf.waits(1, now)
         for level in leaf.path():
             if level.above is not None and not level.ready:
@@ -135,10 +140,13 @@ class Tree:
         least = min(most, leaf.quantum())
         allowed = float(most)
         for level in leaf.path():
-            if level.bucket.rate is not None:
-                if level.waiting:
-                    return 0
-                allowed = min(allowed, level.bucket.left(now), max(least, 2 * level.bucket.quantum))
+            if level.bucket.rate is not None and level.waiting:
+                return 0
+        if leaf.peer is not None and leaf.peer.asking:
+            return 0
+        for bucket in leaf.buckets():
+            if bucket.rate is not None:
+                allowed = min(allowed, bucket.left(now), max(least, 2 * bucket.quantum))
         if allowed < least:
             return 0
         leaf.charge(int(allowed), now)
@@ -148,6 +156,7 @@ class Tree:
         """Takes back a request, and what it was given."""
         if request.left:
             request.leaf.queue.remove(request)
+            request.leaf.seen()
             request.leaf.waits(-1, now)
         request.leaf.refund(request.size - request.left, now)
 
@@ -157,22 +166,33 @@ class Tree:
             level.bucket.change(rate, now)
             self.node.wake()
 
-    def change_peers(self, rate: float | None, now: float) -> None:
-        """Sets the rate of each peer."""
-        if rate == self.peer_rate:
+    def change_peers(self, rate: float | None, now: float, single: Mapping[str, float] | None = None) -> None:
+        """Sets the rate of each peer, and those of ``single`` ones. It is one rate, in however many transfers a peer is."""
+        single = {} if single is None else single
+        if rate == self.peer_rate and single == self.peer_rates:
             return
-        self.peer_rate = rate
+        self.peer_rate, self.peer_rates = rate, single
         for klass in self.classes.values():
             for transfer in klass.children.values():
                 for leaf in transfer.leaves() if isinstance(transfer, Transfer) else ():
-                    self.steer(leaf, now)
+                    leaf.join(self._of_peer(leaf.name, now))
         self.node.wake()
 
+    def _of_peer(self, name: str, now: float) -> Joint | None:
+        """Gives the bucket of a peer, at the rate that holds for it; None: there is none."""
+        rate = self.peer_rates.get(name, self.peer_rate) if name else None
+        if rate is None:
+            return None
+        found = self._peers.get(name)
+        if found is None:
+            found = self._peers[name] = Joint(rate, now)
+        elif found.rate != rate:
+            found.change(rate, now)
+        return found
+
     def steer(self, leaf: Leaf, now: float) -> None:
-        """Gives a peer's leaf the rate that is in force: each peer's, or the lower one that the delay of its way allows."""
-        by_delay = leaf.follow.rate if leaf.follow is not None else None
-        rates = (by_delay, self.peer_rate if leaf.name else None)
-        leaf.bucket.change(min((rate for rate in rates if rate is not None), default=None), now)
+        """Gives a peer's leaf the rate that the delay of its way allows, if that is known."""
+        leaf.bucket.change(leaf.follow.rate if leaf.follow is not None else None, now)
 
 
 __all__ = ("Branch", "Leaf", "Request", "Transfer", "Tree")

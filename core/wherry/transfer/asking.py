@@ -16,6 +16,7 @@ from wherry.errors import PeerDenied, PeerError, PeerUnreachable, WherryError
 from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
+from wherry.traffic.peers import host_of
 from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Asking:
         source.plain = not channel.manifests
         self._emit(Connected(scheme_of(source)))
         info = link.info if link is not None else None
+        source.whom = (info.id or info.ip) if info is not None else ""
         if self.circle is not None and not source.met:
             source.met, source.standing = True, self.circle.met(source.address, info)
         if self.member is not None and link is not None:
@@ -229,10 +231,11 @@ class Asking:
 
     async def _leave(self, task: Task[Job], job: Job, source: Source) -> None:
         """Waits until what a job brings may come (specs/0026 §5). Who waits here is not asked yet, and so not late."""
-        if not self._flow.limited:
-            self._flow.moved(down=job.size)
+        flow = self._flow.of_peer(source.whom or host_of(source.address))
+        if not flow.limited:
+            flow.moved(down=job.size)
             return
-        await self._flow.of_peer(source.address).down(job.size)
+        await flow.down(job.size)
         self._scheduler.waited(task, source, time.monotonic())
 
     def _put_back(self, task: Task[Job], source: Source, left: Job) -> None:

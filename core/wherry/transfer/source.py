@@ -49,6 +49,7 @@ class Source:
     address: str
     alive: bool = False  # connected
     reached: bool = False  # was connected at some time
+    whom: str = ""  # whom limits of a peer are for: its proven id, or its IP address; "": not known, its address tells
     denied: bool = False  # must not be asked again
     failures: int = 0  # one after the other
     rest_until: float = 0.0
