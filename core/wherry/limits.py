@@ -51,6 +51,8 @@ TORRENT_PEERS_MAX: Final = 20  # that a magnet link, or a user, names
 NAME_RECORD_BYTES_MAX: Final = 10 * KiB  # the public specification's
 NAME_VALUE_BYTES_MAX: Final = 2 * KiB  # a CID and a path
 NAME_HOPS_MAX: Final = 8  # a name may lead to a name, and not for ever
+NAME_BINARY_BYTES_MAX: Final = 64  # the multihash of a key
+NAME_ASKS_MAX: Final = 16  # of one connection that wait for an answer
 NAME_EVENTS_MAX: Final = 1000  # kept of each name
 
 # Manifests

@@ -37,7 +37,7 @@ class Mine(NamedTuple):
         """Makes the first message; ``asks``: for the token, if there is one."""
         return Hello(
             secrets.token_bytes(NONCE_BYTES), self.key.peer_id if self.key is not None else "", self.addresses, self.codings,
-            self.requests, self.session, self.join, asks and self.token is not None,
+            self.requests, self.session, self.join, asks and self.token is not None, names=True,
         )  # fmt: skip
 
 

@@ -24,11 +24,14 @@ from wherry.wire.messages import (
     Have,
     HaveFlag,
     Peers,
+    Record,
+    Resolve,
     Unchoke,
     Unfollow,
     Want,
 )
 from wherry_tcp.answers import Answering
+from wherry_tcp.naming import Naming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -72,6 +75,7 @@ class Session(PeerLink):
         self._main = line
         self._engine = engine
         self._source = engine.exchange.source if engine.exchange is not None else source
+        self._naming = Naming(line, self._source)
         self._peer: Peer | None = None
         self._choking = self._choked = False
         self._waiting: dict[int, tuple[Line, Want]] = {}  # requests that core knows of, by its numbers
@@ -111,6 +115,7 @@ class Session(PeerLink):
             for task in (*self._extras, *self._coding):
                 task.cancel()
             await settled([*self._extras, *self._coding])
+            await self._naming.close(problem)
             self._freed.set()
             if self._peer is not None:
                 peer, self._peer = self._peer, None
@@ -168,6 +173,10 @@ class Session(PeerLink):
             return
         self.extend = None
 
+    async def record(self, name: bytes) -> bytes | None:
+        """Asks for the record of a name (the multihash of its key); None: the peer has none. Raises PeerError."""
+        return await self._naming.ask(name, self._engine.options.request_timeout)
+
     # What the peer says
 
     def _took(self, line: Line, message: Message) -> None:
@@ -180,6 +189,8 @@ class Session(PeerLink):
                 line.send(Have(message.root, (), HaveFlag.NOTHING))
             else:
                 self._peer.follows(message.root)
+        elif isinstance(message, Resolve | Record):
+            self._naming.took(message)
         elif self._peer is None:
             if isinstance(message, Choke | Unchoke):
                 self._choked = isinstance(message, Choke)

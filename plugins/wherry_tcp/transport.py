@@ -9,6 +9,7 @@ from wherry.abc.exchange import SupportsExchange
 from wherry.abc.transport import Transport
 from wherry.errors import UsageError, local_error
 from wherry.hosts import is_loopback, reachable
+from wherry.ipns.name import Name
 from wherry.nodekey import NodeKey
 from wherry_tcp.engine import Engine
 from wherry_tcp.places import SCHEMES, Place, parse_place
@@ -44,6 +45,17 @@ class TcpTransport(Transport, SupportsExchange):
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Channel]:
         """See `Transport.connect`; addresses are those of specs/0004 §1."""
+        async with self._way(address) as way:
+            yield way
+
+    async def name_record(self, address: str, name: str) -> bytes | None:
+        """See `SupportsRecords.name_record`."""
+        found = bytes(Name.parse(name))
+        async with self._way(address) as way:
+            return await way.record(found)
+
+    @asynccontextmanager
+    async def _way(self, address: str) -> AsyncIterator[Way]:
         place = parse_place(address)
         if place.scheme != "unix" and not place.port:
             raise UsageError(f"address {address!r} names no port", hint="write tcp://HOST:PORT")

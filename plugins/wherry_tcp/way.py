@@ -81,6 +81,12 @@ class Way(Channel):
             raise PeerUnreachable(f"the connection to {self._place} has ended", peer=str(self._place))
         yield await session.fetch(wants, lender)
 
+    async def record(self, name: bytes) -> bytes | None:
+        """Asks for the record of a name (the multihash of its key); None: the peer has none. Raises PeerError."""
+        if self._session is None:
+            raise PeerUnreachable(f"the connection to {self._place} has ended", peer=str(self._place))
+        return await self._session.record(name)
+
     async def close(self, reason: str) -> None:
         """Ends the connections."""
         if self._session is not None:

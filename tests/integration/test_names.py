@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]  # a dozen processes, one after the other
 
 
 def said(done):
@@ -25,8 +25,8 @@ def test_a_name_goes_over_a_tracker_and_its_content_is_followed(start, wherry, e
     name = published["name"]
     assert published["told"] == [tracker]
     assert oct(os.stat(tmp_path / "home/keys/names/self.key").st_mode & 0o777) == "0o600"
-    server = start("serve", "--listen", "http://127.0.0.1:0")
-    address = server.line()
+    server = start("serve", "--listen", "http://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0")
+    address, native = server.line(), server.line()
     theirs = {**environ, **using, "WHERRY_HOME": str(tmp_path / "other")}
     assert said(wherry("name", "resolve", name, "--json", env=theirs))["value"] == f"/ipfs/{first}"
     follow = ("name", "follow", name, "--link", tmp_path / "now", "--once", "--json")
@@ -45,9 +45,10 @@ def test_a_name_goes_over_a_tracker_and_its_content_is_followed(start, wherry, e
     done = wherry("cat", f"/ipns/{name}/a.txt", env=both)
     assert done.stdout == b"two"
     # a node that serves is a gateway for the records of the names that it knows
-    third = {**environ, "WHERRY_HOME": str(tmp_path / "third")}
-    done = wherry("name", "resolve", name, "--from", address, "--json", env=third)
-    assert said(done)["value"] == f"/ipfs/{second}"
+    for number, where in enumerate([address, native]):  # over HTTP, and over the native exchange
+        third = {**environ, "WHERRY_HOME": str(tmp_path / f"third-{number}")}
+        done = wherry("name", "resolve", name, "--from", where, "--json", env=third)
+        assert said(done)["value"] == f"/ipfs/{second}"
     wherry("get", name, "-o", tmp_path / "got", env=both)
     assert (tmp_path / "got/a.txt").read_text() == "two"
     kinds = [event["kind"] for event in said(wherry("name", "log", name, "--json", env=theirs))["events"]]

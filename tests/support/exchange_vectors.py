@@ -29,17 +29,22 @@ from wherry.wire.messages import (
     Ping,
     Pong,
     Proof,
+    Record,
+    Resolve,
     Unchoke,
     Unfollow,
     Want,
 )
 
 PAGE = Path(__file__).parents[2] / "specs/vectors/exchange.json"
+NAME = bytes.fromhex("002408011220") + bytes(range(32))  # of an Ed25519 key
+HASHED = b"\x12\x20" + bytes(32)  # of a key that is too long to stand there itself
 ROOT, LEAF = CID.of(RAW, b"root"), CID.of(RAW, b"leaf")
 
 VALID = {
     "hello": Hello(bytes(range(32)), "", ("tcp://192.0.2.1:4290",), ("zstd", "lz4"), 64, bytes(16), b"", True),
     "hello that joins": Hello(bytes(32), "", (), (), 1, b"", bytes(range(16)), False),
+    "hello of who takes names": Hello(bytes(32), names=True),
     "proof of nothing": Proof(),
     "proof of both": Proof(bytes(32), bytes(64)),
     "follow": Follow(ROOT),
@@ -58,6 +63,10 @@ VALID = {
     "pong": Pong(0),
     "error": Error(Fault.DENIED, "no"),
     "bye": Bye("done"),
+    "resolve": Resolve(NAME),
+    "resolve of a hash": Resolve(HASHED),
+    "record": Record(NAME, b"record"),
+    "record of nothing": Record(NAME, b""),
 }
 
 
@@ -67,7 +76,7 @@ def message(kind, body, flags=0, zero=0, length=None):
 
 INVALID = {
     "an unknown kind": message(0, b""),
-    "another unknown kind": message(16, b""),
+    "another unknown kind": message(18, b""),
     "flags that there are not": message(3, ROOT, flags=1),
     "bytes that must be zero": message(12, bytes(8), zero=1),
     "a body beyond its bound": message(12, b"", length=9),
@@ -93,6 +102,20 @@ INVALID = {
     "peers of no address": message(11, b"\0\x03a b"),
     "error of an unknown kind": message(14, b"\x09"),
     "error without a kind": message(14, b""),
+    "hello whose names is no truth": message(
+        1, MAGIC + encode(Hello(bytes(32), names=True))[24:].replace(b"\x65names\xf5", b"\x65names\x01")
+    ),
+    "resolve of nothing": message(16, b""),
+    "resolve of no name": message(16, b"\x13" + NAME[1:]),
+    "resolve of a name that is cut off": message(16, NAME[:-1]),
+    "resolve of a name and more": message(16, NAME + b"\0"),
+    "resolve that has no end": message(16, b"", length=65),
+    "resolve of who was not told that it may": message(16, NAME),
+    "record without a name": message(17, b""),
+    "record of a name that is cut off": message(17, b"\x40" + NAME),
+    "record that is too large": message(17, bytes([len(NAME)]) + NAME + bytes(10241)),
+    "record beyond its bound": message(17, b"", length=10306),
+    "record of what nobody asked for": message(17, bytes([len(NAME)]) + NAME + b"record"),
 }
 
 

@@ -23,6 +23,14 @@ class SupportsRecords(Protocol):
 
 
 @runtime_checkable
+class HoldsRecords(Protocol):
+    """A `wherry.abc.transport.BlockSource` that has the records of names too. Optional. Synchronous, from any thread."""
+
+    def record(self, name: bytes) -> bytes | None:
+        """Gives the best valid record of a name (the multihash of its key); None if it has none. Raises StoreError."""
+
+
+@runtime_checkable
 class SupportsNames(Protocol):
     """A locator that can carry the records of names. Optional. One event loop, concurrent calls."""
 

@@ -11,9 +11,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import DecodeError, PeerProtocolError
+from wherry.limits import NAME_ASKS_MAX
 from wherry.wire.answer import AnswerReader, skipped
 from wherry.wire.encoding import blocks_head, decode, decode_head, decode_request, encode
-from wherry.wire.messages import HEAD_BYTES, REQUEST_BYTES, BlocksFlag, Cancel, Hello, Kind, Message, Want
+from wherry.wire.messages import HEAD_BYTES, REQUEST_BYTES, BlocksFlag, Cancel, Hello, Kind, Message, Record, Resolve, Want
 from wherry.wire.states import FLOW, JOIN, REQUEST, Request, Stage
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Connection:
         self.received: deque[Message | Asked] = deque()  # in the order in which it came; an Asked is one that is done
         self.asked: dict[int, Asked] = {}  # by us, and not done
         self.theirs: dict[int, Request] = {}  # by the peer, and not done
+        self.takes_names = False  # whether the peer takes `Resolve`; its Hello says it
+        self.names: set[bytes] = set()  # asked for by us, and not answered
+        self.their_names: set[bytes] = set()  # asked for by the peer, and not answered
+        self._offers_names = False  # whether our Hello did
         self._next = 0
         self._expected = 0  # the number of the peer's next request
         self.filling: Asked | None = None  # whose bytes come next
@@ -69,11 +74,24 @@ class Connection:
     # Sending
 
     def send(self, message: Message) -> bytes:
-        """Gives the bytes of a message other than Want and Cancel, to be sent at once. Raises Misuse."""
+        """Gives the bytes of a message other than Want and Cancel, to be sent at once. Raises Misuse.
+
+        A Resolve has room where `names` has fewer than NAME_ASKS_MAX, and not the same one.
+        """
         event = JOIN if isinstance(message, Hello) and self._joins(message) else type(message).__name__.lower()
         if isinstance(message, Hello) and not self._dialled and self.got is Stage.NEW:
             raise Misuse("who was dialled speaks second")
         self._step_sent(event)
+        if isinstance(message, Hello):
+            self._offers_names = message.names
+        elif isinstance(message, Resolve):
+            if not self.takes_names or message.name in self.names or len(self.names) >= NAME_ASKS_MAX:
+                raise Misuse("the peer takes no such Resolve now")
+            self.names.add(message.name)
+        elif isinstance(message, Record):
+            if message.name not in self.their_names:
+                raise Misuse("the peer did not ask for this name")
+            self.their_names.discard(message.name)
         return encode(message)
 
     def ask(
@@ -161,7 +179,21 @@ class Connection:
                 raise self._wrong(f"Cancel of request {message.request} twice")
             if state is Request.ASKED:
                 self.theirs[message.request] = REQUEST[state, "cancel"]
+        elif isinstance(message, Hello):
+            self.takes_names = message.names
+        elif isinstance(message, Resolve | Record):
+            self._take_name(message)
         self.received.append(message)
+
+    def _take_name(self, message: Resolve | Record) -> None:
+        if isinstance(message, Record):
+            if message.name not in self.names:
+                raise self._wrong("the record of a name that it was not asked for")
+            self.names.discard(message.name)
+            return
+        if not self._offers_names or message.name in self.their_names or len(self.their_names) >= NAME_ASKS_MAX:
+            raise self._wrong(f"a question for a name that it may not ask: twice, or beyond {NAME_ASKS_MAX}")
+        self.their_names.add(message.name)
 
     def _blocks(self, flags: BlocksFlag, length: int) -> Pieces:
         if length < REQUEST_BYTES:

@@ -12,10 +12,12 @@ from wherry import dagcbor
 from wherry.address import ADDRESS
 from wherry.cid import BINARY_BYTES, CID
 from wherry.errors import DataError, DecodeError
+from wherry.ipns.name import Name
 from wherry.limits import (
     ADDRESS_CHARS_MAX,
     BATCH_BYTES_MAX,
     LEAF_BYTES_MAX,
+    NAME_RECORD_BYTES_MAX,
     TREE_BYTES_MAX,
     WIRE_PEERS_MAX,
     WIRE_REASON_BYTES_MAX,
@@ -51,6 +53,8 @@ from wherry.wire.messages import (
     Ping,
     Pong,
     Proof,
+    Record,
+    Resolve,
     Unchoke,
     Unfollow,
     Want,
@@ -124,7 +128,7 @@ def _write_hello(hello: Hello) -> bytes:
     return MAGIC + dagcbor.encode({
         "v": VERSION, "nonce": hello.nonce, "id": hello.id, "addresses": list(hello.addresses),
         "codings": list(hello.codings), "requests": hello.requests, "session": hello.session, "join": hello.join,
-        "token": hello.token,
+        "token": hello.token, **({"names": True} if hello.names else {}),
     })  # fmt: skip
 
 
@@ -160,6 +164,8 @@ _WRITERS: Final[dict[Kind, Callable[[Any], bytes]]] = {
     Kind.PONG: lambda pong: _PING.pack(pong.number),
     Kind.ERROR: lambda error: bytes([error.fault]) + _reason(error.reason),
     Kind.BYE: lambda bye: _reason(bye.reason),
+    Kind.RESOLVE: lambda resolve: resolve.name,
+    Kind.RECORD: lambda record: bytes([len(record.name)]) + record.name + record.record,
 }
 
 
@@ -176,13 +182,16 @@ def _read_hello(head: Head, body: bytes) -> Hello:
     token = fields.get("token")
     if type(token) is not bool:
         raise DecodeError("Hello: token is not true or false")
+    names = fields.get("names", False)
+    if type(names) is not bool:
+        raise DecodeError("Hello: names is not true or false")
     claimed = fields.get("id")
     if not isinstance(claimed, str) or len(claimed) > 128 or not claimed.isascii():
         raise DecodeError("Hello: id is no text of a peer id")
     return Hello(
         _bytes(fields, "nonce", NONCE_BYTES), claimed, _addresses(_texts(fields, "addresses", WIRE_PEERS_MAX)),
         _codings(_texts(fields, "codings", CODINGS_MAX)), requests, _bytes(fields, "session", 0, SESSION_BYTES),
-        _bytes(fields, "join", 0, SESSION_BYTES), token,
+        _bytes(fields, "join", 0, SESSION_BYTES), token, names,
     )  # fmt: skip
 
 
@@ -275,6 +284,16 @@ def _read_peers(head: Head, body: bytes) -> Peers:
     return Peers(_addresses(texts))
 
 
+def _read_record(head: Head, body: bytes) -> Record:
+    del head
+    if not body or len(body) <= body[0]:
+        raise DecodeError("RECORD without a name, or with half of one")
+    name, record = Name(body[1 : 1 + body[0]]), body[1 + body[0] :]
+    if len(record) > NAME_RECORD_BYTES_MAX:
+        raise DecodeError(f"RECORD of {len(record)} bytes, at most {NAME_RECORD_BYTES_MAX} are taken")
+    return Record(bytes(name), record)
+
+
 def _read_error(head: Head, body: bytes) -> Error:
     del head
     if not body or body[0] not in Fault.__members__.values():
@@ -313,4 +332,6 @@ _READERS: Final[dict[Kind, Callable[[Head, bytes], Message]]] = {
     Kind.PONG: lambda _, body: Pong(_number(_PING, body)),
     Kind.ERROR: _read_error,
     Kind.BYE: lambda _, body: Bye(_text(body)),
+    Kind.RESOLVE: lambda _, body: Resolve(bytes(Name(body))),
+    Kind.RECORD: _read_record,
 }

@@ -14,6 +14,8 @@ from wherry.limits import (
     ADDRESS_CHARS_MAX,
     BATCH_BYTES_MAX,
     BATCH_WANTS_MAX,
+    NAME_BINARY_BYTES_MAX,
+    NAME_RECORD_BYTES_MAX,
     WIRE_HELLO_BYTES_MAX,
     WIRE_PEERS_MAX,
     WIRE_REASON_BYTES_MAX,
@@ -58,6 +60,8 @@ class Kind(enum.IntEnum):
     PONG = 13
     ERROR = 14
     BYE = 15
+    RESOLVE = 16
+    RECORD = 17
 
 
 class HaveFlag(enum.IntFlag):
@@ -95,6 +99,7 @@ class Hello(NamedTuple):
     session: bytes = b""  # by which more connections may join this one; b"": none may
     join: bytes = b""  # the session that this connection joins, as its other side named it; b"": it is a first one
     token: bool = False  # whether it wants the shared token proven
+    names: bool = False  # whether it takes `Resolve`, which came later than the rest
 
 
 class Proof(NamedTuple):
@@ -153,6 +158,19 @@ class Peers(NamedTuple):
     addresses: tuple[str, ...]
 
 
+class Resolve(NamedTuple):
+    """Asks for the record of a name. Only for a peer whose Hello has ``names``."""
+
+    name: bytes  # the multihash of a key
+
+
+class Record(NamedTuple):
+    """Answers a `Resolve`."""
+
+    name: bytes
+    record: bytes  # b"": the sender has none
+
+
 class Ping(NamedTuple):
     """Asks for a `Pong` with the same number."""
 
@@ -188,13 +206,14 @@ class Bye(NamedTuple):
 
 
 Message: TypeAlias = (
-    Hello | Proof | Follow | Unfollow | Have | Want | Cancel | Choke | Unchoke | Peers | Ping | Pong | Error | Bye
-)
+    Hello | Proof | Follow | Unfollow | Have | Want | Cancel | Choke | Unchoke | Peers | Ping | Pong | Error | Bye | Resolve
+    | Record
+)  # fmt: skip
 
 KIND_OF: Final[dict[type[Any], Kind]] = {
     Hello: Kind.HELLO, Proof: Kind.PROOF, Follow: Kind.FOLLOW, Unfollow: Kind.UNFOLLOW, Have: Kind.HAVE, Want: Kind.WANT,
     Cancel: Kind.CANCEL, Choke: Kind.CHOKE, Unchoke: Kind.UNCHOKE, Peers: Kind.PEERS, Ping: Kind.PING, Pong: Kind.PONG,
-    Error: Kind.ERROR, Bye: Kind.BYE,
+    Error: Kind.ERROR, Bye: Kind.BYE, Resolve: Kind.RESOLVE, Record: Kind.RECORD,
 }  # fmt: skip
 
 # The most bytes of each kind's body.
@@ -214,4 +233,6 @@ LENGTH_MAX: Final[dict[Kind, int]] = {
     Kind.PONG: 8,
     Kind.ERROR: 1 + WIRE_REASON_BYTES_MAX,
     Kind.BYE: WIRE_REASON_BYTES_MAX,
+    Kind.RESOLVE: NAME_BINARY_BYTES_MAX,
+    Kind.RECORD: 1 + NAME_BINARY_BYTES_MAX + NAME_RECORD_BYTES_MAX,
 }

@@ -40,7 +40,7 @@ JOIN: Final = "hello that joins"
 
 _EVERYWHERE: Final = {Kind.ERROR.name.lower(): Stage.ENDED, Kind.BYE.name.lower(): Stage.ENDED}
 _BULK: Final = ("want", "blocks", "cancel", "ping", "pong")
-_OPEN: Final = (*_BULK, "follow", "unfollow", "have", "choke", "unchoke", "peers")
+_OPEN: Final = (*_BULK, "follow", "unfollow", "have", "choke", "unchoke", "peers", "resolve", "record")
 
 FLOW: Final[dict[tuple[Stage, str], Stage]] = {
     (Stage.NEW, "hello"): Stage.GREETED,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
+from wherry.abc.naming import HoldsRecords
 from wherry.errors import CIDError, NotFound, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Inline
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from wherry_http.gateway.handler import Gateway
 
 
-@runtime_checkable
-class SupportsRecords(Protocol):
-    """A source that has IPNS records. Optional. Any thread."""
-
-    def record(self, name: bytes) -> bytes | None:
-        """Gives the best valid record of a name (the multihash of its key); None if it has none. Raises StoreError."""
-
-
 async def record_of(gateway: Gateway, asked: Target) -> tuple[bytes, int]:
     """Gives the record of a name and for how many seconds it may be kept. Raises NotFound, UsageError."""
     try:
@@ -37,7 +30,7 @@ async def record_of(gateway: Gateway, asked: Target) -> tuple[bytes, int]:
     except CIDError as problem:
         raise UsageError(f"{asked.name[:80]!a} is no name of IPNS: {problem.message}") from problem
     source = gateway.source
-    record = await gateway.off_loop(partial(source.record, name)) if isinstance(source, SupportsRecords) else None
+    record = await gateway.off_loop(partial(source.record, name)) if isinstance(source, HoldsRecords) else None
     if record is None:
         raise NotFound(f"no record of {asked.name} is here")
     return record, freshness(record, dt.datetime.now(dt.UTC))
