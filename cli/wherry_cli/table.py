@@ -29,6 +29,7 @@ VERBS: Final = {
     "cid": "Inspect, convert and explain CIDs of any version, base and codec.",
     "import": "Take in the blocks of CARs, verified.",
     "export": "Write what a CID names as one file that other tools read.",
+    "dag": "Read, write and walk blocks of IPLD: values with links.",
     "name": "Publish, resolve and follow names that lead to changing content.",
     "cache": "Look at the cache, fill it with a dataset, or empty it.",
     "store": "Show what this home knows, and what of it is there twice.",

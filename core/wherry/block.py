@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from wherry.cid import CID, DAG_PB, RAW, Bytes
+from wherry.cid import CID, RAW, Bytes
 from wherry.errors import IntegrityError
-from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX, PB_BYTES_MAX
+from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
 
 EMPTY_LEAF: Final = CID.of(RAW, b"")
 
@@ -20,8 +20,8 @@ class Block(NamedTuple):
 
 
 def largest(cid: CID) -> int:
-    """Tells how many bytes a block of this name may have: of data, of a node of UnixFS, of a manifest node."""
-    return {RAW: LEAF_BYTES_MAX, DAG_PB: PB_BYTES_MAX}.get(cid.codec, NODE_BYTES_MAX)
+    """Tells how many bytes a block of this name may have: of data; of a node, wherry's own (which are shorter) or anybody's."""
+    return LEAF_BYTES_MAX if cid.codec == RAW else PB_BYTES_MAX
 
 
 def named(codec: int, data: bytes) -> Block:

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from wherry.cid import BINARY_BYTES, CID
 from wherry.errors import CIDError, DecodeError, LimitExceeded
-from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX
+from wherry.limits import CBOR_DEPTH_MAX, CBOR_ITEMS_MAX, NODE_BYTES_MAX, PB_BYTES_MAX
 from wherry.publiccid import PublicCID
 
 Value: TypeAlias = "bool | int | float | bytes | str | list[Value] | dict[str, Value] | CID | PublicCID | None"
@@ -121,7 +121,7 @@ def decode(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
     return _decoded(_Reader, data, bytes_max)
 
 
-def decode_public(data: bytes, *, bytes_max: int = NODE_BYTES_MAX) -> Value:
+def decode_public(data: bytes, *, bytes_max: int = PB_BYTES_MAX) -> Value:
     """As `decode`, for blocks of other writers: their links are of any version, codec and hash, and come as `PublicCID`."""
     return _decoded(_PublicReader, data, bytes_max)
 

@@ -32,7 +32,7 @@ def read(codec: int, data: bytes) -> Value:
     if codec == RAW:
         return data
     if codec == DAG_CBOR:
-        return dagcbor.decode_public(data, bytes_max=PB_BYTES_MAX)
+        return dagcbor.decode_public(data)
     if codec == DAG_JSON:
         return dagjson.decode(data)
     if codec == DAG_PB:

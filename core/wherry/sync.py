@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from wherry.car_results import ExportResult, ImportResult, TorrentResult
     from wherry.cid import CID
+    from wherry.dag_results import DagLink, DagNode, DagPut, DagStat
     from wherry.peer_results import PeerReport, RuleReport
     from wherry.results import (
         AddResult,
@@ -236,6 +237,22 @@ class Session:
     def rules(self) -> list[RuleReport]:
         """See `wherry.session.Session.rules`."""
         return self._loop.wait(self._session.rules())
+
+    def dag_get(self, what: str, **options: Any) -> DagNode:  # as above
+        """See `wherry.session.Session.dag_get`."""
+        return self._loop.wait(self._session.dag_get(what, **options))
+
+    def dag_put(self, data: bytes, **options: Any) -> DagPut:  # as above
+        """See `wherry.session.Session.dag_put`."""
+        return self._loop.wait(self._session.dag_put(data, **options))
+
+    def dag_ls(self, what: str, **options: Any) -> list[DagLink]:  # as above
+        """See `wherry.session.Session.dag_ls`."""
+        return self._loop.wait(self._session.dag_ls(what, **options))
+
+    def dag_stat(self, what: str, **options: Any) -> DagStat:  # as above
+        """See `wherry.session.Session.dag_stat`."""
+        return self._loop.wait(self._session.dag_stat(what, **options))
 
     def ban(self, what: str, **options: Any) -> None:  # as above
         """See `wherry.session.Session.ban`."""

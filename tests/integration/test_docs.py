@@ -73,6 +73,7 @@ GROUPS = {
     "cache",
     "cid",
     "config",
+    "dag",
     "keys",
     "limit",
     "peers",

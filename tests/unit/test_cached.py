@@ -14,7 +14,7 @@ from wherry.block import named
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.coding import Codings, Form
 from wherry.errors import DecodeError, NoSpace, StoreError
-from wherry.limits import LEAF_BYTES_MAX, NODE_BYTES_MAX
+from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.store.cached import Cached
 from wherry.store.store import Store
 from wherry_cache.memory import MemoryCache
@@ -118,7 +118,7 @@ def test_what_is_not_right_is_a_miss_and_forgotten(cached, cache, wrong):
 
 def test_sizes_that_no_block_has_are_none(cached, cache):
     node = CID.of(DAG_CBOR, b"\xa0")
-    cache.put_many([Kept(TEXT.cid, b"", LEAF_BYTES_MAX + 1, "deflate"), Kept(node, b"", NODE_BYTES_MAX + 1, "deflate")])
+    cache.put_many([Kept(TEXT.cid, b"", LEAF_BYTES_MAX + 1, "deflate"), Kept(node, b"", PB_BYTES_MAX + 1, "deflate")])
     assert cached.sizes([TEXT.cid, node]) == [None, None]
 
 

@@ -1,4 +1,4 @@
-"""``wherry export``: what this home holds as one file that other tools read."""
+"""``wherry export``: what a CID names as one file that other tools read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import size
+from wherry_cli.options import From, TokenFile, http_overrides, size
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 def export(
     ctx: typer.Context,
-    what: Annotated[
-        str, typer.Argument(metavar="CID[/PATH]", help="What to export: native or UnixFS; this home has to hold it.")
-    ],
+    what: Annotated[str, typer.Argument(metavar="CID[/PATH]", help="What to export: native or UnixFS, or any other DAG.")],
     *,
     car: Annotated[
         str | None, typer.Option("--car", metavar="FILE", help="Write a CAR of version 1; - is standard output.")
@@ -45,21 +43,27 @@ def export(
         int, typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.")
     ] = "1MiB",  # type: ignore[assignment]  # typer parses it
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
+    sources: From = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Write what a CID names as one file that other tools read.
 
-    A CAR has all blocks, depth first, each once, and those that prove the path first. A torrent names the files, so that
-    ordinary clients fetch them of a `wherry serve`.
+    A CAR has all blocks, depth first, each once, and those that prove the path first; what is not here is fetched from the
+    sources while it is written. A torrent names the files, so that ordinary clients fetch them of a `wherry serve`.
     """
     if (car is None) == (torrent is None):
         raise UsageError("say what to write: --car FILE, or --torrent FILE")
+    if torrent is not None and sources:
+        raise UsageError("a torrent is made of what is here", hint="`wherry get` it first")
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("export") as session:
+        async with run.session("export", overrides=http_overrides(token_file=token_file)) as session:
             with run.watcher() as watcher:
                 if car is not None:
-                    result = await session.export_car(what, car, scope=scope, force=force, observe=watcher)
+                    result = await session.export_car(
+                        what, car, scope=scope, sources=tuple(sources or ()), force=force, observe=watcher
+                    )
                     show(run.out(), result)
                 elif torrent is not None:
                     made = await session.export_torrent(
@@ -96,5 +100,6 @@ def build() -> Any:
     return single(
         export,
         "wherry export bafy... --car dataset.car",
+        "wherry export bafy... --car dataset.car --from https://gateway.example:443",
         "wherry export bafy... --torrent dataset.torrent --webseed http://192.168.1.7:4290",
     )

@@ -200,13 +200,13 @@ def _kind_of(run: Invocation, name: str) -> tuple[str, bool]:
     return found.kind, found.locked
 
 
-def read_bounded(source: str) -> bytes:
-    """Reads a file, or standard input for ``-``, no further than a key file can be long. Raises LocalError, NotFound."""
+def read_bounded(source: str, most: int = KEY_FILE_BYTES_MAX) -> bytes:
+    """Reads a file, or standard input for ``-``, no further than one byte more than ``most``. Raises LocalError, NotFound."""
     try:
         if source == "-":
-            return sys.stdin.buffer.read(KEY_FILE_BYTES_MAX + 1)
+            return sys.stdin.buffer.read(most + 1)
         with open(os.path.expanduser(source), "rb") as file:
-            return file.read(KEY_FILE_BYTES_MAX + 1)
+            return file.read(most + 1)
     except OSError as problem:
         raise local_error(problem, "read", source) from problem
 

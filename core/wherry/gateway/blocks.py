@@ -89,6 +89,12 @@ class Blocks:
                 found[at] = found[at] or block
         return found
 
+    def soon(self, cids: Sequence[PublicCID]) -> None:
+        """Hears which blocks will soon be read as nodes. Does nothing here: they are at hand, or nowhere."""
+
+    def cancel(self) -> None:
+        """Ends what somebody waits for; to be called on the loop. Nobody waits for anything here."""
+
     def one(self, cid: PublicCID) -> Held:
         """Looks up one. Raises BlockNotFound."""
         held = self.held([cid])[0]

@@ -5,15 +5,18 @@ Names are kept as they are, since here they are only compared and shown; whoever
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import mmh3
 
-from wherry import dagcbor, dagpb
-from wherry.cid import DAG_CBOR, DAG_PB
+from wherry import dagpb, ipld
+from wherry.cid import DAG_PB
 from wherry.errors import DecodeError, IntegrityError
-from wherry.publiccid import PublicCID
+from wherry.ipld import LINKED
 from wherry.unixfs import data as unixfs
+
+if TYPE_CHECKING:
+    from wherry.publiccid import PublicCID
 
 _MURMUR3: Final = 0x22
 _FANOUT_MAX: Final = 1024
@@ -133,16 +136,6 @@ def links(cid: PublicCID, data: bytes) -> list[PublicCID]:
     """Gives all links of a block, in its order. A codec that has none, or is not known here, gives none."""
     if cid.codec == DAG_PB:
         return [link.cid for link in dagpb.decode(data).links]
-    if cid.codec != DAG_CBOR:
+    if cid.codec not in LINKED:
         return []
-    found: list[PublicCID] = []
-    waiting: list[object] = [dagcbor.decode_public(data)]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, PublicCID):
-            found.append(value)
-        elif isinstance(value, list):
-            waiting.extend(reversed(value))
-        elif isinstance(value, dict):
-            waiting.extend(reversed(value.values()))
-    return found
+    return [link for _, link in ipld.links(ipld.read(cid.codec, data))]

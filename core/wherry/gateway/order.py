@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from wherry import dagcbor
-from wherry.cid import DAG_CBOR, DAG_PB
+from wherry import ipld
+from wherry.cid import DAG_PB
 from wherry.errors import BlockNotFound, DecodeError, LimitExceeded, NotFound
 from wherry.gateway.blocks import BATCH
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, links, name_hash, view
+from wherry.ipld import LINKED
 from wherry.limits import GATEWAY_SEEN_MAX, GATEWAY_WAITING_MAX
 from wherry.publiccid import PublicCID
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Held
     from wherry.gateway.blocks import Blocks
     from wherry.gateway.request import CarWish
+
+_SOON = 12  # nodes named before they are read
 
 
 class Found(NamedTuple):
@@ -48,8 +51,8 @@ def resolve(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
     while left:
         if cid.codec == DAG_PB:
             cid = _entry(blocks, way, cid, left.pop(0))
-        elif cid.codec == DAG_CBOR:
-            value, used = _within(blocks, cid, left)
+        elif cid.codec in LINKED:
+            value, used = ipld.within(ipld.read(cid.codec, blocks.node(cid)), left, cid)
             if not isinstance(value, PublicCID):
                 return Found(tuple(way), cid, tuple(left), tuple(roots))
             way.append(cid)
@@ -86,21 +89,6 @@ def _entry(blocks: Blocks, way: list[PublicCID], cid: PublicCID, name: str) -> P
         cid = slot.entry.cid
         if not slot.sub:
             return cid
-
-
-def _within(blocks: Blocks, cid: PublicCID, parts: Sequence[str]) -> tuple[object, int]:
-    """Follows a path inside a DAG-CBOR block to its end or to a link; gives that and how many parts it took."""
-    value: object = dagcbor.decode_public(blocks.node(cid))
-    for used, part in enumerate(parts):
-        if isinstance(value, PublicCID):
-            return value, used
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 8 and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            raise NotFound(f"block {cid} has no {'/'.join(parts[: used + 1])!r} in it")
-    return value, len(parts)
 
 
 class Walk:
@@ -155,7 +143,7 @@ class Walk:
         stack = roots
         while stack:
             cid = stack.pop()
-            if cid.codec not in (DAG_PB, DAG_CBOR):
+            if cid.codec not in LINKED:
                 yield from self._leaves(cid, stack)
                 continue
             if not self._wish.dups:
@@ -163,6 +151,9 @@ class Walk:
                     continue
                 if len(self._whole) < GATEWAY_SEEN_MAX:
                     self._whole.add(cid)
+            self._blocks.soon(
+                [cid, *(other for other in reversed(stack[-_SOON:]) if other.codec in LINKED and other not in self._whole)]
+            )
             data = self._blocks.node(cid)
             if self._new(cid):
                 yield Sent(cid, None, data)
@@ -172,7 +163,7 @@ class Walk:
     def _leaves(self, first: PublicCID, stack: list[PublicCID]) -> Iterator[Sent]:
         """Gives a leaf and those that follow it."""
         batch = [first]
-        while stack and len(batch) < BATCH and stack[-1].codec not in (DAG_PB, DAG_CBOR):
+        while stack and len(batch) < BATCH and stack[-1].codec not in LINKED:
             batch.append(stack.pop())
         yield from self._held(batch)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from wherry.offload import in_thread
 from wherry.session.adding import Adding
 from wherry.session.caching import Caching
+from wherry.session.dagging import Dagging
 from wherry.session.finding import Finding
 from wherry.session.getting import NOWHERE, Getting
 from wherry.session.granting import Encryption, Granting
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Session(Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Packing, Peering):
+class Session(
+    Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Packing, Dagging, Peering
+):
     """An open home. Make one with `Session.open`."""
 
     @classmethod

@@ -67,27 +67,39 @@ class Packing(Parts):
 
     @told
     async def export_car(
-        self, what: str, path: str, *, scope: str = "all", force: bool = False, observe: Observe | None = None
+        self,
+        what: str,
+        path: str,
+        *,
+        scope: str = "all",
+        sources: Sequence[str] = (),
+        force: bool = False,
+        observe: Observe | None = None,
     ) -> ExportResult:
-        """Writes a CAR of CID[/PATH] that this home holds (``-``: to standard output); the file appears when it is whole.
+        """Writes a CAR of CID[/PATH] (``-``: to standard output); the file appears when it is whole.
 
-        ``scope``: all below it, the entity (a file, or the listing of a directory), or its block alone. Raises BlockNotFound,
-        NotFound, TargetExists, LocalError, CIDError.
+        ``scope``: all below it, the entity (a file, or the listing of a directory), or its block alone. What this home does not
+        hold is fetched from ``sources`` while it is written; without any, nobody is asked. Raises BlockNotFound, NotFound,
+        TargetExists, LocalError, CIDError, and what fetching does.
         """
-        from wherry.transfer.car_out import CarExport, parsed
+        from wherry.transfer.car_out import CarExport
 
         began = time.monotonic()
-        root, parts = parsed(what)
-        run = CarExport(self._store, root, parts, scope=scope)
+        async with self._blocks(what, sources, observe, local=True) as (blocks, root, parts):
+            run = CarExport(blocks, root, parts, scope=scope)
 
-        def progress() -> Progress:
-            return Progress(verb="export", phase="hash", bytes_done=run.bytes)
+            def end() -> None:
+                run.cancel()
+                blocks.cancel()
 
-        async with paced(observe, progress):
-            if path == STREAM:
-                await stoppable(lambda: run.run(_writing(sys.stdout.buffer, path)), run.cancel)
-            else:
-                await stoppable(lambda: _whole(run.run, path, force=force), run.cancel)
+            def progress() -> Progress:
+                return Progress(verb="export", phase="fetch" if sources else "hash", bytes_done=run.bytes)
+
+            async with paced(observe, progress):
+                if path == STREAM:
+                    await stoppable(lambda: run.run(_writing(sys.stdout.buffer, path)), end)
+                else:
+                    await stoppable(lambda: _whole(run.run, path, force=force), end)
         return ExportResult(cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, seconds=time.monotonic() - began)
 
     @told

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from wherry.config import Config
     from wherry.dial import Dial
     from wherry.flow import Flow
+    from wherry.gateway.blocks import Blocks
     from wherry.manifest import Entry
     from wherry.observe import Emit, Event, Observe
+    from wherry.publiccid import PublicCID
     from wherry.results import NameReport
     from wherry.store.home import Home
     from wherry.store.store import Store
@@ -193,6 +195,37 @@ class Parts:
                 yield nodes, fetcher, await nodes.find(entry, path) if path else entry
         finally:
             await in_thread(nodes.flush)
+
+    @asynccontextmanager
+    async def _blocks(
+        self, what: str, sources: Sequence[str], observe: Observe | None = None, *, local: bool = False
+    ) -> AsyncIterator[tuple[Blocks, PublicCID, list[str]]]:
+        """Gives blocks by their public CIDs, also those of sources, for a thread; and the CID and path that ``what`` says.
+
+        ``local``: where no source is named nobody is asked.
+        """
+        from wherry.publiccid import PublicCID, parse_path
+        from wherry.ticket import PREFIX, Ticket
+
+        text = await self._unnamed(what, sources)
+        ticket = Ticket.parse(text) if text.startswith(PREFIX) else None
+        root, path = (PublicCID(bytes(ticket.cid)), "") if ticket is not None else parse_path(text)
+        parts = [part for part in path.split("/") if part]
+        if local and not sources:
+            from wherry.gateway.blocks import Blocks
+
+            yield Blocks(self._store), root, parts
+            return
+        from wherry.transfer.fetched import FetchedBlocks
+        from wherry.transfer.running import running
+
+        fetcher = self._fetcher(root.block(), self._addresses(sources, ticket), None, observe)
+        blocks = FetchedBlocks(self._store, fetcher)
+        async with running(fetcher):
+            try:
+                yield blocks, root, parts
+            finally:
+                await blocks.close()
 
 
 def absolute(path: str) -> str:

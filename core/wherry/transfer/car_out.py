@@ -1,4 +1,4 @@
-"""`export`: a DAG of this home as a CAR, in the order that a gateway sends it (specs/0032 §4). Synchronous."""
+"""`export`: a DAG as a CAR, of what is here and at sources, in the order of a gateway (specs/0032 §4). Synchronous."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.block import verify
 from wherry.car import header, section_head
-from wherry.errors import CIDError, LimitExceeded
-from wherry.gateway.blocks import Blocks
+from wherry.errors import LimitExceeded
 from wherry.gateway.order import Walk, resolve
 from wherry.gateway.request import CarWish
 from wherry.limits import LEAF_BYTES_MAX
@@ -15,8 +14,8 @@ from wherry.limits import LEAF_BYTES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from wherry.gateway.blocks import Blocks
     from wherry.publiccid import PublicCID
-    from wherry.store.store import Store
 
 SCOPES: Final = ("all", "entity", "block")
 
@@ -24,9 +23,9 @@ SCOPES: Final = ("all", "entity", "block")
 class CarExport:
     """One run. ``run`` blocks its thread; ``cancel`` may be called from any other."""
 
-    def __init__(self, store: Store, root: PublicCID, parts: Sequence[str] = (), *, scope: str = "all") -> None:
+    def __init__(self, blocks: Blocks, root: PublicCID, parts: Sequence[str] = (), *, scope: str = "all") -> None:
         """``parts`` lead from ``root`` to what is exported; the blocks on the way are there too, as proof."""
-        self._store = store
+        self._source = blocks
         self._root = root
         self._parts = parts
         self._scope = scope
@@ -44,11 +43,10 @@ class CarExport:
         Raises BlockNotFound for what is not here, NotFound for a path that leads nowhere, what reading raises, and what
         ``write`` raises.
         """
-        blocks = Blocks(self._store)
-        found = resolve(blocks, self._root, self._parts)
+        found = resolve(self._source, self._root, self._parts)
         self._write(write, header([self._root]))
         buffer = memoryview(bytearray(LEAF_BYTES_MAX))
-        for cid, held, data in Walk(blocks, CarWish(scope=self._scope)).blocks(found):
+        for cid, held, data in Walk(self._source, CarWish(scope=self._scope)).blocks(found):
             if self._cancelled:
                 raise InterruptedError
             view: bytes | memoryview = data
@@ -65,14 +63,3 @@ class CarExport:
     def _write(self, write: Callable[[bytes | memoryview], object], data: bytes | memoryview) -> None:
         write(data)
         self.bytes += len(data)
-
-
-def parsed(what: str) -> tuple[PublicCID, list[str]]:
-    """Splits CID[/PATH], also with ``/ipfs/`` before it. Raises CIDError."""
-    from wherry.publiccid import PublicCID
-
-    text = what.removeprefix("ipfs://").removeprefix("/ipfs/")
-    cid, _, path = text.partition("/")
-    if not cid:
-        raise CIDError(f"{what!r} names no CID", hint="a CID looks like bafy..., bafk... or Qm...")
-    return PublicCID.parse(cid), [part for part in path.split("/") if part]
