@@ -49,13 +49,19 @@ def verified(cid: PublicCID, data: bytes, *, origin: str) -> None:
 class CarReader:
     """Reads a CAR from its beginning. For one thread; not to be used after an error."""
 
-    def __init__(self, read: Callable[[int], bytes], *, origin: str = "the CAR") -> None:
+    def __init__(
+        self, read: Callable[[int], bytes], *, origin: str = "the CAR", read_into: Callable[[memoryview], int] | None = None
+    ) -> None:
         """``read`` gives at most so many of the next bytes, b"" at the end, and may block.
 
-        Reads the header. Raises DecodeError, LimitExceeded, and what ``read`` raises.
+        ``read_into`` gives them into memory, and tells how many: for who takes blocks by `take`. Reads the header. Raises
+        DecodeError, LimitExceeded, and what ``read`` raises.
         """
         self._read = read
+        self._read_into = read_into
         self._origin = origin
+        self._first = b""  # of the block that `section` gave: what was read with its CID
+        self._unread = 0  # bytes of it that are still to come
         self._at = 0  # bytes read so far
         self._left: int | None = None  # of version 2: what is left of the part that has the blocks
         self.version = 1
@@ -81,6 +87,45 @@ class CarReader:
             except CIDError as problem:
                 raise self._wrong(f"a block with a CID that cannot be read: {problem.message}") from problem
             yield cid, section[end:]
+
+    def section(self) -> tuple[PublicCID, int] | None:
+        """Goes to the next block; gives its CID and its size, and reads no more than its beginning. None: there is none.
+
+        `take` or `skip` then goes past it. Raises as iteration does.
+        """
+        size = self._size(SECTION_BYTES_MAX, "a block")
+        if size is None:
+            return None
+        head = self._exactly(min(size, _CID_BYTES_MAX))
+        try:
+            cid, end = PublicCID.read(head)
+        except CIDError as problem:
+            raise self._wrong(f"a block with a CID that cannot be read: {problem.message}") from problem
+        self._first, self._unread = head[end:], size - len(head)
+        return cid, size - end
+
+    def take(self, view: memoryview) -> None:
+        """Receives the block that `section` gave into ``view``, which is as long as it is. Raises as iteration does."""
+        at = len(self._first)
+        view[:at] = self._first
+        while at < len(view):
+            if self._read_into is None or self._left is not None:
+                got = self._exactly(min(len(view) - at, _SKIP_BYTES))
+                view[at : at + len(got)] = got
+                at += len(got)
+                continue
+            count = self._read_into(view[at:])
+            if not count:
+                raise self._wrong("it is cut off")
+            self._at += count
+            at += count
+        self._first, self._unread = b"", 0
+
+    def skip(self) -> None:
+        """Goes past the block that `section` gave. Raises as iteration does."""
+        while self._unread:
+            self._unread -= len(self._exactly(min(self._unread, _SKIP_BYTES)))
+        self._first = b""
 
     def _begin(self) -> list[PublicCID]:
         size = self._size(CAR_HEADER_BYTES_MAX, "a header")

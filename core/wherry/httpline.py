@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wherry.dial import Dial
 
+DRAIN_BYTES_MAX: Final = 64 * 1024  # the rest of an answer that is worth to be read for the connection to be kept
 HEADERS_BYTES: Final = 256 * 1024  # of an answer besides its body; also what keeps "100 Continue" from going on for ever
 # What a request on a connection that had served before fails with when the server closed it meanwhile, which is its right.
 REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
@@ -181,6 +182,28 @@ def fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> Non
         if not got:
             raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
         done += got
+
+
+def ended(response: http.client.HTTPResponse) -> bool:
+    """Reads what little is left of an answer; tells whether the connection may be used again. Raises OSError, HTTPException."""
+    if response.isclosed():  # http.client notes the end of an answer itself
+        return not response.will_close
+    if response.chunked:
+        return not response.read(1) and not response.will_close
+    if response.length is None or response.length > DRAIN_BYTES_MAX:
+        return False
+    response.read()
+    return not response.will_close
+
+
+def check_plain(response: http.client.HTTPResponse, peer: str) -> None:
+    """Refuses what is coded: a small answer could become a huge one, and its ranges are not those of the file."""
+    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        for value in response.headers.get_all(name, ()):
+            if value.strip().lower() != plain:
+                raise PeerProtocolError(
+                    f"{peer} sends what is coded ({name}: {value[:40]!a}), though plain bytes were asked for", peer=peer
+                )
 
 
 def asked(line: Line, ask: Callable[[], http.client.HTTPResponse]) -> http.client.HTTPResponse:

@@ -17,12 +17,15 @@ from wherry.abc.transport import Arrival, Channel
 from wherry.dial import NAMED
 from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
 from wherry.httpline import Line
+from wherry.httplines import Lines
 from wherry.limits import RATE_BYTES_MIN
 from wherry.offload import in_thread
+from wherry.weburl import parsed
 from wherry.wire.frames import Answer
 from wherry_http.bulk import Asking, check_status, exchange, parse
 from wherry_http.frames import BLOCKS_PATH, INFO_PATH, PROTOCOL, WANTS_TYPE, encode_wants
-from wherry_http.reading import PROBE, RAW_TYPE, GatewayChannel
+from wherry_http.gateways import Asker, Gateways
+from wherry_http.reading import GatewayChannel
 
 if TYPE_CHECKING:
     import ssl
@@ -87,16 +90,6 @@ class HttpChannel(Channel):
                     f"{self._peer} speaks version {ascii(version)[:20]}, this wherry {PROTOCOL}", peer=self._peer
                 )
         return None
-
-    async def is_gateway(self) -> bool:
-        """Tells whether a Trustless Gateway is there: it answers for the empty identity CID. Raises PeerError."""
-        url = URL(str(self._base).rstrip("/") + PROBE, encoded=True)
-        async with (
-            self._mapped(),
-            asyncio.timeout(self._options.connect_timeout + self._options.idle_timeout),
-            self._session.get(url, headers={"Accept": RAW_TYPE}, allow_redirects=False) as response,
-        ):
-            return response.status in (200, 204) and (response.status == 204 or response.content_type == RAW_TYPE)
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
@@ -206,9 +199,18 @@ def _allowed_by(dial: Dial, peer: str) -> Callable[[aiohttp.AddrInfoType], socke
 
 @asynccontextmanager
 async def open_channel(
-    base: URL, tls: ssl.SSLContext | None, options: HttpOptions, codings: Codings, dial: Dial = NAMED
+    base: URL,
+    tls: ssl.SSLContext | None,
+    options: HttpOptions,
+    codings: Codings,
+    dial: Dial = NAMED,
+    *,
+    memory: Gateways | None = None,
 ) -> AsyncIterator[Channel]:
-    """Connects, proves that a wherry server or an IPFS gateway is there, and closes everything in the end. Raises PeerError."""
+    """Connects, proves that a wherry server or an IPFS gateway is there, and closes everything in the end. Raises PeerError.
+
+    ``memory`` is what is known of gateways from earlier connections.
+    """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout)
     connector = aiohttp.TCPConnector(
         limit=options.connections, ssl=tls if tls is not None else True, socket_factory=_allowed_by(dial, str(base))
@@ -219,16 +221,18 @@ async def open_channel(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=64 * 1024,
     ) as session:  # fmt: skip
-        channel = HttpChannel(base, session, tls, options, codings=codings, dial=dial)
+        own = tls if base.scheme == "https" else None
+        channel = HttpChannel(base, session, own, options, codings=codings, dial=dial)
         try:
             foreign = await channel.hello()
             if foreign is None:
                 yield channel
-            elif await channel.is_gateway():
-                gateway = GatewayChannel(base, tls, options, dial=dial)
-                yield gateway
-            else:
+                return
+            lines = Lines(options, tls)
+            gateway = GatewayChannel(Asker(parsed(str(base)), lines, options, dial), lines, options, memory or Gateways())
+            if not await gateway.is_there():
                 raise foreign
+            yield gateway
         finally:
             if gateway is not None:
                 gateway.close()

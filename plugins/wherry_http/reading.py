@@ -1,15 +1,15 @@
-"""The fetching side beside a gateway that is not wherry's: raw blocks, one request each (specs/0033 §11).
+"""The fetching side beside a gateway that is not wherry's: parts of files as CARs, and raw blocks (specs/0033 §11).
 
-Any Trustless Gateway answers ``GET /ipfs/{cid}?format=raw`` (specs.ipfs.tech/http-gateways/trustless-gateway). A few threads
-take the wants of a fetch one after the other, each on a connection that is kept, and receive straight into the lent buffer.
-Nothing that comes is believed: core hashes it against the CID that was asked for.
+Any Trustless Gateway answers ``GET /ipfs/{cid}?format=raw`` (specs.ipfs.tech/http-gateways/trustless-gateway), and most give
+the blocks of a range of a file in one CAR. A few threads take the wants of a fetch one after the other, each on a connection
+that is kept, and receive straight into the lent buffer. Nothing that comes is believed: core hashes it against the CID that
+was asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,49 +18,50 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
 from wherry.cid import RAW
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerProtocolError
-from wherry.httpline import Line, asked, blaming, fill
-from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError
+from wherry.httpline import fill
+from wherry.limits import CAR_HEADER_BYTES_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
+from wherry.offload import stoppable
+from wherry_http.gateways import ABSENT, CAR_TYPE, RAW_TYPE, kind_of
+from wherry_http.stretches import HEAD_BYTES_MAX, OTHER_BYTES_MAX, Cut, Receiver, Strange, Stretch, divided
 
 if TYPE_CHECKING:
-    import http.client
-    import ssl
-    from collections.abc import AsyncGenerator, Sequence
-
-    from yarl import URL
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
-    from wherry.dial import Dial
+    from wherry.httpline import Line
+    from wherry.httplines import Lines
+    from wherry_http.gateways import Asker, Gateways
     from wherry_http.options import HttpOptions
 
-RAW_TYPE: Final = "application/vnd.ipld.raw"
-PROBE: Final = "/ipfs/bafkqaaa?format=raw"  # the empty identity CID, which every trustless gateway answers
 _BATCHES: Final = 4  # under way at a time: each holds a buffer of the process's budget
-_ABSENT: Final = frozenset({404, 410, 412, 451})
-_REST_S: Final = 5.0  # that a gateway is left alone which has too much to do and does not say how long
-_REST_MAX_S: Final = 60.0
+_ACCEPT_CAR: Final = f"{CAR_TYPE}; version=1; order=dfs; dups=n"
+_FAULTS: Final = frozenset({500, 502, 504})  # of a gateway that asks others, and may have more luck another time
+_USELESS_MAX: Final = 3  # CARs in a row that bring nothing; then no more are asked for
 
 
 class GatewayChannel(Channel):
-    """A way to one trustless gateway. Made by `wherry_http.channel.open_channel`, which has probed it."""
+    """A way to one trustless gateway. `is_there` proves that it is one."""
 
-    def __init__(self, base: URL, tls: ssl.SSLContext | None, options: HttpOptions, *, dial: Dial) -> None:
-        self._base, self._tls, self._options, self._dial = base, tls, options, dial
-        self._peer = str(base)
-        self._path = base.path.rstrip("/")
-        self._host = base.host or "" if base.is_default_port() else f"{base.host}:{base.port}"
+    def __init__(self, asker: Asker, lines: Lines, options: HttpOptions, memory: Gateways) -> None:
+        self.asker, self._lines, self.memory = asker, lines, memory
+        self.peer = asker.peer
         self.parallel = min(options.connections, _BATCHES)  # type: ignore[misc]  # an instance's own number, as configured
+        self._connections = options.connections
         self._threads = ThreadPoolExecutor(options.connections, "wherry-gateway")
-        self._lines: list[Line] = []
-        self._lock = threading.Lock()
-        self._rest_until = 0.0
+        self.useless = 0  # CARs in a row
+
+    async def is_there(self) -> bool:
+        """Tells whether a Trustless Gateway is there. Raises PeerError."""
+        held = _Held()
+        return await stoppable(lambda: self.asker.is_gateway(held.hold), held.cut)
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
-        left = self._rest_until - time.monotonic()
+        left = self.asker.resting
         if left > 0:
-            raise PeerBusy(f"{self._peer} asks to be left alone for {left:.0f} s", peer=self._peer)
+            raise PeerBusy(f"{self.peer} asks to be left alone for {left:.0f} s", peer=self.peer)
         buffer = await lender.lend()
         try:
             batch = _Batch(wants, buffer, self)
@@ -76,13 +77,13 @@ class GatewayChannel(Channel):
 
     async def _work(self, batch: _Batch) -> None:
         """Has a few threads work on a batch. Cancelled, it cuts their connections and waits for them."""
-        hands = max(1, min(self._options.connections, len(batch.wants)))
+        hands = max(1, min(self._connections, batch.tasks))
         started = [self._threads.submit(batch.work) for _ in range(hands)]
         waiting = [asyncio.wrap_future(one) for one in started]
         try:
             await asyncio.wait(waiting)
         except asyncio.CancelledError:
-            batch.cut()
+            batch.held.cut()
             for one in started:
                 one.cancel()
             while any(not one.done() for one in waiting):
@@ -92,150 +93,165 @@ class GatewayChannel(Channel):
         for done in waiting:
             done.result()
 
-    def take(self) -> Line:
-        """Gives a connection to one thread."""
-        with self._lock:
-            if self._lines:
-                return self._lines.pop()
-        return Line(self._base.host or "", self._base.port or 80, self._tls, self._options, self._dial)
-
-    def give(self, line: Line) -> None:
-        """Takes it back."""
-        with self._lock:
-            self._lines.append(line)
-
-    def block(self, line: Line, want: Want, room: _Room) -> Laid | None:
-        """Receives a block into the room that ``room`` finds for it. None: the gateway does not have it. Raises PeerError."""
-        with blaming(line, self._peer), asked(line, lambda: self._ask(line, want)) as response:
-            line.used = True
-            if response.status in _ABSENT:
-                self._skip(line, response)
-                return None
-            self._check(response)
-            laid = room.laid(response.length)
-            if laid is None:
-                raise _Full
-            fill(response, room.view[laid.start : laid.stop], self._peer)
-        return laid
-
-    def _ask(self, line: Line, want: Want) -> http.client.HTTPResponse:
-        connection = line.open(LEAF_BYTES_MAX)
-        headers = {"Host": self._host, "Accept": RAW_TYPE, "Accept-Encoding": "identity"}
-        if self._options.token:
-            headers["Authorization"] = f"Bearer {self._options.token}"
-        connection.request("GET", f"{self._path}/ipfs/{want.cid}?format=raw", headers=headers)
-        return connection.getresponse()
-
-    def _skip(self, line: Line, response: http.client.HTTPResponse) -> None:
-        """Reads over the words of an error if they are few, so that the connection can be used again."""
-        if response.length is None or response.length > ROOM:
-            line.close()
-        else:
-            response.read(ROOM)
-
-    def _check(self, response: http.client.HTTPResponse) -> None:
-        status, peer = response.status, self._peer
-        if status in (429, 503):
-            self._rest_until = time.monotonic() + _rest(response.headers.get("Retry-After"))
-            raise PeerBusy(f"{peer} has too much to do (status {status})", peer=peer)
-        if status in (401, 403):
-            raise PeerDenied(
-                f"{peer} refuses us (status {status})", peer=peer, hint="give its token: WHERRY_TOKEN or --token-file"
-            )
-        kind = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        if status != 200 or kind != RAW_TYPE:
-            raise PeerProtocolError(f"{peer} answered with status {status} and {kind!a} to a raw block", peer=peer)
-        if response.length is None:
-            raise PeerProtocolError(f"{peer} does not say how long a block is", peer=peer)
-
     def close(self) -> None:
         """Ends the connections; fetches are over by then."""
-        for line in self._lines:
-            line.close()
+        self._lines.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Held:
+    """The connections that threads use now, so that they can be cut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: set[Line] = set()
+        self.stopped = False
+
+    def hold(self, line: Line, on: bool) -> None:
+        """A thread uses a connection from now on, or no more."""
+        with self._lock:
+            (self._lines.add if on else self._lines.discard)(line)
+            stopped = self.stopped
+        if on and stopped:
+            line.cut()
+
+    def cut(self) -> None:
+        """Wakes the threads; they end soon."""
+        with self._lock:
+            self.stopped = True
+            lines = list(self._lines)
+        for line in lines:
+            line.cut()
 
 
 class _Full(Exception):
     """There is no room for a block of unknown size: it is asked for again."""
 
 
-class _Room:
-    """Where the next block may lie in the buffer. For one want."""
-
-    def __init__(self, batch: _Batch, number: int) -> None:
-        self._batch, self._number = batch, number
-        self.view = batch.buffer.view
-
-    def laid(self, length: int | None) -> Laid | None:
-        """Finds room for ``length`` bytes. Raises PeerProtocolError for more than was asked for."""
-        want, batch = self._batch.wants[self._number], self._batch
-        most = want.size if want.size is not None else (LEAF_BYTES_MAX if want.cid.codec == RAW else PB_BYTES_MAX)
-        if length is None or length > most or (want.size is not None and length != want.size):
-            raise PeerProtocolError(f"{batch.peer} promises {length} bytes for block {want.cid}, not {most}", peer=batch.peer)
-        with batch.lock:
-            start = batch.at
-            if start + length > len(self.view):
-                return None
-            batch.at += length
-        return Laid(self._number, start, start + length)
-
-
 class _Batch:
     """The wants of one fetch, and what came of them. Worked on by several threads."""
 
     def __init__(self, wants: Sequence[Want], buffer: Buffer, channel: GatewayChannel) -> None:
-        self.wants, self.buffer = wants, buffer
-        self.peer = channel._peer
-        self.lock = threading.Lock()
-        self.at = ROOM
         self.blocks: list[Laid] = []
         self.missing: list[int] = []
         self.failure: PeerError | None = None
-        self._channel = channel
-        self._left = deque(range(len(wants)))
-        self._lines: set[Line] = set()
-        self._stopped = False
+        self.held = _Held()
+        self._wants, self._view, self._channel = wants, buffer.view, channel
+        self._peer, self._asker, self._memory = channel.peer, channel.asker, channel.memory
+        self._lock = threading.Lock()
+        self._starts: dict[int, int] = {}  # of wants whose size is known: those that follow each other lie back to back
+        self._at = ROOM
+        for number, want in enumerate(wants):
+            if want.size is not None and self._at + want.size <= len(self._view):
+                self._starts[number] = self._at
+                self._at += want.size
+        stretches, single = divided(wants)
+        self._stretches, self._single = deque(stretches), deque(single)
+        self.tasks = len(wants) if self._memory.gives_none(self._peer) else len(stretches) + len(single)
 
     def work(self) -> None:
-        """Takes wants until there are none."""
-        line = self._channel.take()
-        with self.lock:
-            self._lines.add(line)
+        """Takes what is to be asked for until there is nothing."""
         try:
-            while (number := self._next()) is not None:
-                try:
-                    laid = self._channel.block(line, self.wants[number], _Room(self, number))
-                except _Full:
-                    line.close()
-                    return
-                with self.lock:
-                    self.blocks.append(laid) if laid is not None else self.missing.append(number)
+            while (task := self._next()) is not None:
+                if isinstance(task, Stretch):
+                    self._stretch(task)
+                else:
+                    self._block(task)
+        except _Full:
+            return
         except PeerError as problem:
-            with self.lock:
+            with self._lock:
                 self.failure = self.failure or problem
+
+    def _next(self) -> Stretch | int | None:
+        with self._lock:
+            if self.held.stopped or self.failure is not None:
+                return None
+            if self._stretches:
+                return self._stretches.popleft()
+            return self._single.popleft() if self._single else None
+
+    def _place(self, number: int, size: int) -> tuple[memoryview, Callable[[], None]]:
+        """Finds room for a block, and what to call when it lies there. Raises PeerProtocolError for a wrong size, _Full."""
+        want = self._wants[number]
+        most = want.size if want.size is not None else (LEAF_BYTES_MAX if want.cid.codec == RAW else PB_BYTES_MAX)
+        if size > most or (want.size is not None and size != want.size):
+            raise PeerProtocolError(f"{self._peer} promises {size} bytes for block {want.cid}, not {most}", peer=self._peer)
+        with self._lock:
+            start = self._starts.get(number)
+            if start is None:
+                start = self._at
+                if start + size > len(self._view):
+                    raise _Full
+                self._at += size
+
+        def done() -> None:
+            with self._lock:
+                self.blocks.append(Laid(number, start, start + size))
+
+        return self._view[start : start + size], done
+
+    # Raw blocks
+
+    def _block(self, number: int) -> None:
+        """Asks for a block. Raises PeerError, _Full."""
+        cid, peer = self._wants[number].cid, self._peer
+        with self._asker.answer(f"/ipfs/{cid}?format=raw", RAW_TYPE, LEAF_BYTES_MAX, self.held.hold) as (response, _, _):
+            if response.status in ABSENT:
+                with self._lock:
+                    self.missing.append(number)
+                return
+            self._asker.check(response)
+            status, kind = response.status, kind_of(response)
+            if status != 200 or kind != RAW_TYPE:
+                raise PeerProtocolError(f"{peer} answered with status {status} and {kind!a} to a raw block", peer=peer)
+            if response.length is None:
+                raise PeerProtocolError(f"{peer} does not say how long a block is", peer=peer)
+            view, done = self._place(number, response.length)
+            fill(response, view, peer)
+            done()
+
+    # CARs
+
+    def _stretch(self, stretch: Stretch) -> None:
+        """Asks for a CAR, and notes as raw blocks what does not come by it. Raises PeerError, _Full."""
+        if not self._memory.may_ask(self._peer):
+            self._instead(stretch)
+            return
+        before, gives = len(self.blocks), None
+        try:
+            gives = self._car(stretch)
+        except Strange:
+            gives = False
+        except Cut:
+            pass
+        except PeerProtocolError:
+            gives = False
+            raise
         finally:
-            with self.lock:
-                self._lines.discard(line)
-                stopped = self._stopped
-            if stopped:
-                line.close()
-            else:
-                self._channel.give(line)
+            with self._lock:
+                useful = len(self.blocks) > before
+                self._channel.useless = 0 if useful else self._channel.useless + 1
+            if gives is None and self._channel.useless >= _USELESS_MAX:
+                gives = False
+            self._memory.told(self._peer, gives)
+        self._instead(stretch)
 
-    def _next(self) -> int | None:
-        with self.lock:
-            return self._left.popleft() if self._left and not self._stopped and self.failure is None else None
+    def _car(self, stretch: Stretch) -> bool | None:
+        """Asks for a CAR and takes what comes; tells whether this gateway gives such. None: it may."""
+        bytes_max = len(self._view) + CAR_HEADER_BYTES_MAX + OTHER_BYTES_MAX * 2 + HEAD_BYTES_MAX * len(stretch.wants)
+        with self._asker.answer(stretch.path, _ACCEPT_CAR, bytes_max, self.held.hold) as (response, _, _):
+            if response.status == 200 and kind_of(response) == CAR_TYPE:
+                self._asker.check(response)
+                before = len(self.blocks)
+                Receiver(stretch, self._wants, self._peer).receive(response, self._place)
+                return True if len(self.blocks) > before else None
+            if response.status in (429, 503):
+                self._asker.check(response)
+            return None if response.status in ABSENT or response.status in _FAULTS else False
 
-    def cut(self) -> None:
-        """Wakes the threads; they end soon."""
-        with self.lock:
-            self._stopped = True
-            lines = list(self._lines)
-        for line in lines:
-            line.cut()
-
-
-def _rest(header: str | None) -> float:
-    """Reads a Retry-After in seconds; a date, or nonsense, counts as nothing said."""
-    text = (header or "").strip()
-    return min(float(text), _REST_MAX_S) if text.isascii() and text.isdigit() and len(text) < 6 else _REST_S
+    def _instead(self, stretch: Stretch) -> None:
+        """Has the blocks of a stretch that did not come asked for one by one."""
+        with self._lock:
+            came = {laid.want for laid in self.blocks}
+            self._single.extend([number for number in stretch.wants if number not in came])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wherry.dial import Dial
     from wherry.flow import Flow
     from wherry.observe import Emit
+    from wherry_http.gateways import Gateways
     from wherry_http.options import HttpOptions
 
 GATEWAY_PROTOCOL: Final = "transport-ipfs-gateway-http"  # specs/0028 §5
@@ -59,17 +60,21 @@ class HttpTransport(Transport):
         self._emit = emit
         self._flow = flow
         self._gate = gate
+        self._memory: Gateways | None = None
 
     def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
         from wherry_http.channel import open_channel  # a server needs no client
+        from wherry_http.gateways import Gateways
 
         base = parse_base(address)
         if base.port in (None, 0):
             raise UsageError(f"address {address!r} names no port", hint="write http://HOST:PORT")
-        return open_channel(
-            base, self._client_tls() if base.scheme == "https" else None, self._options, self._codings(), self._dial
-        )
+        # A gateway may redirect to https, and is trusted there by the same certificates.
+        tls = self._client_tls() if base.scheme == "https" or self._options.tls_ca else None
+        if self._memory is None:
+            self._memory = Gateways()
+        return open_channel(base, tls, self._options, self._codings(), self._dial, memory=self._memory)
 
     async def name_record(self, address: str, name: str) -> bytes | None:
         """See `SupportsRecords.name_record`."""

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerBusy, PeerDenied, PeerProtocolError
-from wherry.httpline import fill
+from wherry.httpline import DRAIN_BYTES_MAX, check_plain, fill
 
 if TYPE_CHECKING:
     import http.client
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from wherry.runs import Run
 
 SKIP_BYTES_MAX: Final = 16 << 20  # of a file that a server without ranges sends from its beginning each time
-DRAIN_BYTES_MAX: Final = 64 * 1024  # the rest of an answer that is worth to be read for the connection to be kept
 REST_S_MAX: Final = 60.0  # what is believed of a Retry-After
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 _ABSENT: Final = frozenset({404, 410, 416})
@@ -35,7 +34,7 @@ def receive(response: http.client.HTTPResponse, run: Run, view: memoryview, peer
     if status in _ABSENT:
         return 0
     _check_status(status, response.headers.get("Retry-After"), peer)
-    _check_plain(response, peer)
+    check_plain(response, peer)
     skip = 0
     if status == 206:
         count = _given(response, run, peer)
@@ -58,18 +57,6 @@ def discard(response: http.client.HTTPResponse, count: int, peer: str) -> None:
         piece = scratch[: min(count, len(scratch))]
         fill(response, piece, peer)
         count -= len(piece)
-
-
-def ended(response: http.client.HTTPResponse) -> bool:
-    """Reads what little is left of an answer; tells whether the connection may be used again. Raises OSError, HTTPException."""
-    if response.isclosed():  # http.client notes the end of an answer itself
-        return not response.will_close
-    if response.chunked:
-        return not response.read(1) and not response.will_close
-    if response.length is None or response.length > DRAIN_BYTES_MAX:
-        return False
-    response.read()
-    return not response.will_close
 
 
 def busy_for(retry_after: str | None, now: datetime) -> float:
@@ -95,16 +82,6 @@ def _check_status(status: int, retry_after: str | None, peer: str) -> None:
         wait = f", and asks to wait: {retry_after[:40]!a}" if retry_after else ""
         raise PeerBusy(f"{peer} has too much to do (status {status}){wait}", peer=peer)
     raise PeerProtocolError(f"{peer} answered with status {status}", peer=peer)
-
-
-def _check_plain(response: http.client.HTTPResponse, peer: str) -> None:
-    """Refuses what is coded: a small answer could become a huge one, and its ranges are not those of the file."""
-    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
-        for value in response.headers.get_all(name, ()):
-            if value.strip().lower() != plain:
-                raise PeerProtocolError(
-                    f"{peer} sends what is coded ({name}: {value[:40]!a}), though plain bytes were asked for", peer=peer
-                )
 
 
 def _given(response: http.client.HTTPResponse, run: Run, peer: str) -> int:

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.errors import PeerBusy, PeerProtocolError
-from wherry.httpline import asked, blaming
+from wherry.httpline import DRAIN_BYTES_MAX, asked, blaming, ended
 from wherry.observe import Note
 from wherry.version import __version__
-from wherry_web.answers import DRAIN_BYTES_MAX, SKIP_BYTES_MAX, busy_for, ended, receive
+from wherry.weburl import REDIRECTS, REDIRECTS_MAX, too_many
+from wherry_web.answers import SKIP_BYTES_MAX, busy_for, receive
 from wherry_web.options import header_pair
 
 if TYPE_CHECKING:
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
 
     from wherry.dial import Dial
     from wherry.httpline import Line
+    from wherry.httplines import Lines
     from wherry.observe import Emit
     from wherry.runs import Run
-    from wherry_web.lines import Lines
+    from wherry.weburl import Url
     from wherry_web.options import WebOptions
-    from wherry_web.places import Url
 
     Holds = Callable[[Line | None], None]
 
-REDIRECTS_MAX: Final = 3
 LANDED_S: Final = 60.0  # how long a redirect is believed: signed URLs of hubs hold for minutes to hours
 REMEMBERED_MAX: Final = 1024  # files of which something is remembered
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class Landed(NamedTuple):
@@ -116,7 +115,7 @@ class Client:
                 return count
             dial = self._dial.onward(line.ip)
             url = url.redirected(location, self._peer)
-        raise PeerProtocolError(f"{self._peer} redirects more than {REDIRECTS_MAX} times ({run.path!a})", peer=self._peer)
+        raise too_many(self._peer, f"{run.path!a}")
 
     def _once(self, line: Line, run: Run, view: memoryview, url: Url, *, again: bool) -> tuple[str | None, int | None, bool]:
         """One request. Gives where it redirects, or how many bytes came, and whether the connection may be used again."""
@@ -124,7 +123,7 @@ class Client:
         bytes_max = run.size + min(run.offset, SKIP_BYTES_MAX) + DRAIN_BYTES_MAX
         with asked(line, lambda: self._ask(line, url, "GET", headers, bytes_max)) as response:
             line.used = True
-            if response.status in _REDIRECTS:
+            if response.status in REDIRECTS:
                 location = response.headers.get("Location")
                 if location is None:
                     raise PeerProtocolError(f"{self._peer} redirects to nowhere (status {response.status})", peer=self._peer)

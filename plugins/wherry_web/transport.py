@@ -34,9 +34,9 @@ class WebTransport(Transport):
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncIterator[Channel]:
         """See `Transport.connect`; addresses are ``http://HOST[:PORT]/DIRECTORY/[?QUERY]``, or of a file."""
+        from wherry.httplines import Lines
         from wherry_web.channel import WebChannel
         from wherry_web.client import Client
-        from wherry_web.lines import Lines
         from wherry_web.places import parse_address
 
         base = parse_address(address)

@@ -7,73 +7,19 @@ import io
 import os
 import threading
 import time
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import ThreadingHTTPServer
 
 import pytest
+from foreign_gateway import RAW, Gateway
+from foreign_gateway import foreign as gateway
 
 from wherry.car import CarReader
 from wherry.errors import BlockNotFound, NoSource, WherryError
-from wherry.publiccid import PublicCID
 from wherry.session import Session
 from wherry_cli.demo import compare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-
-RAW = "application/vnd.ipld.raw"
-
-
-class Gateway(BaseHTTPRequestHandler):
-    """Answers raw blocks alone, as the least of gateways does."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        """Says nothing."""
-
-    def do_GET(self):
-        """Answers."""
-        path, _, query = self.path.partition("?")
-        self.server.asked.append(path)
-        if not path.startswith("/ipfs/"):
-            self.say(404, b"what?", "text/plain")
-            return
-        assert query == "format=raw"
-        cid = PublicCID.parse(path[6:])
-        data = cid.inline if cid.inline is not None else self.server.blocks.get(cid.multihash)
-        if cid.inline is None and self.server.twist is not None:
-            self.server.twist(self, cid, data)
-        elif data is None:
-            self.say(404, b"not here", "text/plain")
-        else:
-            self.say(200, data, RAW)
-
-    def say(self, status, body, kind, length=None, **more):
-        """Answers with these words."""
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.send_header("Content-Type", kind)
-        for name, value in more.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@contextmanager
-def gateway(blocks, twist=None):
-    """Runs one; gives it."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
-        server.daemon_threads = True
-        server.blocks, server.twist, server.asked = blocks, twist, []
-        server.handle_error = lambda *_: None  # a client may go in the middle
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        server.address = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +157,7 @@ def test_what_is_neither_wherry_nor_a_gateway_is_said(tmp_path, dataset):
     _, added, _ = dataset
 
     class Web(Gateway):
-        def do_GET(self):
+        def do_GET(self):  # noqa: N802  # as http.server calls it
             self.say(200, b"<h1>hello</h1>", "text/html")
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:

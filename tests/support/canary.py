@@ -1,9 +1,13 @@
-"""Somebody who listens on this machine and must hear nobody."""
+"""Somebody who listens on this machine and must hear nobody, and an Internet of one address."""
 
 from __future__ import annotations
 
 import socket
 import threading
+
+from wherry.httpline import Paced
+
+FAR = "93.184.215.14"
 
 
 class Canary:
@@ -36,3 +40,22 @@ class Canary:
             one.close()
         for thread in self.threads:
             thread.join()
+
+
+class Network:
+    """An Internet of one address, which leads to servers of this test; names as the test gives them."""
+
+    def __init__(self, monkeypatch):
+        self.names = {"mirror.example": FAR}
+        self.dialled = []
+        real, really = socket.getaddrinfo, Paced.connect
+
+        def resolve(host, port, *args, **kwargs):
+            return real(self.names.get(host, host), port, *args, **kwargs)
+
+        def connect(sock, address):
+            self.dialled.append(address[0])
+            return really(sock, ("127.0.0.1", address[1]) if address[0] == FAR else address)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(Paced, "connect", connect)

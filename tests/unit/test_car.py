@@ -103,3 +103,45 @@ def test_a_block_that_is_not_what_it_is_called_names_where_it_came_from():
         verified(PublicCID.of(RAW, b"a"), b"b", origin="the tape")
     with pytest.raises(CIDError):
         verified(PublicCID.make(1, RAW, 0xD5, bytes(16)), b"b", origin="the tape")
+
+
+@pytest.mark.parametrize("opened", [reader, dribble])
+@pytest.mark.parametrize("vector", VECTORS["valid"], ids=lambda vector: vector["name"])
+def test_blocks_are_taken_into_memory_or_passed_over(vector, opened):
+    expected = list(reader(bytes.fromhex(vector["hex"])))
+    for taken in range(2):
+        made, found = opened(bytes.fromhex(vector["hex"])), []
+        while (section := made.section()) is not None:
+            cid, size = section
+            if len(found) % 2 == taken:
+                data = bytearray(size)
+                made.take(memoryview(data))
+                found.append((cid, bytes(data)))
+            else:
+                made.skip()
+                found.append((cid, None))
+        assert [cid for cid, _ in found] == [cid for cid, _ in expected]
+        assert all(data in (None, right) for (_, data), (_, right) in zip(found, expected, strict=True))
+        assert made.bytes_read == opened_whole(opened, vector)
+
+
+def opened_whole(opened, vector):
+    made = opened(bytes.fromhex(vector["hex"]))
+    list(made)
+    return made.bytes_read
+
+
+@pytest.mark.parametrize("into", [True, False])
+def test_a_block_that_is_cut_off_is_refused_however_it_is_taken(into):
+    cid = PublicCID.parse("bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e")
+    whole = header([cid]) + section_head(cid, 1000) + bytes(1000)
+    for end in (len(whole) - 1, len(whole) - 900, len(whole) - 990):
+        file = io.BytesIO(whole[:end])
+        made = CarReader(file.read, read_into=file.readinto if into else None)
+
+        def take(made=made):
+            _, size = made.section()
+            made.take(memoryview(bytearray(size)))
+
+        with pytest.raises(DecodeError, match="cut off"):
+            take()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
-from canary import Canary
+from canary import FAR, Canary, Network
 
 from wherry.dial import LAN, NAMED, PUBLIC
 from wherry.errors import PeerDenied
-from wherry.httpline import Paced
 from wherry.testing.blocks import CountedPool, fetch_once
 from wherry.testing.hostile import HostileServer, answer, redirect
 from wherry.testing.leaves import file_of, right
@@ -18,7 +16,6 @@ from wherry.testing.web import plain_files
 from wherry_web.options import WebOptions
 from wherry_web.transport import WebTransport
 
-FAR = "93.184.215.14"
 FILE = file_of("file", 1000, 1000)
 WANTS = [leaf.want for leaf in FILE]
 DATA = b"".join(leaf.data for leaf in FILE)
@@ -28,25 +25,6 @@ DATA = b"".join(leaf.data for leaf in FILE)
 def canary():
     with Canary() as made:
         yield made
-
-
-class Network:
-    """An Internet of one address, which leads to servers of this test; names as the test gives them."""
-
-    def __init__(self, monkeypatch):
-        self.names = {"mirror.example": FAR}
-        self.dialled = []
-        real, really = socket.getaddrinfo, Paced.connect
-
-        def resolve(host, port, *args, **kwargs):
-            return real(self.names.get(host, host), port, *args, **kwargs)
-
-        def connect(sock, address):
-            self.dialled.append(address[0])
-            return really(sock, ("127.0.0.1", address[1]) if address[0] == FAR else address)
-
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        monkeypatch.setattr(Paced, "connect", connect)
 
 
 @pytest.fixture

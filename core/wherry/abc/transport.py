@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from wherry.flow import Flow
 
 
+class FilePart(NamedTuple):
+    """What a wanted block is in a file of UnixFS (specs/0031), for sources that give a stretch of such a file by its CID."""
+
+    file: CID  # its root
+    start: int  # the first of its bytes that lie in the block, or under it
+    stop: int  # the end of them
+
+
 class Want(NamedTuple):
     """One block that core asks a source for, and where its bytes lie in the dataset (D5)."""
 
@@ -30,6 +38,7 @@ class Want(NamedTuple):
     size: int | None = None  # bytes; None: not known, at most LEAF_BYTES_MAX
     path: str = ""  # the file inside the dataset, "/"-separated; "" for a manifest node or a bare file
     offset: int = 0  # of the block in that file
+    part: FilePart | None = None  # where the block is a leaf, and not all, of a UnixFS file
 
 
 class Laid(NamedTuple):

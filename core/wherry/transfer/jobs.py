@@ -6,8 +6,9 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from wherry.abc.transport import Arrival, Lender, Want
+from wherry.abc.transport import Arrival, FilePart, Lender, Want
 from wherry.block import Block, checked, largest
+from wherry.cid import DAG_PB
 from wherry.errors import LimitExceeded, WherryError
 from wherry.transfer.settle import DONE, settle
 
@@ -89,7 +90,7 @@ class LeafJob(Job):
         self.pieces = pieces
         sealing = None if plain else sink.sealing
         if sealing is None:
-            self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset) for piece in pieces]
+            self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset, _part(piece)) for piece in pieces]
         else:  # where plain bytes lie is no help to a source, and nobody's business
             self.wants = [_want(piece, sealing) for piece in pieces]
         self.size = sum([piece.size for piece in pieces])
@@ -143,10 +144,16 @@ class LeafJob(Job):
 
 def _want(piece: Piece, sealing: Sealer) -> Want:
     if piece.guessed:
-        return Want(piece.cid)  # a source that has another size in mind is right, perhaps
+        return Want(piece.cid, part=_part(piece))  # a source that has another size in mind is right, perhaps
     if not piece.key:
-        return Want(piece.cid, piece.size, piece.slot.path, piece.offset)
-    return Want(piece.cid, sealing.wire_size(piece.size, piece.key))
+        return Want(piece.cid, piece.size, piece.slot.path, piece.offset, _part(piece))
+    return Want(piece.cid, sealing.wire_size(piece.size, piece.key), part=_part(piece))
+
+
+def _part(piece: Piece) -> FilePart | None:
+    """Says which part of a UnixFS file of several blocks a piece is; None for a file that is one block, or not of UnixFS."""
+    file = piece.slot.cid
+    return FilePart(file, piece.offset, piece.offset + piece.size) if file[1] == DAG_PB and file != piece.cid else None
 
 
 def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:

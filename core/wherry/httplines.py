@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from wherry.httpline import Line, client_tls
+from wherry.httpline import Line, Times, client_tls
 
 if TYPE_CHECKING:
     import ssl
 
     from wherry.dial import Dial
-    from wherry_web.options import WebOptions
-    from wherry_web.places import Url
+    from wherry.weburl import Url
 
     Key: TypeAlias = tuple[str, str, int, Dial]
+
+
+class Connections(Times, Protocol):
+    """What a transport's options say of its connections."""
+
+    @property
+    def connections(self) -> int:
+        """That are kept while nobody uses them."""
 
 
 class Lines:
     """Lends connections to threads. Thread-safe."""
 
-    def __init__(self, options: WebOptions, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, options: Connections, tls: ssl.SSLContext | None = None) -> None:
         """``tls`` is the context for https; None: the usual one, made when it is first needed."""
         self._options, self._tls = options, tls
         self._idle: list[tuple[Key, Line]] = []  # the one that was used last at the end
