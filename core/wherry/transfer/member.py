@@ -130,9 +130,14 @@ class Membership:
         return next((link for link in self._adopted if link.channel is inner), None)
 
     def bind(self, link: PeerLink, source: Source) -> None:
-        """Says that a source is this peer; what it said so far holds from now on."""
+        """Says that a source is this peer; what it said so far holds from now on.
+
+        Two that hear of each other at the same moment dial each other: each asks over the connection that it dialled.
+        """
         known = self._known.setdefault(link, _Known(link.info))
         known.source = source
+        for other in [other for other in self._adopted if other is not link and _same(other.info, link.info)]:
+            self._adopted.pop(other).cancel()
         if known.choked:
             self._fetcher.choked(source, on=True)
         if known.have is not None:
@@ -198,3 +203,10 @@ class Membership:
     def _call(self, address: str, by: PeerInfo) -> None:
         policy = NAMED.onward(by.ip) if by.ip else NAMED
         self._fetcher.dial(address, lambda where: self._connect(where, policy))
+
+
+def _same(one: PeerInfo, other: PeerInfo) -> bool:
+    """Whether two connections lead to one peer: by its key, or, where it proved none, by what it says and where it is."""
+    if one.id or other.id:
+        return one.id == other.id
+    return bool(one.address) and (one.address, one.ip) == (other.address, other.ip)
