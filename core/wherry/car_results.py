@@ -1,4 +1,4 @@
-"""What `import` and `export` give back (specs/0032)."""
+"""What `import`, `export` and the get of a torrent give back (specs/0032, specs/0036)."""
 
 from __future__ import annotations
 
@@ -59,3 +59,22 @@ class TorrentResult(Result):
     bytes: int  # of the files
     skipped: int  # symbolic links, which a torrent of ours does not have
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorrentFetched(Result):
+    """What the get of a torrent did. Sizes in bytes."""
+
+    schema = "wherry/torrent-get/1"
+
+    cid: str  # of what it brought, as `add` names it
+    unixfs_cid: str | None
+    unixfs_reason: str | None  # why there is none
+    path: str
+    files: int
+    bytes: int
+    fetched_bytes: int  # payload received by this process; 0: it was here
+    btih: str | None  # infohash of version 1, in hexadecimal; None: it has none
+    btmh: str | None  # of version 2
+    seconds: float
+    warnings: list[str] = field(default_factory=list)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from wherry.car_results import ExportResult, ImportResult, TorrentResult
+    from wherry.car_results import ExportResult, ImportResult, TorrentFetched, TorrentResult
     from wherry.cid import CID
     from wherry.dag_results import DagLink, DagNode, DagPut, DagStat
     from wherry.peer_results import PeerReport, RuleReport
@@ -103,6 +103,10 @@ class Session:
     def get(self, what: str, **options: Any) -> GetResult | GetPlan:  # as above
         """See `wherry.session.Session.get`."""
         return self._loop.wait(self._session.get(what, **options))
+
+    def get_torrent(self, what: str, **options: Any) -> TorrentFetched:  # as above
+        """See `wherry.session.Session.get_torrent`."""
+        return self._loop.wait(self._session.get_torrent(what, **options))
 
     @contextmanager
     def serve(self, *args: Any, **options: Any) -> Iterator[list[str]]:  # as above

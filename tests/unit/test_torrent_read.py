@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tracemalloc
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torrents import CONTENTS, hybrid
 
 from wherry import errors
 from wherry.errors import DataError, IntegrityError, LimitExceeded, UnsafeName
 from wherry.torrent import read
 from wherry.torrent.bencode import decode, encode
 from wherry.torrent.magnet import parse_magnet
-from wherry.torrent.metainfo import LEAF_BYTES, Metainfo
 from wherry.torrent.read import check_names, read_info, read_torrent
 from wherry.torrent.verify import verify
 
@@ -25,23 +24,6 @@ VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/torrents.json")
 
 def named(cases):
     return [pytest.param(case, id=case["name"]) for case in cases]
-
-
-def hybrid(files, *, name="n", hybrid=True):
-    run = Metainfo(name, piece_bytes=LEAF_BYTES, hybrid=hybrid)
-    for parts, data in files:
-        run.begin(parts)
-        run.update(data)
-        run.end()
-    return run.finish()
-
-
-def version_1(files, piece=16384):
-    """Gives a torrent of version 1 alone; a file of no path is padding."""
-    data = b"".join(content for _, content in files)
-    pieces = b"".join(hashlib.sha1(data[at : at + piece]).digest() for at in range(0, len(data), piece))
-    listed = [{"length": len(content), "path": path or ["p"], **({} if path else {"attr": "p"})} for path, content in files]
-    return encode({"info": {"name": "n", "piece length": piece, "pieces": pieces, "files": listed}})
 
 
 @pytest.mark.parametrize("case", named(VECTORS["bencode"]["valid"]))
@@ -162,15 +144,6 @@ def test_good_magnets_are_read(case):
 def test_bad_magnets_are_refused(case):
     with pytest.raises(getattr(errors, case["error"])):
         parse_magnet(case["text"])
-
-
-BIG = bytes(range(256)) * 200
-CONTENTS = {
-    "hybrid": (hybrid([(("a",), BIG), (("b", "c"), b"x"), (("empty",), b"")]), [BIG, b"x", b""]),
-    "version 2": (hybrid([(("a",), BIG), (("b",), b"x")], hybrid=False), [BIG, b"x"]),
-    "version 1": (version_1([(["a"], BIG), (["b"], b"x"), (["empty"], b""), (["c"], BIG)]), [BIG, b"x", b"", BIG]),
-    "version 1 with padding": (version_1([(["a"], b"x"), (None, bytes(16383)), (["b"], BIG)]), [b"x", BIG]),
-}
 
 
 def pieces_of(contents):

@@ -42,7 +42,7 @@ KEPT = "what was fetched is kept: the same command goes on from there"
 
 def get(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="CID[/PATH]|TICKET", help="What to fetch.")],
+    what: Annotated[str, typer.Argument(metavar="CID[/PATH]|TICKET|TORRENT", help="What to fetch.")],
     *,
     sources: From = None,
     output: Annotated[
@@ -90,9 +90,23 @@ def get(
     """Fetch, verify and write what a CID or a ticket names.
 
     Interrupted in any way, the same command goes on where it was. A DEST that is complete is left as it is. With --listen,
-    others get from here what is here while the rest still comes.
+    others get from here what is here while the rest still comes. A magnet link or a F.torrent is downloaded, then added.
     """
     run = Invocation.of(ctx)
+    if is_torrent(what):
+        from wherry_cli.torrenting import Wish, get_torrent
+
+        refused = {
+            "--include": include, "--exclude": exclude, "--dry-run": dry_run, "--links": links, "--class": klass,
+            "--listen": listen and not seed, "--token-file": token_file,
+        }  # fmt: skip
+        wish = Wish(
+            what, tuple(sources or ()), output, force, wait_s, names, max_bytes, seed, tuple(listen or ()), allow_public
+        )
+        get_torrent(
+            run, wish, [name for name, said in refused.items() if said], with_limits({}, up=limit_up, down=limit_down) or {}
+        )
+        return
     if seed and dry_run:
         raise UsageError("--seed and --dry-run do not go together", hint="leave out one of them")
     if listen and dry_run:
@@ -131,6 +145,11 @@ def get(
                 show(run.out(), result)
 
     run.drive(work, kept="nothing was written" if dry_run else KEPT)
+
+
+def is_torrent(what: str) -> bool:
+    """Tells whether it is a magnet link, or the path of a torrent."""
+    return what[:7].lower() == "magnet:" or what.lower().endswith(".torrent")
 
 
 def default_target(what: str) -> str:
@@ -206,4 +225,5 @@ def build() -> Any:
         "wherry get wherry:pGFhgX... -o ./dataset",
         "wherry get bafyrei... --from http://192.0.2.7:4810 -o ./dataset",
         "wherry get bafyrei... --from lab --include 'train/*' --dry-run",
+        "wherry get dataset.torrent -o ./dataset",
     )

@@ -20,7 +20,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from wherry.offload import in_thread
-from wherry.session.adding import Adding
 from wherry.session.caching import Caching
 from wherry.session.dagging import Dagging
 from wherry.session.finding import Finding
@@ -32,6 +31,7 @@ from wherry.session.packing import Packing
 from wherry.session.peering import Peering
 from wherry.session.reading import Reading
 from wherry.session.storing import Storing
+from wherry.session.torrenting import Torrenting
 from wherry.session.upkeep import Upkeep
 from wherry.store.home import Home, default_home
 from wherry.store.index import discard_if_damaged
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Session(
-    Adding, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Packing, Dagging, Peering
+    Torrenting, Granting, Finding, Getting, Reading, Upkeep, Storing, Caching, Keeping, Naming, Packing, Dagging, Peering
 ):
     """An open home. Make one with `Session.open`."""
 

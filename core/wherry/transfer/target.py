@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wherry.manifest import Entry
 
 _NAME_MAX: Final = 200  # longer names are replaced by their hash, so that the hidden names fit as well
-_RESERVE_BYTES: Final = 16 << 20  # left free on the disk, for journals and databases
+RESERVE_BYTES: Final = 16 << 20  # left free on the disk, for journals and databases
 
 
 def hidden_names(path: str) -> tuple[str, str]:
@@ -93,7 +93,7 @@ class Target:
     def check_space(self, missing_bytes: int) -> None:
         """Raises NoSpace if the disk has no room for what is still missing."""
         free = free_bytes(os.path.dirname(self.path))
-        if missing_bytes + _RESERVE_BYTES > free:
+        if missing_bytes + RESERVE_BYTES > free:
             raise NoSpace(
                 f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free",
                 hint="free some space, or choose another -o; nothing was fetched",

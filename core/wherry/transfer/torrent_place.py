@@ -1,0 +1,204 @@
+"""Where a torrent is downloaded to before it has its name: a hidden folder beside the target (specs/0036 §9)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from wherry.abc.torrents import INFO_FILE, TORRENT_FILE, Placed
+from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, TargetBusy, TargetExists, local_error
+from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
+from wherry.torrent.verify import verify
+from wherry.transfer.target import RESERVE_BYTES, free_bytes, hidden_names
+from wherry.units import MiB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wherry.torrent.read import Torrent
+
+_DATA: Final = "data"  # the file or folder that becomes the target
+_SUFFIX: Final = ".wherry-part"
+_ID: Final = "id"
+
+
+class TorrentPlace:
+    """The hidden folder of one download, locked. Methods block; for one thread at a time."""
+
+    def __init__(self, target: str, id: str) -> None:
+        """Makes or opens the folder for ``target`` (absolute). Raises TargetBusy, TargetExists, LocalError."""
+        self.target = target
+        self.folder = hidden_names(target)[0].removesuffix(_SUFFIX) + ".wherry-torrent"
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as problem:
+            raise local_error(problem, "cannot make", self.folder) from problem
+        try:
+            self._claim(id)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _claim(self, id: str) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise TargetBusy(f"another get writes {self.target!r}", hint="wait for it, or choose another -o") from problem
+        known = self.read(_ID)
+        if known is None:
+            self.write(_ID, id.encode())
+        elif known.decode(errors="replace") != id:
+            raise TargetExists(
+                f"{self.folder!r} has a part of another torrent",
+                hint="finish that get, or remove the folder; or choose another -o",
+            )
+
+    def read(self, name: str) -> bytes | None:
+        """Gives a small file of the folder; None if it is not there. Raises LocalError."""
+        try:
+            with open(f"{self.folder}/{name}", "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise local_error(problem, "cannot read", f"{self.folder}/{name}") from problem
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a small file of the folder, in one step. Raises LocalError."""
+        path = f"{self.folder}/{name}"
+        try:
+            with open(f"{path}.new", "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(f"{path}.new", path)
+        except OSError as problem:
+            raise local_error(problem, "cannot write", path) from problem
+
+    def known_info(self) -> bytes | None:
+        """Gives the info dictionary that an earlier run had approved."""
+        return self.read(INFO_FILE)
+
+    def keep(self, torrent: Torrent, whole: bytes | None) -> None:
+        """Writes down the torrent, or the info dictionary alone, for the transport and for a later run. Raises LocalError."""
+        self.write(INFO_FILE, torrent.info)
+        if whole is not None:
+            self.write(TORRENT_FILE, whole)
+
+    def check_space(self, torrent: Torrent) -> None:
+        """Raises NoSpace if the disk has no room for what is missing."""
+        held = 0
+        for parent, _, names in os.walk(f"{self.folder}/{_DATA}"):
+            held += sum(os.lstat(os.path.join(parent, name)).st_blocks * 512 for name in names)
+        free, missing = free_bytes(self.folder), torrent.size - held
+        if missing + RESERVE_BYTES > free:
+            raise NoSpace(
+                f"{self.target!r} needs {format_size(max(missing, 0))} more, its disk has {format_size(free)} free",
+                hint="free some space, or choose another -o",
+            )
+
+    def forget_progress(self) -> None:
+        """Removes what the transport noted, so that it looks at every byte again."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.folder}/resume")
+
+    def check(self, torrent: Torrent, read: Callable[[int], None]) -> None:
+        """Compares what was downloaded with the torrent; removes what is none of it. Raises IntegrityError, LocalError."""
+        compare(f"{self.folder}/{_DATA}", torrent, read, tidy=True)
+
+    def finish(self, *, force: bool, sync: bool) -> None:
+        """Gives the target its name, in one step, and removes the folder. Raises TargetExists, LocalError."""
+        data = f"{self.folder}/{_DATA}"
+        try:
+            if sync:
+                with SafeTree(self.folder) as tree:
+                    tree.sync()
+            if force and os.path.lexists(self.target):
+                exchange(data, self.target)
+            else:
+                rename_new(data, self.target)
+            if sync:
+                sync_dir(os.path.dirname(self.target))
+        except FileExistsError as problem:
+            raise TargetExists(f"{self.target!r} appeared meanwhile", hint="give --force to replace it") from problem
+        except OSError as problem:
+            raise local_error(problem, "cannot give its name to", self.target) from problem
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes the folder, which is of no more use."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Frees the folder; it stays for the next run if there is anything in it to go on from. Idempotent."""
+        if self._lock >= 0:
+            if not any(os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, _DATA)):
+                self.discard()
+            os.close(self._lock)
+            self._lock = -1
+
+
+def placed(torrent: Torrent) -> list[Placed]:
+    """Says where each file goes in the folder."""
+    return [Placed("/".join((_DATA, *file.parts)), file.size) for file in torrent.files]
+
+
+def compare(path: str, torrent: Torrent, read: Callable[[int], None], *, tidy: bool = False) -> None:
+    """Compares the file or folder at ``path`` with the torrent; ``read`` is told of each stretch, and may raise to stop.
+
+    ``tidy``: makes empty files and removes what is not in the torrent; else the latter is a difference. No link is followed.
+    Raises IntegrityError, LocalError.
+    """
+    above, name = os.path.split(path)
+    if not torrent.single and not (os.path.isdir(path) and not os.path.islink(path)):
+        raise IntegrityError(f"{path!r} is no folder")
+    with SafeTree(above if torrent.single else path) as tree:
+        paths = [name if torrent.single else "/".join(file.parts) for file in torrent.files]
+        if not torrent.single:
+            _check_others(tree, paths, tidy=tidy)
+        verify(torrent, lambda index: _content(tree, paths[index], torrent.files[index].size, read, make=tidy))
+
+
+def _check_others(tree: SafeTree, paths: list[str], *, tidy: bool) -> None:
+    """Removes, or refuses, what is in the folder and not in the torrent."""
+    folders = {parent for path in paths for parent in _parents(path)}
+    known = {*paths, *folders}
+    for folder in ["", *sorted(folders)]:
+        try:
+            names = tree.names(folder)
+        except (LocalError, NotFound) as problem:
+            raise IntegrityError(problem.message) from problem
+        for name in names:
+            inner = f"{folder}/{name}" if folder else name
+            if inner not in known and not tidy:
+                raise IntegrityError(f"{inner!r} is not in the torrent")
+            if inner not in known:
+                tree.clear(inner)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _content(tree: SafeTree, path: str, size: int, read: Callable[[int], None], *, make: bool) -> Iterator[bytes]:
+    """Reads a file. Raises IntegrityError if it is none, LocalError."""
+    flags = os.O_RDWR | os.O_CREAT if make and not size else os.O_RDONLY
+    try:
+        fd = tree.open(path, flags | os.O_NONBLOCK)
+        with open(fd, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise IntegrityError(f"{path!r} is no file")
+            while data := file.read(MiB):
+                yield data
+                read(len(data))
+    except FileNotFoundError as problem:
+        raise IntegrityError(f"{path!r} is not there") from problem
+    except OSError as problem:
+        raise local_error(problem, "cannot read", f"{tree.path}/{path}") from problem

@@ -1,0 +1,344 @@
+"""The process of its own: libtorrent, and lines of JSON to and from wherry (specs/0036 §11)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+VERSION: Final = 1
+_LOOK_S: Final = 0.1  # how often it looks
+_TELL_S: Final = 0.2
+_SAVE_S: Final = 2.0
+_DIAL_S: Final = 1.0
+_LAST_SAVE_S: Final = 5.0
+_FLUSH_S: Final = 600.0  # a slow disk may have much to write; wherry hears of it meanwhile
+_BUSY_S: Final = 10.0  # the process of a wherry that was killed may still be ending
+_FAULTS_MAX: Final = 20
+_WORDS_MAX: Final = 300
+
+
+class Gone(Exception):  # no error: wherry wants it to end
+    """Wherry is gone, or has enough."""
+
+
+class Failed(Exception):  # as above
+    """It cannot go on; wherry is told why."""
+
+    def __init__(self, text: str, number: int = 0) -> None:
+        super().__init__(text)
+        self.number = number  # errno; 0: none
+
+
+class Talk(Protocol):
+    """The lines to wherry."""
+
+    def hear(self, seconds: float) -> dict[str, Any] | None:
+        """Waits for the next line; None: none came. Raises Gone."""
+
+    def say(self, **words: object) -> None:
+        """Says a line. Raises Gone."""
+
+
+class Pipes:
+    """Standard input and output."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def hear(self, seconds: float) -> dict[str, Any] | None:
+        """See `Talk.hear`."""
+        while True:
+            line, newline, rest = self._held.partition(b"\n")
+            if newline:
+                self._held = rest
+                found: dict[str, Any] = json.loads(line)
+                return found
+            if not select.select([0], [], [], seconds)[0]:
+                return None
+            data = os.read(0, 1 << 20)
+            if not data:
+                raise Gone
+            self._held += data
+
+    def say(self, **words: object) -> None:
+        """See `Talk.say`."""
+        data = memoryview(json.dumps(words).encode() + b"\n")
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except OSError as problem:
+            raise Gone from problem
+
+
+class Client:
+    """One download. ``lt`` is libtorrent."""
+
+    def __init__(self, lt: Any, start: dict[str, Any], talk: Talk) -> None:
+        self._lt, self._start, self._talk = lt, start, talk
+        self._folder = str(start["folder"])
+        self._faults: OrderedDict[str, str] = OrderedDict()
+        self._saved = self._flushed = False
+        known = lt.default_settings()  # what this version of it has
+        settings = {name: value for name, value in start["settings"].items() if name in known}
+        self._session = lt.session({**settings, "alert_mask": _mask(lt)})
+
+    def run(self) -> None:
+        """Downloads; says how far it is, and that it is done. Raises Gone, Failed."""
+        with open(self._at("busy"), "wb") as lock:
+            self._hold(lock.fileno())
+            files = self._start["files"]
+            if files is None:
+                files = self._metadata()
+            params = self._params()
+            self._place(params, files)
+            self._download(params)
+
+    def _at(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    def _hold(self, fd: int) -> None:
+        end = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as problem:
+                if time.monotonic() > end:
+                    raise Failed("another process downloads into the same folder") from problem
+                self._talk.hear(_LOOK_S)
+
+    # The info dictionary of a magnet link
+
+    def _metadata(self) -> list[Any]:
+        """Fetches it, has it approved, and gives where the files go. Makes no file of the torrent."""
+        flags = self._lt.torrent_flags
+        params = self._lt.parse_magnet_uri(self._start["magnet"])
+        self._common(params)
+        params.save_path = self._at("metadata-only")
+        params.flags |= flags.upload_mode | flags.default_dont_download
+        handle = self._session.add_torrent(params)
+        self._wait(handle, lambda status: status.has_metadata, "metadata")
+        found = bytes(handle.torrent_file().info_section())
+        self._session.remove_torrent(handle)
+        _write(self._at("metadata"), found)
+        self._talk.say(event="metadata")
+        while (answer := self._talk.hear(_LOOK_S)) is None:
+            self._alerts()
+        files: list[Any] = answer["files"]
+        return files
+
+    # The download
+
+    def _params(self) -> Any:
+        """Makes the parameters: of the torrent or of the info dictionary, with what an earlier run saved."""
+        lt = self._lt
+        if os.path.exists(self._at("torrent")):
+            base = lt.load_torrent_buffer(_read(self._at("torrent")), {"max_buffer_size": 1 << 25, "max_pieces": 1 << 24})
+        else:
+            data = _read(self._at("info"))
+            info = lt.bdecode(data)
+            told = {b"file-format": b"libtorrent resume file", b"file-version": 1, b"info": info}
+            told |= {b"info-hash": hashlib.sha1(data, usedforsecurity=False).digest()} if b"pieces" in info else {}
+            told |= {b"info-hash2": hashlib.sha256(data).digest()} if info.get(b"meta version") == 2 else {}
+            base = lt.read_resume_data(lt.bencode(told))  # the one door for an info dictionary without piece layers
+        try:
+            found = lt.read_resume_data(_read(self._at("resume")))
+        except (OSError, RuntimeError):  # there is none, or it is damaged: what is here is looked at
+            found = base
+        if found.info_hashes != base.info_hashes:
+            found = base
+        found.ti = base.ti
+        self._common(found)
+        return found
+
+    def _common(self, params: Any) -> None:
+        flags = self._lt.torrent_flags
+        params.save_path = self._folder
+        params.upload_limit, params.download_limit = self._start["up"], self._start["down"]  # those of a session spare the LAN
+        params.trackers, params.url_seeds = self._start["trackers"], self._start["webseeds"]
+        params.flags &= ~(flags.auto_managed | flags.paused | flags.upload_mode | flags.seed_mode | flags.stop_when_ready)
+        params.flags |= flags.override_trackers | flags.override_web_seeds
+        if not self._start["pex"]:
+            params.flags |= flags.disable_pex
+
+    def _place(self, params: Any, files: list[Any]) -> None:
+        """Says where each file goes: libtorrent's own reading of their names counts for nothing."""
+        listed = params.ti.layout() if hasattr(params.ti, "layout") else params.ti.files()
+        pad = self._lt.file_storage.flag_pad_file
+        real = [index for index in range(listed.num_files()) if not listed.file_flags(index) & pad]
+        if [listed.file_size(index) for index in real] != [size for _, size in files]:
+            raise Failed("libtorrent sees other files in the torrent than wherry does")
+        params.renamed_files = {index: path for index, (path, _) in zip(real, files, strict=True)}
+
+    def _download(self, params: Any) -> None:
+        handle = self._session.add_torrent(params)
+        try:
+            self._wait(handle, lambda status: status.is_seeding, "fetch")
+            self._flush(handle)
+        except Gone:
+            self._last_save(handle)
+            raise
+        self._session.remove_torrent(handle)
+        del handle
+        del self._session  # waits for its threads: every file is closed
+        self._talk.say(event="done")
+
+    def _flush(self, handle: Any) -> None:
+        handle.flush_cache()
+        end = time.monotonic() + _FLUSH_S
+        while not self._flushed:
+            if time.monotonic() > end:
+                raise Failed("the disk takes nothing")
+            self._talk.hear(_LOOK_S)
+            self._alerts()
+            self._tell(handle.status(), "fetch")
+
+    def _last_save(self, handle: Any) -> None:
+        handle.pause()
+        self._saved = False
+        self._save(handle)
+        end = time.monotonic() + _LAST_SAVE_S
+        while not self._saved and time.monotonic() < end:
+            self._session.wait_for_alert(100)
+            self._alerts()
+
+    def _save(self, handle: Any) -> None:
+        options = self._lt.save_resume_flags_t
+        handle.save_resume_data(options.flush_disk_cache | options.only_if_modified)
+
+    def _wait(self, handle: Any, done: Any, phase: str) -> None:
+        """Waits for ``done(status)``; tells, saves, and calls the named peers again meanwhile."""
+        dialled = saved = -_SAVE_S
+        while not done(status := handle.status()):
+            now = time.monotonic()
+            self._tell(status, phase)
+            if not status.num_peers and now - dialled >= _DIAL_S:
+                dialled = now
+                for ip, port in self._start["peers"]:
+                    handle.connect_peer((ip, port))
+            if phase == "fetch" and now - saved >= _SAVE_S:
+                saved = now
+                self._save(handle)
+            self._talk.hear(_LOOK_S)
+            self._alerts()
+        self._told_at = 0.0
+        self._tell(status, phase)
+
+    _told_at = 0.0
+
+    def _tell(self, status: Any, phase: str) -> None:
+        now = time.monotonic()
+        if now - self._told_at < _TELL_S:
+            return
+        self._told_at = now
+        checking = str(status.state) in {"checking_files", "checking_resume_data", "queued_for_checking"}
+        done = status.total_wanted_done
+        if phase == "fetch" and checking:
+            phase, done = "check", int(status.total_wanted * status.progress)
+        self._talk.say(
+            event="state", phase=phase, done=done, total=status.total_wanted, wire=status.total_payload_download,
+            peers=status.num_peers, faults=list(self._faults.items()),
+        )  # fmt: skip
+
+    # What libtorrent tells
+
+    def _alerts(self) -> None:
+        for alert in self._session.pop_alerts():
+            kind = type(alert).__name__
+            if kind in {"torrent_error_alert", "file_error_alert"}:
+                code = alert.error
+                number = code.value() if code.category().name() in {"system", "generic"} else 0
+                raise Failed(str(alert.message())[:_WORDS_MAX], number)
+            if kind == "save_resume_data_alert":
+                self._saved = True
+                _write(self._at("resume"), self._lt.write_resume_data_buf(alert.params))
+            elif kind == "save_resume_data_failed_alert":  # nothing changed since the last
+                self._saved = True
+            elif kind == "cache_flushed_alert":
+                self._flushed = True
+            elif kind == "peer_ban_alert":
+                self._note(f"{_endpoint(alert)} sent what is not in the torrent, and is asked no more")
+            elif kind == "metadata_failed_alert":
+                self._note(f"a peer sent another torrent's metadata: {alert.message()}")
+            elif kind in {"peer_error_alert", "peer_disconnected_alert"}:
+                self._fault(_endpoint(alert), alert.error.message())
+            elif kind in {"tracker_error_alert", "url_seed_alert", "listen_failed_alert"}:
+                self._fault(str(getattr(alert, "url", "") or getattr(alert, "server_url", "") or kind), alert.message())
+
+    def _note(self, text: str) -> None:
+        self._talk.say(event="note", text=text[:_WORDS_MAX])
+
+    def _fault(self, who: str, why: object) -> None:
+        self._faults.pop(who, None)
+        self._faults[who[:_WORDS_MAX]] = str(why)[:_WORDS_MAX]
+        while len(self._faults) > _FAULTS_MAX:
+            self._faults.popitem(last=False)
+
+
+def _endpoint(alert: Any) -> str:
+    host, port = getattr(alert, "endpoint", None) or alert.ip
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _mask(lt: Any) -> int:
+    kinds = lt.alert.category_t
+    return int(
+        kinds.error_notification | kinds.connect_notification | kinds.peer_notification | kinds.status_notification
+        | kinds.storage_notification | kinds.tracker_notification
+    )  # fmt: skip
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(f"{path}.new", "wb") as file:
+        file.write(data)
+    os.replace(f"{path}.new", path)
+
+
+def main() -> None:
+    """Runs one download, told by standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # wherry ends it, and lets it save what it has
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    talk = Pipes()
+    try:
+        _run(talk)
+    except Gone:
+        pass
+    except Failed as problem:
+        _last_words(talk, str(problem), problem.number)
+    except OSError as problem:
+        _last_words(talk, f"{problem.filename or ''}: {problem.strerror or problem}", problem.errno or 0)
+    except Exception as problem:  # noqa: BLE001  # libtorrent's are RuntimeError, of no kind of its own
+        _last_words(talk, f"{type(problem).__name__}: {problem}", 0)
+    sys.stdout.flush()
+
+
+def _last_words(talk: Talk, text: str, number: int) -> None:
+    with suppress(Gone):
+        talk.say(event="fail", text=text[:_WORDS_MAX], errno=number)
+
+
+def _run(talk: Talk) -> None:
+    try:
+        lt = import_module("libtorrent")
+    except ImportError as problem:
+        talk.say(event="absent", text=str(problem))
+        return
+    talk.say(event="ready", version=VERSION, libtorrent=str(lt.__version__))
+    while (start := talk.hear(60.0)) is None:
+        continue
+    Client(lt, start, talk).run()

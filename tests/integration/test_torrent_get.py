@@ -1,0 +1,223 @@
+"""`wherry get` of torrents and magnet links: from an ordinary client, and from the web seed that `serve` is (specs/0036 §9)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from seeding import made, seeding
+
+from wherry.errors import NoSource, UnsafeName
+from wherry.session import Session
+from wherry_cli.demo import compare
+
+lt = pytest.importorskip("libtorrent", reason="libtorrent is not installed")
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+LOOPBACK = {"WHERRY_TRANSPORT__TORRENT__LISTEN": "127.0.0.1:0"}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder, ``source/tree``, to be seeded."""
+    root = tmp_path / "source" / "tree"
+    (root / "sub").mkdir(parents=True)
+    (root / "large").write_bytes(os.urandom((1 << 20) + 17))
+    (root / "sub" / "a name").write_bytes(b"small")
+    (root / "sub" / "empty").touch()
+    return root
+
+
+def getting(tmp_path, what, output, **options):
+    """Gets a torrent in this process; gives the result, and what `add` says of the source."""
+
+    async def run():
+        async with Session.open(home=tmp_path / "home", environ=LOOPBACK) as session:
+            return await session.get_torrent(str(what), output=str(output), **options)
+
+    return asyncio.run(run())
+
+
+def added(tmp_path, path):
+    async def run():
+        async with Session.open(home=tmp_path / "other", environ={}) as session:
+            return await session.add(str(path))
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "hybrid"])
+def test_a_torrent_comes_from_an_ordinary_client(tmp_path, tree, kind):
+    torrent = tmp_path / "x.torrent"
+    made(tree.parent, "tree", torrent, kind=kind)
+    with seeding(torrent, tree.parent) as peer:
+        result = getting(tmp_path, torrent, tmp_path / "got", sources=[peer])
+    assert list(compare(tree, tmp_path / "got")) == []
+    reference = added(tmp_path, tree)
+    assert (result.cid, result.unixfs_cid) == (reference.cid, reference.unixfs_cid)
+    assert ((result.btih is None), (result.btmh is None)) == (kind == "v2", kind == "v1")
+    assert result.fetched_bytes >= result.bytes == reference.bytes
+    assert sorted(os.listdir(tmp_path)) == ["got", "home", "other", "source", "x.torrent"]
+    again = getting(tmp_path, torrent, tmp_path / "got")  # is here: nobody is asked
+    assert (again.cid, again.fetched_bytes) == (result.cid, 0)
+
+
+@pytest.mark.parametrize("kind", ["v1", "hybrid"])
+def test_a_magnet_link_comes_from_an_ordinary_client(tmp_path, tree, kind):
+    magnet = made(tree.parent, "tree", tmp_path / "x.torrent", kind=kind)
+    with seeding(tmp_path / "x.torrent", tree.parent) as peer:
+        result = getting(tmp_path, magnet, tmp_path / "got", sources=[peer])
+        assert list(compare(tree, tmp_path / "got")) == []
+        again = getting(tmp_path, magnet, tmp_path / "got", sources=[peer])  # asks for the metadata alone
+    assert (again.cid, again.fetched_bytes) == (result.cid, 0)
+    assert result.cid == added(tmp_path, tree).cid
+
+
+@pytest.mark.parametrize("kind", ["native", "unixfs", "file"])
+def test_what_serve_seeds_has_the_same_cid_when_it_came(tmp_path, tree, kind):
+    what = tree / "large" if kind == "file" else tree
+
+    async def run():
+        async with Session.open(home=tmp_path / "serving", environ={}) as session:
+            found = await session.add(str(what))
+            async with session.serve((), listen=["http://127.0.0.1:0"]) as serving:
+                cid = found.unixfs_cid if kind == "unixfs" else found.cid
+                torrent = tmp_path / "x.torrent"
+                await session.export_torrent(cid, str(torrent), webseeds=serving.listen)
+                async with Session.open(home=tmp_path / "home", environ=LOOPBACK) as other:
+                    return found, await other.get_torrent(str(torrent), output=str(tmp_path / "got"))
+
+    found, result = asyncio.run(run())
+    assert (result.cid, result.unixfs_cid) == (found.cid, found.unixfs_cid)
+    assert result.fetched_bytes >= found.bytes
+
+
+def wherry(tmp_path, *words, **options):
+    environ = {**os.environ, **LOOPBACK, "WHERRY_HOME": str(tmp_path / "home")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "wherry_cli", *map(str, words)], env=environ, cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def progress(process, least):
+    """Waits until so many bytes are there; gives how many."""
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["event"] == "progress" and event["phase"] == "fetch" and event["bytes_done"] >= least:
+            return event["bytes_done"]
+    raise AssertionError("it ended before")
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_what_came_before_the_end_is_not_fetched_again(tmp_path, tree, end):
+    torrent, large = tmp_path / "x.torrent", 1 << 20
+    magnet = made(tree.parent, "tree", torrent)
+    with seeding(torrent, tree.parent) as peer:
+        words = ["get", magnet, "--from", peer, "-o", tmp_path / "got"]
+        with wherry(tmp_path, *words, "--limit-down", "600 kB/s", "--progress", "json") as process:
+            progress(process, large // 3)
+            below = children(process.pid)
+            process.send_signal(end)
+            process.stderr.read()
+            assert process.wait() == (-9 if end == signal.SIGKILL else 130)
+        assert len(below) == 1
+        while Path(f"/proc/{below[0]}").exists():  # it ends by itself, when wherry is gone, and saves what it has
+            time.sleep(0.02)
+        assert not (tmp_path / "got").exists()
+        with wherry(tmp_path, *words, "--json") as process:
+            out, err = process.communicate()
+    assert process.returncode == 0, err
+    result = json.loads(out)
+    assert 0 < result["fetched_bytes"] < result["bytes"] - large // 6
+    assert list(compare(tree, tmp_path / "got")) == []
+
+
+def hostile(tree, torrent, path):
+    """A torrent whose file is to be written to ``path``; as a client that does not look would seed it."""
+    data = (tree / "sub" / "a name").read_bytes()
+    info = {b"name": b"tree", b"piece length": 1 << 16, b"pieces": hashlib.sha1(data).digest()}
+    info[b"files"] = [{b"length": len(data), b"path": [part.encode() for part in path]}]
+    torrent.write_bytes(lt.bencode({b"info": info}))
+    place = tree.parents[1] / "blind" / lt.load_torrent_file(str(torrent)).ti.layout().file_path(0)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    return f"magnet:?xt=urn:btih:{hashlib.sha1(lt.bencode(info)).hexdigest()}"
+
+
+def test_a_hostile_torrent_makes_nothing(tmp_path, tree):
+    hostile(tree, tmp_path / "x.torrent", ["..", "..", "evil"])
+    with wherry(tmp_path, "get", "x.torrent", "-o", "got") as process:
+        out, err = process.communicate()
+    assert (process.returncode, out) == (5, "")
+    assert "'..' is not a file name" in err
+    assert sorted(os.listdir(tmp_path)) == ["blind", "home", "source", "x.torrent"]
+
+
+@pytest.mark.parametrize("path", [["..", "..", "evil"], ["a", "/etc/evil"], ["a", "nul"]])
+def test_hostile_metadata_of_a_magnet_link_makes_nothing(tmp_path, tree, path):
+    magnet = hostile(tree, tmp_path / "x.torrent", path)
+    with seeding(tmp_path / "x.torrent", tmp_path / "blind", blindly=True) as peer, pytest.raises(UnsafeName):
+        getting(tmp_path, magnet, tmp_path / "got", sources=[peer])
+    assert sorted(os.listdir(tmp_path)) == ["blind", "home", "source", "x.torrent"]
+
+
+class Liar(BaseHTTPRequestHandler):
+    """A web seed of zeros."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/*")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        self.wfile.write(bytes(last - first + 1))
+
+    def log_message(self, *words):
+        pass
+
+
+def test_a_source_that_lies_is_left_and_nothing_of_it_counts(tmp_path, tree):
+    torrent, notes = tmp_path / "x.torrent", []
+    made(tree.parent, "tree", torrent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as liar, seeding(torrent, tree.parent) as peer:
+        thread = threading.Thread(target=liar.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{liar.server_port}/"
+        try:
+            with pytest.raises(NoSource, match=re.escape(url)):
+                getting(tmp_path, torrent, tmp_path / "got", sources=[url], wait_s=2.0, observe=notes.append)
+            assert not (tmp_path / "got").exists()
+            getting(tmp_path, torrent, tmp_path / "got", sources=[url, peer])
+        finally:
+            liar.shutdown()
+            thread.join()
+    assert list(compare(tree, tmp_path / "got")) == []
+
+
+def test_nobody_is_waited_for_without_end(tmp_path, tree):
+    magnet = made(tree.parent, "tree", tmp_path / "x.torrent")
+    with wherry(tmp_path, "get", magnet, "--from", "127.0.0.1:9", "--wait", "2", "-o", "got") as process:
+        _, err = process.communicate()
+    assert process.returncode == 7
+    assert "nobody gave anything of the metadata" in err
+    assert "127.0.0.1:9" in err
+    assert sorted(os.listdir(tmp_path)) == ["home", "source", "x.torrent"]
