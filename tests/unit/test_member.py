@@ -20,7 +20,7 @@ class Fetcher:
     """Keeps what it is told, and never asks anybody."""
 
     def __init__(self):
-        self.sources, self.told = [], []
+        self.sources, self.told, self.flow = [], [], None
 
     def join(self, member):
         self.member = member
