@@ -113,6 +113,8 @@ class Sender:
         """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
         loop, idle_s = asyncio.get_running_loop(), self._idle_s
         window, mark = loop.time(), 0
+        if flow.limited and (before := trips(sock)) is not None:
+            outlet.resent = before.resent  # by the answers before it on this connection
         while True:
             patience = _PATIENCE_MS if self.active <= WORKERS else 0
             state = await in_thread(partial(outlet.pump, patience), self._threads)

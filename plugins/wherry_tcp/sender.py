@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerTimeout
 from wherry.limits import RATE_BYTES_MIN
+from wherry.links import trips
 from wherry.offload import in_thread
 from wherry.outlet import Outlet, Pump
 from wherry.wire.frames import Frame
@@ -36,6 +37,7 @@ class Sender:
         self._flow: Flow = engine.flow
         self._own: tuple[Flow | None, Flow] = None, self._flow  # the transfer that the last answer was charged to, and its flow
         self._outlet: Outlet | None = None
+        self._resent = 0  # segments that the kernel had sent again, when it was asked last
         self._stream = stream
         self._wire = wire
         self._engine = engine
@@ -131,6 +133,7 @@ class Sender:
                     engine.pumping_out -= 1
             else:
                 state = outlet.pump(0)
+            self._sample(outlet.flow)
             if state is Pump.DONE:
                 return
             if state is Pump.BUFFER:
@@ -151,3 +154,9 @@ class Sender:
                 if outlet.sent - mark < RATE_BYTES_MIN * idle_s:
                     raise TimeoutError
                 window, mark = loop.time(), outlet.sent
+
+    def _sample(self, flow: Flow) -> None:
+        """Tells a limited flow how long the way to the peer is, as the kernel knows it: background classes follow it."""
+        if flow.limited and (found := trips(self._stream)) is not None:
+            flow.sampled(found.seconds, lost=found.resent > self._resent)
+            self._resent = found.resent

@@ -10,10 +10,12 @@ import pytest
 from links import ROOT, Listens, World, cid, have
 
 from wherry.env import Env
+from wherry.links import Trips
 from wherry.swarm.options import SwarmOptions
 from wherry.testing.blocks import CountedPool, harvest
 from wherry.testing.leaves import file_of, right, source_of
 from wherry.traffic import SERVING, ClassPlan, Pair, Plan, Traffic
+from wherry.traffic.traffic import TransferFlow
 from wherry.units import MiB
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
@@ -127,6 +129,38 @@ async def test_a_limit_of_one_peer_holds_for_all_that_it_is_sent_and_may_change(
             await asyncio.sleep(0.01)
         traffic.set(Plan())
         await asyncio.wait_for(waiting, 8)  # it would take twelve seconds
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "http"])
+async def test_a_background_transfer_follows_the_delay_of_the_way_and_others_do_not(scheme, tmp_path):
+    traffic = Traffic(Plan(node=Pair(up=1000 * MB)))
+    flows = (traffic.flow("t1", "bulk"), traffic.flow("t2", "high"), None)
+    async with serving(scheme, traffic, flows, tmp_path) as connect:
+        for file in FILES[:2]:
+            await fetch(connect, file, rounds=2)
+    limits = {transfer.name: [peer.up.limit for peer in transfer.peers] for transfer in traffic.report().transfers}
+    assert limits["t2"] == [None]
+    assert limits["t1"][0] is not None  # the kernel told how long the way is
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "http"])
+async def test_what_was_lost_before_is_no_loss_of_this_answer(scheme, tmp_path, monkeypatch):
+    heard = []
+    for module in ("wherry_tcp.sender", "wherry_http.sending"):
+        monkeypatch.setattr(f"{module}.trips", lambda _socket: Trips(0.02, 7))
+    traffic = Traffic()
+    flow = traffic.flow("t1", "bulk")
+    sampled = TransferFlow.sampled
+
+    def note(self, delay_s, *, lost=False, way="up"):
+        heard.append(lost)
+        sampled(self, delay_s, lost=lost, way=way)
+
+    monkeypatch.setattr(TransferFlow, "sampled", note)
+    async with serving(scheme, traffic, (flow, None, None), tmp_path) as connect:
+        await fetch(connect, FILES[0], rounds=3)
+    assert len(heard) >= 3
+    assert sum(heard) <= 1
 
 
 # Slots
