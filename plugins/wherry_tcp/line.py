@@ -216,8 +216,10 @@ class Line:
             self.stream.wake()
             reader.cancel()
             writer.cancel()
-            await settled([reader, writer])
-            self._closed(reader, writer)
+            try:
+                await settled([reader, writer])
+            finally:  # also where this is cancelled once more while it waits for a thread
+                self._closed(reader, writer)
         return self._problem
 
     def _closed(self, *tasks: asyncio.Task[None]) -> None:

@@ -174,6 +174,10 @@ class Listener:
                 stream.close(late=not isinstance(problem, PeerDenied))
             sock.close()
             return
+        except BaseException:  # whoever makes room, or the end: inside TLS the socket is the stream's
+            if stream is not None:
+                stream.close(late=True)
+            raise
         finally:
             if task is not None:
                 self._silent.pop(task, None)
