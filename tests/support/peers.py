@@ -18,6 +18,7 @@ ALONE = {
     "Discovery": {"MDNS": {"Enabled": False}},
     "HTTPRetrieval": {"Enabled": True},
     "Ipns": {"DelegatedPublishers": []},
+    "Provide": {"Enabled": False},
     "Routing": {"Type": "none", "DelegatedRouters": []},
 }
 
@@ -39,8 +40,9 @@ class Kubo:
         self._process = subprocess.Popen(line, env=self._environ, stdout=self._log, stderr=subprocess.STDOUT)
         end = time.monotonic() + READY_S
         while not (folder / "gateway").is_file() or not (folder / "api").is_file():
-            running = self._process.poll() is None and time.monotonic() < end
-            assert running, (folder / "log").read_text()
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise AssertionError((folder / "log").read_text())
             time.sleep(0.05)
         self.gateway = (folder / "gateway").read_text().strip()
         self.address = next(address for address in json.loads(self.run("id"))["Addresses"] if "/tcp/" in address)

@@ -1,0 +1,85 @@
+"""libp2p peers that send what nobody asked for, what is too long, what is wrong or nothing: they harm nobody but themselves."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from wherry.cid import CID, RAW
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(find_spec("libp2p") is None, reason="the extra libp2p is not installed: tox -e libp2p"),
+]
+SCRIPT = Path(__file__).parents[1] / "support/hostile_libp2p.py"
+CONFIG = '[transport]\nuse = ["http", "libp2p"]\n[transport.libp2p]\nidle_timeout = "6s"\n'
+MODES = ["silent", "hangup", "wrong", "short", "oversize", "endless", "junk", "cut"]
+DATA = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "wherry.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def hostile(environ):
+    """Starts such a peer; gives its process, with the first line that it prints as its address."""
+    started = []
+
+    def starter(mode, what):
+        line = [sys.executable, str(SCRIPT), mode, str(what)]
+        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ))
+        started[-1].address = started[-1].stdout.readline().strip()
+        return started[-1]
+
+    yield starter
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_what_peers_do_wrong_is_their_own_failure(hostile, start, config, tmp_path):
+    (tmp_path / "block").write_bytes(DATA)
+    peers = [hostile(mode, tmp_path / "block") for mode in MODES]
+    serving = start("serve", "--config", config, "--listen", "libp2p:/ip4/127.0.0.1/tcp/0", tmp_path / "block", "--json")
+    honest = serving.said()["listen"][0]
+    serving.send_signal(signal.SIGSTOP)  # it answers when all the others have been asked
+    words = ["get", CID.of(RAW, DATA), "--config", config, "-o", tmp_path / "out", "--home", tmp_path / "asking", "--json"]
+    for address in (honest, *(peer.address for peer in peers)):
+        words += ["--from", address]
+    getting = start(*words)
+    for peer in peers:
+        assert peer.stdout.readline() == "asked\n"
+    serving.send_signal(signal.SIGCONT)
+    assert getting.wait(timeout=120) == 0
+    assert (tmp_path / "out").read_bytes() == DATA
+    assert b"Traceback" not in getting.stderr.read()
+
+
+def test_what_nobody_asked_for_is_dropped(hostile, wherry, config, tmp_path):
+    (tmp_path / "block").write_bytes(DATA)
+    address = hostile("unsolicited", tmp_path / "block").address
+    wherry("get", CID.of(RAW, DATA), "--config", config, "--from", address, "-o", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == DATA
+    home = tmp_path / "home"
+    kept = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    assert kept < 2 << 20  # of 64 MiB that came besides
+
+
+def test_who_asks_for_nonsense_does_not_hinder_others(hostile, start, wherry, config, tmp_path):
+    (tmp_path / "f").write_bytes(DATA)
+    said = start("serve", "--config", config, "--listen", "libp2p:/ip4/127.0.0.1/tcp/0", tmp_path / "f", "--json").said()
+    address = said["listen"][0].removeprefix("libp2p:")
+    assert hostile("ask", address).address == "asked"
+    cid, other = said["added"][0]["unixfs_cid"], ("--home", tmp_path / "other")
+    wherry("get", cid, "--config", config, "--from", address, "-o", tmp_path / "out", *other)
+    assert (tmp_path / "out").read_bytes() == DATA

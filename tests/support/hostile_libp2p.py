@@ -1,0 +1,113 @@
+"""A libp2p peer that speaks Bitswap as none should, in a process of its own; for tests/interop.
+
+    python hostile_libp2p.py MODE FILE
+
+Prints its multiaddr. It answers wants of the one block that ``FILE`` is as ``MODE`` says, and prints ``asked`` before. In the
+mode ``ask``, ``FILE`` is a multiaddr, which is sent messages that are too long, junk, and 200,000 wants; then comes ``asked``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sys
+from pathlib import Path
+
+import trio
+from libp2p.bitswap.pb.bitswap_pb2 import Message
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+
+from wherry_libp2p.bitswap import PROTOCOLS, _message, _varint
+from wherry_libp2p.sidecar import make_host
+
+RAW = b"\x01\x55\x12\x20"
+SPAM = 64
+
+
+def framed(message):
+    data = message.SerializeToString()
+    return _varint(len(data)) + data
+
+
+def blocks(*datas):
+    message = Message()
+    for data in datas:
+        message.payload.add(prefix=RAW, data=data)
+    return framed(message)
+
+
+def answers(mode, data):
+    """What is written when a block is wanted."""
+    if mode == "wrong":
+        yield blocks(bytes([data[0] ^ 1]) + data[1:])
+    elif mode == "short":
+        yield blocks(data[:-1])
+    elif mode == "oversize":
+        yield _varint((4 << 20) + 1) + bytes(1 << 20)
+    elif mode == "endless":
+        yield b"\xff" * 64
+    elif mode == "junk":
+        yield _varint(1000) + secrets.token_bytes(1000)
+    elif mode == "cut":
+        yield blocks(data)[: len(data) // 2]
+    elif mode == "unsolicited":
+        for _ in range(SPAM):
+            yield blocks(secrets.token_bytes(1 << 20))
+        yield blocks(secrets.token_bytes(10), data, data, b"")
+
+
+async def serve(mode, data):
+    host = make_host(secrets.token_bytes(32), 8)
+
+    async def asked(stream):
+        message = await _message(stream)
+        while message is not None:
+            if any(entry.block == RAW + hashlib.sha256(data).digest() for entry in message.wantlist.entries):
+                print("asked", flush=True)
+                back = await host.new_stream(stream.muxed_conn.peer_id, PROTOCOLS)
+                for part in answers(mode, data):
+                    await back.write(part)
+                if mode in ("hangup", "cut"):
+                    await host.disconnect(stream.muxed_conn.peer_id)
+            message = await _message(stream)
+
+    for protocol in PROTOCOLS:
+        host.set_stream_handler(protocol, asked)
+    async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+        print(host.get_addrs()[0], flush=True)
+        await trio.sleep_forever()
+
+
+async def ask(address):
+    host = make_host(secrets.token_bytes(32), 8)
+    info = info_from_p2p_addr(Multiaddr(address))
+    wants = Message()
+    for number in range(200_000):
+        wants.wantlist.entries.add(block=RAW + hashlib.sha256(b"%d" % number).digest(), priority=1, wantType=number % 2)
+    huge = framed(wants)
+    async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+        await host.connect(info)
+        for sent in (
+            _varint(5 << 20) + bytes(1 << 20),
+            b"\xff" * 64,
+            _varint(900) + secrets.token_bytes(900),
+            huge[:3_000_000],
+            huge,
+        ):
+            stream = await host.new_stream(info.peer_id, PROTOCOLS)
+            with trio.move_on_after(5):
+                try:
+                    await stream.write(sent)
+                except Exception as problem:  # it may be cut at any time, in any of libp2p's kinds
+                    print(f"{problem!r}", file=sys.stderr)
+        print("asked", flush=True)
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    mode, what = sys.argv[1:]
+    if mode == "ask":
+        trio.run(ask, what)
+    else:
+        trio.run(serve, mode, Path(what).read_bytes())
