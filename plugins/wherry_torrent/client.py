@@ -25,6 +25,11 @@ _FLUSH_S: Final = 600.0  # a slow disk may have much to write; wherry hears of i
 _BUSY_S: Final = 10.0  # the process of a wherry that was killed may still be ending
 _FAULTS_MAX: Final = 20
 _WORDS_MAX: Final = 300
+_NOWHERE: Final = (  # no peer is there that a stranger could name: this host's own network, clouds' credentials, multicast
+    ("0.0.0.0", "0.255.255.255"),  # noqa: S104 - kept out, and not listened on
+    ("169.254.0.0", "169.254.255.255"), ("224.0.0.0", "255.255.255.255"),
+    ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+)  # fmt: skip
 
 
 class Gone(Exception):  # no error: wherry wants it to end
@@ -91,6 +96,12 @@ class Client:
         known = lt.default_settings()  # what this version of it has
         settings = {name: value for name, value in start["settings"].items() if name in known}
         self._session = lt.session({**settings, "alert_mask": _mask(lt)})
+        keep_out = lt.ip_filter()
+        for first, last in _NOWHERE:
+            keep_out.add_rule(first, last, 1)
+        for ip, _ in start["peers"]:  # whom the user named
+            keep_out.add_rule(ip, ip, 0)
+        self._session.set_ip_filter(keep_out)
 
     def run(self) -> None:
         """Downloads; says how far it is, and that it is done. Raises Gone, Failed."""

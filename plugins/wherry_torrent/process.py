@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RUN: Final = "import sys; sys.path.append(sys.argv[1]); from wherry_torrent.client import main; main()"
 _PACKAGES: Final = str(Path(__file__).resolve().parent.parent)
+_LEAN: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576"}  # or its threads hold what they gave back
 _END_S: Final = 8.0  # to save what it has
 _LINE_BYTES_MAX: Final = 1 << 20
 _WORDS_BYTES_MAX: Final = 4096
@@ -42,6 +43,7 @@ class Process:
                 python, "-I", "-W", "ignore", "-c", _RUN, _PACKAGES,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_BYTES_MAX, start_new_session=True,  # what a terminal sends is for wherry, which ends it
+                env={**os.environ, **_LEAN},
             )  # fmt: skip
         except OSError as problem:
             hint = "set [transport.torrent] python"

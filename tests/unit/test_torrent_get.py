@@ -34,6 +34,7 @@ from wherry.torrent.read import read_torrent
 from wherry.transfer import torrent_in, torrent_place
 from wherry.transfer.torrent_in import Rules, TorrentGet, given
 from wherry_cli.app import run as wherry
+from wherry_cli.verbs.get import is_torrent
 
 DATA, FILES = CONTENTS["hybrid"]
 INFO = read_torrent(DATA).info
@@ -186,13 +187,18 @@ def test_a_folder_of_another_get_is_not_taken(tmp_path, torrent):
 def test_a_magnet_link_asks_for_its_metadata_once(tmp_path):
     class Cut(Fake):
         async def torrent(self, wanted, approve):
-            assert wanted.files is None
-            await approve(self.info)
+            if self.files is not None:
+                assert wanted.files is None
+                await approve(self.info)
+            else:
+                assert wanted.files is not None
             raise LocalError("cut")
             yield
 
     with pytest.raises(LocalError, match="cut"):
         get(MAGNET, tmp_path / "got", Cut())
+    with pytest.raises(LocalError, match="cut"):  # the same torrent, by its other infohash
+        get(f"magnet:?xt=urn:btmh:1220{hashlib.sha256(INFO).hexdigest()}", tmp_path / "got", Cut(files=None))
     fake = Fake()
     get(MAGNET, tmp_path / "got", fake)
     assert [place.path for place in fake.wanted.files] == ["data/a", "data/b/c", "data/empty"]
@@ -371,3 +377,15 @@ def test_the_verb_says_both_cids(tmp_path, torrent, monkeypatch, capsys):
     assert lines[0] == str(target)
     assert lines[1:3] == [f"CID: {found['cid']}", f"in UnixFS, for any IPFS tool: {found['unixfs_cid']}"]
     assert "nothing to fetch" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("what", "so"),
+    [
+        ("magnet:?xt=x", True), ("MAGNET:?x", True), ("nowhere/x.torrent", True), ("x.TORRENT", True), ("x.iso", False),
+        ("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku/x.torrent", False),
+        ("k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8/x.torrent", False),
+    ],
+)  # fmt: skip
+def test_what_is_taken_for_a_torrent(what, so):
+    assert is_torrent(what) == so

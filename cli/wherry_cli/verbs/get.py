@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wherry.errors import UsageError
+from wherry.errors import DataError, UsageError
 from wherry.results import GetPlan
 from wherry.ticket import PREFIX, Ticket
 from wherry.units import format_duration, format_size
@@ -148,8 +149,21 @@ def get(
 
 
 def is_torrent(what: str) -> bool:
-    """Tells whether it is a magnet link, or the path of a torrent."""
-    return what[:7].lower() == "magnet:" or what.lower().endswith(".torrent")
+    """Tells whether it is a magnet link, or the path of a torrent; ``CID/x.torrent`` is a file like any."""
+    if what[:7].lower() == "magnet:":
+        return True
+    if not what.lower().endswith(".torrent"):
+        return False
+    if os.path.exists(os.path.expanduser(what)):
+        return True
+    from wherry.ipns.name import split
+    from wherry.publiccid import parse_path
+
+    try:
+        parse_path(what)
+    except DataError:
+        return split(what) is None
+    return False
 
 
 def default_target(what: str) -> str:

@@ -35,17 +35,17 @@ class Given(NamedTuple):
     magnet: Magnet | None
 
     @property
-    def id(self) -> str:
-        """The infohash."""
+    def ids(self) -> list[str]:
+        """The infohashes in hexadecimal, that of version 2 first."""
         found = self.torrent or self.magnet
-        return found.id if found is not None else ""
+        return [each.hex() for each in (found.v2, found.v1) if each] if found is not None else []
 
     @property
     def name(self) -> str:
         """What the target is called if nobody says."""
         if self.torrent is not None:
             return self.torrent.name
-        return (self.magnet.name if self.magnet is not None else None) or self.id
+        return (self.magnet.name if self.magnet is not None else None) or self.ids[0]
 
 
 class Rules(NamedTuple):
@@ -106,7 +106,7 @@ class TorrentGet:
             self._check(self.torrent)
             if await self._there(self.torrent):
                 return self.torrent
-        place = await in_thread(lambda: TorrentPlace(self._target, self._asked.id))
+        place = await in_thread(lambda: TorrentPlace(self._target, self._asked.ids))
         try:
             if self.torrent is None and (known := await in_thread(place.known_info)) is not None:
                 self.torrent = self._matching(known)

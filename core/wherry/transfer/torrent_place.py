@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -17,7 +18,7 @@ from wherry.transfer.target import RESERVE_BYTES, free_bytes, hidden_names
 from wherry.units import MiB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from wherry.torrent.read import Torrent
 
@@ -29,8 +30,11 @@ _ID: Final = "id"
 class TorrentPlace:
     """The hidden folder of one download, locked. Methods block; for one thread at a time."""
 
-    def __init__(self, target: str, id: str) -> None:
-        """Makes or opens the folder for ``target`` (absolute). Raises TargetBusy, TargetExists, LocalError."""
+    def __init__(self, target: str, ids: Sequence[str]) -> None:
+        """Makes or opens the folder of the torrent with these ``ids`` for ``target`` (absolute).
+
+        Raises TargetBusy, LocalError, and TargetExists where another torrent has begun.
+        """
         self.target = target
         self.folder = hidden_names(target)[0].removesuffix(_SUFFIX) + ".wherry-torrent"
         try:
@@ -39,20 +43,23 @@ class TorrentPlace:
         except OSError as problem:
             raise local_error(problem, "cannot make", self.folder) from problem
         try:
-            self._claim(id)
+            self._claim(ids)
         except BaseException:
             os.close(self._lock)
             raise
 
-    def _claim(self, id: str) -> None:
+    def _claim(self, ids: Sequence[str]) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
             raise TargetBusy(f"another get writes {self.target!r}", hint="wait for it, or choose another -o") from problem
-        known = self.read(_ID)
-        if known is None:
-            self.write(_ID, id.encode())
-        elif known.decode(errors="replace") != id:
+        known = (self.read(_ID) or b"").decode(errors="replace").split()
+        info = self.known_info()
+        if info is not None:  # begun by one infohash, gone on from by the other
+            known += [hashlib.sha1(info, usedforsecurity=False).hexdigest(), hashlib.sha256(info).hexdigest()]
+        if not known:
+            self.write(_ID, "\n".join(ids).encode())
+        elif not set(known) & set(ids):
             raise TargetExists(
                 f"{self.folder!r} has a part of another torrent",
                 hint="finish that get, or remove the folder; or choose another -o",
