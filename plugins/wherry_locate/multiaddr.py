@@ -25,6 +25,7 @@ _HOST: Final = re.compile(
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 PEER: Final = re.compile(r"12D3Koo[1-9A-HJ-NP-Za-km-z]{45}", re.ASCII)
 _NAMES: Final = ("dns", "dns4", "dns6")
+_OTHERS: Final = ("quic-v1", "quic", "webtransport", "webrtc-direct", "webrtc", "ws", "wss", "onion3", "memory", "unix")
 _PLAIN: Final = ["http"]
 _SECURE: Final = (["https"], ["tls", "http"])
 _FORMS: Final = {"tcp": "", "tcps": "/tls", "http": "/http", "https": "/https"}
@@ -80,6 +81,27 @@ def to_address(text: object, *, peer: object = "", protocols: Collection[object]
     if how == ["tls"] and isinstance(who, str) and PEER.fullmatch(who):
         return f"tcps://{who}@{host}:{place.port}"
     return None
+
+
+def why_not(text: object, peer: object) -> str:
+    """Says, for people, why `to_address` gives nothing for a multiaddr of a record."""
+    if not isinstance(text, str) or not text.startswith("/") or len(text) > MULTIADDR_CHARS_MAX:
+        return "it is no multiaddr"
+    place = parse(text)
+    parts = set(text.split("/"))
+    if "p2p-circuit" in parts:
+        return "it leads over a relay of libp2p, which wherry does not use"
+    other = next((word for word in _OTHERS if word in parts), "")
+    if other or (place is None and "udp" in parts):
+        return f"it speaks {other or 'udp'}, which wherry does not"
+    if place is None:
+        return "it is no address of a server over TCP that can be read"
+    if place.how in ((), ("tls",)):
+        who = place.peer or (peer if isinstance(peer, str) and PEER.fullmatch(peer) else "")
+        if not who:
+            return "it does not say what it speaks, nor who it is"
+        return f"it speaks libp2p: --from {text.partition('/p2p/')[0]}/p2p/{who} dials it, with the extra libp2p"
+    return f"it speaks {'/'.join(place.how)[:40]}, which wherry does not"
 
 
 def to_multiaddr(address: str) -> tuple[str, str] | None:

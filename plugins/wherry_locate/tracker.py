@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.abc.locator import Found, Locator
 from wherry.dial import is_near
 from wherry.errors import ConfigError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry_locate.multiaddr import DETAILS, to_address
+from wherry_locate.multiaddr import DETAILS, MULTIADDR_CHARS_MAX, to_address, why_not
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -31,7 +32,9 @@ LINE_BYTES_MAX: Final = 16 << 10  # of one record
 RECORDS_MAX: Final = 100  # looked at, of an answer
 ADDRS_MAX: Final = 16  # looked at, of a record
 PROTOCOLS_MAX: Final = 16  # likewise
+_ID_CHARS_MAX: Final = 128
 _SCHEMAS: Final = ("peer", "bitswap", "graphsync-filecoinv1")  # the latter are of old, and read as peers
+_WHITE: Final = re.compile(rb"[ \t\r\n]*")
 _NDJSON: Final = "application/x-ndjson"
 _JSON: Final = "application/json"
 
@@ -157,19 +160,24 @@ async def _lines(response: aiohttp.ClientResponse, url: str) -> AsyncGenerator[A
         if total > BYTES_MAX:
             raise PeerProtocolError(f"{url} sends more than {BYTES_MAX:,} bytes", peer=url)
         held += piece
-        at = 0
-        while (end := held.find(b"\n", at)) >= 0:  # not split: a piece may be a hundred thousand line ends
-            line, at = bytes(held[at:end]), end + 1
-            if line.strip():
-                records += 1
-                if records > RECORDS_MAX:
-                    return
-                yield _record(line, url)
+        at = _blank(held, 0)  # at once, as what follows is not split: a piece may be a hundred thousand line ends
+        while (end := held.find(b"\n", at)) >= 0:
+            line, at = bytes(held[at:end]), _blank(held, end + 1)
+            records += 1
+            if records > RECORDS_MAX:
+                return
+            yield _record(line, url)
         del held[:at]
         if len(held) > LINE_BYTES_MAX:
             break
     if held.strip():
         yield _record(bytes(held), url)
+
+
+def _blank(data: bytearray, at: int) -> int:
+    """Gives where the white space that begins at ``at`` ends."""
+    found = _WHITE.match(data, at)
+    return found.end() if found is not None else at
 
 
 def _record(line: bytes, url: str) -> Any:
@@ -205,20 +213,27 @@ def _decoded(data: bytes, url: str) -> Any:
 
 
 def _addresses(record: Any) -> Iterator[Found]:
-    """Gives the addresses of one record that wherry can speak with. What is of another form is skipped."""
+    """Gives the addresses of one record; those that wherry cannot speak with, as multiaddrs with the fault.
+
+    What is no record of a peer is skipped.
+    """
     if not isinstance(record, dict) or record.get("Schema") not in _SCHEMAS:
         return
     addrs, named, peer, details = (record.get(name) for name in ("Addrs", "Protocols", "ID", DETAILS))
     if record["Schema"] != "peer":
         named = [record.get("Protocol")]
+    peer = peer[:_ID_CHARS_MAX] if isinstance(peer, str) else ""
     if not isinstance(addrs, list):
-        return
+        addrs = []
     protocols = [name for name in named[:PROTOCOLS_MAX] if isinstance(name, str)] if isinstance(named, list) else []
     complete = details.get("complete") if isinstance(details, dict) else None
+    whole = complete if isinstance(complete, bool) else None
     for text in addrs[:ADDRS_MAX]:
         address = to_address(text, peer=peer, protocols=protocols)
         if address is not None:
-            yield Found(
-                address, peer=peer if isinstance(peer, str) else "", protocols=protocols,
-                complete=complete if isinstance(complete, bool) else None,
-            )  # fmt: skip
+            yield Found(address, peer=peer, protocols=protocols, complete=whole)
+        elif isinstance(text, str) and text:
+            shown = text[:MULTIADDR_CHARS_MAX]
+            yield Found(shown, peer=peer, protocols=protocols, complete=whole, fault=why_not(text, peer))
+    if not addrs and peer:
+        yield Found(f"/p2p/{peer}", peer=peer, protocols=protocols, complete=whole, fault="no address of it is known")

@@ -9,6 +9,7 @@ from trackers import record, tracking
 
 from wherry import Session
 from wherry.errors import NoSource, PeerDenied, PluginError
+from wherry.ipns.name import Name
 from wherry.observe import Note
 from wherry.testing.hostile import HostileServer
 
@@ -171,3 +172,35 @@ async def test_a_policy_is_one_line(tmp_path, content, policy):
         async with node(tmp_path / "b", f'[policy]\nuse = "{policy}"\n') as session:
             await session.get(cid, output=str(tmp_path / "out"), sources=[one, two])
     assert (tmp_path / "out/a.bin").read_bytes() == (content / "a.bin").read_bytes()
+
+
+async def test_what_a_name_leads_to_is_found_and_warmed_and_what_cannot_be_dialled_is_shown(tmp_path, content):
+    quic = {
+        "Schema": "peer",
+        "ID": "12D3KooWx",
+        "Addrs": ["/ip4/192.0.2.7/udp/4001/quic-v1"],
+        "Protocols": ["transport-bitswap"],
+    }
+    bare = {"Schema": "peer", "ID": "12D3KooWy", "Addrs": []}
+    async with source(tmp_path / "a", content) as (address, cid), node(tmp_path / "b") as publisher:
+        name = (await publisher.publish_name(cid)).name
+        record_of_name = publisher._names.known(Name.parse(name)).record.binary
+        with HostileServer(tracking({cid: [quic] * 300 + [bare, record(address)]})) as server:
+            async with node(tmp_path / "c", asks(server.url, reach="named")) as session:
+                await session.import_record(name, record_of_name)
+                found = await session.find(name)
+                assert found.cid == cid
+                with_fault = {hint.address: hint.fault for hint in found.hints if hint.fault}
+                assert with_fault == {"/ip4/192.0.2.7/udp/4001/quic-v1": "it speaks quic-v1, which wherry does not"}
+            with_few = tracking({cid: [quic, bare, record(address)]})
+        with HostileServer(with_few) as server:
+            async with node(tmp_path / "c", asks(server.url, reach="named")) as session:
+                hints = {hint.address: hint for hint in (await session.find(f"/ipns/{name}", probe=True)).hints}
+                assert hints["/p2p/12D3KooWy"].fault == "no address of it is known"
+                assert hints["/ip4/192.0.2.7/udp/4001/quic-v1"].peer == "12D3KooWx"
+                assert hints[address].answers
+                notes = []
+                warmed = await session.cache_warm(name, observe=notes.append)
+                assert (warmed.cid, warmed.complete) == (cid, True)
+                assert not [note for note in notes if isinstance(note, Note) and "quic" in note.text]
+                assert (await session.cache_warm(name)).fetched_bytes == 0

@@ -21,7 +21,12 @@ CID_ = CID.of(RAW, b"x")
 
 async def ask(*urls, timeout=1.0):
     async with asyncio.timeout(20):
-        return [address async for address in Tracker(TrackerOptions(urls=urls, timeout=timeout)).locate(CID_)]
+        return [found for found in await ask_all(*urls, timeout=timeout) if not found.fault]
+
+
+async def ask_all(*urls, timeout=1.0):
+    """With what cannot be dialled."""
+    return [address async for address in Tracker(TrackerOptions(urls=urls, timeout=timeout)).locate(CID_)]
 
 
 async def told(body, form=NDJSON, **headers):
@@ -204,3 +209,100 @@ def test_what_is_no_tracker_is_said_when_it_is_configured(url):
 def test_one_without_urls_cannot_be_built():
     with pytest.raises(ConfigError, match="no urls"):
         Tracker(TrackerOptions())
+
+
+PEER = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+
+
+async def test_what_cannot_be_dialled_is_given_with_the_reason():
+    addrs = {
+        "/ip4/192.0.2.7/udp/4001/quic-v1": "speaks quic-v1",
+        "/ip4/192.0.2.7/udp/4001": "speaks udp",
+        "/ip4/192.0.2.7/tcp/4001": f"--from /ip4/192.0.2.7/tcp/4001/p2p/{PEER}",
+        "/ip4/192.0.2.7/tcp/4001/ws": "speaks ws",
+        f"/ip4/192.0.2.7/tcp/4001/p2p/{PEER}/p2p-circuit": "relay",
+        "/dns4/h.example/tcp/443/wss": "speaks wss",
+        "/ip4/999.0.0.1/tcp/1/http": "no address",
+        "/ip4/192.0.2.7/tcp/99999/http": "no address",
+        "/ip4/192.0.2.7/tcp/1/http/x": "speaks http/x",
+        "no multiaddr": "is no multiaddr",
+    }
+    records = [
+        {"Schema": "peer", "ID": PEER, "Addrs": [*addrs, "/ip4/192.0.2.9/tcp/80/http"], "Protocols": ["transport-bitswap"]},
+        {"Schema": "peer", "ID": "12D3KooWnobody", "Addrs": []},
+        {"Schema": "peer", "ID": 7},
+        {"Schema": "peer", "Addrs": ["/ip4/192.0.2.7/tcp/1"]},
+    ]
+    with HostileServer(answer(whole(*records), headers={"Content-Type": JSON})) as server:
+        found = await ask_all(server.url)
+    faults = {str(one): one.fault for one in found}
+    for text, why in addrs.items():
+        assert why in faults[text], text
+    assert faults["http://192.0.2.9:80"] == ""
+    assert faults["/p2p/12D3KooWnobody"] == "no address of it is known"
+    assert "nor who it is" in faults["/ip4/192.0.2.7/tcp/1"]
+    assert len(found) == len(addrs) + 3
+    assert {(one.peer, one.protocols) for one in found[:11]} == {(PEER, ("transport-bitswap",))}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_leads_nowhere(status):
+    """Neither for providers nor for names; a canary behind it hears nothing."""
+    with HostileServer(answer(b"")) as canary:
+        where = {"Location": f"{canary.url}/routing/v1/x", "Content-Type": NDJSON}
+        with HostileServer(answer(b"", status=status, headers=where)) as server:
+            tracker = Tracker(TrackerOptions(urls=(server.url,), timeout=5.0))
+            with pytest.raises(PeerError, match=str(status)):
+                await ask(server.url)
+            assert [one async for one in tracker.name_records("k51")] == []
+            with pytest.raises(PeerError, match=str(status)):
+                await tracker.put_record("k51", b"record")
+        assert canary.requests == []
+
+
+NAMES = "application/vnd.ipfs.ipns-record"
+
+
+async def records_at(*behaviours, timeout=1.0):
+    """What several routers say of a name."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        urls = tuple(stack.enter_context(HostileServer(one)).url for one in behaviours)
+        tracker = Tracker(TrackerOptions(urls=urls, timeout=timeout))
+        async with asyncio.timeout(20):
+            return [record async for _, record in tracker.name_records("k51")]
+
+
+def gives(body, form=NAMES, status=200):
+    return answer(body, status=status, headers={"Content-Type": form})
+
+
+async def test_what_is_no_record_is_not_found():
+    for bad in (gives(b"x", status=404), gives(b"x", "text/html"), gives(b"x", JSON), gives(b"", status=204)):
+        assert await records_at(bad) == []
+    assert await records_at(gives(b"x", status=404), gives(b"record"), gives(b"x", status=500)) == [b"record"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "problem"),
+    [
+        (gives(b"", status=500), PeerProtocolError), (gives(b"", status=503), PeerProtocolError),
+        (gives(b"", status=429), PeerProtocolError), (gives(bytes(10_241)), PeerProtocolError),
+        (endless(b"x" * 65536, headers={"Content-Type": NAMES}), PeerProtocolError), (silent(), PeerTimeout),
+        (drip(bytes(100), every_s=0.1, headers={"Content-Type": NAMES}), PeerTimeout),
+    ],
+)  # fmt: skip
+async def test_routers_that_fail_flood_or_stall_over_names(behaviour, problem):
+    with pytest.raises(problem):
+        await records_at(behaviour, timeout=0.5)
+
+
+async def test_a_router_that_is_not_there_says_so():
+    tracker = Tracker(TrackerOptions(urls=("http://127.0.0.1:1",), timeout=1.0))
+    with pytest.raises(PeerError):
+        await ask("http://127.0.0.1:1")
+    with pytest.raises(PeerError):
+        [one async for one in tracker.name_records("k51")]
+    with pytest.raises(PeerError):
+        await tracker.put_record("k51", b"x")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def find(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="CID", help="What to look for; a ticket will do.")],
+    what: Annotated[str, typer.Argument(metavar="CID", help="What to look for; a ticket or a name will do.")],
     *,
     probe: Annotated[
         bool, typer.Option("--probe", help="Connect to each peer that would be asked, and say who answers.")

@@ -39,7 +39,12 @@ def serve(
         typer.Option("--proxy", metavar="IP", help="A front server whose X-Forwarded-For is believed. Repeatable."),
     ] = None,
     records: Annotated[int, typer.Option("--records", min=1000, help="Records kept, in all; then the oldest go.")] = 1_000_000,
-    web_pages: Annotated[bool, typer.Option("--web-pages", help="Let pages in browsers ask it, too.")] = False,
+    web_pages: Annotated[
+        bool | None,
+        typer.Option(
+            "--web-pages/--no-web-pages", help="Whether pages in browsers may use it; if not said, read a public one."
+        ),
+    ] = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
 ) -> None:

@@ -22,16 +22,19 @@ Reach: TypeAlias = Literal["named", "lan", "public"]
 class Found(str):
     """An address with what else its locator was told of the peer. All of it is hearsay; for people and for choices."""
 
-    __slots__ = ("complete", "peer", "protocols")
+    __slots__ = ("complete", "fault", "peer", "protocols")
 
     peer: str  # its id; "" if nobody says
     protocols: tuple[str, ...]  # as the locator has them, such as "transport-wherry-tcp"
     complete: bool | None  # whether it has all of what is looked for; None: nobody says
+    fault: str  # why it is no address that wherry can dial, and is only shown to people; "": it is one
 
-    def __new__(cls, address: str, *, peer: str = "", protocols: Sequence[str] = (), complete: bool | None = None) -> Self:
-        """Says more of ``address``."""
+    def __new__(
+        cls, address: str, *, peer: str = "", protocols: Sequence[str] = (), complete: bool | None = None, fault: str = ""
+    ) -> Self:
+        """Says more of ``address``. With ``fault`` it may be any text, such as a multiaddr of another protocol."""
         made = str.__new__(cls, address)
-        made.peer, made.protocols, made.complete = peer, tuple(protocols), complete
+        made.peer, made.protocols, made.complete, made.fault = peer, tuple(protocols), complete, fault
         return made
 
 

@@ -58,7 +58,7 @@ class Caching(Parts):
         if max_bytes is not None and max_bytes < 0:
             raise UsageError("max_bytes is at least 0")
         began = time.monotonic()
-        asked, addresses = self._source(what, sources)
+        asked, addresses = self._source(await self._unnamed(what, sources), sources)
         if asked.cid.codec == DAG_PB:
             raise UsageError("cache warm takes datasets with a manifest, not UnixFS", hint="get it: what is got is given on")
         if asked.path:

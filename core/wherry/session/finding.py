@@ -28,13 +28,14 @@ class Finding(Parts):
 
     @told
     async def find(self, what: str, *, probe: bool = False, observe: Observe | None = None) -> FindResult:
-        """Asks every locator in use for peers that may have ``CID[/PATH]`` or a ticket's CID; gives what each says.
+        """Asks every locator in use for peers that may have ``CID[/PATH]``, a ticket's CID, or what a name leads to.
 
+        Gives what each says, also what cannot be dialled, with the reason.
         Takes as long as the slowest locator is given, five seconds at the most. What a locator fails with is a Note.
         ``probe``: the first twenty that would be asked are connected to, as the address policy and the dial budget allow, and
         each is given ten seconds; nothing is asked of them.
         """
-        cid = self._parse(what).cid
+        cid = self._parse(await self._unnamed(what, ())).cid
         finder = self._finder(observe)
         usable: dict[str, None] = {}
 

@@ -17,7 +17,7 @@ from wherry.address import ADDRESS, split_address
 from wherry.dial import LAN, NAMED, PUBLIC, Dial, network_of
 from wherry.dialling import DialBudget
 from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
-from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_S
+from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_FOREIGN_MAX, LOCATE_S
 from wherry.observe import Note
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _WIDTH: Final = ("public", "lan", "named")
 _END_S: Final = 1.0  # what a locator that is stopped may take to let go
 _WORDS_MAX: Final = 8  # protocols kept of one hint
 _WORD_CHARS_MAX: Final = 64
+_SHOWN_CHARS_MAX: Final = 160  # of what cannot be dialled
+_FAULT_CHARS_MAX: Final = 200
 _RESOLVED_MAX: Final = 8  # addresses of one name that count
 
 
@@ -48,6 +50,7 @@ class Hint(NamedTuple):
     peer: str = ""  # its id, as the locator was told
     protocols: tuple[str, ...] = ()  # likewise
     complete: bool | None = None  # likewise, whether it has everything
+    foreign: bool = False  # it is of another protocol: shown to who asks, and of no use to a transfer
 
 
 class Finder:
@@ -111,6 +114,8 @@ class Finder:
         """Gives addresses to ask for ``cid``, as they become known, each once."""
         async with aclosing(self.hints(cid)) as hints:
             async for hint in hints:
+                if hint.foreign:
+                    continue
                 if hint.fault:
                     self._note(f"the locator {hint.locator} gives {hint.address!a}, which is not used: {hint.fault}", "info")
                     continue
@@ -174,16 +179,17 @@ class Finder:
 
     async def _ask(self, name: str, locator: Locator, cid: CID, said: asyncio.Queue[Hint | None]) -> None:
         seen: set[str] = set()
-        count = 0
+        count = foreign = 0
         try:
             reach = locator.reach
             if reach not in _DIALS:
                 raise ValueError(f"its reach is {str(reach)[:20]!a}")
             async with asyncio.timeout(self._patience_s), aclosing(locator.locate(cid)) as addresses:
                 async for address in addresses:
-                    count += 1  # rubbish counts too
                     hint = self._judged(name, address, reach)
-                    if hint.address not in seen:
+                    foreign += hint.foreign
+                    count += not hint.foreign or foreign > 10 * LOCATE_FOREIGN_MAX  # rubbish counts too
+                    if hint.address not in seen and not (hint.foreign and foreign > LOCATE_FOREIGN_MAX):
                         said.put_nowait(hint)
                     seen.add(hint.address)
                     if count >= LOCATE_ADDRESSES_MAX:
@@ -201,6 +207,8 @@ class Finder:
         """Looks at one hint. Runs no code of strangers, but for transports that are configured."""
         if not isinstance(address, str):
             return Hint(name, str(type(address).__name__), reach, "it is no text")
+        if isinstance(address, Found) and address.fault:
+            return _foreign(name, address, reach)
         if len(address) > ADDRESS_CHARS_MAX:
             return Hint(name, address[:80] + "...", reach, f"it has {len(address)} characters")
         if not ADDRESS.fullmatch(address):
@@ -208,12 +216,21 @@ class Finder:
         fault = self._usable(str(address), _DIALS[reach])
         if not isinstance(address, Found):
             return Hint(name, address, reach, fault)
-        words = tuple(str(word)[:_WORD_CHARS_MAX] for word in address.protocols[:_WORDS_MAX])
-        complete = None if address.complete is None else bool(address.complete)
-        return Hint(name, str(address), reach, fault, str(address.peer)[:_WORD_CHARS_MAX], words, complete)
+        return Hint(name, str(address), reach, fault, *_hearsay(address))
 
     def _note(self, text: str, level: Literal["info", "warning"] = "warning") -> None:
         self._observe(Note(level, text))
+
+
+def _hearsay(found: Found) -> tuple[str, tuple[str, ...], bool | None]:
+    """Gives what else was said of an address, within bounds."""
+    words = tuple(str(word)[:_WORD_CHARS_MAX] for word in found.protocols[:_WORDS_MAX])
+    return str(found.peer)[:_WORD_CHARS_MAX], words, None if found.complete is None else bool(found.complete)
+
+
+def _foreign(name: str, found: Found, reach: str) -> Hint:
+    fault = str(found.fault)[:_FAULT_CHARS_MAX]
+    return Hint(name, str(found)[:_SHOWN_CHARS_MAX], reach, fault, *_hearsay(found), foreign=True)
 
 
 async def _networks(address: str) -> frozenset[str]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _DIALS: Final = {"named": NAMED, "lan": LAN, "public": PUBLIC}
 NAMES: Final = "/routing/v1/ipns"
+_API: Final = "/routing/v1/"
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CLOSEST: Final = "/routing/v1/dht/closest/peers/{key}"
 _NDJSON: Final = "application/x-ndjson"
 _JSON: Final = "application/json"
@@ -93,19 +95,28 @@ class Tracker:
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets no web page in: neither by its origin nor by a name of its own that was made to lead here."""
         page = "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"
-        if page and not self._options.web_pages:
+        pages = self._lets_pages(request)
+        if page and not pages:
             raise web.HTTPForbidden(text="this is no place for web pages\n")
         if self._loopback and not all(self._is_ours(host) for host in request.headers.getall("Host", ())):
             raise web.HTTPForbidden(text="this name does not lead here\n")
-        if not self._options.web_pages:
+        if not pages:
             return await handler(request)
         try:
             answer = await handler(request)
         except web.HTTPException as problem:
-            problem.headers["Access-Control-Allow-Origin"] = "*"
+            problem.headers["Access-Control-Allow-Origin"] = "*"  # and no credentials: nobody has any here
             raise
         answer.headers["Access-Control-Allow-Origin"] = "*"
         return answer
+
+    def _lets_pages(self, request: web.Request) -> bool:
+        """Tells whether a web page may make this request: one of the API, and, if nobody says so, one that changes nothing."""
+        if not request.path.startswith(_API):
+            return False
+        if self._options.web_pages is None:
+            return self._dial.reach == "public" and request.method in _READS
+        return self._options.web_pages
 
     @web.middleware
     async def _room(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -208,11 +219,11 @@ class Tracker:
         return await names.take(self._book, request, self._ip(request), self._clock(), self._options.body_s)
 
     async def _options_of(self, request: web.Request) -> web.StreamResponse:
-        del request
         headers = {"Allow": "GET, HEAD, PUT, OPTIONS"}
-        if self._options.web_pages:  # what a browser asks before it lets a page ask
+        if self._lets_pages(request):  # what a browser asks before it lets a page ask
+            methods = "GET, PUT, OPTIONS" if self._options.web_pages else "GET, OPTIONS"
             headers |= {
-                "Access-Control-Allow-Methods": "GET, PUT, OPTIONS", "Access-Control-Allow-Headers": "Content-Type, Accept",
+                "Access-Control-Allow-Methods": methods, "Access-Control-Allow-Headers": "Content-Type, Accept",
                 "Access-Control-Max-Age": "86400",
             }  # fmt: skip
         return web.Response(status=204, headers=headers)

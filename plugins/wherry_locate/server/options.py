@@ -38,7 +38,9 @@ class TrackerServerOptions:
     names_max: int = 50_000  # records of IPNS names, each of at most 10 KiB; usual ones take 500 bytes
     names_per_network: int = 1000  # keys cost nothing, networks do
     names_s_max: float = 7 * 86_400.0  # one that is not put again is forgotten then, however long it says that it is valid
-    web_pages: bool = False  # whether pages of browsers may ask, as the public specification has it
+    # Whether pages of browsers may ask. None: they may read, as the public specification has it, where all the Internet may;
+    # on loopback and in a private network a page could use its visitor to look where it cannot reach itself.
+    web_pages: bool | None = None
 
     announces_per_minute: float = 60.0  # of one IP address: 60,000 CIDs
     queries_per_minute: float = 600.0
