@@ -308,3 +308,56 @@ def test_rates_fade_and_a_source_that_gives_nothing_has_none():
     for tick in range(200):
         source.meter.add(tick / 10, 100)
     assert source.meter.rate(20.0) == pytest.approx(1000, rel=0.1)
+
+
+# Deadlines of readers
+
+
+def put_due(made, *deadlines):
+    for deadline in deadlines:
+        made.put(f"due {deadline}", urgent=True, size=SIZE, deadline=deadline)
+
+
+def test_the_nearest_deadline_goes_first_and_behind_them_all_the_rarest():
+    made, (seed, part) = swarm("seed", "part", jobs=3)
+    made.have(seed, 0.0, has(complete=True))
+    made.have(part, 0.0, has(0, 1))
+    put_due(made, 9.0, 7.0, 8.0, 7.5)
+    made.put("node", urgent=True)
+    order = []
+    for _ in range(6):
+        task = made.take(seed, 2.0)
+        order.append(task.job)
+        finish(made, seed, task, 2.0)
+    assert order == ["node", "due 7.0", "due 7.5", "due 8.0", "due 9.0", 2]  # the last is what nobody else has
+
+
+def test_what_goes_back_keeps_its_deadline():
+    made, (a, b) = swarm("a", "b", jobs=0)
+    put_due(made, 3.0, 4.0, 5.0)
+    task = made.take(a, 1.0)
+    made.done(a, task, 1.0)
+    made.absent(task, a)
+    assert [made.take(b, 1.0).job, made.take(a, 1.0).job, made.take(b, 1.0).job] == ["due 3.0", "due 4.0", "due 5.0"]
+    assert task.part("rest").deadline == 3.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.one_of(st.just(float("inf")), st.floats(0, 100))), max_size=12), st.randoms())
+def test_jobs_wait_in_the_order_of_their_deadlines_whatever_they_are_put_in(jobs, chance):
+    made, _ = swarm("a", "b", jobs=0)
+    chance.shuffle(jobs)
+    for number, (urgent, deadline) in enumerate(jobs):
+        made.put(number, urgent=urgent, size=SIZE, deadline=deadline)
+    waiting = list(made._waiting)
+    assert sorted(task.job for task in waiting) == list(range(len(jobs)))
+    kinds = [2 if not task.urgent else 0 if task.deadline == float("inf") else 1 for task in waiting]
+    assert kinds == sorted(kinds)
+    due = [task.deadline for task, kind in zip(waiting, kinds, strict=True) if kind == 1]
+    assert due == sorted(due)
+
+
+def test_a_policy_is_shown_deadlines_in_their_order():
+    made, (a, b) = swarm("a", "b", jobs=2)
+    put_due(made, 5.0, 3.0, 4.0)
+    shown = made._waiting.wanted_first([(a, 4), (b, 4)])
+    assert [task.job for task in shown][:3] == ["due 3.0", "due 4.0", "due 5.0"]

@@ -13,6 +13,7 @@ from wherry.cid import CID, RAW
 from wherry.errors import ConfigError, HomeBusy, LocalError, NotFound, PeerError, UsageError
 from wherry.results import LsEntry
 from wherry.session import Session
+from wherry.transfer.scheduler import Scheduler
 from wherry.units import MiB
 
 
@@ -321,6 +322,36 @@ async def test_repair_can_be_cancelled(home, after):
     async with Session.open(home=home, verb="repair") as session:
         assert (await session.repair()).kept == 1
         assert (await session.stat(cid)).held
+
+
+async def test_cat_reads_from_all_who_have_it_in_the_order_in_which_it_is_needed(home, tmp_path):
+    """Each of the two may send half of what is read a second; alone, one would send all."""
+    data = os.urandom(24 * MiB)
+    (tmp_path / "file").write_bytes(data)
+    limits = {"limits.transfer_up": "20 MB/s"}
+    async with (
+        Session.open(home=home.with_name("a"), overrides=limits) as one,
+        Session.open(home=home.with_name("b"), overrides=limits) as two,
+        Session.open(home=home) as reader,
+    ):
+        cid = (await one.add(str(tmp_path / "file"))).cid
+        await two.add(str(tmp_path / "file"))
+        asked = []
+        put = Scheduler.put
+
+        def note(self, job, **more):
+            asked.append(more.get("deadline"))
+            put(self, job, **more)
+
+        async with one.serve(listen=["http://127.0.0.1:0"]) as first, two.serve(listen=["http://127.0.0.1:0"]) as second:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Scheduler, "put", note)
+                assert await read(reader, cid, sources=[*first.listen, *second.listen]) == data
+        sent = [session.traffic.report().node.up.bytes for session in (one, two)]
+        assert min(sent) >= len(data) / 8
+        assert sum(sent) <= 1.1 * len(data)
+        leaves = [deadline for deadline in asked if deadline is not None and deadline < float("inf")]
+        assert len(leaves) == 24
 
 
 async def test_serving_can_be_cancelled(home, tree):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from contextlib import aclosing
@@ -108,10 +109,13 @@ class Fetcher:
 
     # What the verbs ask for
 
-    async def nodes(self, cids: Sequence[CID]) -> dict[CID, Block]:
-        """Fetches the first of ``cids``, and the others as far as they come along. Waits while sources are away."""
+    async def nodes(self, cids: Sequence[CID], *, deadline: float = math.inf) -> dict[CID, Block]:
+        """Fetches the first of ``cids``, and the others as far as they come along. Waits while sources are away.
+
+        ``deadline``: who reads along needs it at that time (of `time.monotonic`); of several the nearest comes first.
+        """
         answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
-        self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic())
+        self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic(), deadline=deadline)
         self._wanted.set()
         self._bell.ring()
         return await answer

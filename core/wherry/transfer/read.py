@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from contextlib import aclosing
 from functools import partial
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from wherry.transfer.tree import AnyWalk, Nodes
 
 _AHEAD: Final = 6  # leaves read or fetched before they are asked for
+_NEWEST: Final = 0.25  # weight of the newest time between two leaves
+_LEAST_S: Final = 1e-3  # what lies ahead is needed later, however fast somebody reads
 _HINTED: Final = 32  # leaves that the cache is told of at a time; named by a walk, of which a node names 1,024
 
 
@@ -53,15 +56,19 @@ async def content(
     if offset > root.size:
         raise NotFound(f"the file has {root.size} bytes, none at {offset}")
     stop = root.size if length is None else min(root.size, offset + length)
+    pace = _Pace(time.monotonic())
     running: deque[tuple[Leaf, asyncio.Task[Block]]] = deque()
     try:
         if offset < stop:
             async with aclosing(_announced(nodes, store, walk_of(root, start=offset, stop=stop))) as leaves:
                 async for leaf in leaves:
-                    running.append((leaf, asyncio.create_task(_leaf(nodes, store, fetcher, leaf))))
+                    due = pace.due(time.monotonic(), len(running))
+                    running.append((leaf, asyncio.create_task(_leaf(nodes, store, fetcher, leaf, due))))
                     if len(running) >= _AHEAD:
                         first, task = running.popleft()
-                        yield _cut(first, await task, offset, stop)
+                        piece = _cut(first, await task, offset, stop)
+                        pace.took(time.monotonic())
+                        yield piece
         while running:
             leaf, task = running.popleft()
             yield _cut(leaf, await task, offset, stop)
@@ -69,6 +76,23 @@ async def content(
         for _, task in running:
             task.cancel()
         await settled([task for _, task in running])
+
+
+class _Pace:
+    """How fast somebody reads, and so when what lies ahead is needed. Pure: times come in."""
+
+    def __init__(self, now: float) -> None:
+        self._last = now
+        self._each_s = 0.0  # between two leaves, lately
+
+    def took(self, now: float) -> None:
+        """One leaf more is read."""
+        self._each_s += _NEWEST * (now - self._last - self._each_s)
+        self._last = now
+
+    def due(self, now: float, ahead: int) -> float:
+        """Gives when the leaf is needed before which ``ahead`` others are."""
+        return now + ahead * max(self._each_s, _LEAST_S)
 
 
 async def _announced(nodes: Nodes, store: Store, walk: AnyWalk) -> AsyncGenerator[Leaf, None]:
@@ -96,11 +120,11 @@ def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
     return block.data if (first, last) == (0, leaf.size) else block.data[first:last]
 
 
-async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf) -> Block:
+async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf, due: float) -> Block:
     """Gives the plain bytes of a leaf, named by its block's CID."""
     block = leaf.block or nodes.known(leaf.cid) or await in_thread(lambda: read_here(store, leaf.cid))
     if block is None:
-        block = (await fetcher.nodes([leaf.cid]))[leaf.cid]
+        block = (await fetcher.nodes([leaf.cid], deadline=due))[leaf.cid]
         await in_thread(partial(_offer, store, block))
     unlocked = nodes.unlocked
     if not leaf.key:

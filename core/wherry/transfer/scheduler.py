@@ -14,6 +14,7 @@ all of the above allows.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Generic
 
 from wherry.dial import is_near
@@ -103,14 +104,23 @@ class Scheduler(Generic[J]):
         return len(self._flights)
 
     def put(
-        self, job: J, *, urgent: bool = False, size: int = 0, now: float = 0.0, spans: Sequence[tuple[int, int]] = ()
+        self,
+        job: J,
+        *,
+        urgent: bool = False,
+        size: int = 0,
+        now: float = 0.0,
+        spans: Sequence[tuple[int, int]] = (),
+        deadline: float = math.inf,
     ) -> None:
         """Takes a new job of ``size`` bytes; an urgent one goes before all others.
+
+        ``deadline``: an urgent one is needed then, by somebody who reads along: of these the nearest goes first.
 
         ``spans`` tell where it lies in the dataset's stretch of bytes, sorted; (): not known, or nowhere.
         """
         self._job_bytes = size or self._job_bytes
-        self._requeue(Task(job, urgent, size=size, put=now, spans=spans, rank=self._rng.random()))
+        self._requeue(Task(job, urgent, size=size, put=now, spans=spans, rank=self._rng.random(), deadline=deadline))
 
     def _requeue(self, task: Task[J]) -> None:
         self._plan.clear()

@@ -116,12 +116,13 @@ class Task(Generic[J]):
     copies: int = 0  # sources with a map that offer it, while it waits
     rank: float = 0.0  # by chance: who fetches the same dataset begins elsewhere
     over: bool = False  # done: nobody need bring it any more
+    deadline: float = math.inf  # when somebody who reads along needs it, of an urgent one; infinite: a walk waits for it
     lacks: dict[int, float] = field(default_factory=dict)  # id() of a partial source -> what it had when it lacked this
 
     def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""
         task = Task(job, self.urgent, set(self.absent), dict(self.bad), dict(self.failed), self.size, self.put)
-        task.spans, task.rank, task.lacks = spans, self.rank, dict(self.lacks)
+        task.spans, task.rank, task.lacks, task.deadline = spans, self.rank, dict(self.lacks), self.deadline
         return task
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Generic, Literal
@@ -48,8 +49,11 @@ class Waiting(Generic[J]):
         return self._queue[0]
 
     def put(self, task: Task[J]) -> None:
-        """A job waits; an urgent one goes before all others."""
-        if task.urgent:
+        """A job waits; an urgent one goes before all others, of those with a deadline the one with the nearest first."""
+        if task.urgent and task.deadline < math.inf:
+            before = sum(1 for other in self._queue if _goes_before(other, task))
+            self._queue.insert(before, task)
+        elif task.urgent:
             self._queue.appendleft(task)
         else:
             self._queue.append(task)
@@ -122,7 +126,7 @@ class Waiting(Generic[J]):
                 found |= dict.fromkeys(self.best(source, min(POLICY_JOBS_MAX, 2 * slots)))
         if self._order == "sequential":
             return [task for task in self._queue if task in found]
-        return sorted(found, key=lambda task: (not task.urgent, self._rank(task)))
+        return sorted(found, key=lambda task: (not task.urgent, _due(task), self._rank(task)))
 
     def _has_whole(self, source: Source, task: Task[J]) -> bool:
         """Tells whether a manifest node is rather asked of another source: one that has the whole dataset is there."""
@@ -156,3 +160,13 @@ class Waiting(Generic[J]):
 def not_lacking(source: Source, task: Task[J]) -> bool:
     """Tells whether a source that has a part has more than when it lacked this job."""
     return task.lacks.get(id(source), -1.0) < source.grew
+
+
+def _due(task: Task[J]) -> float:
+    """Gives the place of an urgent job among the others: what a walk waits for is due at once."""
+    return task.deadline if task.urgent and task.deadline < math.inf else -math.inf
+
+
+def _goes_before(other: Task[J], task: Task[J]) -> bool:
+    """Tells whether a job that waits is to be asked for before ``task``, which has a deadline."""
+    return other.urgent and _due(other) <= task.deadline
