@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import pytest
 
@@ -53,4 +54,20 @@ def test_a_name_goes_over_a_tracker_and_its_content_is_followed(start, wherry, e
     assert (tmp_path / "got/a.txt").read_text() == "two"
     kinds = [event["kind"] for event in said(wherry("name", "log", name, "--json", env=theirs))["events"]]
     assert kinds == ["new", "new"]
+    # without an end: a new version comes in by itself, and Ctrl-C ends it well
+    following = start("name", "follow", name, "--link", tmp_path / "now", "--every", "200ms", "--json", env=both)
+    assert following.said()["sequence"] == 1
+    (tmp_path / "data/a.txt").write_text("three")
+    third = said(wherry("add", tmp_path / "data", "--json"))["cid"]
+    wherry("name", "publish", third, env=mine)
+    step = following.said()
+    assert (step["sequence"], step["changed"]) == (2, True)
+    assert (tmp_path / "now/a.txt").read_text() == "three"
+    code, error = following.stop(signal.SIGINT)
+    assert code == 130
+    assert "the link leads to the last whole version" in error
+    assert "Traceback" not in error
+    assert os.readlink(tmp_path / "now") == f"now.versions/{third}"
+    listed = said(wherry("name", "list", "--json", env=mine))["names"]
+    assert listed[0]["renews"] < listed[0]["until"]
     assert server.stop(15)[0] == 0

@@ -59,10 +59,10 @@ def start(environ):
     """Starts a line that stays, and gives the process; it is ended with the test."""
     started = []
 
-    def starter(*words):
+    def starter(*words, env=environ):
         line = [*WHERRY, *map(str, words)]
         # Unbuffered: what this process has taken of the pipe, `select` does not see.
-        started.append(Started(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, bufsize=0))
+        started.append(Started(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0))
         return started[-1]
 
     yield starter

@@ -130,30 +130,41 @@ class Naming(Parts):
         """Looks where a name leads, again and again, and gives each change; with ``once`` the first look alone.
 
         With ``link``, a new version is got whole and verified into ``LINK.versions/CID``, and only then does the symbolic
-        link lead to it, by one rename. What fails is tried again, ever later up to ten times ``every_s``; with
-        ``once`` it is raised.
+        link lead to it, by one rename. What fails, and a look at which nobody gave the record, is tried again, ever later up to
+        ten times ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins, and a warning of a change.
         """
         last: tuple[str, int] | None = None
         failures = 0
+        noted: list[str] = []
         while True:
+            wrong: list[str] = []
             try:
-                result = await self._follow_step(name, link, sources, observe)
-                failures = 0
+                result, gave = await self._follow_step(name, link, sources, observe)
+                failures = 0 if gave or not result.warnings else failures + 1
                 if last != (result.value, result.sequence) or once:
                     last = (result.value, result.sequence)
+                    noted = result.warnings
                     yield result
+                wrong = result.warnings
             except (TargetExists, UsageError):
                 raise
             except WherryError as problem:
                 if once:
                     raise
                 failures += 1
-                self._note(observe, f"{problem.message}; it is tried again")
+                wrong = [f"{problem.message}; it is tried again"]
             if once:
                 return
+            for text in wrong:
+                if text not in noted:
+                    self._note(observe, text)
+            noted = wrong
             await self._sleep(every_s * min(10, 2 ** min(failures, 4)))
 
-    async def _follow_step(self, name: str, link: str | None, sources: Sequence[str], observe: Observe | None) -> FollowResult:
+    async def _follow_step(
+        self, name: str, link: str | None, sources: Sequence[str], observe: Observe | None
+    ) -> tuple[FollowResult, list[str]]:
+        """Looks once; gives what it did, and who gave the record."""
         from wherry.session.names import led, resolved
 
         record, answers = await resolved(self, _parsed(name), sources)
@@ -168,10 +179,11 @@ class Naming(Parts):
             await in_thread(lambda: os.makedirs(target + ".versions", exist_ok=True))
             await self._session_get(where, sources, path, observe)
             changed = await in_thread(lambda: _swap(target, path or ""))
-        return FollowResult(
+        result = FollowResult(
             name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,
             warnings=answers.warnings,
         )  # fmt: skip
+        return result, answers.gave
 
     async def _session_get(self, what: str, sources: Sequence[str], path: str, observe: Observe | None) -> None:
         from wherry.session.getting import Getting
@@ -236,6 +248,15 @@ def _check_link(link: str) -> None:
         raise TargetExists(f"{link!r} is no symbolic link", hint="name another place, or move it away")
 
 
+def _aside(link: str) -> str:
+    """Gives where the next link is made; removes the one that a process left there that was killed."""
+    aside = f"{link}.next"
+    with suppress(OSError):
+        if os.readlink(aside).startswith(os.path.basename(link) + ".versions" + os.sep):
+            os.unlink(aside)
+    return f"{link}.{secrets.token_hex(6)}" if os.path.lexists(aside) else aside
+
+
 def _swap(link: str, path: str) -> bool:
     """Lets ``link`` lead to ``path`` by one rename, and syncs; tells whether it led elsewhere. Raises errors of the disk."""
     wanted = os.path.join(os.path.basename(link) + ".versions", os.path.basename(path))
@@ -243,7 +264,7 @@ def _swap(link: str, path: str) -> bool:
         with suppress(FileNotFoundError):
             if os.readlink(link) == wanted:
                 return False
-        aside = f"{link}.{secrets.token_hex(6)}"
+        aside = _aside(link)
         os.symlink(wanted, aside)
         try:
             os.rename(aside, link)

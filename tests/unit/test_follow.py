@@ -1,0 +1,183 @@
+"""`name follow` without an end: new versions, sources that are away, lies, and records that are not renewed (specs/0034 §7)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+
+import pytest
+
+from wherry.errors import PeerUnreachable, TargetExists
+from wherry.ipns.name import Name
+from wherry.ipns.record import create
+from wherry.nodekey import NodeKey
+from wherry.session import Session
+
+KEY = NodeKey(b"n" * 32)
+NAME = str(Name.of(KEY.public))
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+FIRST = "/ipfs/bafkqabtimvwgy3yk"  # "hello\n", all in its name
+SECOND = "/ipfs/bafkqaaa"  # empty, likewise
+NOWHERE = "/ipfs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"[:-1] + "a"
+
+
+def made(number, value=FIRST, until=NOW + DAY):
+    return create(KEY, value, number, int(until * 1e9))
+
+
+class Followed:
+    """A name that is followed on a virtual clock: each pause does the next thing of a script."""
+
+    def __init__(self, session, link):
+        self.session, self.link = session, link
+        self.record = made(1)
+        self.failure = None
+        self.now = NOW
+        self.pauses, self.notes, self.steps = [], [], []
+        self.script = []
+        session._clock = lambda: self.now
+        session._sleep = self.pause
+        session._wiring.locators = lambda: [("carrier", self)]
+
+    async def name_records(self, name):
+        if self.failure is not None:
+            raise self.failure
+        yield "carrier", self.record
+
+    async def put_record(self, name, record):
+        raise AssertionError("a follower hands nothing over")
+
+    async def pause(self, seconds):
+        self.pauses.append(seconds)
+        if not self.script:
+            raise asyncio.CancelledError
+        self.script.pop(0)()
+
+    async def run(self, *script):
+        self.script = list(script)
+        try:
+            async for step in self.session.follow_name(NAME, link=str(self.link), observe=self.notes.append):
+                self.steps.append(step)
+        except asyncio.CancelledError:
+            assert not self.script
+
+    def says(self, record=None, failure=None, now=None):
+        def change():
+            self.record, self.failure, self.now = record or self.record, failure, now or self.now
+
+        return change
+
+    @property
+    def said(self):
+        return [note.text for note in self.notes if hasattr(note, "text")]
+
+    @property
+    def content(self):
+        return self.link.read_bytes()
+
+
+@asynccontextmanager
+async def followed(tmp_path):
+    async with Session.open(home=tmp_path / "home", environ={}) as session:
+        yield Followed(session, tmp_path / "now")
+
+
+def nothing():
+    pass
+
+
+async def test_new_versions_are_swapped_in_and_nothing_is_said_twice(tmp_path):
+    async with followed(tmp_path) as one:
+        await one.run(
+            nothing, one.says(made(2, SECOND)), nothing, one.says(made(3, FIRST)), one.says(made(3, FIRST, NOW + 9e5))
+        )
+        assert [(step.value, step.sequence, step.changed) for step in one.steps] == [
+            (FIRST, 1, True), (SECOND, 2, True), (FIRST, 3, True)
+        ]  # fmt: skip
+        assert one.content == b"hello\n"
+        assert one.pauses == [60.0] * 6
+        assert one.said == []
+        assert sorted(os.listdir(tmp_path)) == ["home", "now", "now.versions"]
+
+
+async def test_a_source_that_is_away_is_said_once_and_asked_ever_later(tmp_path):
+    async with followed(tmp_path) as one:
+        away = one.says(failure=PeerUnreachable("nobody is there", peer="x"))
+        await one.run(away, nothing, nothing, nothing, nothing, one.says(made(2, SECOND)), nothing)
+        assert one.pauses == [60.0, 120.0, 240.0, 480.0, 600.0, 600.0, 60.0, 60.0]
+        assert one.said == ["nobody is there"]
+        assert [step.sequence for step in one.steps] == [1, 2]
+        assert one.content == b""
+
+
+async def test_lies_are_said_and_change_nothing(tmp_path):
+    async with followed(tmp_path) as one:
+        one.record = made(5)
+        await one.run(one.says(made(4, SECOND)), one.says(made(5, SECOND)), nothing, one.says(made(6, SECOND)))
+        assert "older record" in one.said[0]
+        assert "two different records" in one.said[1]
+        assert len(one.said) == 2
+        assert [step.sequence for step in one.steps] == [5, 6]
+        kinds = [event.kind for event in await one.session.name_log(NAME)]
+        assert kinds == ["new", "rollback", "equivocation", "new"]
+        assert one.content == b""
+
+
+async def test_a_forged_record_is_said_and_changes_nothing(tmp_path):
+    async with followed(tmp_path) as one:
+        forged = create(NodeKey(b"x" * 32), SECOND, 9, int((NOW + DAY) * 1e9))
+        await one.run(one.says(forged), nothing)
+        assert len(one.said) == 1
+        assert "forged" in one.said[0]
+        assert one.pauses == [60.0, 120.0, 240.0]
+        assert one.content == b"hello\n"
+
+
+async def test_a_record_that_is_not_renewed_is_said_and_the_link_stays(tmp_path):
+    async with followed(tmp_path) as one:
+        soon, over = one.says(now=NOW + 0.95 * DAY), one.says(now=NOW + 2 * DAY)
+        await one.run(nothing, soon, nothing, over, nothing, one.says(made(1, until=NOW + 9 * DAY)))
+        assert "was not renewed" in one.said[0]
+        assert any("withheld" in text and "is over since" in text for text in one.said[1:])
+        assert len(one.said) == len(set(one.said))
+        assert one.content == b"hello\n"
+        assert one.pauses[-1] == 60.0  # all is well again
+        assert [step.sequence for step in one.steps] == [1]  # and nothing changed
+
+
+async def test_a_version_that_cannot_be_got_is_tried_again_and_the_link_stays(tmp_path):
+    async with followed(tmp_path) as one:
+        await one.run(one.says(made(2, FIRST + "/nothing")), nothing, one.says(made(3, SECOND)))
+        assert [step.sequence for step in one.steps] == [1, 3]
+        assert len(one.said) == 1
+        assert one.said[0].endswith("it is tried again")
+        assert one.pauses == [60.0, 120.0, 240.0, 60.0]
+        assert one.content == b""
+
+
+async def test_a_link_that_somebody_put_something_else_for_ends_it(tmp_path):
+    async with followed(tmp_path) as one:
+
+        def replace():
+            one.link.unlink()
+            one.link.write_text("mine")
+
+        one.script = [replace]
+        with pytest.raises(TargetExists):
+            async for _ in one.session.follow_name(NAME, link=str(one.link)):
+                pass
+        assert one.link.read_text() == "mine"
+
+
+async def test_what_a_killed_follower_left_beside_the_link_is_cleared_and_nothing_else(tmp_path):
+    async with followed(tmp_path) as one:
+        (tmp_path / "now.next").symlink_to("now.versions/old")
+        await one.run()
+        assert sorted(os.listdir(tmp_path)) == ["home", "now", "now.versions"]
+        (tmp_path / "now.next").write_text("mine")
+        await one.run(one.says(made(2, SECOND)))
+        assert (tmp_path / "now.next").read_text() == "mine"
+        assert one.content == b""
+        assert len(os.listdir(tmp_path)) == 4
