@@ -14,7 +14,7 @@ from wherry.errors import BlockNotFound, CIDError, LimitExceeded
 from wherry.limits import PB_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wherry.abc.transport import BlockSource, Span
     from wherry.publiccid import PublicCID
@@ -53,6 +53,19 @@ class Part(Held):
         """Opens the file of the whole block, at the part."""
         span = self._whole.open_span()
         return None if span is None else span._replace(offset=span.offset + self._start)
+
+
+class Reshaped(Held):
+    """A stretch of a block in another form, made again when it is sent: a reader that is slow holds no memory."""
+
+    def __init__(self, make: Callable[[], bytes], start: int, stop: int) -> None:
+        self.size = stop - start
+        self._make = make
+        self._start = start
+
+    def read_into(self, view: memoryview) -> None:
+        """Makes it."""
+        view[:] = self._make()[self._start : self._start + self.size]
 
 
 class Blocks:

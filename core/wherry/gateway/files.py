@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Held
     from wherry.gateway.blocks import Blocks
+    from wherry.gateway.nodes import Entry as Link
     from wherry.manifest import Entry
 
 _KINDS: Final = {manifest.FILE: "file", manifest.DIR: "dir", manifest.LINK: "link"}
@@ -56,6 +57,7 @@ class Thing(NamedTuple):
     target: bytes = b""  # of a link
     entry: Entry | None = None  # of a dataset of wherry's own
     roots: tuple[PublicCID, ...] = ()  # the root, and what the parts of the path led to, as far as they are blocks
+    rest: tuple[str, ...] = ()  # the path inside of the block, where that is data and the path leads no further
 
 
 def look(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Thing:
@@ -71,7 +73,8 @@ def look(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Thing:
         if _is_ours(data):
             return _look_native(blocks, cid, data, ())._replace(roots=found.roots)
     if cid.codec != DAG_PB:
-        return Thing("file" if cid.codec == RAW else "block", cid, blocks.one(cid).size, roots=found.roots)
+        kind = "file" if cid.codec == RAW else "block"
+        return Thing(kind, cid, blocks.one(cid).size, roots=found.roots, rest=found.rest)
     node = view(blocks.node(cid))
     if isinstance(node, File):
         return Thing("file", cid, node.size, roots=found.roots)
@@ -91,9 +94,8 @@ def _is_ours(data: bytes) -> bool:
 def _look_native(blocks: Blocks, cid: PublicCID, data: bytes, parts: Sequence[str]) -> Thing:
     root = root_of(Block(cid.block(), data)).entry
     entry: Entry = _driven(blocks, find(root, "/".join(parts)))
-    if entry.kind == manifest.LINK:
-        return Thing("link", cid, len(entry.target.encode()), entry.target.encode(), entry)
-    return Thing("file" if entry.kind == manifest.FILE else "dir", PublicCID(entry.cid), entry.size, entry=entry)
+    thing = native_thing(entry)
+    return thing._replace(cid=cid) if entry.kind == manifest.LINK else thing
 
 
 def _driven(blocks: Blocks, search: Generator[Need, Block, Entry]) -> Entry:
@@ -205,7 +207,7 @@ def _unixfs(blocks: Blocks, root: PublicCID, size: int, start: int, stop: int) -
 def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_ENTRIES) -> Page:
     """Gives the entries of a directory that come after one of that name. Raises what decoding raises, BlockNotFound."""
     if thing.entry is not None:
-        return _page(_native_rows(blocks, thing.entry, after), count)
+        return _page(map(_native_row, native_items(blocks, thing.entry, after)), count)
     node = view(blocks.node(thing.cid))
     if isinstance(node, Directory):
         names = sorted(node.entries)
@@ -213,7 +215,7 @@ def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_
         return _page((_row(*entry) for entry in names[first:]), count)
     if not isinstance(node, Shard):
         raise DecodeError(f"block {thing.cid} is no directory")
-    return _page(_sharded(blocks, node, after), count)
+    return _page((_row(*entry) for entry in sharded(blocks, node, after)), count)
 
 
 def _page(rows: Iterator[Row], count: int) -> Page:
@@ -229,8 +231,11 @@ def _row(name: bytes, cid: PublicCID, tsize: int | None) -> Row:
     return Row(name.decode("utf-8", "surrogateescape"), "file" if cid.codec == RAW else "", tsize, str(cid))
 
 
-def _sharded(blocks: Blocks, root: Shard, after: str) -> Iterator[Row]:
-    """Goes through the buckets in order, from the one on in which ``after`` lies; those before it are not read."""
+def sharded(blocks: Blocks, root: Shard, after: str = "") -> Iterator[Link]:
+    """Goes through the buckets in order, from the one on in which ``after`` lies; those before it are not read.
+
+    Raises BlockNotFound, DecodeError, LimitExceeded.
+    """
     mark = name_hash(after.encode("utf-8", "surrogateescape")) if after else -1
     stack = [(root, HASH_BITS, mark >= 0)]  # shard, bits of the hash that are left, whether the mark lies in it
     index = [0]
@@ -250,7 +255,7 @@ def _sharded(blocks: Blocks, root: Shard, after: str) -> Iterator[Row]:
             continue
         if not slot.sub:
             if slot.bucket != bucket:  # in the mark's own bucket alone lies the entry that has its name
-                yield _row(*slot.entry)
+                yield slot.entry
             continue
         inner = view(blocks.node(slot.entry.cid))
         if not isinstance(inner, Shard) or inner.fanout != shard.fanout:
@@ -259,20 +264,31 @@ def _sharded(blocks: Blocks, root: Shard, after: str) -> Iterator[Row]:
         index.append(0)
 
 
-def _native_rows(blocks: Blocks, entry: Entry, after: str) -> Iterator[Row]:
+def native_items(blocks: Blocks, entry: Entry, after: str = "") -> Iterator[Entry]:
+    """Goes through the entries of a directory of wherry's own, from behind ``after`` on. Raises as `sharded`."""
     stack = [(PublicCID(entry.cid), 0)]
     while stack:
         cid, level = stack.pop()
         node = manifest.decode(_block(blocks, cid))
         if isinstance(node, manifest.DirNode):
-            for item in node.entries:
-                if item.name > after:
-                    yield Row(item.name, _KINDS[item.kind], item.size, str(PublicCID(item.cid)) if item.has_block else "")
+            yield from [item for item in node.entries if item.name > after]
         elif isinstance(node, manifest.ShardsNode) and level < SHARD_DEPTH_MAX:
             stack += [(PublicCID(shard.cid), level + 1) for shard in reversed(node.shards) if shard.last > after]
         else:
             raise DecodeError(f"block {cid} should be a directory")
         bounded(len(stack))
+
+
+def native_thing(entry: Entry) -> Thing:
+    """Says what an entry of wherry's own stands for."""
+    if entry.kind == manifest.LINK:
+        target = entry.target.encode()
+        return Thing("link", PublicCID(entry.cid), len(target), target, entry)
+    return Thing("file" if entry.kind == manifest.FILE else "dir", PublicCID(entry.cid), entry.size, entry=entry)
+
+
+def _native_row(item: Entry) -> Row:
+    return Row(item.name, _KINDS[item.kind], item.size, str(PublicCID(item.cid)) if item.has_block else "")
 
 
 def has_child(blocks: Blocks, thing: Thing, name: str) -> Thing | None:

@@ -30,25 +30,18 @@ def car_header(root: PublicCID) -> bytes:
     return varint(len(body)) + body
 
 
-def car(root: PublicCID, blocks: Iterable[Sent], *, chunked: bool) -> Iterator[Frame]:
+def car(root: PublicCID, blocks: Iterable[Sent]) -> Iterator[Frame]:
     """Lays out a CAR. What ``blocks`` raises ends it abnormally: its reader sees that it was cut."""
-    header = car_header(root)
-    yield Frame(b"%x\r\n%b\r\n" % (len(header), header) if chunked else header, (), 0, 0)
-    tail = b"\r\n" if chunked else b""
+    yield Frame(car_header(root), (), 0, 0)
     for cid, held, data in blocks:
         size = len(data) if held is None else held.size
-        length = varint(len(cid) + size)
-        head = length + cid
-        if chunked:
-            head = b"%x\r\n%b" % (len(head) + size, head)
+        head = varint(len(cid) + size) + cid
         if held is None:
-            yield Frame(head + data + tail, (), 0, 0)
+            yield Frame(head + data, (), 0, 0)
         elif size == 0:
-            yield Frame(head + tail, (), 0, 0)
+            yield Frame(head, (), 0, 0)
         else:
             yield Frame(head, (held,), size, 0)
-            if tail:
-                yield Frame(tail, (), 0, 0)
 
 
 class Stretch(NamedTuple):
@@ -70,6 +63,17 @@ def plain(stretches: Iterable[Stretch]) -> Iterator[Frame]:
         size += held.size
     if run:
         yield Frame(b"", run, size, 0)
+
+
+def in_chunks(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Writes the framing of HTTP/1.1 around a body of unknown length; its last chunk is the library's."""
+    for head, blocks, size, first in frames:
+        begun = b"%x\r\n%b" % (len(head) + size, head)
+        if blocks:
+            yield Frame(begun, blocks, size, first)
+            yield Frame(b"\r\n", (), 0, 0)
+        else:
+            yield Frame(begun + b"\r\n", (), 0, first)
 
 
 def pieces(data: bytes) -> Iterator[Frame]:

@@ -19,6 +19,8 @@ _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _RANGE: Final = re.compile(r"bytes=\s*([0-9]{0,19})-([0-9]{0,19})\s*", re.ASCII)
 _HEADER_CHARS_MAX: Final = 16_384
 _NAME_CHARS_MAX: Final = 255
+_HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
+_ENDINGS: Final = {RAW: ".bin", CAR: ".car", RECORD: ".ipns-record"}
 # What is in a dataset is a stranger's: nothing of it runs, sends or embeds, and it has an origin of its own.
 CONTENT_POLICY: Final = (
     "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -29,10 +31,13 @@ PAGE_POLICY: Final = (
 )
 
 
-def etag(target: Target, wish: Wish) -> str:
-    """Gives the entity tag of a raw block or a CAR."""
-    if wish.format == RAW:
-        return f'"{target.root_text}.raw"'
+def raw_etag(cid: str) -> str:
+    """Gives the entity tag of a raw block."""
+    return f'"{cid}.raw"'
+
+
+def car_etag(target: Target, wish: Wish) -> str:
+    """Gives the entity tag of a CAR."""
     said = repr((target.below, wish.car))
     short = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f'W/"{target.root_text}.car.{short}"'
@@ -42,6 +47,16 @@ def page_etag(cid: str, wish: Wish) -> str:
     """Gives the entity tag of a page of a directory: it is made by wherry, in one way until that changes."""
     short = hashlib.sha256(wish.after.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f'"DirIndex-wherry1-{short}_CID-{cid}"'
+
+
+def data_page_etag(cid: str) -> str:
+    """Gives the entity tag of a page that shows data."""
+    return f'"DagIndex-wherry1_CID-{cid}"'
+
+
+def tar_etag(cid: str) -> str:
+    """Gives the entity tag of an archive: the data say what is in it, and wherry in which order, until that changes."""
+    return f'W/"{cid}.x-tar.wherry1"'
 
 
 def record_etag(record: bytes) -> str:
@@ -72,14 +87,14 @@ def disposition(how: str, name: str) -> str:
 def trustless(target: Target, wish: Wish, tag: str) -> dict[str, str]:
     """Gives the headers of a raw block, a CAR or a record, without its length and how long it may be kept."""
     kind = wish.format or RAW
-    name = wish.filename or f"{target.name}{ {RAW: '.bin', CAR: '.car', RECORD: '.ipns-record'}[kind] }"
+    name = wish.filename or f"{target.name}{_ENDINGS[kind]}"
     headers = {
         "Content-Type": wish.car.media if kind == CAR else MEDIA[kind],
         "Content-Disposition": disposition("attachment", name),
         "Etag": tag,
         "X-Content-Type-Options": "nosniff",
-        "X-Ipfs-Path": where(target),
         "Vary": "Accept",
+        **named(target),
     }
     if target.root is not None:
         headers["X-Ipfs-Roots"] = target.root_text
@@ -96,6 +111,24 @@ def _said(wish: Wish) -> str:
     car = wish.car
     span = "" if car.bytes is None else f"&entity-bytes={car.bytes.first}:{'*' if car.bytes.last is None else car.bytes.last}"
     return f"&dag-scope={car.scope}{span}&car-dups={'y' if car.dups else 'n'}"
+
+
+def named(target: Target) -> dict[str, str]:
+    """Gives the headers that name what is answered: its URI in the one canonical form, and its path where a header can hold it.
+
+    Source: specs.ipfs.tech/http-gateways/path-gateway (Ipfs-Uri, X-Ipfs-Path), IPIP-548.
+    """
+    path = "/".join(["", target.space, target.name, *target.parts]) + ("/" if target.slash else "")
+    found = {"X-Ipfs-Path": path} if _HEADER_TEXT.fullmatch(path) else {}
+    if target.canonical:
+        parts = "".join([f"/{quote(part, safe='')}" for part in target.parts])
+        found["Ipfs-Uri"] = f"{target.space}://{target.canonical}{parts}" + ("/" if target.slash else "")
+    return found
+
+
+def data_etag(cid: str, name: str) -> str:
+    """Gives the entity tag of data in one of its forms."""
+    return f'"{cid}.{name}"'
 
 
 def where(target: Target) -> str:

@@ -9,20 +9,29 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from wherry.errors import UsageError
+from wherry.errors import CIDError, UsageError
+from wherry.gateway.record import name_of
 from wherry.limits import GATEWAY_FIELDS_MAX, GATEWAY_PATH_PARTS_MAX, GATEWAY_URL_BYTES_MAX
 from wherry.publiccid import PublicCID
 
 RAW: Final = "raw"
 CAR: Final = "car"
 RECORD: Final = "ipns-record"
+TAR: Final = "tar"
 MEDIA: Final = {
     RAW: "application/vnd.ipld.raw",
     CAR: "application/vnd.ipld.car",
     RECORD: "application/vnd.ipfs.ipns-record",
+    TAR: "application/x-tar",
+    "dag-json": "application/vnd.ipld.dag-json",
+    "dag-cbor": "application/vnd.ipld.dag-cbor",
+    "json": "application/json",
+    "cbor": "application/cbor",
 }
-_FORMAT_OF: Final = {media: name for name, media in MEDIA.items()}
-_OTHER_FORMATS: Final = frozenset({"tar", "dag-json", "dag-cbor", "json", "cbor"})  # real formats that are not offered here
+JSON: Final = frozenset({"json", "dag-json"})
+DATA: Final = frozenset({"json", "cbor", "dag-json", "dag-cbor"})  # by the data model, or as such data lie in their blocks
+_PAGE: Final = "page"  # for people
+_FORMAT_OF: Final = {media: name for name, media in MEDIA.items()} | {"text/html": _PAGE}
 SCOPES: Final = ("all", "entity", "block")
 _OFFSET: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -41,6 +50,7 @@ class Target(NamedTuple):
     parts: tuple[str, ...]  # the path below it
     slash: bool  # whether it ended with "/"
     before: tuple[str, ...] = ()  # the path between the root and the parts, where a name leads into a directory
+    canonical: str = ""  # the first part in its one canonical form: base32 of version 1, base36 of a key; "" for what has none
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -88,6 +98,7 @@ class Wish(NamedTuple):
     by_accept: bool = False  # the format came from Accept alone
     download: bool = False
     after: str = ""  # where a listing goes on
+    page: bool = False  # HTML is liked best
 
 
 def target(path: str) -> Target:
@@ -106,8 +117,17 @@ def target(path: str) -> Target:
     parts = tuple([_part(part) for part in below if part])
     slash = bool(below) and not below[-1]
     if space == "ipns":
-        return Target(space, None, name, parts, slash)
-    return Target(space, PublicCID.parse(name), name, parts, slash)
+        return Target(space, None, name, parts, slash, canonical=_key(name))
+    root = PublicCID.parse(name)
+    canonical = root.to_version(1).to_base("base32")
+    return Target(space, root, name, parts, slash, canonical=canonical)
+
+
+def _key(name: str) -> str:
+    try:
+        return PublicCID(b"\x01\x72" + name_of(name)).to_base("base36")
+    except CIDError:
+        return ""
 
 
 def _part(text: str) -> str:
@@ -128,9 +148,9 @@ def wish(query: str, accept: str) -> Wish:
     fields = _fields(query)
     by_accept, parameters = _accepted(accept)
     wanted = fields.get("format")
+    page = wanted is None and by_accept == _PAGE
+    by_accept = None if by_accept == _PAGE else by_accept
     if wanted is not None and wanted not in MEDIA:
-        if wanted in _OTHER_FORMATS:
-            raise NotAcceptable(f"format={wanted} is not offered", hint="ask for raw or car")
         raise UsageError(f"format={wanted[:40]!a} is unknown", hint="ask for raw or car")
     found = wanted or by_accept
     return Wish(
@@ -138,6 +158,7 @@ def wish(query: str, accept: str) -> Wish:
         _car(fields, parameters) if found == CAR else CarWish(),
         fields.get("filename"),
         by_accept=wanted is None and by_accept is not None,
+        page=page,
         download=fields.get("download") == "true",
         after=fields.get("after", ""),
     )

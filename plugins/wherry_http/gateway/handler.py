@@ -12,13 +12,14 @@ from aiohttp import web
 from wherry.errors import CIDError, DataError, NotFound, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Blocks, Part
-from wherry.gateway.frames import Stretch, car, plain
+from wherry.gateway.files import look
+from wherry.gateway.frames import Stretch, car, in_chunks, plain
 from wherry.gateway.order import Walk, resolve
 from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, wish
 from wherry.limits import GATEWAY_READS_MAX
 from wherry.observe import Served
 from wherry.offload import in_thread
-from wherry_http.gateway.people import People
+from wherry_http.gateway.people import People, Unreached
 from wherry_http.gateway.records import answer_record, followed
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 _FINDERS: Final = 2
 _ROUTE: Final = "/{space:ip[fn]s}/{rest:.*}"
 _CANONICAL: Final = "/{space}/{rest}"  # as the router calls it
-_EXPOSED: Final = "Content-Length, Content-Location, Content-Range, Etag, X-Ipfs-Path, X-Ipfs-Roots"
+_EXPOSED: Final = (
+    "Content-Length, Content-Location, Content-Range, Etag, Ipfs-Uri, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, "
+    "X-Stream-Output"  # the last two other gateways send, and pages may ask for
+)
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _ONLY_CACHED: Final = "only-if-cached"
 
@@ -104,6 +108,8 @@ class Gateway:
             asked = target(request.rel_url.raw_path)
             wanted = wish(request.rel_url.raw_query_string, ", ".join(request.headers.getall("Accept", ())))
             return await self._answer(request, asked, wanted)
+        except Unreached as problem:
+            raise self.refusal(web.HTTPNotImplemented, _line(problem)) from None
         except NotAcceptable as problem:
             raise self.refusal(web.HTTPNotAcceptable, _line(problem)) from None
         except (NotFound, DataError, UsageError) as problem:
@@ -121,13 +127,18 @@ class Gateway:
                 raise UsageError("a record belongs to a name: /ipns/NAME?format=ipns-record")
             return await answer_record(self, request, asked, wanted)
         if asked.space == "ipns":
+            if self._people is not None and asked.canonical and asked.name != asked.canonical:
+                return self._elsewhere(request, asked._replace(name=asked.canonical))
             asked, kept = await followed(self, asked)
         if wanted.format == RAW:
             return await self._raw(request, asked, wanted, kept)
         if wanted.format == CAR:
             return await self._car(request, asked, wanted, kept)
         if self._people is None:
-            raise UsageError("this gateway gives verifiable answers alone", hint="ask with format=raw or format=car")
+            hint = "ask with format=raw or format=car"
+            if wanted.format is not None:
+                raise NotAcceptable(f"format={wanted.format} is not offered here", hint=hint)
+            raise UsageError("this gateway gives verifiable answers alone", hint=hint)
         return await self._people.answer(request, asked, wanted, kept)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
@@ -138,27 +149,46 @@ class Gateway:
         """Gives the blocks of this node, for one answer."""
         return Blocks(self.source, reads_max)
 
+    def _elsewhere(self, request: web.Request, asked: Target) -> web.Response:
+        """Sends a client to the one form of a name that fits everywhere, also where case is lost (path gateway, /ipns)."""
+        query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+        to = said.where(asked) + ("/" if asked.slash else "") + query
+        return web.Response(
+            status=302, headers=self.common() | said.named(asked) | {"Location": to, "Cache-Control": "no-store"}
+        )
+
     async def _raw(self, request: web.Request, asked: Target, wanted: Wish, kept: str) -> web.StreamResponse:
         root = asked.root
-        if root is None or asked.below:
+        if root is None or (asked.below and self._people is None):
             raise UsageError("a raw block has no path", hint="ask for /ipfs/CID?format=raw, or for a CAR of the path")
-        tag = said.etag(asked, wanted)
-        headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
+        cid, roots = root, asked.root_text
+        if asked.below:
+            thing = await self.off_loop(partial(look, self.blocks(GATEWAY_READS_MAX), root, asked.below))
+            if thing.rest or (thing.kind == "link" and thing.entry is not None):
+                raise NotFound("what lies there is no block of its own")
+            cid, roots = thing.cid, ",".join([str(one) for one in thing.roots]) or roots
+        tag = said.raw_etag(str(cid) if asked.below else asked.root_text)
+        headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept, "X-Ipfs-Roots": roots}
         if said.unchanged(request.headers.get("If-None-Match"), tag):
             return self.not_modified(headers)
-        held = await self.off_loop(partial(self.blocks().one, root))
+        held = await self.off_loop(partial(self.blocks().one, cid))
         return await self.whole_or_part(request, headers, held.size, partial(_of_block, held), tag)
 
     async def _car(self, request: web.Request, asked: Target, wanted: Wish, kept: str) -> web.StreamResponse:
         root = asked.root
         if root is None:
             raise UsageError("a CAR belongs to a CID")
-        tag = said.etag(asked, wanted)
+        tag = said.car_etag(asked, wanted)
         headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
         if said.unchanged(request.headers.get("If-None-Match"), tag):
             return self.not_modified(headers)
         found = await self.off_loop(partial(resolve, self.blocks(GATEWAY_READS_MAX), root, asked.below))
         await self.off_loop(partial(self.blocks().one, found.cid))
+        walk = Walk(self.blocks(), wanted.car)
+        return await self.stream(request, headers, car(root, walk.blocks(found)))
+
+    async def stream(self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame]) -> web.StreamResponse:
+        """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally."""
         response = web.StreamResponse(headers=headers | self.common())
         if request.method == "HEAD":
             response.content_length = None
@@ -168,8 +198,7 @@ class Gateway:
         chunked = request.version >= (1, 1)
         if chunked:
             response.enable_chunked_encoding()
-        walk = Walk(self.blocks(), wanted.car)
-        return await self.send(request, response, car(root, walk.blocks(found), chunked=chunked and plain_http))
+        return await self.send(request, response, in_chunks(frames) if chunked and plain_http else frames)
 
     def not_modified(self, headers: dict[str, str]) -> web.Response:
         """Makes the answer to who has it already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from typing import Final
 
@@ -29,7 +30,7 @@ def media_type(name: str, head: bytes) -> str:
         )
     if found is None:
         found = _sniffed(head)
-    if found.startswith("text/") or found in ("application/json", "application/javascript", "image/svg+xml"):
+    if found.startswith("text/") or found in ("application/javascript", "image/svg+xml"):
         return f"{found}; charset=utf-8" if _is_utf8(head) else found
     return found
 
@@ -42,8 +43,18 @@ def _sniffed(head: bytes) -> str:
         return "image/webp"
     if head[4:8] == b"ftyp":
         return "video/mp4"
+    if len(head) < SNIFF_BYTES and head.lstrip()[:1] in (b"{", b"[") and _is_json(head):
+        return "application/json"
     # HTML without a name stays plain text: what is shown as a page says so by its name.
     return "application/octet-stream" if _BINARY.intersection(head) else "text/plain"
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_utf8(head: bytes) -> bool:

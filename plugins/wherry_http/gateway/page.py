@@ -16,7 +16,7 @@ from wherry.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wherry.gateway.files import Page, Row
+    from wherry.gateway.files import Page, Row, Thing
     from wherry.gateway.request import Target
 
 _SHOWN_MAX: Final = 255  # characters of a name
@@ -37,8 +37,8 @@ def directory(target: Target, page: Page, after: str) -> Iterator[str]:
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
-        f"<title>Files in {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<nav aria-label="Path"><ol>\n{_way(target)}</ol></nav>\n<main>\n<h1>Files in {escape(title)}</h1>\n'
+        f"<title>Index of {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<nav aria-label="Path"><ol>\n{_way(target)}</ol></nav>\n<main>\n<h1>Index of {escape(title)}</h1>\n'
     )
     if not page.rows:
         yield "<p>Nothing is in this directory.</p>\n" if not after else "<p>Nothing more is in this directory.</p>\n"
@@ -54,9 +54,27 @@ def directory(target: Target, page: Page, after: str) -> Iterator[str]:
     yield f'<nav aria-label="Pages"><p>{_pages(page, after)}</p></nav>\n</main>\n</body>\n</html>\n'
 
 
-def visible(name: str) -> str:
+def data_page(target: Target, thing: Thing, text: bytes) -> str:
+    """Gives a page that shows a block of data: what it is, and ``text``, its beginning as DAG-JSON."""
+    cid = escape(str(thing.cid))
+    links = "".join(
+        [f'<li><a href="/ipfs/{cid}?format={name}">{name}</a></li>\n' for name in ("dag-json", "dag-cbor", "raw", "car")]
+    )
+    shown = escape(visible(text.decode("utf-8", "replace"), len(text)))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">\n'
+        f"<title>Data of {cid}</title>\n<style>{_STYLE}pre{{white-space:pre-wrap;overflow-wrap:anywhere}}</style>\n"
+        "</head>\n<body>\n"
+        f'<nav aria-label="Path"><ol>\n{_way(target)}</ol></nav>\n<main>\n<h1>Data of <code>{cid}</code></h1>\n'
+        f"<p>{escape(thing.cid.codec_name)}, {escape(format_size(thing.size))}</p>\n"
+        f'<nav aria-label="Forms"><ul>\n{links}</ul></nav>\n<pre>{shown}</pre>\n</main>\n</body>\n</html>\n'
+    )
+
+
+def visible(name: str, most: int = _SHOWN_MAX) -> str:
     """Gives a name as it may be shown: what has no shape, or moves what stands beside it, is written as its number."""
-    shown = name if len(name) <= _SHOWN_MAX else name[:_SHOWN_MAX] + "\u2026"
+    shown = name if len(name) <= most else name[:most] + "\u2026"
     return "".join(
         [c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else f"\\u{{{ord(c):x}}}" for c in shown]
     )

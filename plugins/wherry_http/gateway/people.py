@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from wherry.errors import NotFound
+from wherry.errors import NotFound, UsageError
 from wherry.gateway import headers as said
 from wherry.gateway.files import Thing, content, has_child, listing, look
 from wherry.gateway.frames import pieces
-from wherry.gateway.request import NotAcceptable
+from wherry.gateway.request import MEDIA, TAR, NotAcceptable
+from wherry.gateway.tar import archive
 from wherry.limits import GATEWAY_READS_MAX
+from wherry_http.gateway.data import answer_data
 from wherry_http.gateway.kinds import SNIFF_BYTES, media_type
 from wherry_http.gateway.page import directory
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from wherry.gateway.blocks import Blocks
     from wherry.gateway.request import Target, Wish
     from wherry_http.gateway.handler import Gateway
+
+
+class Unreached(UsageError):
+    """What a path leads to inside of a block, which is not given apart."""
 
 
 class People:
@@ -38,12 +44,21 @@ class People:
         headers = {
             "Cache-Control": kept,
             "X-Content-Type-Options": "nosniff",
-            "X-Ipfs-Path": said.where(asked) + ("/" if asked.slash else ""),
+            **said.named(asked),
             "X-Ipfs-Roots": ",".join([str(cid) for cid in thing.roots]) or asked.root_text,
             "Content-Security-Policy": said.CONTENT_POLICY,
             "Referrer-Policy": "no-referrer",
             "Vary": "Accept",
         }
+        if thing.rest:
+            raise Unreached(
+                f"{'/'.join(thing.rest)!r} lies inside of block {thing.cid}, and only what a link leads to is given",
+                hint="ask for the block with format=dag-json",
+            )
+        if wanted.format == TAR:
+            return await self._tar(request, wanted, thing, headers)
+        if thing.kind == "block" or wanted.format in ("dag-json", "dag-cbor"):
+            return await answer_data(gateway, request, asked, wanted, thing=thing, headers=headers)
         name = asked.parts[-1] if asked.parts else ""
         if thing.kind == "dir":
             if not asked.slash:
@@ -56,8 +71,6 @@ class People:
             return await self._file(request, wanted, index, "index.html", headers | {"Etag": f'"{thing.cid}"'})
         if asked.slash:
             raise NotFound("what has an end like a directory's is none")
-        if thing.kind == "block":
-            raise NotAcceptable("this data is neither a file nor a directory", hint="ask with format=raw or format=car")
         return await self._file(request, wanted, thing, name, headers)
 
     async def _file(
@@ -79,6 +92,18 @@ class People:
             headers["Content-Disposition"] = said.disposition(how, name or str(thing.cid))
         made = partial(content, gateway.blocks(), thing)
         return await gateway.whole_or_part(request, headers, thing.size, made, tag)
+
+    async def _tar(self, request: web.Request, wanted: Wish, thing: Thing, headers: dict[str, str]) -> web.StreamResponse:
+        gateway, cid = self._gateway, str(thing.cid)
+        if thing.kind not in ("file", "dir"):
+            raise NotAcceptable("this data is neither a file nor a directory", hint="ask with format=raw or format=car")
+        headers["Etag"] = tag = said.tar_etag(cid)
+        if said.unchanged(request.headers.get("If-None-Match"), tag):
+            return gateway.not_modified(headers)
+        headers["Content-Type"] = MEDIA[TAR]
+        headers["Content-Disposition"] = said.disposition("attachment", wanted.filename or f"{cid}.tar")
+        headers["Accept-Ranges"] = "none"
+        return await gateway.stream(request, headers, archive(gateway.blocks(), thing, cid))
 
     async def _page(
         self, request: web.Request, asked: Target, wanted: Wish, thing: Thing, headers: dict[str, str]
