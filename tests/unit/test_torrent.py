@@ -10,6 +10,7 @@ from wherry.errors import LimitExceeded, UsageError
 from wherry.torrent import metainfo
 from wherry.torrent.bencode import encode
 from wherry.torrent.metainfo import LEAF_BYTES, PIECE_BYTES_MAX, Metainfo, root_of
+from wherry.torrent.read import read_torrent
 from wherry.transfer.torrent_out import seed_of
 
 
@@ -80,6 +81,16 @@ def test_files_of_version_1_begin_with_a_piece():
     assert b"5:emptyd0:d6:lengthi0eee" in torrent
 
 
+def test_version_1_alone_has_no_padding():
+    torrent = made([(("a",), b"1" * LEAF_BYTES), (("b",), b"2"), (("c",), b"3")], piece_bytes=LEAF_BYTES, v1_only=True)
+    assert b".pad" not in torrent
+    assert b"meta version" not in torrent
+    assert b"piece layers" not in torrent
+    pieces = hashlib.sha1(b"1" * LEAF_BYTES).digest() + hashlib.sha1(b"23").digest()
+    assert b"6:pieces40:" + pieces in torrent
+    assert read_torrent(torrent).v2 is None
+
+
 def test_trackers_and_seeds_are_no_part_of_what_is_hashed():
     plain = Metainfo("n")
     plain.begin(())
@@ -126,6 +137,10 @@ def test_pieces_of_all_files_together_are_bound(monkeypatch):
     run.begin(("c",))
     with pytest.raises(LimitExceeded):
         run.update(bytes(LEAF_BYTES))
+    old = Metainfo("n", piece_bytes=LEAF_BYTES, v1_only=True)
+    old.begin(())
+    with pytest.raises(LimitExceeded):
+        old.update(bytes(4 * LEAF_BYTES))
 
 
 @pytest.mark.parametrize(

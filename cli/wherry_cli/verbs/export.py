@@ -39,6 +39,9 @@ def export(
     v2: Annotated[
         bool, typer.Option("--v2", help="Of a torrent: version 2 alone, not a hybrid that old clients read.")
     ] = False,
+    v1: Annotated[
+        bool, typer.Option("--v1", help="Of a torrent: version 1 alone, which clients finish that know no padding files.")
+    ] = False,
     piece: Annotated[
         int, typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.")
     ] = "1MiB",  # type: ignore[assignment]  # typer parses it
@@ -53,6 +56,8 @@ def export(
     """
     if (car is None) == (torrent is None):
         raise UsageError("say what to write: --car FILE, or --torrent FILE")
+    if v1 and v2:
+        raise UsageError("--v1 and --v2 do not go together", hint="leave out both for a hybrid, which has both versions")
     if torrent is not None and sources:
         raise UsageError("a torrent is made of what is here", hint="`wherry get` it first")
     run = Invocation.of(ctx)
@@ -68,7 +73,7 @@ def export(
                 elif torrent is not None:
                     made = await session.export_torrent(
                         what, torrent, webseeds=tuple(webseed or ()), trackers=tuple(tracker or ()), hybrid=not v2,
-                        piece_bytes=piece, force=force, observe=watcher,
+                        v1_only=v1, piece_bytes=piece, force=force, observe=watcher,
                     )  # fmt: skip
                     show_torrent(run.out(), made)
 

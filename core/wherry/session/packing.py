@@ -111,6 +111,7 @@ class Packing(Parts):
         webseeds: Sequence[str] = (),
         trackers: Sequence[str] = (),
         hybrid: bool = True,
+        v1_only: bool = False,
         piece_bytes: int = PIECE_BYTES,
         force: bool = False,
         observe: Observe | None = None,
@@ -118,8 +119,8 @@ class Packing(Parts):
         """Writes a torrent of a dataset that this home holds; every byte is read once, and verified.
 
         It is named by its CID, or by the last part of its path. ``webseeds`` are addresses of `serve` (``http://HOST:PORT``),
-        from which ordinary clients then fetch it (BEP 19). Links are left out, and counted. Raises what `cat` and `ls` raise,
-        TargetExists, UsageError, LocalError.
+        from which ordinary clients then fetch it (BEP 19). ``v1_only``: without version 2 and padding. Links are left out, and
+        counted. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
         """
         from wherry.transfer.torrent_out import made, seed_of
 
@@ -127,7 +128,7 @@ class Packing(Parts):
         cid, inside = self._public(await self._unnamed(what, ()))
         seeds = [seed_of(seed, cid, inside) for seed in webseeds]
         what = f"{cid}/{inside}" if inside else cid
-        run = Metainfo(inside.rpartition("/")[2] or cid, piece_bytes=piece_bytes, hybrid=hybrid)
+        run = Metainfo(inside.rpartition("/")[2] or cid, piece_bytes=piece_bytes, hybrid=hybrid, v1_only=v1_only)
         done = 0
 
         def read(count: int) -> None:

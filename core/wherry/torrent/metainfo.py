@@ -1,7 +1,8 @@
 """Makes the metainfo of a torrent from files that come in order, byte for byte (specs/0036). Pure; a piece is held, no more.
 
 Version 2 (BEP 52): a Merkle tree of SHA-256 over 16 KiB for each file. Hybrid: version 1 beside it (BEP 3), whose files
-are made to begin with a piece by files of padding (BEP 47), so that both versions have the same pieces.
+are made to begin with a piece by files of padding (BEP 47), so that both versions have the same pieces. Version 1 alone has
+no padding: old clients take it for files.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class FileHash:
 class Metainfo:
     """Takes files in the order of their paths' bytes; gives the torrent."""
 
-    def __init__(self, name: str, *, piece_bytes: int = PIECE_BYTES, hybrid: bool = True) -> None:
-        """``name`` is what clients call the file or folder: one part of a path.
+    def __init__(self, name: str, *, piece_bytes: int = PIECE_BYTES, hybrid: bool = True, v1_only: bool = False) -> None:
+        """``name`` is what clients call the file or folder: one part of a path. ``v1_only`` goes before ``hybrid``.
 
         Raises UsageError for a length that no piece has, and for a name that clients would change.
         """
@@ -89,7 +90,8 @@ class Metainfo:
             raise UsageError(f"pieces of {piece_bytes} bytes", hint="a power of two, from 16 KiB to 256 MiB")
         if not name or "/" in name or name in {".", ".."}:
             raise UsageError(f"{name!r} is no name of a torrent", hint="one part of a path")
-        self._name, self._piece_bytes, self._hybrid = name, piece_bytes, hybrid
+        self._name, self._piece_bytes = name, piece_bytes
+        self._v1_wanted, self._v2_wanted = hybrid or v1_only, not v1_only
         self._tree: dict[str, Any] = {}
         self._layers: dict[bytes, bytes] = {}
         self._files: list[FileHash] = []
@@ -105,21 +107,27 @@ class Metainfo:
 
     def begin(self, parts: tuple[str, ...]) -> None:
         """Begins a file; ``parts`` of its path, () where the whole is one file."""
-        if self._hybrid and self._files:
+        if self._v1_wanted and self._v2_wanted and self._files:
             self._pad()
         self._files.append(FileHash(parts, self._piece_bytes))
 
     def update(self, data: bytes | memoryview) -> None:
         """Takes the next bytes of the file. Raises LimitExceeded."""
-        self._files[-1].update(data)
-        if self._hybrid:
+        file = self._files[-1]
+        if self._v2_wanted:
+            file.update(data)
+        else:
+            file.size += len(data)
+        if self._v1_wanted:
             self._hash_v1(data)
-        if self._kept + len(self._files[-1].layer) > PIECES_MAX:
+        if max(self._kept + len(file.layer), len(self._v1_pieces)) > PIECES_MAX:
             raise LimitExceeded("a torrent of so many pieces is of no use", hint="take longer pieces: --piece")
 
     def end(self) -> None:
         """Ends the file."""
         file = self._files[-1]
+        if not self._v2_wanted:
+            return
         entry: dict[str, Any] = {"length": file.size}
         if file.size:
             root = file.root()
@@ -137,12 +145,13 @@ class Metainfo:
         """Gives the torrent. Raises UsageError if there was no file."""
         if not self._files:
             raise UsageError("there is no file in it, so there is no torrent of it")
-        info: dict[str, Any] = {
-            "file tree": self._tree, "meta version": 2, "name": self._name, "piece length": self._piece_bytes,
-        }  # fmt: skip
-        if self._hybrid:
+        info: dict[str, Any] = {"name": self._name, "piece length": self._piece_bytes}
+        whole: dict[str, Any] = {"info": info, "created by": "wherry"}
+        if self._v2_wanted:
+            info |= {"file tree": self._tree, "meta version": 2}
+            whole["piece layers"] = self._layers
+        if self._v1_wanted:
             info |= self._version_1()
-        whole: dict[str, Any] = {"info": info, "piece layers": self._layers, "created by": "wherry"}
         if trackers:
             whole |= {"announce": trackers[0], "announce-list": [[tracker] for tracker in trackers]}
         if webseeds:
@@ -150,7 +159,7 @@ class Metainfo:
         return encode(whole)
 
     def _version_1(self) -> dict[str, Any]:
-        if self._files[0].parts:
+        if self._files[0].parts and self._v2_wanted:
             self._pad()  # the last one too, as libtorrent does
         pieces = [*self._v1_pieces, *([self._v1.digest()] if self._v1_held else [])]
         found: dict[str, Any] = {"pieces": b"".join(pieces)}
@@ -160,7 +169,7 @@ class Metainfo:
         for file in self._files:
             listed.append({"length": file.size, "path": list(file.parts)})
             gap = -file.size % self._piece_bytes
-            if gap:
+            if gap and self._v2_wanted:
                 listed.append({"attr": "p", "length": gap, "path": [".pad", str(gap)]})
         return {**found, "files": listed}
 
