@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wherry import dagcbor
+from wherry.cid import RAW
 from wherry.errors import CIDError, DecodeError, IntegrityError, LimitExceeded, WherryError
-from wherry.limits import CAR_HEADER_BYTES_MAX, CAR_ROOTS_MAX, LEAF_BYTES_MAX
+from wherry.limits import CAR_HEADER_BYTES_MAX, CAR_ROOTS_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.protobuf import varint
 from wherry.publiccid import PublicCID
 
@@ -86,6 +87,7 @@ class CarReader:
                 cid, end = PublicCID.read(section)
             except CIDError as problem:
                 raise self._wrong(f"a block with a CID that cannot be read: {problem.message}") from problem
+            self._bound(cid, size - end)
             yield cid, section[end:]
 
     def section(self) -> tuple[PublicCID, int] | None:
@@ -101,8 +103,14 @@ class CarReader:
             cid, end = PublicCID.read(head)
         except CIDError as problem:
             raise self._wrong(f"a block with a CID that cannot be read: {problem.message}") from problem
+        self._bound(cid, size - end)
         self._first, self._unread = head[end:], size - len(head)
         return cid, size - end
+
+    def _bound(self, cid: PublicCID, size: int) -> None:
+        """Raises LimitExceeded for a block that is longer than one of its codec may be."""
+        if size > PB_BYTES_MAX and cid.codec != RAW:
+            raise LimitExceeded(f"{self._origin}: block {cid} has {size} bytes, at most {PB_BYTES_MAX} are read")
 
     def take(self, view: memoryview) -> None:
         """Receives the block that `section` gave into ``view``, which is as long as it is. Raises as iteration does."""

@@ -45,6 +45,7 @@ class ExportResult(Result):
     blocks: int
     bytes: int
     seconds: float
+    large: int = 0  # blocks of more than 2 MiB, which wherry reads and hardly anybody else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.car import SECTION_BYTES_MAX, CarReader, header, section_head, verified
-from wherry.cid import RAW
+from wherry.cid import DAG_CBOR, DAG_PB, RAW
 from wherry.errors import CIDError, DecodeError, IntegrityError, LimitExceeded, WherryError
-from wherry.limits import CAR_ROOTS_MAX
+from wherry.limits import CAR_ROOTS_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.protobuf import varint
 from wherry.publiccid import PublicCID
 
@@ -145,3 +145,18 @@ def test_a_block_that_is_cut_off_is_refused_however_it_is_taken(into):
 
         with pytest.raises(DecodeError, match="cut off"):
             take()
+
+
+def test_only_raw_blocks_may_be_as_large_as_leaves():
+    for codec, size, taken in ((RAW, LEAF_BYTES_MAX, True), (DAG_PB, PB_BYTES_MAX, True), (DAG_PB, PB_BYTES_MAX + 1, False),
+                               (DAG_CBOR, PB_BYTES_MAX + 1, False), (0x0129, PB_BYTES_MAX + 1, False)):  # fmt: skip
+        data = bytes(size)
+        cid = PublicCID.of(codec, data)
+        stream = header([cid]) + section_head(cid, size) + data
+        if taken:
+            assert list(reader(stream)) == [(cid, data)]
+        else:
+            with pytest.raises(LimitExceeded, match=str(cid)):
+                list(reader(stream))
+            with pytest.raises(LimitExceeded, match=str(cid)):
+                reader(stream).section()

@@ -82,6 +82,8 @@ def export(
 
 def show(out: Out, result: ExportResult) -> None:
     """Prints what was written, if it was not written to standard output."""
+    if result.large:
+        out.warning(f"{result.large:,} blocks have more than 2 MiB: wherry reads them, and hardly any other tool")
     if result.path == "-":
         return
     if out.as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wherry.cid import DAG_PB
 from wherry.errors import UsageError
 from wherry.observe import Progress
 from wherry.offload import in_thread
@@ -59,14 +58,14 @@ class Caching(Parts):
             raise UsageError("max_bytes is at least 0")
         began = time.monotonic()
         asked, addresses = self._source(await self._unnamed(what, sources), sources)
-        if asked.cid.codec == DAG_PB:
-            raise UsageError("cache warm takes datasets with a manifest, not UnixFS", hint="get it: what is got is given on")
         if asked.path:
             raise UsageError("cache warm takes a CID without a path", hint="warm the whole dataset, or give the part's own CID")
         cid = asked.cid
         cached = await self._cached()
         fetcher = self._fetcher(cid, addresses, wait_s, observe)
         nodes = Nodes(self._store, fetcher)  # no key is used
+        if asked.inline is not None:
+            nodes.know(asked.inline)
         run: Warming | None = None
 
         def progress() -> Progress:

@@ -11,12 +11,13 @@ import time
 from typing import IO, TYPE_CHECKING, Final
 
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
-from wherry.errors import TargetExists, local_error
+from wherry.errors import local_error
 from wherry.observe import Progress
 from wherry.offload import stoppable
 from wherry.session.parts import Parts
 from wherry.session.telling import told
 from wherry.torrent.metainfo import PIECE_BYTES, Metainfo
+from wherry.transfer.outfile import whole, writing
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
@@ -97,10 +98,12 @@ class Packing(Parts):
 
             async with paced(observe, progress):
                 if path == STREAM:
-                    await stoppable(lambda: run.run(_writing(sys.stdout.buffer, path)), end)
+                    await stoppable(lambda: run.run(writing(sys.stdout.buffer, path)), end)
                 else:
-                    await stoppable(lambda: _whole(run.run, path, force=force), end)
-        return ExportResult(cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, seconds=time.monotonic() - began)
+                    await stoppable(lambda: whole(run.run, path, force=force), end)
+        return ExportResult(
+            cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, large=run.large, seconds=time.monotonic() - began
+        )
 
     @told
     async def export_torrent(
@@ -141,7 +144,7 @@ class Packing(Parts):
         async with paced(observe, progress):
             skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
         data = run.finish(trackers=trackers, webseeds=seeds)
-        await stoppable(lambda: _whole(lambda write: [write(data)], path, force=force), lambda: None)
+        await stoppable(lambda: whole(lambda write: [write(data)], path, force=force), lambda: None)
         return TorrentResult(
             cid=what, path=path, files=run.files, bytes=done, skipped=skipped, seconds=time.monotonic() - began
         )
@@ -193,34 +196,3 @@ def _reading(source: IO[bytes], path: str) -> Callable[[int], bytes]:
             raise local_error(problem, "reading", path) from problem
 
     return read
-
-
-def _writing(target: IO[bytes], path: str) -> Callable[[bytes | memoryview], object]:
-    def write(data: bytes | memoryview) -> None:
-        try:
-            target.write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as problem:
-            raise local_error(problem, "writing", path) from problem
-
-    return write
-
-
-def _whole(run: Callable[[Callable[[bytes | memoryview], object]], object], path: str, *, force: bool) -> None:
-    """Writes beside the file, and gives it its name when all of it is on disk."""
-    place = os.path.expanduser(path)
-    if os.path.lexists(place) and not force:
-        raise TargetExists(f"{path!r} is there already", hint="choose another name, or --force to replace it")
-    part = f"{place}.part-{os.getpid()}"
-    try:
-        with open(part, "xb") as target:
-            run(_writing(target, path))
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(part, place)
-    except OSError as problem:
-        raise local_error(problem, "writing", path) from problem
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)

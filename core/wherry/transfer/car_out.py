@@ -9,7 +9,7 @@ from wherry.car import header, section_head
 from wherry.errors import LimitExceeded
 from wherry.gateway.order import Walk, resolve
 from wherry.gateway.request import CarWish
-from wherry.limits import LEAF_BYTES_MAX
+from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +32,7 @@ class CarExport:
         self._cancelled = False
         self.blocks = 0
         self.bytes = 0  # of the CAR
+        self.large = 0  # blocks of more bytes than other tools read
 
     def cancel(self) -> None:
         """Ends ``run`` soon, with InterruptedError."""
@@ -59,6 +60,7 @@ class CarExport:
             self._write(write, section_head(cid, len(view)))
             self._write(write, view)
             self.blocks += 1
+            self.large += len(view) > PB_BYTES_MAX
 
     def _write(self, write: Callable[[bytes | memoryview], object], data: bytes | memoryview) -> None:
         write(data)

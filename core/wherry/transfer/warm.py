@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wherry.abc.transport import Want
 from wherry.block import Block, verify
 from wherry.cid import DAG_CBOR, RAW
-from wherry.dag.walk import EnterFile, Leaf, Walk
+from wherry.dag.walk import EnterFile, Leaf
 from wherry.errors import IntegrityError, NoSpace, WherryError
-from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, TREE_ENTRIES_MAX
+from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, LEAF_BYTES_MAX, TREE_ENTRIES_MAX
 from wherry.offload import in_thread
 from wherry.sealing import blocks, header
 from wherry.transfer.asking import fetch_once
 from wherry.transfer.get import check_bounds
 from wherry.transfer.jobs import Job
 from wherry.transfer.local import HeldChannel
+from wherry.transfer.tree import walk_of
 from wherry.units import MiB, format_size
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Wanted(NamedTuple):
     size: int  # bytes of the block
     path: str = ""  # where it lies in the dataset, for sources that hold plain copies; "" of a sealed one
     offset: int = 0
+    guessed: bool = False  # whether its size is only what a directory of UnixFS lets expect
+    block: Block | None = None  # where it had to be read to be known
 
 
 class Content(NamedTuple):
@@ -63,6 +66,7 @@ class Content(NamedTuple):
 
     size: int  # bytes of all of them
     leaves: AsyncGenerator[Wanted, None]  # each time that one occurs, in order; nodes come into the store on the way
+    exact: bool = True  # False: ``size`` is a claim that nothing can be built on, of a directory of UnixFS
 
 
 async def content_of(nodes: Nodes, cid: CID) -> Content:
@@ -74,17 +78,20 @@ async def content_of(nodes: Nodes, cid: CID) -> Content:
         return Content(sum([listed.size for listed in top]), _listed(nodes, found))
     root = await nodes.root(cid)
     check_bounds(root.entry, bytes_max=None, entries_max=TREE_ENTRIES_MAX)
-    return Content(root.entry.size, _leaves(nodes, root))
+    return Content(root.entry.size, _leaves(nodes, root), exact=root.exact)
 
 
 async def _leaves(nodes: Nodes, root: Root) -> AsyncGenerator[Wanted, None]:
     path = ""
-    async with aclosing(nodes.steps(Walk(root.entry))) as steps:
+    async with aclosing(nodes.steps(walk_of(root.entry))) as steps:
         async for step in steps:
             if isinstance(step, EnterFile):
                 path = step.path
             elif isinstance(step, Leaf):
-                yield Wanted(step.cid, step.size, path, step.offset)
+                if step.block is not None:
+                    yield Wanted(step.cid, len(step.block.data), path, step.offset, block=step.block)
+                elif not step.key:  # else it is bytes within a node that has children, and nodes are kept in any case
+                    yield Wanted(step.cid, step.size, path, step.offset, step.guessed)
 
 
 async def _listed(nodes: Nodes, found: Header) -> AsyncGenerator[Wanted, None]:
@@ -138,8 +145,8 @@ class Warming:
     async def run(self, content: Content) -> None:
         """Fills the cache. Raises NoSpace if it does not fit, or the cache does not keep it, and what fetching does."""
         wanted = content.size if self._bytes_max is None else min(content.size, self._bytes_max)
-        await self._look_for_room(content.size, wanted)
-        self.total_bytes = wanted
+        await self._look_for_room(content, wanted)
+        self.total_bytes = wanted if content.exact else self._bytes_max
         local = HeldChannel(self._store) if await in_thread(self._store.index.holds_any) else None
         batch: list[Wanted] = []
         size = 0
@@ -154,14 +161,15 @@ class Warming:
         await self._fetcher.drained()
         await in_thread(self._look_for_first)
 
-    async def _look_for_room(self, size: int, wanted: int) -> None:
+    async def _look_for_room(self, content: Content, wanted: int) -> None:
         usage = await in_thread(self._cached.usage)
-        if self._bytes_max is None and size > usage.bytes_max:
+        size = content.size
+        if self._bytes_max is None and content.exact and size > usage.bytes_max:
             raise NoSpace(
                 f"the dataset has {format_size(size)}, and the cache keeps at most {format_size(usage.bytes_max)}",
                 hint="raise max_bytes of the cache, or take its beginning with --bytes",
             )
-        self._tight = usage.bytes + wanted > usage.bytes_max
+        self._tight = not content.exact or usage.bytes + wanted > usage.bytes_max
 
     async def _chosen(self, content: Content) -> AsyncGenerator[Wanted, None]:
         """Gives the leaves up to the bound, and counts files."""
@@ -188,6 +196,11 @@ class Warming:
 
     async def _send(self, batch: Sequence[Wanted], local: HeldChannel | None) -> None:
         left = await in_thread(partial(self._without_held, batch))
+        known = {leaf.cid: leaf for leaf in left if leaf.block is not None}
+        if known:
+            blocks_known = [leaf.block for leaf in known.values() if leaf.block is not None]
+            await in_thread(lambda: self.keep(blocks_known, list(known.values())))
+            left = [leaf for leaf in left if leaf.block is None]
         if left and local is not None:
             attempt = KeepJob(self, left)
             await fetch_once(local, attempt, self._pool, "this machine")
@@ -243,8 +256,8 @@ class KeepJob(Job):
 
     def __init__(self, warming: Warming, leaves: Sequence[Wanted]) -> None:
         self._warming = warming
-        self._leaves = leaves
-        self.wants = [Want(leaf.cid, leaf.size, leaf.path, leaf.offset) for leaf in leaves]
+        self._leaves = list(leaves)
+        self.wants = [Want(leaf.cid, None if leaf.guessed else leaf.size, leaf.path, leaf.offset) for leaf in leaves]
         self.size = sum([leaf.size for leaf in leaves])
         self._done = bytearray(len(leaves))
 
@@ -271,10 +284,11 @@ class KeepJob(Job):
             if self._done[laid.want] or laid.want in good:
                 continue  # came twice
             try:
-                if size != leaf.size:
+                if not 0 < size <= LEAF_BYTES_MAX if leaf.guessed else size != leaf.size:
                     raise IntegrityError(f"block {leaf.cid} from {peer} has {size} bytes, not {leaf.size}")
                 view = buffer.view[laid.start : laid.stop]
                 verify(leaf.cid, view, origin=peer)
+                self._leaves[laid.want] = leaf._replace(size=size, guessed=False)
                 good[laid.want] = view
             except WherryError as problem:
                 arrival.rejected.append((laid.want, problem))
