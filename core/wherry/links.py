@@ -61,15 +61,21 @@ class HasOptions(Protocol):
         """See `socket.socket.getsockopt`."""
 
 
-def counters(sock: HasOptions) -> Counters | None:
-    """Reads a connection's counters; None where there are none."""
+def _info(sock: HasOptions) -> bytes | None:
+    """Gives what the kernel tells of a connection; None where it tells nothing."""
     if sys.platform != "linux":
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
     except OSError:  # the connection is gone, or it is none of TCP
         return None
-    if len(info) < _INFO_BYTES:
+    return info if len(info) >= _INFO_BYTES else None
+
+
+def counters(sock: HasOptions) -> Counters | None:
+    """Reads a connection's counters; None where there are none."""
+    info = _info(sock)
+    if info is None:
         return None
     (acked,), (busy,) = struct.unpack_from("=Q", info, _ACKED_AT), struct.unpack_from("=Q", info, _BUSY_AT)
     return Counters(acked, busy / 1e6)
@@ -77,13 +83,8 @@ def counters(sock: HasOptions) -> Counters | None:
 
 def trips(sock: HasOptions) -> Trips | None:
     """Reads the round trip of a connection; None where the kernel does not tell it."""
-    if sys.platform != "linux":
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-    except OSError:  # the connection is gone, or it is none of TCP
-        return None
-    if len(info) < _INFO_BYTES:
+    info = _info(sock)
+    if info is None:
         return None
     (trip,), (resent,) = struct.unpack_from("=I", info, _TRIP_AT), struct.unpack_from("=I", info, _RESENT_AT)
     return Trips(trip / 1e6, resent) if trip else None

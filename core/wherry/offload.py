@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -58,3 +59,28 @@ async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> 
         if not running.cancelled():
             running.exception()  # is dropped: asyncio would print what nobody took
         raise
+
+
+async def crewed(threads: Executor, work: Callable[[], None], hands: int, cut: Callable[[], None]) -> None:
+    """Has ``hands`` threads do ``work`` side by side, and raises what one of them raised.
+
+    Cancelled, it calls ``cut``, which must make those that have begun end soon, waits until all have come back, however often
+    it is cancelled, and raises CancelledError then: what they share, such as a lent buffer, is nobody's any more.
+    """
+    started = [threads.submit(work) for _ in range(hands)]
+    waiting = [asyncio.wrap_future(one) for one in started]
+    try:
+        await asyncio.wait(waiting)
+    except asyncio.CancelledError:
+        cut()
+        for one in started:
+            one.cancel()  # a thread that has begun goes on, and sees that it was cut
+        while any(not one.done() for one in waiting):
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(waiting)
+        for done in waiting:
+            if not done.cancelled():
+                done.exception()  # is dropped: asyncio would print what nobody took
+        raise
+    for done in waiting:
+        done.result()

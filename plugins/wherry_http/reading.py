@@ -8,11 +8,9 @@ was asked for.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.transport import Arrival, Channel, Laid
@@ -21,7 +19,7 @@ from wherry.cid import RAW
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError
 from wherry.httpline import fill
 from wherry.limits import CAR_HEADER_BYTES_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
-from wherry.offload import stoppable
+from wherry.offload import crewed, stoppable
 from wherry_http.gateways import ABSENT, CAR_TYPE, RAW_TYPE, kind_of
 from wherry_http.stretches import HEAD_BYTES_MAX, OTHER_BYTES_MAX, Cut, Receiver, Strange, Stretch, divided
 
@@ -65,7 +63,8 @@ class GatewayChannel(Channel):
         buffer = await lender.lend()
         try:
             batch = _Batch(wants, buffer, self)
-            await self._work(batch)
+            hands = max(1, min(self._connections, batch.tasks))
+            await crewed(self._threads, batch.work, hands, batch.held.cut)
             if batch.failure is not None and not batch.blocks and not batch.missing:
                 raise batch.failure
         except BaseException:
@@ -74,24 +73,6 @@ class GatewayChannel(Channel):
         yield Arrival(buffer, batch.blocks, batch.missing)
         if batch.failure is not None:
             raise batch.failure
-
-    async def _work(self, batch: _Batch) -> None:
-        """Has a few threads work on a batch. Cancelled, it cuts their connections and waits for them."""
-        hands = max(1, min(self._connections, batch.tasks))
-        started = [self._threads.submit(batch.work) for _ in range(hands)]
-        waiting = [asyncio.wrap_future(one) for one in started]
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            batch.held.cut()
-            for one in started:
-                one.cancel()
-            while any(not one.done() for one in waiting):
-                with suppress(asyncio.CancelledError):  # cancelled again: the threads must have let go of the buffer
-                    await asyncio.wait(waiting)
-            raise
-        for done in waiting:
-            done.result()
 
     def close(self) -> None:
         """Ends the connections; fetches are over by then."""

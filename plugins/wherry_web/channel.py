@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.errors import PeerBusy, PeerError
+from wherry.offload import crewed
 from wherry.runs import planned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
-    from concurrent.futures import Future
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
@@ -50,7 +48,7 @@ class WebChannel(Channel):
         buffer = await lender.lend()
         try:
             batch = _Batch(planned(wants, len(buffer.view)), buffer, self._client, lender)
-            await self._work(batch)
+            await crewed(self._threads, batch.work, batch.hands(self._width), batch.cut)
             if batch.failure is not None and not batch.arrival.blocks:
                 raise batch.failure
         except BaseException:
@@ -59,23 +57,6 @@ class WebChannel(Channel):
         yield batch.arrival
         if batch.failure is not None:
             raise batch.failure
-
-    async def _work(self, batch: _Batch) -> None:
-        """Has a few threads work on a batch. Cancelled, it cuts their connections and waits for them."""
-        started: list[Future[None]] = [self._threads.submit(batch.work) for _ in range(batch.hands(self._width))]
-        waiting = [asyncio.wrap_future(one) for one in started]
-        try:
-            await asyncio.wait(waiting)
-        except asyncio.CancelledError:
-            batch.cut()
-            for one in started:
-                one.cancel()  # a thread that has begun goes on, and sees that it was cut
-            while any(not one.done() for one in waiting):
-                with suppress(asyncio.CancelledError):  # cancelled again: the threads must have let go of the buffer
-                    await asyncio.wait(waiting)
-            raise
-        for done in waiting:
-            done.result()
 
     def close(self) -> None:
         """Ends the threads; fetches are over by then."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wherry.offload import in_thread
+from wherry.offload import crewed, in_thread
 
 
 async def test_it_gives_and_raises_what_the_call_does():
@@ -78,3 +78,42 @@ async def test_what_a_cancelled_call_raises_is_not_printed_either():
 async def test_an_executor_of_ones_own():
     with ThreadPoolExecutor(1, "mine") as executor:
         assert (await in_thread(lambda: threading.current_thread().name, executor)).startswith("mine")
+
+
+async def test_a_crew_works_side_by_side_and_one_failure_is_raised():
+    together = threading.Barrier(3, timeout=5)
+
+    def work():
+        together.wait()
+
+    with ThreadPoolExecutor(3) as threads:
+        await crewed(threads, work, 3, lambda: None)
+        with pytest.raises(KeyError):
+            await crewed(threads, lambda: {}["x"], 2, lambda: None)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_crew_that_is_cancelled_is_cut_and_waited_for(times):
+    begun, end, over, told = threading.Semaphore(0), threading.Event(), [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    def work():
+        begun.release()
+        end.wait(5)
+        over.append(1)
+        raise InterruptedError
+
+    with ThreadPoolExecutor(2) as threads:
+        task = asyncio.create_task(crewed(threads, work, 4, lambda: None))  # two of them never begin
+        await in_thread(lambda: (begun.acquire(), begun.acquire()))
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0.02)
+        assert not task.done()
+        end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert over == [1, 1]
+    del task
+    gc.collect()
+    assert told == []

@@ -10,6 +10,8 @@ from wherry.plugin.options import exact_rate, exact_size
 from wherry.units import parse_duration, parse_rate, parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wherry.plugin.options import Option
 
 ITEMS_MAX: Final = 1024  # of a list: no option of people's making is longer
@@ -151,21 +153,18 @@ def _size(value: Any, _: Entry) -> int:
 
 
 def _duration(value: Any, entry: Entry) -> float:
-    if isinstance(value, str):
-        try:
-            return parse_duration(value)
-        except ValueError as problem:
-            raise Refused(str(problem)) from None
-    number = _number(value, entry)
-    if number < 0:
-        raise Refused("is negative")
-    return number
+    return _measured(value, entry, parse_duration)
 
 
 def _rate(value: Any, entry: Entry) -> float:
+    return _measured(value, entry, parse_rate)
+
+
+def _measured(value: Any, entry: Entry, parse: Callable[[str], float]) -> float:
+    """Reads a number with its unit, or a bare one."""
     if isinstance(value, str):
         try:
-            return parse_rate(value)
+            return parse(value)
         except ValueError as problem:
             raise Refused(str(problem)) from None
     number = _number(value, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wherry.block import Block, checked
 from wherry.store.database import Database
@@ -37,29 +37,24 @@ class NodeDB:
 
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives those that are held. Raises IntegrityError if the disk has damaged one."""
-        found: dict[CID, Block] = {}
-        wanted = {bytes(cid): cid for cid in cids}
-        keys = list(wanted)
-        with self._db.reading() as run:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = keys[start : start + _AT_ONCE]
-                marks = ",".join("?" * len(some))
-                for key, data in run.execute(f"SELECT cid, data FROM nodes WHERE cid IN ({marks})", some):
-                    cid = wanted[key]
-                    found[cid] = checked(cid, data, origin=str(self._db.path))
-        return found
+        origin = str(self._db.path)
+        return {cid: checked(cid, data, origin=origin) for cid, data in self._values("data", cids)}
 
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """Gives the sizes in bytes of those that are held, without reading them."""
-        found: dict[CID, int] = {}
+        return dict(self._values("length(data)", cids))
+
+    def _values(self, what: str, cids: Sequence[CID]) -> list[tuple[CID, Any]]:
+        """Gives a value of each of those that are held."""
+        found: list[tuple[CID, Any]] = []
         wanted = {bytes(cid): cid for cid in cids}
         keys = list(wanted)
         with self._db.reading() as run:
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
-                rows = run.execute(f"SELECT cid, length(data) FROM nodes WHERE cid IN ({marks})", some)
-                found.update((wanted[key], size) for key, size in rows)
+                rows = run.execute(f"SELECT cid, {what} FROM nodes WHERE cid IN ({marks})", some)
+                found.extend((wanted[key], value) for key, value in rows)
         return found
 
     def holds_leaves(self) -> bool:
