@@ -312,12 +312,14 @@ async def test_a_listing_stops_when_it_is_no_longer_wanted(world):
         assert not any(task.get_name() == "walk" for task in asyncio.all_tasks())
 
 
-async def test_a_cache_is_not_warmed_with_it(world):
+async def test_a_cache_is_warmed_with_it(world, tmp_path):
     dag = Dag()
     what = str(new_tree(dag)[0])
     async with offered(world, dag), world.node() as session:
-        with pytest.raises(UsageError, match="not UnixFS"):
-            await session.cache_warm(what, sources=[A])
+        assert (await session.cache_warm(what, sources=[A])).complete
+    async with world.node() as session:
+        await session.get(what, output=str(tmp_path / "copy"))
+    assert (tmp_path / "copy").is_dir()
 
 
 async def test_a_part_of_a_native_dataset_is_got_by_its_path_too(world, tree, tmp_path):
