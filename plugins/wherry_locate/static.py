@@ -25,3 +25,7 @@ class Static(Locator):
         del cid
         for address in self._addresses:
             yield address
+
+    def peers(self) -> Sequence[str]:
+        """See `SupportsPeers.peers`."""
+        return self._addresses

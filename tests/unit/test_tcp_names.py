@@ -244,3 +244,14 @@ async def test_a_name_is_resolved_at_a_peer_and_what_it_says_is_verified(tmp_pat
             async with lying(lambda asked, record=record: encode(Record(asked.name, record))) as (address, _):
                 with pytest.raises(NotFound):
                     await theirs.resolve_name(str(NAME), sources=[address])
+
+
+async def test_peers_that_the_user_wrote_down_are_asked_without_being_named(tmp_path):
+    async with session(tmp_path, "a") as mine:
+        name = (await mine.publish_name(EMPTY)).name
+        async with mine.serve(listen=["tcp://127.0.0.1:0", "http://127.0.0.1:0"]) as serving:
+            known = [*serving.listen, "file:///nowhere", "gopher://x:1"]
+            environ = {"WHERRY_LOCATOR__USE": "static", "WHERRY_LOCATOR__STATIC__ADDRESSES": ",".join(known)}
+            async with Session.open(home=tmp_path / "b", environ=environ) as theirs:
+                found = await theirs.resolve_name(name)
+                assert (found.value, sorted(found.told), found.warnings) == (EMPTY, sorted(serving.listen), [])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import aiohttp
 import pytest
+from tracker_runs import BOTH, CID_, HERE, KEY, NOW, OPTIONS, running
 
 from wherry.cid import CID, RAW
 from wherry.dial import LAN, NAMED, PUBLIC
@@ -20,63 +18,8 @@ from wherry.testing.certificates import make_certificate
 from wherry_locate.announcement import Announcement, encode
 from wherry_locate.options import TrackerOptions
 from wherry_locate.server.app import dial_of
-from wherry_locate.server.options import TrackerServerOptions
 from wherry_locate.server.serving import tracking
 from wherry_locate.tracker import Tracker
-
-KEY = NodeKey(bytes(32))
-OPTIONS = TrackerServerOptions()
-CID_ = CID.of(RAW, b"x")
-NOW = 1_795_829_243.0
-BOTH = ("transport-wherry-tcp", "transport-wherry-http")
-HERE = ("/ip4/127.0.0.1/tcp/4290",)
-JSON = {"Content-Type": "application/json"}
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
-class Running:
-    """A tracker, and somebody who speaks to it."""
-
-    def __init__(self, url, session, clock):
-        self.url, self.session, self.clock = url, session, clock
-        self._at = 0
-
-    async def get(self, path, **headers):
-        async with self.session.get(self.url + path, headers=headers) as response:
-            return response.status, response.headers, await response.text()
-
-    async def providers(self, cid=CID_, query=""):
-        status, _, text = await self.get(f"/routing/v1/providers/{cid}{query}")
-        assert status == 200
-        return json.loads(text)["Providers"]
-
-    async def put(self, body, **headers):
-        async with self.session.put(f"{self.url}/routing/v1/providers", data=body, headers=JSON | headers) as response:
-            return response.status, await response.text()
-
-    async def announce(self, *, key=KEY, at=None, addrs=HERE, cids=(CID_,), ttl_s=60.0, headers=None, protocols=BOTH, **more):
-        self._at += 1
-        when = int((self.clock.now if at is None else at) * 1e6) + self._at
-        said = Announcement(key.peer_id, when, ttl_s, addrs, protocols, cids, **more)
-        return await self.put(encode(said, key), **(headers or {}))
-
-
-@asynccontextmanager
-async def running(tmp_path, listen="http://127.0.0.1:0", **changes):
-    clock = Clock()
-    options = replace(OPTIONS, **changes)
-    async with (
-        tracking(listen, tmp_path / "t/records.db", options, clock=clock, chance=random.Random(1)) as url,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
-    ):
-        yield Running(url, session, clock)
 
 
 async def test_what_is_announced_is_answered_as_the_api_says_until_it_expires(tmp_path):
@@ -255,78 +198,6 @@ async def test_web_pages_are_kept_out(tmp_path):
             assert response.status == 403
         assert (await tracker.get(f"/routing/v1/providers/{CID_}", Host="localhost:1"))[0] == 200
         assert await tracker.providers() == []
-
-
-async def test_web_pages_may_read_a_public_tracker_and_change_nothing(tmp_path):
-    page = {"Origin": "https://app.example"}
-    async with running(tmp_path, reach="public") as tracker:
-        for path in (f"/routing/v1/providers/{CID_}", f"/routing/v1/peers/{KEY.peer_id}", "/routing/v1/providers/!"):
-            for headers in ({}, page, page | {"Sec-Fetch-Site": "cross-site", "Cookie": "a=b"}):
-                status, said, _ = await tracker.get(path, **headers)
-                assert (status, said["Access-Control-Allow-Origin"]) == (422 if path.endswith("!") else 200, "*")
-                assert "Access-Control-Allow-Credentials" not in said
-        status, said, _ = await tracker.get(f"/routing/v1/ipns/{KEY.peer_id}", **page)
-        assert (status, said["Access-Control-Allow-Origin"]) == (404, "*")
-        preflight = page | {"Access-Control-Request-Method": "PUT"}
-        async with tracker.session.options(f"{tracker.url}/routing/v1/ipns/{KEY.peer_id}", headers=preflight) as answer:
-            assert (answer.status, answer.headers["Access-Control-Allow-Methods"]) == (204, "GET, OPTIONS")
-        assert (await tracker.announce(headers=page))[0] == 403
-        async with tracker.session.put(f"{tracker.url}/routing/v1/ipns/{KEY.peer_id}", data=b"x", headers=page) as answer:
-            assert answer.status == 403
-        assert (await tracker.get("/", **page))[0] == 403  # no other path than those of the API
-        assert (await tracker.get(f"/routing/v1/providers/{CID_}", Host="evil.example"))[0] == 403
-    for closed in ({"reach": "lan"}, {"reach": "public", "web_pages": False}):
-        async with running(tmp_path, **closed) as tracker:
-            status, said, _ = await tracker.get(f"/routing/v1/providers/{CID_}", **page)
-            assert status == 403
-            assert "Access-Control-Allow-Origin" not in said
-
-
-ADDRS = ("/ip4/127.0.0.1/tcp/4290", "/ip4/127.0.0.1/tcp/4291/tls", "/ip4/127.0.0.1/tcp/80/http")
-
-
-@pytest.mark.parametrize(
-    ("query", "left"),
-    [
-        ("", [0, 1, 2]), ("filter-addrs=tcp", [0, 1, 2]), ("filter-addrs=http", [2]), ("filter-addrs=HTTP", [2]),
-        ("filter-addrs=tls,http", [1, 2]), ("filter-addrs=!http", [0, 1]), ("filter-addrs=tcp,!http", [0, 1]),
-        ("filter-addrs=http,!tcp", None), ("filter-addrs=quic-v1", None), ("filter-addrs=unknown", [0, 1, 2]),
-        ("filter-addrs=unknown,http", [2]), ("filter-addrs=unknown,!tcp", None),
-        ("filter-protocols=transport-wherry-tcp", [0, 1, 2]),
-        ("filter-protocols=TRANSPORT-WHERRY-HTTP,transport-bitswap", [0, 1, 2]), ("filter-protocols=transport-bitswap", None),
-        ("filter-protocols=unknown", None), ("filter-protocols=unknown,transport-wherry-http", [0, 1, 2]),
-        ("filter-addrs=http&filter-protocols=transport-bitswap", None),
-        ("filter-addrs=https,tcp,webrtc,webrtc-direct,wss,tls&filter-protocols=unknown,transport-bitswap,transport-wherry-http",
-         [0, 1, 2]),  # as Helia asks
-    ],
-)  # fmt: skip
-async def test_filters_by_the_sheet_for_providers_and_peers_in_both_forms(tmp_path, query, left):
-    async with running(tmp_path) as tracker:
-        await tracker.announce(addrs=ADDRS)
-        for path, name in ((f"providers/{CID_}", "Providers"), (f"peers/{KEY.peer_id}", "Peers")):
-            for accept in ("application/json", "application/x-ndjson"):
-                status, headers, text = await tracker.get(f"/routing/v1/{path}?{query}", Accept=accept)
-                assert (status, headers["Vary"]) == (200, "Accept")
-                records = (
-                    json.loads(text)[name] if accept.endswith("/json") else [json.loads(line) for line in text.splitlines()]
-                )
-                assert [record["Addrs"] for record in records] == ([] if left is None else [[ADDRS[at] for at in left]])
-                assert all(record["Protocols"] == list(BOTH) for record in records)  # unchanged
-                assert headers["Last-Modified"]
-                assert headers["Cache-Control"].startswith("public, max-age=")
-
-
-async def test_nobody_is_an_empty_list_and_what_makes_no_sense_is_said(tmp_path):
-    async with running(tmp_path) as tracker:
-        for accept, body in (("*/*", '{"Providers": []}'), ("application/x-ndjson", "")):
-            status, headers, text = await tracker.get(f"/routing/v1/providers/{CID_}", Accept=accept)
-            assert (status, text, headers["Cache-Control"]) == (200, body, "public, max-age=15")
-        assert (await tracker.get(f"/routing/v1/peers/{KEY.peer_id}"))[0] == 200
-        for path, code in {
-            "/routing/v1/providers/!": 422, "/routing/v1/peers/nobody": 422, "/routing/v2/x": 400, "/": 400,
-            f"/routing/v1/dht/closest/peers/{KEY.peer_id}": 501,
-        }.items():  # fmt: skip
-            assert (await tracker.get(path))[0] == code, path
 
 
 async def test_a_flood_of_requests_is_answered_with_429(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
 
 @runtime_checkable
@@ -28,6 +28,14 @@ class HoldsRecords(Protocol):
 
     def record(self, name: bytes) -> bytes | None:
         """Gives the best valid record of a name (the multihash of its key); None if it has none. Raises StoreError."""
+
+
+@runtime_checkable
+class SupportsPeers(Protocol):
+    """A locator that knows peers whatever is looked for, so that they can be asked for names too. Optional."""
+
+    def peers(self) -> Sequence[str]:
+        """Gives their addresses; those that the user wrote down alone."""
 
 
 @runtime_checkable

@@ -9,9 +9,9 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
-from wherry.abc.naming import SupportsNames, SupportsRecords
+from wherry.abc.naming import SupportsNames, SupportsPeers, SupportsRecords
 from wherry.address import split_address
-from wherry.errors import DataError, IntegrityError, NotFound, PeerError, WherryError
+from wherry.errors import DataError, IntegrityError, NotFound, PeerError, UsageError, WherryError
 from wherry.ipns.name import Name, split
 from wherry.ipns.record import Record, read
 from wherry.limits import LOCATE_S, NAME_HOPS_MAX
@@ -120,7 +120,22 @@ async def _source(parts: Parts, address: str, name: Name) -> AsyncGenerator[tupl
 
 
 def _locators(parts: Parts, name: Name) -> list[AsyncGenerator[tuple[str, bytes], None]]:
-    return [its.name_records(str(name)) for _, its in parts._wiring.locators() if isinstance(its, SupportsNames)]
+    """Asks locators that carry names, and peers that the user wrote down whose transports do."""
+    asked, peers = [], dict[str, None]()
+    for _, its in parts._wiring.locators():
+        if isinstance(its, SupportsNames):
+            asked.append(its.name_records(str(name)))
+        if isinstance(its, SupportsPeers):
+            peers.update(dict.fromkeys(its.peers()))
+    asked += [_source(parts, address, name) for address in peers if _carries(parts, address)]
+    return asked
+
+
+def _carries(parts: Parts, address: str) -> bool:
+    try:
+        return isinstance(parts._wiring.transport(address), SupportsRecords)
+    except UsageError:  # no transport in use speaks it
+        return False
 
 
 async def hand_over(parts: Parts, record: Record) -> Answers:
