@@ -130,6 +130,7 @@ FLOW_PEERS_MAX: Final = 1024  # peers of one transfer whose tokens are counted a
 FLOW_PEERS_ALL_MAX: Final = 8192  # of all transfers together: some MB
 FLOW_TRANSFERS_MAX: Final = 4096  # at a time; the user's own, so a bound on mistakes
 FLOW_PEER_LIMITS_MAX: Final = 256  # limits of single peers; whoever has more to limit limits each
+SELECTION_SPANS_MAX: Final = 1024  # stretches that are remembered of what was got of a dataset: 40 KB; the longest ones
 TIMETABLE_ROWS_MAX: Final = 64  # a week by people: three stretches a day, and many to spare
 
 # Keys (specs/0021)

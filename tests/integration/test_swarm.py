@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from wherry.abc.transport import Held
+from wherry.cid import CID
 from wherry.errors import WherryError
 from wherry.session import Session
+from wherry.traffic import Pair, Plan
 from wherry.units import MiB
 from wherry_cli.demo import compare
 
@@ -270,5 +272,50 @@ def test_nobody_has_it(tmp_path, dataset):
                 return_exceptions=True,
             )
             assert all(isinstance(problem, WherryError) for problem in results), results
+
+    asyncio.run(run())
+
+
+def test_who_selected_a_part_gives_it_on_and_says_which(tmp_path, dataset):
+    async def run():
+        async with world(tmp_path) as w:
+            seed, at = await w.node("seed")
+            added = await seed.add(str(dataset))
+            part, part_at = await w.node("part")
+            await w.get(part, added.cid, [at], "part", include=("other", "small/*"), exclude=("file-1*",))
+            size, here = part._node._held(CID.parse(added.cid))
+            assert size == added.bytes
+            copy = w.target("part")
+            assert here.total == sum(file.stat().st_size for file in copy.rglob("*") if file.is_file())
+            before = sent_by(seed)
+            again, _ = await w.node("again", listen=False)
+            await w.get(again, added.cid, [part_at], "again", include=("other",))  # from nobody else
+            assert (w.target("again") / "other").read_bytes() == (dataset / "other").read_bytes()
+            assert sent_by(seed) == before
+            whole, _ = await w.node("whole", listen=False)
+            found = await w.get(whole, added.cid, [part_at, at], "whole")
+            assert list(compare(dataset, w.target("whole"))) == []
+            assert 0 < given(found, part_at) <= 1.1 * here.total
+            assert given(found, at) >= added.bytes - here.total
+
+    asyncio.run(run())
+
+
+def test_who_selects_a_part_gives_it_on_while_the_rest_comes(tmp_path, dataset):
+    """The seed is slow; both others want the same part, and each of them brings the other what it has."""
+
+    async def run():
+        async with world(tmp_path) as w:
+            seed, at = await w.node("seed")
+            added = await seed.add(str(dataset))
+            seed.traffic.set(Plan(node=Pair(up=4 * MiB)))
+            (one, one_at), (two, two_at) = [await w.node(name) for name in ("one", "two")]
+            await asyncio.gather(
+                w.get(one, added.cid, [at, two_at], "one", include=("other",)),
+                w.get(two, added.cid, [at, one_at], "two", include=("other",)),
+            )
+            for name in ("one", "two"):
+                assert (w.target(name) / "other").read_bytes() == (dataset / "other").read_bytes()
+            assert sent_by(one) + sent_by(two) > 0
 
     asyncio.run(run())

@@ -6,10 +6,11 @@ import pytest
 from links import ROOT, Listens, World, cid, have
 
 from wherry.abc.exchange import HaveMap
-from wherry.errors import PeerBusy
+from wherry.errors import PeerBusy, StoreError
 from wherry.limits import SWARM_REQUESTS_MAX
 from wherry.stretches import Stretches
 from wherry.swarm.options import SwarmOptions
+from wherry.transfer.node import stretches_of
 from wherry.units import MiB
 
 SIZE = 64 * MiB
@@ -219,3 +220,44 @@ def test_lies_about_what_a_peer_has_change_nothing_but_who_is_asked():
     for link in links:
         link.peer.closed("")
     assert world.swarm.stats().datasets == []
+
+
+# Selections
+
+
+def test_of_a_selection_what_stays_here_is_told_when_its_download_ends_and_to_who_comes_later():
+    world = World(held={ROOT: (SIZE, Stretches([(2 * MiB, 5 * MiB)]))})
+    entry = world.swarm.enter(ROOT, SIZE, have(), Listens())
+    early = world.meet()
+    early.peer.follows(ROOT)
+    for unit in (2, 3, 9):  # the last is of another download, whose part is not given on when it ends
+        entry.gained(unit * MiB, (unit + 1) * MiB)
+    entry.leave()
+    kept = early.told[ROOT][-1]
+    assert (list(kept.spans), kept.complete) == ([(2 * MiB, 5 * MiB)], False)
+    early.close("bye")
+    assert not list(world.swarm._shared)
+    late = world.meet(2)
+    late.peer.follows(ROOT)
+    assert late.told[ROOT][-1] == kept
+    late.peer.asked(0, [cid(3)])
+    assert late.answering == [0]
+
+
+def test_of_a_download_that_is_given_up_nothing_is_told():
+    world = World(held={ROOT: (SIZE, False)})
+    entry = world.swarm.enter(ROOT, SIZE, have(1), Listens())
+    link = world.meet()
+    link.peer.follows(ROOT)
+    entry.leave()
+    assert list(link.told[ROOT][-1].spans) == []
+    other = world.meet(2)
+    other.peer.follows(ROOT)
+    assert other.told[ROOT] == [None]
+
+
+@pytest.mark.parametrize("text", ["1", "1-2-3", "a-b", "1-2,,3-4"])
+def test_where_a_selection_lies_is_read_or_refused(text):
+    with pytest.raises(StoreError):
+        stretches_of([text])
+    assert list(stretches_of(["5-9,20-21", "9-12"])) == [(5, 12), (20, 21)]

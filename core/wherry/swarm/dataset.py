@@ -133,6 +133,11 @@ class Dataset:
             for neighbour in tuple(self.followers):
                 neighbour.link.tell_have(self.root, have, gained)
 
+    def kept(self, have: HaveMap) -> None:
+        """What is not complete ends: of it ``have`` stays here. All followers are told."""
+        self.news.kept(have)
+        self.tell_all()
+
     def emptied(self) -> None:
         """Nothing of it can be given any more. All followers are told."""
         self.news.emptied()

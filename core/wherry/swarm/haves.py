@@ -81,6 +81,11 @@ class News:
         self._fresh.clear()
         self._bytes = 0
 
+    def kept(self, have: HaveMap) -> None:
+        """No more than ``have`` is here for good."""
+        self.spans, self.complete = coarsened(have.spans.copy()), have.complete
+        self.flush()
+
     def emptied(self) -> None:
         """Nothing is here any more."""
         self.spans, self.complete = Stretches(), False

@@ -28,8 +28,15 @@ _REFRESH_S: Final = 1.0  # between two looks at all that the followers of a reve
 class Held(Protocol):
     """What this node holds of which no download is under way."""
 
-    def __call__(self, root: CID, /) -> tuple[int, bool] | None:
-        """Gives the size of a dataset, and whether all of it is here to be served; None: it is not here."""
+    def __call__(self, root: CID, /) -> tuple[int, bool | Stretches] | None:
+        """Gives the size of a dataset, and whether all of it is here to be served, or which stretches; None: it is not here."""
+
+
+def _map_of(held: tuple[int, bool | Stretches] | None) -> HaveMap | None:
+    """Gives what can be told of a dataset; None: nothing."""
+    if held is None or not held[1]:
+        return None
+    return HaveMap(Stretches(), complete=True) if held[1] is True else HaveMap(held[1])
 
 
 class Shared:
@@ -94,9 +101,8 @@ class Shared:
         if dataset is not None:
             return dataset
         held = self._held(root)
-        if held is None or not held[1]:
-            return None
-        return self._add(root, held[0], HaveMap(Stretches(), complete=True), now)
+        have = _map_of(held)
+        return None if held is None or have is None else self._add(root, held[0], have, now)
 
     def _add(self, root: CID, size: int, have: HaveMap, now: float) -> Dataset:
         dataset = self._datasets[root] = Dataset(root, size, have)
@@ -108,12 +114,15 @@ class Shared:
         return dataset
 
     def ended(self, dataset: Dataset) -> None:
-        """No download of it is under way any more: what is complete is seeded on, as long as somebody follows it."""
-        held = self._held(dataset.root) if dataset.complete else None
-        if held is None or not held[1]:
+        """No download of it is under way any more: what is here for good is seeded on, as long as somebody follows it."""
+        have = _map_of(self._held(dataset.root))
+        if have is None or dataset.complete != have.complete:
             dataset.emptied()
             self._drop(dataset)
-        elif not dataset.followers:
+            return
+        if not dataset.complete:
+            dataset.kept(have)
+        if not dataset.followers:
             self._drop(dataset)
 
     def _drop(self, dataset: Dataset) -> None:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep
 from wherry.errors import LimitExceeded, NoSpace, WherryError
+from wherry.limits import SELECTION_SPANS_MAX
 from wherry.observe import Note
 from wherry.offload import in_thread
+from wherry.stretches import Stretches
+from wherry.swarm.haves import coarsened
 from wherry.transfer.asking import fetch_once
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.leftovers import Leftovers
@@ -60,6 +63,8 @@ class Count:
     files_total: int | None = None
     bytes_total: int | None = None
     selected_bytes: int = 0  # of the files walked so far
+    passed_bytes: int = 0  # of those beside them that are not selected
+    taken: Stretches = field(default_factory=Stretches)  # where the selected ones lie in the dataset's stretch of bytes
 
 
 def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int, exact: bool = True) -> None:
@@ -92,9 +97,15 @@ class Get:
         guard: Guard,
         observe: Observe,
         careful: bool = False,
+        placed: bool = True,
         bytes_max: int | None = None,
     ) -> None:
-        """``careful``: expect nothing of blocks that have not come (see `Misjudged`). ``bytes_max``: more is refused."""
+        """``careful``: expect nothing of blocks that have not come (see `Misjudged`). ``bytes_max``: more is refused.
+
+        ``placed``: it is known where files lie in the stretch of bytes of the dataset that peers speak of.
+        """
+        # A seed that shows its dataset piece by piece knows of no selection: who selects asks it for what is not shown too.
+        self._asks_by_place = placed and selection.everything
         self._careful = careful
         self._bytes_max = bytes_max
         self._nodes = nodes
@@ -126,7 +137,7 @@ class Get:
     async def to_nowhere(self, root: Root) -> None:
         """Fetches and verifies everything, and keeps nothing of it."""
         self._begin_root(root)
-        self._sink.whole = self._selection.everything and root.exact
+        self._sink.placed = self._asks_by_place
         self._use_known()
         await self._work(root)
 
@@ -155,7 +166,7 @@ class Get:
         self._sink = FileSink(
             target, self._store, recorder, direct=direct, sync=sync, sealing=self._sealing, cut=cut
         )  # fmt: skip
-        self._sink.whole, self._sink.gained = self._selection.everything and root.exact, gained
+        self._sink.placed, self._sink.gained = self._asks_by_place, gained
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
             self._part = self._files(target.part)
@@ -231,7 +242,7 @@ class Get:
         # What an earlier run wrote need not come again to be walked: the part gives leaves that must be read as nodes.
         remaker = Remaker(self._target.part, self._store.index) if self._target is not None and self._target.existed else None
         steps = self._nodes.steps(walk, remaker)
-        async for step in steps if self._selection.everything else chosen(steps, walk, self._selection):
+        async for step in steps if self._selection.everything else chosen(steps, walk, self._selection, self._pass):
             if isinstance(step, EnterDir | EnterFile | LinkStep):
                 self._guard.enter(step)
                 if isinstance(step, LinkStep) and not self._guard.takes_link(step):
@@ -262,6 +273,19 @@ class Get:
         if self._guard.skipped_links:
             self._observe(Note("warning", f"{self._guard.skipped_links} links that lead out of the target were left out"))
 
+    def _pass(self, count: int) -> None:
+        self.count.passed_bytes += count
+
+    def _place(self, size: int) -> int:
+        """Counts a file that is taken; gives where it lies in the dataset's stretch of bytes."""
+        base = self.count.passed_bytes + self.count.selected_bytes
+        self.count.selected_bytes += size
+        if not self._selection.everything:
+            self.count.taken.add(base, base + size)
+            if len(self.count.taken) > 2 * SELECTION_SPANS_MAX:
+                self.count.taken = coarsened(self.count.taken, SELECTION_SPANS_MAX)
+        return base
+
     async def _leave_dir(self, path: str) -> None:
         self._guard.leave_dir()
         if self._leftovers is not None:
@@ -273,9 +297,8 @@ class Get:
 
     def _begin(self, step: EnterFile) -> Slot:
         entry = step.entry
-        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.selected_bytes, entry.size, entry.key)
+        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self._place(entry.size), entry.size, entry.key)
         slot.wrapped = entry.cid.codec == DAG_PB
-        self.count.selected_bytes += entry.size
         if self._bytes_max is not None and self.count.selected_bytes > self._bytes_max:
             raise LimitExceeded(
                 f"the dataset has more than {format_size(self._bytes_max)}, which is what is taken", hint="raise --max-bytes"

@@ -12,13 +12,14 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LinkStep, Root
 from wherry.errors import TargetChanged, TargetExists, UsageError, WherryError
 from wherry.fileio import open_regular
-from wherry.limits import LEAF_BYTES_MAX
+from wherry.limits import LEAF_BYTES_MAX, SELECTION_SPANS_MAX
 from wherry.manifest import FILE, LINK
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import GetPlan, SourcePlan
 from wherry.store.index import Signature
 from wherry.stretches import Stretches
+from wherry.swarm.haves import coarsened
 from wherry.transfer.compare import Comparison
 from wherry.transfer.get import Get
 from wherry.transfer.part import PartSource
@@ -140,16 +141,18 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     """
     fill.run = run = Get(
         fill.nodes, fill.fetcher, fill.store, fill.pool, selection=fill.selection, guard=fill.guard, observe=fill.observe,
-        careful=fill.careful, bytes_max=None if root.exact else fill.bytes_max,
+        careful=fill.careful, placed=root.exact and not fill.partial, bytes_max=None if root.exact else fill.bytes_max,
     )  # fmt: skip
-    whole = root.exact and not fill.partial
-    if whole:
+    placed = root.exact and not fill.partial
+    if placed:
         fill.member.sized(root.entry.size)
     if path is None:
         await run.to_nowhere(root)
         return run.done_bytes
     there = await in_thread(lambda: os.path.lexists(path))
     identity = {"cid": str(cid), "selection": fill.selection.identity}
+    if not fill.selection.everything:
+        identity["places"] = "dataset"  # where files lie is counted in the whole, and not in what is selected
     if fill.careful:  # where files lie in the transfer may be another place
         identity["sizes"] = "careful"
     if there and (size := await _complete_bytes(fill, cid, root, path)) is not None:
@@ -166,11 +169,11 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     with fill.holdings.sharing(part):
         # A part of it lies elsewhere in the stretch of bytes that peers speak of.
         everything = fill.selection.everything and not fill.partial
-        if everything and root.exact:
+        if placed:
             fill.member.share(part, target.journal.done if target.journal.intact else Stretches())
         await run.to_target(
             root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced,
-            gained=fill.member.gained if everything and root.exact else None,
+            gained=fill.member.gained if placed else None,
         )  # fmt: skip
         await in_thread(lambda: _finish(fill, target, recorder, cid, root))
         if everything:
@@ -192,6 +195,9 @@ def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root
     options = {"selection": fill.selection.identity}
     if not root.exact and fill.run is not None:
         options["bytes"] = str(fill.run.count.selected_bytes)
+    if not fill.selection.everything and not fill.partial and root.exact and fill.run is not None:
+        taken = coarsened(fill.run.count.taken, SELECTION_SPANS_MAX)
+        options["spans"] = ",".join([f"{start}-{end}" for start, end in taken])
     recorder.root(cid, target.path, "get", options)
 
 

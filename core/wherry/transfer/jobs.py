@@ -94,7 +94,7 @@ class LeafJob(Job):
         else:  # where plain bytes lie is no help to a source, and nobody's business
             self.wants = [_want(piece, sealing) for piece in pieces]
         self.size = sum([piece.size for piece in pieces])
-        self.spans = _spans(pieces) if sink.whole else ()
+        self.spans = _spans(pieces) if sink.placed else ()
         self.done: bytearray = bytearray(len(pieces)) if twin is None else twin.done
         self._claiming: threading.Lock = threading.Lock() if twin is None else twin._claiming
         self.in_place = in_place

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.transport import BlockSource, Held
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
-from wherry.errors import CIDError, WherryError
+from wherry.errors import CIDError, StoreError, WherryError
 from wherry.flow import FREE
+from wherry.stretches import Stretches
 from wherry.swarm.swarm import Swarm
 from wherry.unixfs.node import root_of as unixfs_root_of
 
@@ -130,14 +131,17 @@ class Node:
                 self.swarm.judge_again()
             await asyncio.sleep(_TICK_S)
 
-    def _held(self, root: CID) -> tuple[int, bool] | None:
-        """Tells the size of a dataset that this home holds, and that it is complete; None if it does not, or cannot tell.
+    def _held(self, root: CID) -> tuple[int, bool | Stretches] | None:
+        """Tells the size of a dataset that this home holds, and that it is complete, or which stretches of it are here; None
+        if it does not, or cannot tell.
 
         Who holds an encrypted one need not be able to open it, so nobody is told what is here of it.
         """
         try:
-            rows = [row for row in self._store.state.roots(root) if not row.options.get("selection")]
-            if not rows:
+            every = self._store.state.roots(root)
+            rows = [row for row in every if not row.options.get("selection")]
+            parts = [row.options["spans"] for row in every if row.options.get("spans")]
+            if not rows and not parts:
                 return None
             if root.codec == RAW:
                 held = self._store.find([root])[0]
@@ -146,12 +150,27 @@ class Node:
             if block is None:
                 return None
             if root.codec != DAG_PB:
-                return root_of(block).entry.size, True
+                return root_of(block).entry.size, True if rows else stretches_of(parts)
             found = unixfs_root_of(block)
+            if not rows:  # of these it is known where files lie only if a file is all there is, and then none is left out
+                return None
             size = found.entry.size if found.exact else int(rows[0].options.get("bytes", "0"))
             return (size, True) if size else None
         except WherryError:
             return None
+
+
+def stretches_of(texts: Sequence[str]) -> Stretches:
+    """Reads where the parts of a dataset lie that were got by selections, as `state.db` keeps it. Raises StoreError."""
+    found = Stretches()
+    try:
+        for text in texts:
+            for pair in text.split(","):
+                start, end = map(int, pair.split("-"))
+                found.add(start, end)
+    except ValueError as problem:
+        raise StoreError("where a selection lies cannot be read") from problem
+    return found
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from wherry.errors import UnsafeName
 from wherry.names import Collisions, check_portable, escapes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from wherry.dag.walk import Step
     from wherry.transfer.tree import AnyWalk
@@ -56,13 +56,19 @@ def _matches(path: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, pattern + "/*")
 
 
-async def chosen(steps: AsyncIterator[Step], walk: AnyWalk, selection: Selection) -> AsyncIterator[Step]:
-    """Gives those of the ``steps`` of ``walk`` that are selected. Of a selection, directories with nothing in them are not."""
+async def chosen(
+    steps: AsyncIterator[Step], walk: AnyWalk, selection: Selection, passed: Callable[[int], None] = lambda _count: None
+) -> AsyncIterator[Step]:
+    """Gives those of the ``steps`` of ``walk`` that are selected. Of a selection, directories with nothing in them are not.
+
+    ``passed`` is told how many bytes of the dataset lie in what is left out, as it is come by.
+    """
     pending: list[EnterDir] = []
     async for step in steps:
         if isinstance(step, EnterDir):
             if step.path and selection.excludes(step.path):
                 walk.skip()
+                passed(step.entry.size)
                 continue
             pending.append(step)
             if not selection.everything:
@@ -71,6 +77,7 @@ async def chosen(steps: AsyncIterator[Step], walk: AnyWalk, selection: Selection
             if step.path and not selection.takes(step.path):
                 if isinstance(step, EnterFile):
                     walk.skip()
+                    passed(step.entry.size)
                 continue
         elif isinstance(step, LeaveDir) and pending:
             pending.pop()

@@ -83,7 +83,7 @@ class Sink:
     def __init__(self, sealing: Sealer | None = None) -> None:
         """``sealing`` opens what arrives, where the dataset is encrypted."""
         self.sealing = sealing
-        self.whole = True  # whether ``Slot.base`` counts all of the dataset, and not only what is selected of it
+        self.placed = True  # whether sources are asked by ``Slot.base``, the place in the dataset that peers speak of
         self.gained: Gained | None = None  # is told, on any thread, what can be given on to others
         self._counting = threading.Lock()
         self.done_bytes = 0  # verified and in their place
