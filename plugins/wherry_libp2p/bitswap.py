@@ -15,9 +15,11 @@ from wherry_libp2p.frames import BLOCK_BYTES_MAX
 
 try:
     import trio
+    from libp2p.abc import INotifee
     from libp2p.bitswap.pb.bitswap_pb2 import Message
 except ImportError:  # not installed here: the process that would run this says so, and ends
     trio = Message = None
+    INotifee = object
 
 PROTOCOLS: Final = ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0"]
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # as kubo's
@@ -59,6 +61,7 @@ class Fetch:
         self.left: dict[bytes, list[int]] = {}  # digest: indexes of wants
         for index, cid in enumerate(cids):
             self.left.setdefault(cid[-32:], []).append(index)
+        self.problem: Exception | None = None  # why nothing more is to be expected: ValueError, ConnectionError
         self.ended = trio.Event()
         self.moved = trio.Event()  # replaced whenever something comes
 
@@ -73,10 +76,15 @@ class Fetch:
         self.left.pop(digest, None)
         self._step()
 
+    def fail(self, problem: Exception) -> None:
+        """Ends it, with what is left of it unfulfilled."""
+        self.problem = self.problem or problem
+        self._step()
+
     def _step(self) -> None:
         self.moved.set()
         self.moved = trio.Event()
-        if not self.left:
+        if not self.left or self.problem:
             self.ended.set()
 
 
@@ -114,6 +122,11 @@ class Peer:
         """Forgets a stream that ended."""
         if stream is self._stream:
             self._stream = None
+
+    def fail(self, problem: Exception) -> None:
+        """Ends all that is wanted of it: it broke the protocol, or hung up. Nothing more has to be waited for."""
+        for fetch in list(self.fetches):
+            fetch.fail(problem)
 
     async def want(self, fetch: Fetch) -> None:
         """Asks for all that is left of a request."""
@@ -189,6 +202,7 @@ class Exchange:
         self.counts = {"unsolicited": 0, "refused": 0, "received": 0, "sent": 0, "malformed": 0}
         for protocol in PROTOCOLS:
             host.set_stream_handler(protocol, self._opened)
+        host.get_network().register_notifee(_Partings(self))
 
     def peer(self, peer_id: Any) -> Peer:
         """Gives what is known of a peer; of too many, the longest idle one is forgotten."""
@@ -202,6 +216,12 @@ class Exchange:
                     del self._peers[other.peer_id]
         self._peers.move_to_end(peer_id)
         return found
+
+    def parted(self, peer_id: Any) -> None:
+        """Takes the word that the last connection with a peer is over."""
+        if (peer := self._peers.get(peer_id)) is not None:
+            peer.waits.clear()
+            peer.fail(ConnectionError("the peer hung up"))
 
     async def _opened(self, stream: Any) -> None:
         await self.read(stream, self.peer(stream.muxed_conn.peer_id), True)
@@ -218,6 +238,7 @@ class Exchange:
         except ValueError as problem:
             self.counts["malformed"] += 1
             _log.info("%s: %s", peer.peer_id, problem)
+            peer.fail(problem)
             await _reset(stream)
         except Exception as problem:  # noqa: BLE001  # as libp2p's streams end: many kinds, of no common one
             _log.debug("%s: %r", peer.peer_id, problem)
@@ -243,6 +264,34 @@ class Exchange:
         self.counts["received"] += 1
         for fetch in wanting:
             await fetch.block(digest, data)
+
+
+class _Partings(INotifee):  # type: ignore[misc]  # mypy has no py-libp2p to look at
+    """Tells an exchange when a peer hangs up."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def disconnected(self, network: Any, conn: Any) -> None:
+        """See `INotifee.disconnected`."""
+        peer_id = conn.muxed_conn.peer_id
+        if all(other is conn for other in network.get_connections(peer_id)):
+            self._exchange.parted(peer_id)
+
+    async def connected(self, network: Any, conn: Any) -> None:
+        """Is of no interest here, as what follows."""
+
+    async def opened_stream(self, network: Any, stream: Any) -> None:
+        """See above."""
+
+    async def closed_stream(self, network: Any, stream: Any) -> None:
+        """See above."""
+
+    async def listen(self, network: Any, multiaddr: Any) -> None:
+        """See above."""
+
+    async def listen_close(self, network: Any, multiaddr: Any) -> None:
+        """See above."""
 
 
 async def _message(stream: Any) -> Any:

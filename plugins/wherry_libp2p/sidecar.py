@@ -118,7 +118,8 @@ class Bridge:
             except trio.BrokenResourceError:
                 raise  # wherry is gone
             except Exception as problem:  # noqa: BLE001  # whatever libp2p raises is that request's fault alone
-                fault = Fault.UNREACHABLE if head.kind is Kind.DIAL else Fault.PROTOCOL
+                gone = head.kind is Kind.DIAL or isinstance(problem, ConnectionError)
+                fault = Fault.UNREACHABLE if gone else Fault.PROTOCOL
                 await self._line.fail(head.request, fault, f"{type(problem).__name__}: {problem}")
             finally:
                 del self._running[head.request]
@@ -149,6 +150,8 @@ class Bridge:
                 moved = fetch.moved
                 with trio.fail_after(self.idle_s):
                     await moved.wait()
+            if fetch.problem is not None:
+                raise fetch.problem
         except BaseException:
             with trio.CancelScope(shield=True), trio.move_on_after(2):
                 await peer.cancel(fetch)
@@ -215,6 +218,8 @@ async def self_test() -> None:
                 peer.fetches.add(fetch)
                 await peer.want(fetch)
                 await fetch.ended.wait()
+                if fetch.problem is not None:
+                    raise fetch.problem
                 if got != [sources[other].data]:
                     raise ValueError("a block did not arrive as it was")
             nursery.cancel_scope.cancel()

@@ -65,6 +65,23 @@ def test_what_peers_do_wrong_is_their_own_failure(hostile, start, config, tmp_pa
     assert b"Traceback" not in getting.stderr.read()
 
 
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [
+        ("hangup", "ConnectionError"),
+        ("cut", "ConnectionError"),
+        ("oversize", "ValueError"),
+        ("endless", "ValueError"),
+        ("junk", "ValueError"),
+    ],
+)
+def test_nobody_waits_for_a_peer_that_broke_the_protocol_or_hung_up(hostile, tmp_path, mode, problem):
+    (tmp_path / "block").write_bytes(DATA)
+    told = hostile(f"told-{mode}", tmp_path / "block")
+    assert told.address == "asked"
+    assert told.stdout.readline() == f"{problem}\n"
+
+
 def test_what_nobody_asked_for_is_dropped(hostile, wherry, config, tmp_path):
     (tmp_path / "block").write_bytes(DATA)
     address = hostile("unsolicited", tmp_path / "block").address

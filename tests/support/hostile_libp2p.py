@@ -4,6 +4,7 @@
 
 Prints its multiaddr. It answers wants of the one block that ``FILE`` is as ``MODE`` says, and prints ``asked`` before. In the
 mode ``ask``, ``FILE`` is a multiaddr, which is sent messages that are too long, junk, and 200,000 wants; then comes ``asked``.
+``told-MODE`` fetches from such a peer in the same process, and prints the kind of the problem.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 from libp2p.bitswap.pb.bitswap_pb2 import Message
-from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from wherry_libp2p.bitswap import PROTOCOLS, _message, _varint
+from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch, _message, _varint
 from wherry_libp2p.sidecar import make_host
 
 RAW = b"\x01\x55\x12\x20"
@@ -57,25 +59,50 @@ def answers(mode, data):
         yield blocks(secrets.token_bytes(10), data, data, b"")
 
 
-async def serve(mode, data):
+def hostile_host(mode, data):
+    """A host that answers wants of ``data`` as ``mode`` says."""
     host = make_host(secrets.token_bytes(32), 8)
 
     async def asked(stream):
-        message = await _message(stream)
-        while message is not None:
-            if any(entry.block == RAW + hashlib.sha256(data).digest() for entry in message.wantlist.entries):
-                print("asked", flush=True)
-                back = await host.new_stream(stream.muxed_conn.peer_id, PROTOCOLS)
-                for part in answers(mode, data):
-                    await back.write(part)
-                if mode in ("hangup", "cut"):
-                    await host.disconnect(stream.muxed_conn.peer_id)
-            message = await _message(stream)
+        with suppress(Exception):  # what libp2p raises when the other side cuts it is of many kinds
+            while (message := await _message(stream)) is not None:
+                await answer(stream.muxed_conn.peer_id, message)
+
+    async def answer(peer, message):
+        if all(entry.block != RAW + hashlib.sha256(data).digest() for entry in message.wantlist.entries):
+            return
+        print("asked", flush=True)
+        back = await host.new_stream(peer, PROTOCOLS)
+        for part in answers(mode, data):
+            await back.write(part)
+        if mode in ("hangup", "cut"):
+            await host.disconnect(peer)
 
     for protocol in PROTOCOLS:
         host.set_stream_handler(protocol, asked)
+    return host
+
+
+async def serve(mode, data):
+    host = hostile_host(mode, data)
     async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
         print(host.get_addrs()[0], flush=True)
+        await trio.sleep_forever()
+
+
+async def told(mode, data):
+    """Fetches from such a peer, and prints of what kind the problem is. Who waits for it until a time-out never says that."""
+    host, local = make_host(secrets.token_bytes(32), 8), [Multiaddr("/ip4/127.0.0.1/tcp/0")]
+    hostile = hostile_host(mode, data)
+    async with host.run(listen_addrs=local), hostile.run(listen_addrs=local), trio.open_nursery() as nursery:
+        exchange = Exchange(host, nursery, None, peer_wants=1, peers=8)
+        await host.connect(PeerInfo(hostile.get_id(), hostile.get_addrs()))
+        fetch = Fetch([RAW + hashlib.sha256(data).digest()], None)
+        peer = exchange.peer(hostile.get_id())
+        peer.fetches.add(fetch)
+        await peer.want(fetch)
+        await fetch.ended.wait()
+        print(type(fetch.problem).__name__, flush=True)
         await trio.sleep_forever()
 
 
@@ -109,5 +136,7 @@ if __name__ == "__main__":
     mode, what = sys.argv[1:]
     if mode == "ask":
         trio.run(ask, what)
+    elif mode.startswith("told-"):
+        trio.run(told, mode.removeprefix("told-"), Path(what).read_bytes())
     else:
         trio.run(serve, mode, Path(what).read_bytes())
