@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import os
-import sys
 from contextlib import suppress
 
 import pytest
+from faketorrent import DATA, INFO, MAGNET, RULES, Fake, get
 from torrents import BIG, CONTENTS, hybrid
 
 from wherry.abc.torrents import TorrentState
@@ -21,48 +19,15 @@ from wherry.errors import (
     NoSource,
     NoSpace,
     NotFound,
-    PluginError,
     TargetBusy,
     TargetExists,
     UnsafeName,
-    UsageError,
 )
 from wherry.observe import Note
-from wherry.session import Session
 from wherry.torrent.bencode import decode, encode
 from wherry.torrent.read import read_torrent
 from wherry.transfer import torrent_in, torrent_place
-from wherry.transfer.torrent_in import Rules, TorrentGet, given
-from wherry_cli.app import run as wherry
-from wherry_cli.verbs.get import is_torrent
-
-DATA, FILES = CONTENTS["hybrid"]
-INFO = read_torrent(DATA).info
-MAGNET = f"magnet:?xt=urn:btih:{hashlib.sha1(INFO).hexdigest()}&dn=its%20name"
-RULES = Rules(portable=True, bytes_max=None, force=False, sync=True, wait_s=None, lost_s=60.0)
-
-
-class Fake:
-    """A transport that has everything."""
-
-    def __init__(self, files=FILES, *, info=INFO, states=(), damage=()):
-        self.files, self.info, self.states = files, info, states
-        self.damage = list(damage)  # for each call, a file that is spoilt
-        self.calls, self.wanted = 0, None
-
-    async def torrent(self, wanted, approve):
-        self.calls, self.wanted = self.calls + 1, wanted
-        places = wanted.files if wanted.files is not None else await approve(self.info)
-        for state in self.states:
-            yield state
-        for index, (place, content) in enumerate(zip(places, self.files, strict=True)):
-            path = os.path.join(wanted.folder, place.path)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if content:  # empty ones are core's to make
-                with open(path, "wb") as file:
-                    file.write(content if index not in self.damage[:1] else content[:-1] + b"!")
-        del self.damage[:1]
-        yield TorrentState("fetch", sum(map(len, self.files)), sum(map(len, self.files)), 10, 1)
+from wherry.transfer.torrent_in import TorrentGet, given
 
 
 @pytest.fixture
@@ -70,12 +35,6 @@ def torrent(tmp_path):
     path = tmp_path / "x.torrent"
     path.write_bytes(DATA)
     return str(path)
-
-
-def get(what, target, fake, rules=RULES, observe=None):
-    return asyncio.run(
-        TorrentGet(given(what), str(target), fake, rules, observe or (lambda event: None)).run(["h:1"], ["http://w/"], 1.0, 2.0)
-    )
 
 
 def check(target):
@@ -184,6 +143,29 @@ def test_a_folder_of_another_get_is_not_taken(tmp_path, torrent):
     check(tmp_path / "got")
 
 
+def test_what_a_kill_left_behind_a_whole_target_goes(tmp_path, torrent, monkeypatch):
+    monkeypatch.setattr(torrent_place.TorrentPlace, "discard", lambda self: None)  # as if it was killed just before
+    get(torrent, tmp_path / "got", Fake())
+    monkeypatch.undo()
+    assert ".got.wherry-torrent" in os.listdir(tmp_path)
+    get(torrent, tmp_path / "got", Fake())
+    check(tmp_path / "got")
+
+
+def test_a_folder_where_nothing_came_of_a_torrent_is_taken_over(tmp_path, torrent):
+    class Nothing(Fake):
+        async def torrent(self, wanted, approve):
+            raise LocalError("nothing")
+            yield
+
+    other = tmp_path / "y.torrent"
+    other.write_bytes(CONTENTS["version 1"][0])
+    with pytest.raises(LocalError, match="nothing"):
+        get(str(other), tmp_path / "got", Nothing())
+    get(torrent, tmp_path / "got", Fake())
+    check(tmp_path / "got")
+
+
 def test_a_magnet_link_asks_for_its_metadata_once(tmp_path):
     class Cut(Fake):
         async def torrent(self, wanted, approve):
@@ -277,115 +259,3 @@ def test_names_of_targets(torrent):
     assert given(MAGNET.partition("&")[0]).name == hashlib.sha1(INFO).hexdigest()
     with pytest.raises(NotFound):
         given("/nowhere/x.torrent")
-
-
-def session(tmp_path, work, **environ):
-    async def run():
-        async with Session.open(home=tmp_path / "home", environ=environ) as opened:
-            return await work(opened)
-
-    return asyncio.run(run())
-
-
-def test_the_session_adds_what_came(tmp_path, torrent, monkeypatch):
-    async def work(opened):
-        fake = Fake()
-        fake.__class__ = type("Fake", (Fake,), {})
-        monkeypatch.setattr(opened._wiring, "build", lambda kind, name: fake)
-        result = await opened.get_torrent(torrent, output=str(tmp_path / "got"), sources=["127.0.0.1:1", "http://127.0.0.1:2/"])
-        added = await opened.add(str(tmp_path / "got"))
-        return fake, result, added
-
-    fake, result, added = session(tmp_path, work, WHERRY_LIMITS__DOWN="2 MB/s", WHERRY_LIMITS__TRANSFER_DOWN="1 MB/s")
-    assert (result.cid, result.unixfs_cid, result.bytes, result.files) == (added.cid, added.unixfs_cid, added.bytes, 3)
-    assert (fake.wanted.down, fake.wanted.up) == (1e6, None)
-    assert (list(fake.wanted.peers), list(fake.wanted.webseeds)) == (["127.0.0.1:1"], ["http://127.0.0.1:2/"])
-    assert result.btih == hashlib.sha1(INFO).hexdigest()
-    assert result.btmh == hashlib.sha256(INFO).hexdigest()
-
-
-@pytest.mark.parametrize("sources", [["nonsense"], ["h:99999"], ["file:///x"], ["h:1"] * 21])
-def test_sources_of_torrents(tmp_path, torrent, sources):
-    with pytest.raises(UsageError):
-        session(tmp_path, lambda opened: opened.get_torrent(torrent, sources=sources))
-
-
-def test_a_library_that_is_not_there_is_named_with_what_brings_it(tmp_path, torrent):
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
-    python.chmod(0o755)
-    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": str(python)}
-    with pytest.raises(PluginError, match="libtorrent is not installed") as caught:
-        session(tmp_path, lambda opened: opened.get_torrent(torrent, output=str(tmp_path / "got")), **environ)
-    assert 'pip install "wherry[torrent]"' in caught.value.hint
-    assert not (tmp_path / "got").exists()
-
-
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ("echo nonsense", "no line of JSON"),
-        ("echo '{}'", "of another version"),
-        ("echo it broke >&2", "ended: it broke"),
-        ("sleep 60; true", "said nothing"),
-        ("""echo '{"event": "ready", "version": 1}'; echo '{"event": "state"}'""", "no state"),
-        ("""echo '{"event": "ready", "version": 1}'; echo '{"event": "fail", "text": "no \\u001b", "errno": 28}'""", "No|no"),
-    ],
-)
-def test_a_process_that_is_none_is_an_error(tmp_path, torrent, script, said):
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n{script}\n")
-    python.chmod(0o755)
-    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": str(python), "WHERRY_TRANSPORT__TORRENT__START_TIMEOUT": "0.5s"}
-    with pytest.raises((PluginError, LocalError), match=said):
-        session(tmp_path, lambda opened: opened.get_torrent(torrent, output=str(tmp_path / "got")), **environ)
-
-
-def test_an_interpreter_that_is_none(tmp_path, torrent):
-    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": "/nowhere/python"}
-    with pytest.raises(PluginError, match="cannot be run"):
-        session(tmp_path, lambda opened: opened.get_torrent(torrent), **environ)
-
-
-def test_a_torrent_is_no_source_of_blocks(tmp_path):
-    async def work(opened):
-        transport = opened._wiring.build("transport", "torrent")
-        async with transport.connect(MAGNET):
-            pass
-
-    with pytest.raises(UsageError, match="no source of blocks"):
-        session(tmp_path, work)
-
-
-@pytest.mark.parametrize(
-    "words", [["--include", "x"], ["--dry-run"], ["-o", "null:"], ["--allow-public"], ["--listen", "http://127.0.0.1:0"]]
-)
-def test_options_that_mean_nothing_for_torrents(tmp_path, torrent, words, capsys):
-    assert wherry(["--home", str(tmp_path / "home"), "get", torrent, *words]) == 2
-    assert "error:" in capsys.readouterr().err
-
-
-def test_the_verb_says_both_cids(tmp_path, torrent, monkeypatch, capsys):
-    target = tmp_path / "got"
-    get(torrent, target, Fake())
-    for _ in range(2):
-        assert wherry(["--home", str(tmp_path / "home"), "get", torrent, "-o", str(target), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["schema"] == "wherry/torrent-get/1"
-    assert wherry(["--home", str(tmp_path / "home"), "get", torrent, "-o", str(target)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == str(target)
-    assert lines[1:3] == [f"CID: {found['cid']}", f"in UnixFS, for any IPFS tool: {found['unixfs_cid']}"]
-    assert "nothing to fetch" in lines[3]
-
-
-@pytest.mark.parametrize(
-    ("what", "so"),
-    [
-        ("magnet:?xt=x", True), ("MAGNET:?x", True), ("nowhere/x.torrent", True), ("x.TORRENT", True), ("x.iso", False),
-        ("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku/x.torrent", False),
-        ("k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8/x.torrent", False),
-    ],
-)  # fmt: skip
-def test_what_is_taken_for_a_torrent(what, so):
-    assert is_torrent(what) == so

@@ -15,7 +15,7 @@ from wherry.observe import Note, Progress
 from wherry.offload import in_thread, stoppable
 from wherry.torrent.magnet import PREFIX, Magnet, parse_magnet
 from wherry.torrent.read import Torrent, check_names, read_info, read_torrent
-from wherry.transfer.torrent_place import TorrentPlace, compare, placed
+from wherry.transfer.torrent_place import TorrentPlace, compare, placed, tidy
 from wherry.units import format_duration
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class TorrentGet:
         if self.torrent is not None:
             self._check(self.torrent)
             if await self._there(self.torrent):
+                await in_thread(lambda: tidy(self._target, self._asked.ids))
                 return self.torrent
         place = await in_thread(lambda: TorrentPlace(self._target, self._asked.ids))
         try:

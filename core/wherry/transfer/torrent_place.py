@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.torrents import INFO_FILE, TORRENT_FILE, Placed
-from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, TargetBusy, TargetExists, local_error
+from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, TargetBusy, TargetExists, WherryError, local_error
 from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
 from wherry.torrent.verify import verify
 from wherry.transfer.target import RESERVE_BYTES, free_bytes, hidden_names
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DATA: Final = "data"  # the file or folder that becomes the target
 _SUFFIX: Final = ".wherry-part"
 _ID: Final = "id"
+_RESUME: Final = "resume"  # of the transport
 
 
 class TorrentPlace:
@@ -36,7 +37,7 @@ class TorrentPlace:
         Raises TargetBusy, LocalError, and TargetExists where another torrent has begun.
         """
         self.target = target
-        self.folder = hidden_names(target)[0].removesuffix(_SUFFIX) + ".wherry-torrent"
+        self.folder = _folder(target)
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -57,6 +58,11 @@ class TorrentPlace:
         info = self.known_info()
         if info is not None:  # begun by one infohash, gone on from by the other
             known += [hashlib.sha1(info, usedforsecurity=False).hexdigest(), hashlib.sha256(info).hexdigest()]
+        if known and not set(known) & set(ids) and not os.path.lexists(f"{self.folder}/{_DATA}"):
+            for name in (INFO_FILE, TORRENT_FILE, _RESUME):  # another torrent began here, and nothing came of it
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{self.folder}/{name}")
+            known = []
         if not known:
             self.write(_ID, "\n".join(ids).encode())
         elif not set(known) & set(ids):
@@ -112,7 +118,7 @@ class TorrentPlace:
     def forget_progress(self) -> None:
         """Removes what the transport noted, so that it looks at every byte again."""
         with suppress(FileNotFoundError):
-            os.unlink(f"{self.folder}/resume")
+            os.unlink(f"{self.folder}/{_RESUME}")
 
     def check(self, torrent: Torrent, read: Callable[[int], None]) -> None:
         """Compares what was downloaded with the torrent; removes what is none of it. Raises IntegrityError, LocalError."""
@@ -148,6 +154,20 @@ class TorrentPlace:
                 self.discard()
             os.close(self._lock)
             self._lock = -1
+
+
+def tidy(target: str, ids: Sequence[str]) -> None:
+    """Removes what a run of the same torrent left if it was killed just when the target had got its name."""
+    if not os.path.lexists(_folder(target)):
+        return
+    with suppress(WherryError):  # another get has it, or it is of another torrent: it is no obstacle to anything
+        place = TorrentPlace(target, ids)
+        place.discard()
+        place.close()
+
+
+def _folder(target: str) -> str:
+    return hidden_names(target)[0].removesuffix(_SUFFIX) + ".wherry-torrent"
 
 
 def placed(torrent: Torrent) -> list[Placed]:

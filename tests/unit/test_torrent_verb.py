@@ -1,0 +1,135 @@
+"""`wherry get` of torrents: the session, the verb, and the process that runs the library (specs/0036 §9, §11)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+
+import pytest
+from faketorrent import DATA, INFO, MAGNET, Fake, get
+
+from wherry.errors import LocalError, PluginError, UsageError
+from wherry.session import Session
+from wherry_cli.app import run as wherry
+from wherry_cli.verbs.get import is_torrent
+
+
+@pytest.fixture
+def torrent(tmp_path):
+    path = tmp_path / "x.torrent"
+    path.write_bytes(DATA)
+    return str(path)
+
+
+def session(tmp_path, work, **environ):
+    async def run():
+        async with Session.open(home=tmp_path / "home", environ=environ) as opened:
+            return await work(opened)
+
+    return asyncio.run(run())
+
+
+def test_the_session_adds_what_came(tmp_path, torrent, monkeypatch):
+    async def work(opened):
+        fake = Fake()
+        fake.__class__ = type("Fake", (Fake,), {})
+        monkeypatch.setattr(opened._wiring, "build", lambda kind, name: fake)
+        result = await opened.get_torrent(torrent, output=str(tmp_path / "got"), sources=["127.0.0.1:1", "http://127.0.0.1:2/"])
+        added = await opened.add(str(tmp_path / "got"))
+        return fake, result, added
+
+    fake, result, added = session(tmp_path, work, WHERRY_LIMITS__DOWN="2 MB/s", WHERRY_LIMITS__TRANSFER_DOWN="1 MB/s")
+    assert (result.cid, result.unixfs_cid, result.bytes, result.files) == (added.cid, added.unixfs_cid, added.bytes, 3)
+    assert (fake.wanted.down, fake.wanted.up) == (1e6, None)
+    assert (list(fake.wanted.peers), list(fake.wanted.webseeds)) == (["127.0.0.1:1"], ["http://127.0.0.1:2/"])
+    assert result.btih == hashlib.sha1(INFO).hexdigest()
+    assert result.btmh == hashlib.sha256(INFO).hexdigest()
+
+
+@pytest.mark.parametrize("sources", [["nonsense"], ["h:99999"], ["file:///x"], ["h:1"] * 21])
+def test_sources_of_torrents(tmp_path, torrent, sources):
+    with pytest.raises(UsageError):
+        session(tmp_path, lambda opened: opened.get_torrent(torrent, sources=sources))
+
+
+def test_a_library_that_is_not_there_is_named_with_what_brings_it(tmp_path, torrent):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": str(python)}
+    with pytest.raises(PluginError, match="libtorrent is not installed") as caught:
+        session(tmp_path, lambda opened: opened.get_torrent(torrent, output=str(tmp_path / "got")), **environ)
+    assert 'pip install "wherry[torrent]"' in caught.value.hint
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo nonsense", "no line of JSON"),
+        ("echo '{}'", "of another version"),
+        ("echo it broke >&2", "ended: it broke"),
+        ("sleep 60; true", "said nothing"),
+        ("""echo '{"event": "ready", "version": 1}'; echo '{"event": "state"}'""", "no state"),
+        ("""echo '{"event": "ready", "version": 1}'; echo '{"event": "fail", "text": "no \\u001b", "errno": 28}'""", "No|no"),
+    ],
+)
+def test_a_process_that_is_none_is_an_error(tmp_path, torrent, script, said):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": str(python), "WHERRY_TRANSPORT__TORRENT__START_TIMEOUT": "0.5s"}
+    with pytest.raises((PluginError, LocalError), match=said):
+        session(tmp_path, lambda opened: opened.get_torrent(torrent, output=str(tmp_path / "got")), **environ)
+
+
+def test_an_interpreter_that_is_none(tmp_path, torrent):
+    environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": "/nowhere/python"}
+    with pytest.raises(PluginError, match="cannot be run"):
+        session(tmp_path, lambda opened: opened.get_torrent(torrent), **environ)
+
+
+def test_a_torrent_is_no_source_of_blocks(tmp_path):
+    async def work(opened):
+        transport = opened._wiring.build("transport", "torrent")
+        async with transport.connect(MAGNET):
+            pass
+
+    with pytest.raises(UsageError, match="no source of blocks"):
+        session(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "words", [["--include", "x"], ["--dry-run"], ["-o", "null:"], ["--allow-public"], ["--listen", "http://127.0.0.1:0"]]
+)
+def test_options_that_mean_nothing_for_torrents(tmp_path, torrent, words, capsys):
+    assert wherry(["--home", str(tmp_path / "home"), "get", torrent, *words]) == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_the_verb_says_both_cids(tmp_path, torrent, monkeypatch, capsys):
+    target = tmp_path / "got"
+    get(torrent, target, Fake())
+    for _ in range(2):
+        assert wherry(["--home", str(tmp_path / "home"), "get", torrent, "-o", str(target), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["schema"] == "wherry/torrent-get/1"
+    assert wherry(["--home", str(tmp_path / "home"), "get", torrent, "-o", str(target)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(target)
+    assert lines[1:3] == [f"CID: {found['cid']}", f"in UnixFS, for any IPFS tool: {found['unixfs_cid']}"]
+    assert "nothing to fetch" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("what", "so"),
+    [
+        ("magnet:?xt=x", True), ("MAGNET:?x", True), ("nowhere/x.torrent", True), ("x.TORRENT", True), ("x.iso", False),
+        ("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku/x.torrent", False),
+        ("k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8/x.torrent", False),
+    ],
+)  # fmt: skip
+def test_what_is_taken_for_a_torrent(what, so):
+    assert is_torrent(what) == so
