@@ -10,16 +10,19 @@ from contextlib import ExitStack
 
 import pytest
 from foreign_gateway import QUICK, entity, fetched, foreign, good_car, made_file, whole
+from gateways import gateway
 
 from wherry.abc.transport import FilePart, Want
 from wherry.car import header, section_head
-from wherry.cid import CID, RAW
+from wherry.cid import CID, DAG_PB, RAW
 from wherry.errors import PeerProtocolError, WherryError
+from wherry.observe import Served
 from wherry.protobuf import varint
 from wherry.publiccid import PublicCID
 from wherry.session import Session
-from wherry.testing.blocks import CountedPool, fetch_once
+from wherry.testing.blocks import CountedPool, MemorySource, fetch_once
 from wherry.units import KiB, MiB
+from wherry_http.channel import HttpChannel
 from wherry_http.options import HttpOptions
 from wherry_http.stretches import OTHER_BYTES_MAX, divided
 from wherry_http.transport import HttpTransport
@@ -53,6 +56,20 @@ async def test_equal_blocks_of_one_stretch_come_once_and_count_twice(file):
         whole(harvest, doubled)
         assert harvest.blocks[0] == harvest.blocks[1]
         assert server.cars == 1
+
+
+async def test_wherrys_own_gateway_gives_them_as_any_other_does(file, monkeypatch):
+    _, blocks, wants, _ = file
+    told = []
+    held = {PublicCID.make(1, codec, 0x12, key[2:]).block(): data for key, data in blocks.items() for codec in (RAW, DAG_PB)}
+
+    async def no_wherry(channel):
+        return PeerProtocolError("some other server", peer=str(channel))
+
+    monkeypatch.setattr(HttpChannel, "hello", no_wherry)
+    async with gateway(MemorySource(held), more={"emit": told.append}) as address:
+        whole(await fetched(address, wants[30:130], again=2), wants[30:130])
+    assert [event.ok for event in told if isinstance(event, Served)] == [True] * 3  # the probe, and two CARs
 
 
 def test_what_is_a_stretch():

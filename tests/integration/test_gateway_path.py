@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections import Counter
@@ -11,25 +12,31 @@ import pytest
 from path_cases import LEFT_OUT, all_cases
 from path_world import World
 
+from wherry.session import Session
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def served(home, wherry, start, tmp_path):
-    """A world that lies in a home as a user would put it there; gives it, the fixtures if there are, and the address."""
+def served(home, start, tmp_path):
+    """A world in a home, taken in as `wherry import` does; gives it, the fixtures if there are, and the address."""
     world = World()
     folder = os.environ.get("WHERRY_FIXTURES")
     fixtures = Path(folder) if folder else None
     (tmp_path / "world.car").write_bytes(world.car())
-    wherry("import", tmp_path / "world.car")
-    for name, record in world.records.items():
-        (tmp_path / "record").write_bytes(record)
-        wherry("name", "import", name, tmp_path / "record")
-    if fixtures is not None:
-        wherry("import", *sorted(fixtures.glob("*.car")), code=6)  # one of them lacks a block
-        for ending in ("v1-v2-broken-signature-v1", "v1-v2", "v2"):
-            path = next(fixtures.glob(f"*_{ending}.ipns-record"))
-            wherry("name", "import", path.name.partition("_")[0], path)
+    records = dict(world.records)
+    for ending in ("v1-v2-broken-signature-v1", "v1-v2", "v2") if fixtures else ():
+        path = next(fixtures.glob(f"*_{ending}.ipns-record"))
+        records[path.name.partition("_")[0]] = path.read_bytes()
+
+    async def fill():
+        async with Session.open(home=home, environ={}) as session:
+            for path in (tmp_path / "world.car", *(sorted(fixtures.glob("*.car")) if fixtures else ())):
+                await session.import_car(str(path))
+            for name, record in records.items():
+                await session.import_record(name, record)
+
+    asyncio.run(fill())
     process = start("serve", "--listen", "http://127.0.0.1:0", "--json")
     return world, fixtures, process.said()["listen"][0]
 

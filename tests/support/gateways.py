@@ -131,17 +131,17 @@ def _answer(data, method, *, cut):
 
 def unchunked(body):
     """Gives the bytes in chunks, and whether the last chunk is there."""
-    out, at = b"", 0
+    pieces, at = [], 0
     while (end := body.find(b"\r\n", at)) >= 0:
         size = int(body[at:end], 16)
         if size == 0:
-            return out, body[end:] == b"\r\n\r\n"
+            return b"".join(pieces), body[end:] == b"\r\n\r\n"
         piece = body[end + 2 : end + 2 + size]
-        out += piece
+        pieces.append(piece)
         if len(piece) < size or body[end + 2 + size : end + 4 + size] != b"\r\n":
-            return out, False
+            break
         at = end + 4 + size
-    return out, False
+    return b"".join(pieces), False
 
 
 def car_blocks(data):

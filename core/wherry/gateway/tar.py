@@ -9,13 +9,14 @@ from __future__ import annotations
 import tarfile
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import DecodeError, LimitExceeded, UnsafeName
+from wherry.errors import DecodeError, IntegrityError, LimitExceeded, UnsafeName
 from wherry.gateway.files import content, look, native_items, native_thing, sharded
 from wherry.gateway.frames import plain
 from wherry.gateway.nodes import Directory, Shard, view
 from wherry.gateway.order import bounded
 from wherry.limits import TREE_DEPTH_MAX, TREE_ENTRIES_MAX
 from wherry.names import check_name, check_target, shown
+from wherry.outlet import GATHER_BYTES
 from wherry.wire.frames import Frame
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 512
 _END: Final = bytes(2 * _BLOCK)
 _TYPES: Final = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
+_SMALL_BYTES: Final = 16 * 1024
 _SHARD_WEIGHT: Final = 1024  # links that a large directory holds at a time
 
 
@@ -36,13 +38,33 @@ def archive(blocks: Blocks, thing: Thing, name: str) -> Iterator[Frame]:
     The same data give the same bytes. Raises UnsafeName, DecodeError, IntegrityError, LimitExceeded, BlockNotFound: whoever
     sends it ends it abnormally.
     """
+    held = bytearray()  # small files go together
     for path, found in _walk(blocks, thing, name):
-        yield Frame(_head(path, found), (), 0, 0)
+        held += _head(path, found)
         if found.kind == "file":
-            yield from plain(content(blocks, found, 0, found.size))
-            if found.size % _BLOCK:
-                yield Frame(bytes(-found.size % _BLOCK), (), 0, 0)
-    yield Frame(_END, (), 0, 0)
+            if found.size > _SMALL_BYTES:
+                yield Frame(bytes(held), (), 0, 0)
+                held.clear()
+                yield from plain(content(blocks, found, 0, found.size))
+            else:
+                held += _read(blocks, found)
+            held += bytes(-found.size % _BLOCK)
+        if len(held) > GATHER_BYTES:
+            yield Frame(bytes(held), (), 0, 0)
+            held.clear()
+    yield Frame(bytes(held) + _END, (), 0, 0)
+
+
+def _read(blocks: Blocks, thing: Thing) -> bytes:
+    data = bytearray()
+    for held, size in content(blocks, thing, 0, thing.size):
+        piece = bytearray(size)
+        with memoryview(piece) as into:
+            held.read_into(into)
+        data += piece
+    if len(data) != thing.size:
+        raise IntegrityError(f"block {thing.cid} stands for {len(data)} bytes, not {thing.size}")
+    return bytes(data)
 
 
 def _head(path: str, thing: Thing) -> bytes:

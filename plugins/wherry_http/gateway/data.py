@@ -44,6 +44,8 @@ async def answer_data(
         return gateway.not_modified(headers)
     headers["Content-Type"] = shape.media
     headers["Accept-Ranges"] = "bytes"
+    if wanted.by_accept:
+        headers["Content-Location"] = f"{said.where(asked)}?format={shape.format}"
     how = "attachment" if wanted.download else shape.how
     headers["Content-Disposition"] = said.disposition(how, wanted.filename or f"{cid}{shape.ending}")
     if shape.same:

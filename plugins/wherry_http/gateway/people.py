@@ -56,6 +56,8 @@ class People:
                 hint="ask for the block with format=dag-json",
             )
         if wanted.format == TAR:
+            if wanted.by_accept:
+                headers["Content-Location"] = f"{said.where(asked)}?format={TAR}"
             return await self._tar(request, wanted, thing, headers)
         if thing.kind == "block" or wanted.format in ("dag-json", "dag-cbor"):
             return await answer_data(gateway, request, asked, wanted, thing=thing, headers=headers)
