@@ -11,7 +11,10 @@ from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
 from wherry.errors import BlockNotFound, NoSource, PeerBusy, PeerProtocolError, PeerUnreachable, Unwritable
+from wherry.limits import BUFFER_BYTES
 from wherry.manifest import PLAIN
+from wherry.transfer import fetch as fetch_module
+from wherry.transfer import scheduler as scheduler_module
 from wherry.transfer.fetch import Fetcher
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.running import running
@@ -320,3 +323,44 @@ async def test_a_peer_that_was_named_and_is_lost_is_called_again_if_it_was_of_us
         run.cancel()
         await asyncio.wait([run])
     assert calls == ["named"] * (3 if of_use else 1)
+
+
+async def test_who_is_sent_on_calls_again_late_but_at_once_when_nobody_else_is_left(monkeypatch):
+    """It would be minutes: the last of the others goes, and it is called within a moment."""
+    monkeypatch.setattr(scheduler_module, "STAND_BACK_S", (600.0, 600.0))
+    monkeypatch.setattr(fetch_module, "_LOOK_AGAIN_S", 0.01)
+    pool, calls, leave = BufferPool(8 * BUFFER_BYTES), [], asyncio.Event()
+    origin = Scripted(good)
+
+    async def lost(wants, lender, count):
+        await leave.wait()
+        raise PeerUnreachable("it is gone", peer="peer")
+        yield
+
+    @asynccontextmanager
+    async def connect(address):
+        calls.append(address)
+        if address == "peer":
+            if leave.is_set():
+                raise PeerUnreachable("it is gone", peer="peer")
+            yield Scripted(lost)
+        elif calls.count("origin") == 1:
+            while "peer" not in calls:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
+            raise PeerBusy("too much to do", peer="origin")
+        else:
+            yield origin
+
+    made = Fetcher(["origin", "peer"], connect, pool, wait_s=5.0, observe=lambda _event: None)
+    async with running(made):
+        asking = asyncio.create_task(made.nodes([CID.of(RAW, LEAVES[0])]))
+        source = made.sources[0]
+        async with asyncio.timeout(10):
+            while not source.busy_until:
+                await asyncio.sleep(0.01)
+            assert calls.count("origin") == 1
+            leave.set()
+            found = await asking
+    assert [block.data for block in found.values()] == [LEAVES[0]]
+    assert calls.count("origin") == 2

@@ -85,3 +85,23 @@ def test_keys_tell_a_peer_wherever_it_is():
         member.leave()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("reason", "busy"),
+    [
+        ("tcp://x ended the connection: busy: 2 peers fetch this dataset here; ask the others", True),
+        ("tcp://x has too much to do: busy: 256 peers are connected", True),
+        ("tcp://x ended the connection: the node stops", False),
+    ],
+)
+def test_a_source_that_sent_us_on_is_known_for_it(reason, busy):
+    async def run():
+        member = Membership(ROOT, Fetcher(), SimpleNamespace(enter=lambda *_: None), None, lambda _note: None)
+        dialled, source = Link(HERE), SimpleNamespace(address=HERE.address, busy=False)
+        member.bind(dialled, source)
+        member.lost(dialled, reason)
+        assert source.busy is busy
+        member.leave()
+
+    asyncio.run(run())

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.abc.exchange import HaveMap
+from wherry.flow import FREE
 from wherry.limits import WAIT_S
 from wherry.stretches import Stretches
 from wherry.transfer.availability import Availability, offers
-from wherry.transfer.scheduler import Scheduler
+from wherry.transfer.idle import reason_of
+from wherry.transfer.scheduler import STAND_BACK_S, Scheduler
 from wherry.transfer.source import Source, Task
 from wherry.units import MiB
 
@@ -361,3 +363,40 @@ def test_a_policy_is_shown_deadlines_in_their_order():
     put_due(made, 5.0, 3.0, 4.0)
     shown = made._waiting.wanted_first([(a, 4), (b, 4)])
     assert [task.job for task in shown][:3] == ["due 3.0", "due 4.0", "due 5.0"]
+
+
+# Who is sent on by an origin that has too much to do
+
+
+def test_who_is_sent_on_comes_back_at_a_moment_by_chance_while_others_are_there():
+    waits = []
+    for seed in range(40):
+        made, (origin, peer) = swarm("origin", "peer", seed=seed)
+        made.have(peer, 0.0, has(1))
+        waits.append(made.gone(origin, 5.0, "busy", busy=True))
+        assert origin.busy_until == origin.rest_until == 5.0 + waits[-1]
+        assert made.stands_by(origin)
+        made.gone(peer, 6.0, "lost")
+        assert not made.stands_by(origin)
+    least, most = STAND_BACK_S
+    assert least <= min(waits) < least + 2 < most - 2 < max(waits) <= most
+    assert len(set(waits)) == len(waits)
+
+
+def test_one_that_is_alone_or_only_lost_is_called_again_soon():
+    made, (origin, peer) = swarm("origin", "peer")
+    assert made.gone(origin, 5.0, "lost") <= 0.2
+    made.connected(origin, 6.0, linked=True)
+    made.gone(peer, 6.0, "lost")
+    assert made.gone(origin, 7.0, "busy", busy=True) <= 0.4
+    assert not origin.busy_until
+
+
+def test_why_names_who_is_spared():
+    made, (origin, peer) = swarm("origin", "peer", jobs=2)
+    made.have(peer, 0.0, has())
+    made.gone(origin, 5.0, "busy", busy=True)
+    reason, detail = reason_of(made, FREE, 6.0, 0.0, seeking=False)
+    assert reason == "no-provider"
+    assert "origin has too much to do" in detail
+    assert "block" in reason_of(made, FREE, 50.0, 0.0, seeking=False)[1]

@@ -12,7 +12,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerDenied, PeerError, UsageError
+from wherry.errors import PeerBusy, PeerDenied, PeerError, UsageError
 from wherry.flow import FREE
 from wherry.observe import Note, PeerFailed, quiet
 from wherry.transfer.asking import Asking, Bell, scheme_of
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 
+_LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a busy source is spared
 _VERDICT_S: Final = 0.25
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants
 _SWARM_JOBS: Final = 1024  # the same in a swarm, where there must be something to choose from: a GiB of leaves ...
@@ -192,21 +193,33 @@ class Fetcher:
 
     async def _source(self, source: Source) -> None:
         while not source.denied:
-            reason, for_good = "", False
+            reason, for_good, source.busy = "", False, False
             try:
                 async with self.connect(source.address) as channel:
                     await self._asking.speak(source, channel)
             except PeerError as problem:
                 reason, for_good = problem.message, isinstance(problem, PeerDenied)
+                source.busy = source.busy or isinstance(problem, PeerBusy)
                 self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
             _obey_cancellation()
-            if source.alive and not for_good:
+            if source.alive and not for_good and not source.busy:
                 self._observe(
                     Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
                 )
-            seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=for_good)
+            seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=for_good, busy=source.busy)
             self._bell.ring()
-            await asyncio.sleep(seconds)
+            await self._stand_back(source, seconds)
+
+    async def _stand_back(self, source: Source, seconds: float) -> None:
+        """Waits before a source is called again: for one that is busy only while others are there."""
+        left = seconds
+        while left > 0:
+            step = min(left, _LOOK_AGAIN_S)
+            await asyncio.sleep(step)
+            left -= step
+            if source.busy_until and not self._scheduler.stands_by(source):
+                break
+        source.busy_until, source.rest_until = 0.0, min(source.rest_until, time.monotonic())
 
     # Peers of the swarm, which `Membership` tells of
 

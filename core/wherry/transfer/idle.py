@@ -37,6 +37,9 @@ def reason_of(scheduler: Scheduler[Job], flow: Flow, now: float, came_at: float,
         return "choked", _names(alive)
     if all(now < source.rest_until for source in alive):
         return "resting", _worst(alive)
+    spared = [source for source in scheduler.sources if source.busy_until > now]
+    if spared:
+        return "no-provider", f"{_names(spared)} has too much to do: what others have of it is waited for"
     return "no-provider", f"block {scheduler.first_wanted()}"
 
 

@@ -14,6 +14,7 @@ from wherry.abc.exchange import HaveMap, SupportsLink
 from wherry.dial import NAMED, Dial
 from wherry.observe import Note
 from wherry.stretches import Stretches
+from wherry.swarm.shared import BUSY
 from wherry.transfer.guard import GuardedChannel
 
 if TYPE_CHECKING:
@@ -182,8 +183,9 @@ class Membership:
 
         One that had dialled this node may only have all that it dialled for: it is called in turn.
         """
-        del reason
         known = self._known.pop(link, None)
+        if known is not None and known.source is not None:
+            known.source.busy = f"{BUSY}: " in reason
         task = self._adopted.pop(link, None)
         if task is not None:
             task.cancel()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 8.0
+STAND_BACK_S: Final = (4.0, 16.0)  # from a source that is busy, while others are there
 _TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
@@ -291,14 +292,27 @@ class Scheduler(Generic[J]):
         source.reason = ""
         source.since = now
 
-    def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False) -> float:
-        """A connection failed or could not be made; gives the seconds to rest before the next try."""
+    def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False, busy: bool = False) -> float:
+        """A connection failed or could not be made; gives the seconds to rest before the next try.
+
+        ``busy``: it sent this node on to others. While any of these is there, it is left alone for longer, until a moment by
+        chance: those whom an origin sent on at once must not come back at once (specs/0029 §6.1).
+        """
         self._plan.clear()
         source.alive = False
         source.denied = source.denied or for_good
         source.have = None
         self._waiting.haves.forget(source)
-        return self._rest(source, now, reason)
+        seconds = self._rest(source, now, reason)
+        if busy and self.stands_by(source):
+            seconds = self._rng.uniform(*STAND_BACK_S)
+            source.rest_until = now + seconds
+            source.busy_until = now + seconds
+        return seconds
+
+    def stands_by(self, source: Source) -> bool:
+        """Tells whether another source is connected, so that a busy one can be spared."""
+        return any(other is not source and other.alive and not other.denied for other in self.sources)
 
     def failed(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
         """A request failed, or brought ``rejected`` blocks, while the source stays; its job goes back.

@@ -54,6 +54,8 @@ class Source:
     failures: int = 0  # one after the other
     rest_until: float = 0.0
     since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
+    busy: bool = False  # it said why it left: it has too much to do
+    busy_until: float = 0.0  # it is left alone until then, while others are there
     proven: bool = False  # was of use since its last failure
     working: int = 0  # jobs that it is asked for now
     reason: str = "was not asked yet"  # why it is of no use now
