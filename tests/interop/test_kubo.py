@@ -76,12 +76,14 @@ def test_a_sharded_directory_from_kubo(kubo, wherry, many, tmp_path):
     assert wherry("cat", f"{cid}/entry-03999-{'x' * 30}", "--from", node.gateway, *home).stdout == b"9"
 
 
-def test_kubo_fetches_over_http_what_the_tracker_names(kubo, start, tree, tmp_path):
+def test_kubo_fetches_over_http_what_the_tracker_names(kubo, start, tree, many, tmp_path):
     url = start("tracker", "serve", "--listen", HTTP).line()
-    said = start("serve", "--config", configured(tmp_path, TRACKED.format(url)), "--listen", HTTP, tree, "--json").said()
+    said = start("serve", "--config", configured(tmp_path, TRACKED.format(url)), "--listen", HTTP, tree, many, "--json").said()
     node = kubo(Routing=routed(url))
     node.get(said["added"][0]["unixfs_cid"], tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tree)
+    listed = node.run("ls", "--resolve-type=false", "--size=false", said["added"][1]["unixfs_cid"]).decode().splitlines()
+    assert sorted(line.split()[-1] for line in listed) == sorted(path.name for path in many.iterdir())
 
 
 @LIBP2P
