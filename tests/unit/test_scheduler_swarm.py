@@ -365,9 +365,6 @@ def test_a_policy_is_shown_deadlines_in_their_order():
     assert [task.job for task in shown][:3] == ["due 3.0", "due 4.0", "due 5.0"]
 
 
-# Who is sent on by an origin that has too much to do
-
-
 def test_who_is_sent_on_comes_back_at_a_moment_by_chance_while_others_are_there():
     waits = []
     for seed in range(40):
