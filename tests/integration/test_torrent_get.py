@@ -125,27 +125,53 @@ def progress(process, least):
     raise AssertionError("it ended before")
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def killed(tmp_path, magnet, peer, least):
+    """A get that is killed when so many bytes are there."""
+    words = ["get", magnet, "--from", peer, "-o", tmp_path / "got", "--limit-down", "600 kB/s", "--progress", "json"]
+    with wherry(tmp_path, *words) as process:
+        progress(process, least)
+        below = children(process.pid)
+        process.kill()
+        process.stderr.read()
+        assert process.wait() == -signal.SIGKILL
+    assert len(below) == 1
+    while Path(f"/proc/{below[0]}").exists():  # it ends by itself, when wherry is gone, and saves what it has
+        time.sleep(0.02)
+
+
+def cancelled(tmp_path, magnet, peer, least):
+    """The same in this process, cancelled as Ctrl-C does it."""
+
+    async def run():
+        enough = asyncio.Event()
+
+        def observe(event):
+            if getattr(event, "phase", "") == "fetch" and event.bytes_done >= least:
+                enough.set()
+
+        environ = {**LOOPBACK, "WHERRY_LIMITS__DOWN": "600 kB/s"}
+        async with Session.open(home=tmp_path / "home", environ=environ) as session:
+            getting = session.get_torrent(magnet, output=str(tmp_path / "got"), sources=[peer], observe=observe)
+            task = asyncio.create_task(getting)
+            await enough.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", [killed, cancelled])
 def test_what_came_before_the_end_is_not_fetched_again(tmp_path, tree, end):
     torrent, large = tmp_path / "x.torrent", 1 << 20
     magnet = made(tree.parent, "tree", torrent)
     with seeding(torrent, tree.parent) as peer:
-        words = ["get", magnet, "--from", peer, "-o", tmp_path / "got"]
-        with wherry(tmp_path, *words, "--limit-down", "600 kB/s", "--progress", "json") as process:
-            progress(process, large // 3)
-            below = children(process.pid)
-            process.send_signal(end)
-            process.stderr.read()
-            assert process.wait() == (-9 if end == signal.SIGKILL else 130)
-        assert len(below) == 1
-        while Path(f"/proc/{below[0]}").exists():  # it ends by itself, when wherry is gone, and saves what it has
-            time.sleep(0.02)
+        before = set(children(os.getpid()))
+        end(tmp_path, magnet, peer, large // 3)
+        assert set(children(os.getpid())) == before
         assert not (tmp_path / "got").exists()
-        with wherry(tmp_path, *words, "--json") as process:
-            out, err = process.communicate()
-    assert process.returncode == 0, err
-    result = json.loads(out)
-    assert 0 < result["fetched_bytes"] < result["bytes"] - large // 6
+        result = getting(tmp_path, magnet, tmp_path / "got", sources=[peer])
+    assert 0 < result.fetched_bytes < result.bytes - large // 6
     assert list(compare(tree, tmp_path / "got")) == []
 
 
