@@ -70,13 +70,13 @@ async def test_a_name_never_ends_while_a_node_runs(tmp_path):
     async with opened_home(tmp_path, carrier) as (session, clock, renewer, said):
         first = await session.publish_name(EMPTY)
         assert (first.until, first.renews) == (written(int((NOW + 48 * HOUR) * 1e9)), written(int((NOW + 16 * HOUR) * 1e9)))
-        for _ in range(20 * 24):  # twenty days, by the hour
+        for _ in range(5 * 24):  # ten days, look by look two hours apart
             await renewer.look()
             record = opened(carrier.records[first.name], Name.parse(first.name))
-            assert record.until_ns / 1e9 - clock.now >= 31 * HOUR  # others always have some time left
+            assert record.until_ns / 1e9 - clock.now >= 30 * HOUR  # others always have some time left
             assert (record.value, record.sequence, record.ttl_ns) == (EMPTY, 0, 300 * 10**9)
             assert record.binary == held(session, first.name).binary
-            clock.now += HOUR
+            clock.now += 2 * HOUR
         assert said == []
         assert await kinds(session, first.name) == ["published", "renewed"]
         (shown,) = renewer.reports
@@ -168,9 +168,9 @@ async def test_carriers_that_fail_are_tried_again_ever_later_and_said_once(tmp_p
             raise PeerUnreachable("nobody there", peer="x")
 
         whole, carrier.put_record = carrier.put_record, put_record
-        for _ in range(6 * 360):  # six hours, look by look
+        for _ in range(6 * 60):  # six hours
             await renewer.look()
-            clock.now += LOOK_S
+            clock.now += 60
         assert tries[:6] == [0, 60, 180, 420, 900, 1860]
         assert tries[-1] - tries[-2] == 3600
         assert [event.level for event in said] == ["warning"]
