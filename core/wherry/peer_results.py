@@ -45,3 +45,29 @@ class RuleReport(Result):
     left_s: float | None  # None: until it is taken back
     why: str
     by: str  # user, wherry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedReport(Result):
+    """One connection to a peer, as it is now. Rates are of everything that goes to or comes from the same id or host."""
+
+    schema = "wherry/connected/1"
+
+    key: str  # as in `PeerReport`, where it is remembered
+    address: str  # where it can be dialled, as it says; "": nowhere
+    ip: str
+    incoming: bool  # it dialled us
+    seconds: float  # since it is connected
+    score: float | None  # None: nothing is known of it yet
+    up_bytes: int  # blocks that it was given over this connection, and that it gave
+    down_bytes: int
+    up_rate: float  # bytes a second, lately
+    down_rate: float
+    limit_up: float | None  # bytes a second that hold for this peer; None: none
+    limit_down: float | None
+    choking: bool  # this node answers it nothing for now
+    choked: bool  # it answers this node nothing for now
+    interested: bool  # it lacks something that is here
+    waiting: int  # requests of its that wait, and that are being answered
+    serving: int
+    datasets: int  # of which it says what it has

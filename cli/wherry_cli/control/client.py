@@ -6,13 +6,14 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 
 from wherry.daemon import places
 from wherry.errors import LimitExceeded, PeerTimeout, PeerUnreachable
 from wherry.limits import CONTROL_ANSWER_BYTES_MAX
-from wherry_cli.control.paths import ALIVE_S, EVENTS, HOST, LIMITS, STATUS, STOP, TRANSFERS, error_in
+from wherry_cli.control.paths import ALIVE_S, EVENTS, HOST, LIMITS, PEERS, STATUS, STOP, TRANSFERS, error_in
 from wherry_cli.render import to_json
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class Control:
     async def unlimit(self) -> dict[str, Any]:
         """Takes all limits away."""
         return await self._ask("DELETE", LIMITS)
+
+    async def peers(self) -> dict[str, Any]:
+        """All peers that are known, and those that are connected."""
+        return await self._ask("GET", PEERS)
+
+    async def peer(self, name: str) -> dict[str, Any]:
+        """What the score of one peer is made of. Raises NotFound."""
+        return await self._ask("GET", f"{PEERS}?{urlencode({'explain': name})}")
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yields the daemon's events, the signs of life left out, until it ends."""

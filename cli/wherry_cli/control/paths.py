@@ -16,6 +16,7 @@ STATUS: Final = f"{VERSION}/status"
 STOP: Final = f"{VERSION}/stop"
 TRANSFERS: Final = f"{VERSION}/transfers"
 LIMITS: Final = f"{VERSION}/limits"
+PEERS: Final = f"{VERSION}/peers"
 EVENTS: Final = f"{VERSION}/events"
 
 LINES_TYPE: Final = "application/x-ndjson"

@@ -13,7 +13,7 @@ from aiohttp import web
 from wherry.daemon import requests
 from wherry.errors import PeerBusy, UsageError, WherryError
 from wherry.limits import CONTROL_BODY_BYTES_MAX, CONTROL_BODY_S, CONTROL_REQUESTS_MAX
-from wherry_cli.control.paths import ALIVE_S, EVENTS, LIMITS, LINES_TYPE, STATUS, STOP, TRANSFERS, status_of
+from wherry_cli.control.paths import ALIVE_S, EVENTS, LIMITS, LINES_TYPE, PEERS, STATUS, STOP, TRANSFERS, status_of
 from wherry_cli.render import error_json, to_json
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class ControlServer:
         app.router.add_get(f"{TRANSFERS}/{{id}}/why", self._why)
         app.router.add_post(f"{TRANSFERS}/{{id}}/{{action:pause|resume|cancel}}", self._act)
         app.router.add_get(LIMITS, self._limits)
+        app.router.add_get(PEERS, self._peers)
         app.router.add_patch(LIMITS, self._limit)
         app.router.add_delete(LIMITS, self._unlimit)
         app.router.add_get(EVENTS, self._events)
@@ -124,6 +125,12 @@ class ControlServer:
     async def _unlimit(self, request: web.Request) -> web.StreamResponse:
         del request
         return _limits(await self._daemon.unlimit())
+
+    async def _peers(self, request: web.Request) -> web.StreamResponse:
+        if "explain" in request.query:
+            return _result(await self._daemon.peer(request.query["explain"]))
+        known, now = await self._daemon.peers()
+        return _json({"schema": "wherry/peers/1", "peers": _plain_all(known), "connected": _plain_all(now)})
 
     # Events
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from wherry.errors import PeerProtocolError
+from wherry.peer_results import ConnectedReport, PeerReport
 from wherry.units import format_duration, format_size
+from wherry_cli.asking import home_of
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import duration
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.peer_results import PeerReport, RuleReport
+    from collections.abc import Sequence
+
+    from wherry.peer_results import RuleReport
+    from wherry.results import Result
+    from wherry_cli.control.client import Control
+
+R = TypeVar("R", PeerReport, ConnectedReport)
 
 HELP = """Show what is remembered of peers, and keep some out.
 
-Without a verb below, it lists them, the best first. A peer is named by its id, if it proved one (tcps), or else by where it was
-dialled or came from. --explain says what its score is made of."""
+Without a verb below, it lists them, the best first; where a daemon runs, before them those that it is connected to.
+A peer is named by its id, if it proved one (tcps), or else by where it was dialled or came from. --explain says what its score
+is made of."""
 
 What = Annotated[
     str, typer.Argument(metavar="PEER|IP|NETWORK|ADDRESS", help="Whom: a peer id, 10.0.0.7, 10.0.0.0/8 or http://host:4290.")
@@ -42,7 +53,24 @@ def show(
         return
     run = Invocation.of(ctx)
 
+    async def asked(control: Control) -> None:
+        if explain is not None:
+            show_one(run.out(), read(PeerReport, await control.peer(explain)))
+            return
+        found = await control.peers()
+        now = [read(ConnectedReport, one) for one in found["connected"]]
+        show_all(run.out(), [read(PeerReport, one) for one in found["peers"]], now)
+
     async def work() -> None:
+        from wherry.daemon import places
+
+        home = home_of(run)
+        if places.running(home) is not None:
+            from wherry_cli.control.client import connected
+
+            async with connected(home) as control:
+                await asked(control)
+            return
         async with run.session("peers") as session:
             if explain is not None:
                 show_one(run.out(), await session.peer(explain))
@@ -50,6 +78,15 @@ def show(
                 show_all(run.out(), await session.peers())
 
     run.drive(work)
+
+
+def read(kind: type[R], found: dict[str, Any]) -> R:
+    """Makes a report again of what a daemon, perhaps of another version, tells; keys that are not known are passed over."""
+    names = [each.name for each in fields(kind)]
+    try:
+        return kind(**{name: found[name] for name in names})
+    except KeyError as missing:
+        raise PeerProtocolError(f"the daemon says nothing of {missing}", peer="", hint="is it of another version?") from missing
 
 
 def bans(ctx: typer.Context) -> None:
@@ -120,18 +157,40 @@ def forget(
     run.drive(work)
 
 
-def show_all(out: Out, peers: list[PeerReport]) -> None:
-    """Prints a line a peer."""
+def show_all(out: Out, peers: list[PeerReport], now: list[ConnectedReport] | None = None) -> None:
+    """Prints a line a peer: those that a daemon is connected to ``now`` (None: none runs), then all that are known."""
     if out.as_json:
-        rows = [{name: value for name, value in one.to_json().items() if name != "schema"} for one in peers]
-        out.result({"schema": "wherry/peers/1", "peers": rows})
+        out.result({"schema": "wherry/peers/1", "peers": _rows(peers), "connected": _rows(now or [])})
         return
+    for peer in now or []:
+        out.line(connection(peer))
+    if now:
+        out.line("")
     for one in peers:
         rate = f"{format_size(one.rate)}/s" if one.rate else "-"
         seen = format_duration(max(0.0, time.time() - one.last))
         out.line(f"{one.score:4.2f}  {rate:>12}  {format_size(one.down_bytes):>10} from it  seen {seen} ago  {safe(one.key)}")
     if not peers:
         out.note("No peers are remembered yet.")
+
+
+def _rows(found: Sequence[Result]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.to_json().items() if name != "schema"} for one in found]
+
+
+def connection(one: ConnectedReport) -> str:
+    """Gives the line of one who is connected."""
+    words = [
+        f"{'from' if one.incoming else 'to  '} {format_duration(one.seconds)}",
+        f"down {format_size(one.down_rate)}/s of {format_size(one.down_bytes)}",
+        f"up {format_size(one.up_rate)}/s of {format_size(one.up_bytes)}",
+    ]
+    limits = [f"{way} {format_size(rate)}/s" for way, rate in (("up", one.limit_up), ("down", one.limit_down)) if rate]
+    words += ["limit " + ", ".join(limits)] if limits else []
+    words += ["chokes us"] if one.choked else []
+    words += ["choked"] if one.choking else ["interested"] if one.interested else []
+    score = "new " if one.score is None else f"{one.score:4.2f}"
+    return f"{score}  {'; '.join(words)}  {safe(one.key)}"
 
 
 def show_one(out: Out, one: PeerReport) -> None:

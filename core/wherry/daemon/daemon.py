@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wherry.daemon.limits import NodeLimits, own_limits
 from wherry.daemon.meter import Meter
+from wherry.daemon.peers import connected
 from wherry.daemon.reports import DaemonStatus
 from wherry.daemon.requests import Change
 from wherry.daemon.runner import Runner, running
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.daemon.reports import LimitReport, TransferReport
     from wherry.daemon.requests import LimitChange
     from wherry.observe import Emit, Event, Observe
+    from wherry.peer_results import ConnectedReport, PeerReport
     from wherry.session import Session
     from wherry.transfer.serve import Serving
 
@@ -131,6 +133,15 @@ class Daemon:
             if record.state in UNFINISHED and own_limits(record.id, record.asked) is not None:
                 await self.change(record.id, Change(limit_up=0, limit_down=0))
         return self.limits()
+
+    async def peers(self) -> tuple[list[PeerReport], list[ConnectedReport]]:
+        """Tells of all peers that are known, with the standings that they have in this process, and of those connected now."""
+        known = await self._session.peers()
+        return known, connected(self._session._node.swarm.stats().peers, known, self._session.traffic.report())
+
+    async def peer(self, name: str) -> PeerReport:
+        """Tells of one peer. Raises NotFound."""
+        return await self._session.peer(name)
 
     def stop(self) -> None:
         """Lets `stopped` return. What is under way is ended by who leaves the context."""
