@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import threading
 import time
 from contextlib import ExitStack
 
 import pytest
 from foreign_gateway import QUICK, entity, fetched, foreign, good_car, made_file, whole
-from gateways import gateway
+from gateways import Tree, gateway
 
 from wherry.abc.transport import FilePart, Want
 from wherry.car import header, section_head
@@ -22,6 +23,7 @@ from wherry.publiccid import PublicCID
 from wherry.session import Session
 from wherry.testing.blocks import CountedPool, MemorySource, fetch_once
 from wherry.units import KiB, MiB
+from wherry.unixfs import data as unixfs
 from wherry_http.channel import HttpChannel
 from wherry_http.options import HttpOptions
 from wherry_http.stretches import OTHER_BYTES_MAX, divided
@@ -125,6 +127,26 @@ def test_a_dataset_is_got_by_cars_of_several_gateways(tmp_path, file):
         assert all(source.bytes for source in result.sources)
         assert all(server.cars for server in servers)
         assert sum(len(server.requests) for server in servers) < len(wants)
+
+
+def test_a_file_whose_leaves_are_dag_pb_comes_by_cars_too(tmp_path):
+    tree, size = Tree(), 40 * KiB
+    pieces = [random.Random(at).randbytes(size if at < 149 else 7) for at in range(150)]
+    leaves = [tree.node(unixfs.Data(unixfs.FILE, data=data, filesize=len(data))) for data in pieces]
+    sizes = tuple(len(data) for data in pieces)
+    links = [(b"", leaf, len(tree.blocks[leaf.block()])) for leaf in leaves]
+    root = tree.node(unixfs.Data(unixfs.FILE, filesize=sum(sizes), blocksizes=sizes), *links).to_version(0)
+    blocks = {PublicCID(cid).multihash: data for cid, data in tree.blocks.items()}
+
+    async def run(address):
+        async with Session.open(home=tmp_path / "home", environ={}) as session:
+            await session.get(str(root), sources=[address], output=str(tmp_path / "copy"))
+
+    with foreign(blocks, car=good_car) as server:
+        asyncio.run(run(server.address))
+        assert server.cars
+        assert len(server.requests) < 100  # the second half may go block by block, while the first CAR is a question
+    assert (tmp_path / "copy").read_bytes() == b"".join(pieces)
 
 
 # Gateways that are not good
