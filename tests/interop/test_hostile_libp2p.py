@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("libp2p") is None, reason="the extra libp2p is not installed: tox -e libp2p"),
 ]
 SCRIPT = Path(__file__).parents[1] / "support/hostile_libp2p.py"
-CONFIG = '[transport]\nuse = ["http", "libp2p"]\n[transport.libp2p]\nidle_timeout = "6s"\n'
+CONFIG = '[transport]\nuse = ["http", "libp2p"]\n[transport.libp2p]\nidle_timeout = "6s"\n[get]\nwait = "10m"\n'
 MODES = ["silent", "hangup", "wrong", "short", "oversize", "endless", "junk", "cut"]
 DATA = bytes(range(256)) * 400
 

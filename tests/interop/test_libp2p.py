@@ -66,7 +66,7 @@ def serving(tmp_path):
 
     yield serve
     for process in started:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # where this runs in the background, SIGINT is ignored
         process.communicate(timeout=30)
 
 
