@@ -51,7 +51,8 @@ class Trees:
         self._builders.append(DirBuilder(self._emit, sealed=self._sealed))
         self._names.append(name)
         if self._twins:
-            self._pour()
+            if self._plain:
+                self._pour()
             self._twins.append(unixfs_dir.DirBuilder(self._emit_twin))
 
     def leave(self) -> None:
@@ -133,7 +134,7 @@ class Trees:
             self.give_up(problem.message)
 
     def _finished(self) -> Child | None:
-        if self._twins:
+        if self._plain:
             self._pour()
         if not self._twins:
             return None

@@ -36,6 +36,7 @@ _NAME_BYTES_MAX: Final = 0xFFFF
 _LOOSE_MAX: Final = 32_768  # entries that are not packed: some 8 MB
 _DIGITS: Final = [b"%02X" % bucket for bucket in range(FANOUT)]
 _BITS: Final = [1 << bucket for bucket in range(FANOUT)]
+_DIRECTORY: Final = encode(Data(DIRECTORY))
 
 
 _Hashed: TypeAlias = tuple[bytes, bytes, bytes, int]  # hash, name, CID, tsize
@@ -57,17 +58,24 @@ class DirBuilder:
 
     def put(self, name: bytes, cid: bytes, tsize: int) -> None:
         """As `add`: what a link holds, and nothing else."""
-        self.put_many([(name, cid, tsize)])
+        held = self._held
+        held.append((name, cid, tsize))
+        if len(held) > _FLAT_MAX:
+            self._spread()
 
     def put_many(self, entries: Sequence[tuple[bytes, bytes, int]]) -> None:
         """As `put`, for many entries at a time."""
         held = self._held
         held += entries
         if len(held) > _FLAT_MAX:
-            if self._large is None:
-                self._large = _Spread()
-            self._large.add(held)
-            held.clear()
+            self._spread()
+
+    def _spread(self) -> None:
+        """Gives on what would not fit into one block."""
+        if self._large is None:
+            self._large = _Spread()
+        self._large.add(self._held)
+        self._held.clear()
 
     def finish(self) -> Child:
         """Gives the link to the directory. Raises LimitExceeded where the hashes of two names are the same."""
@@ -88,8 +96,9 @@ class DirBuilder:
         held = self._held
         held.sort()
         links = encode_links(held)
-        inner = encode(Data(DIRECTORY, mode=self._attributes.mode, mtime=self._attributes.mtime))
-        data = join(links, inner)
+        mode, mtime = self._attributes
+        plain = mode is None and mtime is None  # nearly all are
+        data = join(links, _DIRECTORY if plain else encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
         if measured > SPLIT_BYTES:
             return None
