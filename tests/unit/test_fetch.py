@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -19,6 +21,7 @@ from wherry.transfer.fetch import Fetcher
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.running import running
 from wherry.transfer.sink import Piece, Sink, Slot
+from wherry.transfer.why import Ledger
 
 LEAVES = [bytes([number]) * 100 for number in range(8)]
 
@@ -364,3 +367,54 @@ async def test_who_is_sent_on_calls_again_late_but_at_once_when_nobody_else_is_l
             found = await asking
     assert [block.data for block in found.values()] == [LEAVES[0]]
     assert calls.count("origin") == 2
+
+
+async def test_who_is_choked_by_all_says_so_and_asks_for_further_sources(monkeypatch):
+    monkeypatch.setattr(fetch_module, "_SNUBBED_S", 0.05)
+    pool, rounds, events = BufferPool(8 * BUFFER_BYTES), [], []
+    ledger = Ledger(time.monotonic, "planning")
+
+    async def find():
+        rounds.append(None)
+        yield "stingy"
+        if len(rounds) > 2:
+            yield "other"
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Scripted(good)
+
+    made = Fetcher([], connect, pool, wait_s=5.0, observe=events.append, find=find, ledger=ledger)
+    scheduler = made._scheduler
+    connected = scheduler.connected
+
+    def choked(source, now, parallel=4, *, linked=False):
+        connected(source, now, parallel, linked=linked)
+        scheduler.choked(source, on=source.address == "stingy")
+
+    monkeypatch.setattr(scheduler, "connected", choked)
+    async with running(made), asyncio.timeout(20):
+        found = await made.nodes([CID.of(RAW, LEAVES[0])])
+    assert [block.data for block in found.values()] == [LEAVES[0]]
+    assert len(rounds) == 3
+    assert [source.address for source in made.sources] == ["stingy", "other"]
+    assert "choked" in {spent.reason for spent in ledger.report().spent}
+    assert sum("serve others" in event.text for event in events) == 2
+
+
+def test_none_is_snubbed_while_anybody_answers_or_nothing_is_wanted():
+    made = scheduler_module.Scheduler(["a", "b"], now=0.0, rng=random.Random(1))
+    a, b = made.sources
+    assert not made.snubbed
+    made.connected(a, 0.0, linked=True)
+    made.choked(a, on=True)
+    assert not made.snubbed  # nothing is wanted
+    made.put("job", size=1)
+    assert made.snubbed
+    made.connected(b, 0.0, linked=True)
+    assert not made.snubbed
+    made.choked(b, on=True)
+    assert made.snubbed
+    made.gone(b, 0.0, "lost")
+    made.gone(a, 0.0, "lost")
+    assert not made.snubbed  # nobody is there: that is another matter

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.swarm.choking import NEWCOMER_S, OPTIMISTIC_S, RECHOKE_S, Choking, Contender
+from wherry.swarm.choking import NEWCOMER_S, OPTIMISTIC_S, RECHOKE_S, TURN_S, Choking, Contender
 from wherry.swarm.options import SwarmOptions
 
 OPTIONS = SwarmOptions()
@@ -132,3 +133,35 @@ def test_no_more_are_served_than_there_are_places_and_no_place_is_empty(kinds, s
     places = OPTIONS.regular + OPTIONS.optimistic
     got = sum(peer.interested and not peer.choked for peer in made)
     assert got == (wanting if wanting < OPTIONS.choke_from else min(wanting, places))
+
+
+class Unlucky(random.Random):
+    """Always draws the first: without a rule, nobody else would ever be served in hope."""
+
+    def choices(self, population, weights=None, *, cum_weights=None, k=1):
+        return [population[0]]
+
+
+@pytest.mark.parametrize("chance", [random.Random(1), random.Random(2), Unlucky(3)])
+def test_everybody_has_a_turn_within_a_bounded_time_whatever_chance_does(chance):
+    """Four give all the time and keep the regular places; one place in hope is left for all others, and for who comes later."""
+    choking, made = Choking(OPTIONS, chance), peers(24, met_at=0.0)
+    now, longest, late = 0.0, 0.0, None
+    last = dict.fromkeys(map(id, made), 0.0)
+    for step in range(400):
+        now = step * RECHOKE_S
+        if step == 100:
+            late = Contender(now, interested=True)
+            made.append(late)
+            last[id(late)] = now
+        for peer in made[:4]:
+            peer.gave = 1_000_000
+        choking.rechoke(made, now, seed=False)
+        assert len(served(made)) == OPTIONS.regular + OPTIONS.optimistic
+        for peer in made:
+            if not peer.choked:
+                last[id(peer)] = now
+            longest = max(longest, now - last[id(peer)])
+    waiting = len(made) - OPTIONS.regular - OPTIONS.optimistic
+    assert longest <= TURN_S + OPTIMISTIC_S * waiting + RECHOKE_S
+    assert last[id(late)] > late.met_at

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RECHOKE_S: Final = 10.0  # BEP 3: "every 10 seconds", long enough for a transfer to reach its rate
 OPTIMISTIC_S: Final = 30.0  # BEP 3: "every third rechoke", enough to be noticed and returned
+TURN_S: Final = 60.0  # who was choked for so long has the next place in hope, before chance: so everybody has a turn
 NEWCOMER_S: Final = 60.0  # a peer that is here for less is new
 _NEWCOMER_WEIGHT: Final = 3  # BEP 3
 
@@ -28,10 +29,15 @@ class Contender:
     """What counts of one peer; kept as long as it is connected."""
 
     met_at: float
+    served_at: float = float("-inf")  # when it was not choked last; it is served when it comes
     interested: bool = False
     choked: bool = False  # by us
     gave: int = 0  # verified bytes since the last rechoke
     gave_before: int = 0  # in the interval before
+
+    def __post_init__(self) -> None:
+        """Whoever comes is not choked yet."""
+        self.served_at = max(self.served_at, self.met_at)
 
     @property
     def recent(self) -> int:
@@ -56,6 +62,9 @@ class Choking:
     def rechoke(self, peers: Sequence[Contender], now: float, *, seed: bool) -> None:
         """Sets ``choked`` of each peer; ``seed``: this node downloads nothing, and serves all by turns."""
         self._at = now
+        for peer in peers:
+            if not peer.choked:
+                peer.served_at = now
         interested = [peer for peer in peers if peer.interested]
         if seed or len(interested) < self._options.choke_from:
             for peer in peers:
@@ -98,5 +107,9 @@ class Choking:
         return picked
 
     def _pick(self, peers: Sequence[Contender], now: float) -> Contender:
+        """Draws one; but who was choked for long, longest of all, goes before chance."""
+        longest = min(peers, key=lambda peer: peer.served_at)
+        if now - longest.served_at >= TURN_S:
+            return longest
         weights = [_NEWCOMER_WEIGHT if now - peer.met_at < NEWCOMER_S else 1 for peer in peers]
         return self._rng.choices(peers, weights)[0]

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Connect = Callable[[str], AbstractAsyncContextManager[Channel]]
 
 _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a busy source is spared
+_SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants
 _SWARM_JOBS: Final = 1024  # the same in a swarm, where there must be something to choose from: a GiB of leaves ...
@@ -93,6 +94,7 @@ class Fetcher:
         self._finding = find is not None  # more sources may come
         self._wanted = asyncio.Event()  # anything at all
         self._group: asyncio.TaskGroup | None = None
+        self._snubbed_at: float | None = None  # since when all sources choke us, or when others were asked for since
         self._cut = False  # whether jobs are small, as in a swarm
 
     @property
@@ -168,6 +170,7 @@ class Fetcher:
             while True:
                 self._judge()
                 self._account()
+                self._ask_again(group)
                 await self._bell.heard(_VERDICT_S)
 
     async def _seek(self, find: Callable[[], AsyncGenerator[str, None]], group: asyncio.TaskGroup) -> None:
@@ -179,6 +182,18 @@ class Fetcher:
                     group.create_task(self._source(self._scheduler.add(address, time.monotonic())))
         self._finding = False
         self._bell.ring()
+
+    def _ask_again(self, group: asyncio.TaskGroup) -> None:
+        """Asks for further sources, if all that there are have chosen to serve others for a while."""
+        now = time.monotonic()
+        if not self._scheduler.snubbed:
+            self._snubbed_at = None
+        elif self._snubbed_at is None:
+            self._snubbed_at = now
+        elif self._find is not None and not self._finding and now - self._snubbed_at >= _SNUBBED_S:
+            self._snubbed_at, self._finding = now, True
+            self._observe(Note("info", "all peers serve others for now; asking for further ones"))
+            group.create_task(self._seek(self._find, group))
 
     def _judge(self) -> None:
         if not self._finding:

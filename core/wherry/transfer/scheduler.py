@@ -100,6 +100,12 @@ class Scheduler(Generic[J]):
         return len(self.sources) > 1 and any(source.linked and source.alive for source in self.sources)
 
     @property
+    def snubbed(self) -> bool:
+        """Whether jobs wait, and every source that is connected answers others only."""
+        there = [source for source in self.sources if source.alive and not source.denied]
+        return bool(self._waiting) and bool(there) and all(source.choked for source in there)
+
+    @property
     def under_way(self) -> int:
         """Jobs that somebody works on."""
         return len(self._flights)
