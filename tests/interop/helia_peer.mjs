@@ -4,7 +4,7 @@
 //
 // OPTIONS is JSON: "routers" and "gateways" are URLs that it fetches from over HTTP; "libp2p": true has it speak Bitswap
 // instead, over TCP with Noise and Yamux. The first line is {"address": ...}. Then `add PATH`, `get CID PATH`,
-// `connect MULTIADDR`, `serve` (a gateway of verified-fetch, an address), `resolve NAME`, `publish CID` and `stop`.
+// `connect MULTIADDR`, `serve` (a gateway of verified-fetch, an address), `resolve NAME` and `stop`.
 
 import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -101,9 +101,8 @@ const verbs = {
   serve,
   resolve: async name => {
     const { ipns } = await import('@helia/ipns')
-    const { peerIdFromString } = await import('@libp2p/peer-id')
-    for await (const found of ipns(helia).resolve(peerIdFromString(name).toCID(), { signal: signal() })) {
-      return String(found.value ?? found.cid)
+    for await (const found of ipns(helia).resolve(name, { signal: signal() })) {
+      return found.value
     }
     throw new Error('nobody has a record of this name')
   },

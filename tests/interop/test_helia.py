@@ -68,6 +68,14 @@ def test_both_give_a_tree_the_same_cid(helia, wherry, tree):
     assert helia().ask("add", tree) == json.loads(wherry("add", tree, "--json").stdout)["unixfs_cid"]
 
 
+def test_helia_resolves_a_name_of_wherry_by_the_tracker(start, helia, wherry, tree, configured):
+    url = start("tracker", "serve", "--listen", HTTP).line()
+    cid = json.loads(wherry("add", tree, "--json").stdout)["unixfs_cid"]
+    config = configured(f'[locator]\nuse = ["tracker"]\n[locator.tracker]\nurls = ["{url}"]\n')
+    name = json.loads(wherry("name", "publish", cid, "--config", config, "--json").stdout)["name"]
+    assert helia(routers=[url]).ask("resolve", name) == f"/ipfs/{cid}"
+
+
 @LIBP2P
 def test_bitswap_from_helia(helia, wherry, tree, tmp_path, configured):
     node = helia(libp2p=True)
