@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from contextlib import asynccontextmanager, suppress
 
@@ -385,8 +384,7 @@ async def test_who_is_choked_by_all_says_so_and_asks_for_further_sources(monkeyp
         yield Scripted(good)
 
     made = Fetcher([], connect, pool, wait_s=5.0, observe=events.append, find=find, ledger=ledger)
-    scheduler = made._scheduler
-    connected = scheduler.connected
+    connected = (scheduler := made._scheduler).connected
 
     def choked(source, now, parallel=4, *, linked=False):
         connected(source, now, parallel, linked=linked)
@@ -400,21 +398,3 @@ async def test_who_is_choked_by_all_says_so_and_asks_for_further_sources(monkeyp
     assert [source.address for source in made.sources] == ["stingy", "other"]
     assert "choked" in {spent.reason for spent in ledger.report().spent}
     assert sum("serve others" in event.text for event in events) == 2
-
-
-def test_none_is_snubbed_while_anybody_answers_or_nothing_is_wanted():
-    made = scheduler_module.Scheduler(["a", "b"], now=0.0, rng=random.Random(1))
-    a, b = made.sources
-    assert not made.snubbed
-    made.connected(a, 0.0, linked=True)
-    made.choked(a, on=True)
-    assert not made.snubbed  # nothing is wanted
-    made.put("job", size=1)
-    assert made.snubbed
-    made.connected(b, 0.0, linked=True)
-    assert not made.snubbed
-    made.choked(b, on=True)
-    assert made.snubbed
-    made.gone(b, 0.0, "lost")
-    made.gone(a, 0.0, "lost")
-    assert not made.snubbed  # nobody is there: that is another matter

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wherry.swarm.choking import NEWCOMER_S, OPTIMISTIC_S, RECHOKE_S, TURN_S, Choking, Contender
 from wherry.swarm.options import SwarmOptions
+from wherry.transfer.scheduler import Scheduler
 
 OPTIONS = SwarmOptions()
 
@@ -165,3 +166,21 @@ def test_everybody_has_a_turn_within_a_bounded_time_whatever_chance_does(chance)
     waiting = len(made) - OPTIONS.regular - OPTIONS.optimistic
     assert longest <= TURN_S + OPTIMISTIC_S * waiting + RECHOKE_S
     assert last[id(late)] > late.met_at
+
+
+def test_none_is_snubbed_while_anybody_answers_or_nothing_is_wanted():
+    made = Scheduler(["a", "b"], now=0.0, rng=random.Random(1))
+    a, b = made.sources
+    assert not made.snubbed
+    made.connected(a, 0.0, linked=True)
+    made.choked(a, on=True)
+    assert not made.snubbed  # nothing is wanted
+    made.put("job", size=1)
+    assert made.snubbed
+    made.connected(b, 0.0, linked=True)
+    assert not made.snubbed
+    made.choked(b, on=True)
+    assert made.snubbed
+    made.gone(b, 0.0, "lost")
+    made.gone(a, 0.0, "lost")
+    assert not made.snubbed  # nobody is there: that is another matter
