@@ -12,6 +12,7 @@ from wherry.abc.transport import Arrival, Laid
 from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
 from wherry.errors import IntegrityError, NoSpace
+from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, PLAIN, Attrs, Entry
 from wherry.store.store import Store
 from wherry.transfer.jobs import LeafJob, NodeJob
@@ -194,13 +195,13 @@ def test_nowhere_verifies_and_counts_all_the_same(pool):
 
 
 def test_nodes_are_hashed_and_bounded(pool):
-    wants = [CID.of(0x71, b"one"), CID.of(0x71, b"two"), CID.of(0x71, bytes(MIB + 1))]
+    wants = [CID.of(0x71, b"one"), CID.of(0x71, b"two"), CID.of(0x71, bytes(PB_BYTES_MAX + 1))]
 
     async def job_of():
         return NodeJob(wants, asyncio.get_running_loop().create_future())
 
     job = asyncio.run(job_of())
-    arrival = arrive(pool, job, [(0, b"0ne"), (1, b"two"), (2, bytes(MIB + 1))])
+    arrival = arrive(pool, job, [(0, b"0ne"), (1, b"two"), (2, bytes(PB_BYTES_MAX + 1))])
     assert [want for want, _ in arrival.rejected] == [0, 2]
     assert [block.data for block in job.found.values()] == [b"two"]
     assert job.rest({0}) == (job, None)
