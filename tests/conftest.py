@@ -10,12 +10,28 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["wherry.testing.plugin"]
 
 collect_ignore = ["examples", "downstream"]  # packages with tests of their own, which are run where they are installed
 
+# What an example takes says how busy the machine is, and nothing of wherry.
+settings.register_profile("wherry", deadline=None)
+settings.load_profile("wherry")
+
+# Where coverage is not counted, since it makes tests take two to three times as long: 90 % are reached by the others.
+UNCOUNTED = {"integration", "architecture", "kit"}
+
 LEAK_GRACE_S = 2.0  # a thread that was told to end, or a socket that is closing, may take a moment
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is run without coverage. Whatever is not marked is run with it: no test is left out."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in UNCOUNTED or item.get_closest_marker("slow"):
+            item.add_marker("uncounted")
 
 
 def open_files() -> dict[int, str]:

@@ -18,7 +18,7 @@ from wherry.testing.fanout.world import World, live
 from wherry.units import MiB
 from wherry_policy.reputation import Reputation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SEEDS = 300
 GROUPS = 10
@@ -51,6 +51,7 @@ def drawn(seed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_three_hundred_small_swarms_hold_every_invariant(group):
     for seed in range(group, SEEDS, GROUPS):
@@ -212,6 +213,7 @@ def test_nine_liars_and_one_honest_slow_peer():
     assert outcome.last_s < 1.5 * outcome.ideal_s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("at_s", [0.5, 1.5, 3.0])
 def test_a_peer_that_is_killed_stalls_nobody_for_ten_seconds(at_s, silent):
@@ -221,12 +223,14 @@ def test_a_peer_that_is_killed_stalls_nobody_for_ten_seconds(at_s, silent):
     assert outcome.stall_s <= 10.0
 
 
+@pytest.mark.slow
 def test_freeloaders_are_no_better_off_than_those_that_give():
     outcomes = [live(Plan(nodes=12, size=60 * MiB, freeloaders=4, seed=seed)) for seed in range(6)]
     givers = sum(outcome.givers_s for outcome in outcomes)
     assert sum(outcome.freeloaders_s for outcome in outcomes) >= 0.95 * givers
 
 
+@pytest.mark.slow
 def test_a_hundred_nodes_are_within_the_bounds():
     outcome = live(Plan(nodes=100, size=96 * MiB, degree=8))  # half of the usual degree is half of the work
     assert outcome.complete == 100
