@@ -85,11 +85,18 @@ def test_of_several_addresses_an_allowed_one_is_taken(canary, monkeypatch):
     line.close()
 
 
-@pytest.mark.parametrize("dial", [NAMED, LAN, PUBLIC])
-async def test_a_redirect_leads_nowhere(dial, canary):
+@pytest.mark.parametrize("dial", [LAN, PUBLIC])
+async def test_a_redirect_of_who_was_not_named_leads_nowhere(dial, canary):
+    """One that the user named is followed on this machine, as gateways need it: see test_gateway_dial."""
     with HostileServer(redirect(f"http://127.0.0.1:{canary.port}/")) as server, pytest.raises(PeerError):
         await connect(server.url, dial)
     assert canary.came == 0
+
+
+@pytest.mark.parametrize("where", ["169.254.169.254", "10.255.255.1", "192.168.255.1"])
+async def test_a_redirect_from_this_machine_leads_into_no_other_network_of_ours(where):
+    with HostileServer(redirect(f"http://{where}/")) as server, pytest.raises(PeerDenied, match="nearer to this machine"):
+        await connect(server.url, NAMED)
 
 
 class Anywhere(Dial):
