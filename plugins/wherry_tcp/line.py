@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wherry_tcp.stream import Stream
 
 _LAST_S: Final = 1.0  # for the last words of both sides
+_LAST_BEHIND_S: Final = 0.25  # the same where they would come behind an answer that nobody wants any more
 
 
 class Fetch:
@@ -209,7 +210,7 @@ class Line:
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():  # what the peer said last tells why nothing can be sent, or that it has heard our Bye
-                await asyncio.wait({reader}, timeout=_LAST_S)
+                await asyncio.wait({reader}, timeout=_LAST_BEHIND_S if self._inlet.midway else _LAST_S)
             elif self._ending:
                 await asyncio.wait({writer}, timeout=_LAST_S)
         finally:

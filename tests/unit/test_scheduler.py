@@ -83,9 +83,9 @@ def test_rests_are_not_all_alike():
     proven(made, a)
     made.put("x")
     rests = set()
-    for _ in range(5):
-        made.succeeded(a, 0.0, 1, 1)
-        rests.add(made.failed(made.take(a, 99.0), a, 0.0, "slow"))
+    for now in range(0, 500, 100):
+        made.succeeded(a, now, 1, 1)
+        rests.add(made.failed(made.take(a, now), a, now, "slow"))
     assert len(rests) == 5
 
 

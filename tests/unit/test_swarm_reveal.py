@@ -108,6 +108,21 @@ def test_who_is_alone_is_shown_everything_until_another_comes():
     assert made.alone() == [a]
 
 
+def test_those_whom_nobody_can_call_are_shown_everything_unless_one_listens():
+    """Such as plain gets: they can bring each other nothing, and by turns they would wait for that in vain."""
+    made, _ = revealed(8, 0)
+    a, b = (made.join(None, 0.0, listens=False) for _ in range(2))
+    assert made.alone() == [a, b]
+    assert a.open
+    assert b.open
+    c = made.join(None, 1.0, listens=True)
+    assert made.alone() == [a, b]
+    assert not any(shown.open for shown in (a, b, c))
+    made.leave(a)
+    made.leave(b)
+    assert made.alone() == [c]
+
+
 def test_a_fast_one_is_shown_more_at_a_time_while_the_link_idles():
     made, (a, _) = revealed(64, 2)
     made.onward(a, 0.0)

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 PEERS: Final = 8
 FLAPPING: Final = 3
-SIZE: Final = 16 * MiB
-CALM: Final = Chaos(rate=4e6)  # of each connection: so what is ideal is the network's, and not this machine's
+SIZE: Final = 32 * MiB
+CALM: Final = Chaos(rate=2e6)  # of each connection: so what is ideal is the network's, and not this machine's
 BAD: Final = replace(CALM, corrupt_p=0.01 / MiB, reset_p=0.05, reset_after=MiB // 2)  # one block of 1 MiB in a hundred
-STALLED: Final = replace(CALM, rate=80_000.0)  # what is on its way by then waits for a second at the most
+STALLED: Final = replace(CALM, rate=40_000.0)  # what is on its way by then waits until the weather changes
 AT_ONCE: Final = 2
+HELD: Final = 256 * 1024  # bytes on their way in each connection: as in the queue of a router, a quarter of a second
 SOON: Final = 3.0  # times the ideal
 _TRIES: Final = 3  # of one transfer: a get that gives up says so, and is asked again
 _TURN_S: Final = 1.0  # between two changes of the weather
@@ -65,7 +66,7 @@ class Weather:
 
 
 async def in_bad_weather(space: Workspace, transfers: int) -> Weather:
-    """Runs ``transfers`` gets, four at a time, each in a home of its own."""
+    """Runs ``transfers`` gets, a few at a time, each in a home of its own."""
     whole = memoryview(bytearray(SIZE))
     Synth(_SYNTH).read_into(whole, 0)
     digest = hashlib.sha256(whole).digest()
@@ -78,7 +79,7 @@ async def in_bad_weather(space: Workspace, transfers: int) -> Weather:
             host, _, port = (
                 Served(stack.enter_context(started(line, space.environ))).address.removeprefix("tcp://").rpartition(":")
             )
-            proxy = ChaosProxy((host, int(port)), seed=number, down=CALM)
+            proxy = ChaosProxy((host, int(port)), seed=number, down=CALM, held=HELD)
             proxies.append(await stack.enter_async_context(proxy))
         get = _Get(space, cid, [f"tcp://{proxy.address}" for proxy in proxies], digest)
         weather = Weather(await _ideal(get))

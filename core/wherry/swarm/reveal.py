@@ -42,6 +42,7 @@ class Shown:
     """What one follower was shown, and has."""
 
     state: bytearray  # of each unit
+    listens: bool = True  # others can call it
     spans: Stretches = field(default_factory=Stretches)  # what it was shown, as it is told
     pending: dict[int, float] = field(default_factory=dict)  # unit -> when it was shown, and it has it not
     window: int = WINDOW
@@ -87,9 +88,9 @@ class Reveal:
 
     # Followers come, say what they have, and go
 
-    def join(self, have: HaveMap | None, now: float) -> Shown:
-        """Takes a follower."""
-        shown = Shown(bytearray(self.count), gained_at=now)
+    def join(self, have: HaveMap | None, now: float, *, listens: bool = True) -> Shown:
+        """Takes a follower; ``listens``: others can call it."""
+        shown = Shown(bytearray(self.count), listens, gained_at=now)
         self.followers.append(shown)
         if have is not None:
             self._sync(shown, have, now)
@@ -192,11 +193,14 @@ class Reveal:
     def alone(self) -> list[Shown]:
         """Shows everything to a follower that has no other beside it, and by turns again when one comes.
 
-        Nobody else could bring it anything, so it is served as by any server. Gives those for whom that changed.
+        Nobody else could bring it anything, so it is served as by any server. Of two that nobody can call neither can call
+        the other. Gives those for whom that changed.
         """
         changed = []
+        listening = sum([shown.listens for shown in self.followers])
         for shown in self.followers:
-            opened = shown.mute or len(self.followers) == 1
+            others = len(self.followers) - 1 if shown.listens else listening
+            opened = shown.mute or not others
             if shown.open != opened:
                 shown.open = opened
                 changed.append(shown)

@@ -145,7 +145,8 @@ class Shared:
         dataset.followers[neighbour] = None
         dataset.told[neighbour] = Told(now)
         if dataset.reveal is not None:
-            dataset.shown[neighbour] = dataset.reveal.join(dataset.maps.get(neighbour), now)
+            listens = bool(neighbour.link.info.address)
+            dataset.shown[neighbour] = dataset.reveal.join(dataset.maps.get(neighbour), now, listens=listens)
             self._alone(dataset, now, but=neighbour)
             dataset.reveal.onward(dataset.shown[neighbour], now)
         neighbour.follow(dataset.root)

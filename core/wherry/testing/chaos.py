@@ -88,9 +88,21 @@ class ChaosProxy:
     """
 
     def __init__(
-        self, target: tuple[str, int], *, seed: int = 0, up: Chaos = CALM, down: Chaos = CALM, refuse_p: float = 0.0
+        self,
+        target: tuple[str, int],
+        *,
+        seed: int = 0,
+        up: Chaos = CALM,
+        down: Chaos = CALM,
+        refuse_p: float = 0.0,
+        held: int | None = None,
     ) -> None:
+        """``held``: bytes that lie between server and client at the most, about, as in the queues of routers.
+
+        None: some MiB, as in the buffers of this machine; at a low ``rate`` what is sent last then comes seconds later.
+        """
         self.target = target
+        self.held = held
         self.seed = seed
         self.up = up
         self.down = down
@@ -154,13 +166,15 @@ class ChaosProxy:
                 link.reset()
             else:
                 await self._join(link, reader)
+        except BaseExceptionGroup as group:  # `except*` raises one, and streams take only the plain error for an end
+            raise asyncio.CancelledError from group
         finally:
             self._links.discard(link)
             await link.close()
 
     async def _join(self, link: _Link, reader: asyncio.StreamReader) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_connection(*self.target)
+            server_reader, server_writer = await self._dialled()
             link.writers.append(server_writer)
             self._links.add(link)
             await self._pass(link, reader, server_reader)
@@ -173,6 +187,26 @@ class ChaosProxy:
             link.reset()
             raise
 
+    async def _dialled(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.held is None:
+            return await asyncio.open_connection(*self.target)
+        sock = socket.socket()
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.held // 8)  # of which the kernel makes the double
+            await asyncio.get_running_loop().sock_connect(sock, self.target)
+        except BaseException:
+            sock.close()
+            raise
+        return await asyncio.open_connection(sock=sock, limit=self.held // 8)
+
+    def _pieces(self, way: Way) -> int:
+        """Gives how many pieces may lie between the two."""
+        rate = (self.up if way == "up" else self.down).rate
+        if self.held is None or rate is None:
+            return _IN_FLIGHT_PIECES
+        return max(2, self.held // 2 // _piece_bytes(rate))
+
     async def _pass(self, link: _Link, from_client: asyncio.StreamReader, from_server: asyncio.StreamReader) -> None:
         to_client, to_server = link.writers
         ways: list[tuple[Way, asyncio.StreamReader, asyncio.StreamWriter]] = [
@@ -183,9 +217,14 @@ class ChaosProxy:
             for way, source, sink in ways:
                 sink.transport.set_write_buffer_limits(high=0)  # `drain` then means: the kernel has it
                 flow = _Flow(self, link.number, way)
-                line: _Line = asyncio.Queue(_IN_FLIGHT_PIECES)
+                line: _Line = asyncio.Queue(self._pieces(way))
                 group.create_task(flow.take_in(source, line))
                 group.create_task(flow.hand_on(line, sink))
+
+
+def _piece_bytes(rate: float) -> int:
+    """Gives what 20 ms bring: a slow line is smooth, not a row of bursts."""
+    return max(1, int(rate / 50))
 
 
 async def _forever() -> None:
@@ -259,7 +298,7 @@ class _Flow:
         """Splits off what can go in one piece: up to the next place where something happens."""
         size = min(len(data), chaos.slice or len(data))
         if chaos.rate is not None:
-            size = min(size, max(1, int(chaos.rate / 50)))  # 20 ms worth: a slow line is smooth, not a row of bursts
+            size = min(size, _piece_bytes(chaos.rate))
         stops = [chaos.stall_after, chaos.truncate_at, chaos.reset_after if self._resets(chaos) else None]
         for stop in stops:
             if stop is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 J = TypeVar("J")
 
 LATE: Final = 3.0  # times what a job usually takes its source: then it is a straggler
-LATE_MIN_S: Final = 1.0  # and not before: figures of a moment are no figures
+LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
@@ -90,19 +90,20 @@ class Flights(Generic[J]):
         for task, flights in self._flights.items():
             if len(flights) >= TWICE or flights[0].source is source or task.size > room or not may_ask(task):
                 continue
-            left = self._left(task, flights[0], now, ending=ending)
-            if left > WORTH * _takes(task, source) and left > longest:
+            takes = _takes(task, source)
+            left = self._left(flights[0], now, _takes(task, flights[0].source, takes), ending=ending)
+            if left > WORTH * takes and left > longest:
                 best, longest = task, left
         return best
 
-    def _left(self, task: Task[J], flight: Flight, now: float, *, ending: bool) -> float:
+    def _left(self, flight: Flight, now: float, usual: float, *, ending: bool) -> float:
         """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""
-        usual, elapsed = _takes(task, flight.source), now - flight.asked
+        elapsed = now - flight.asked
         if elapsed > max(LATE_MIN_S, LATE * usual):
             return elapsed  # it says nothing of itself: as long again
         return max(usual - elapsed, 0.0) if ending else 0.0
 
 
-def _takes(task: Task[J], source: Source) -> float:
-    """Gives the seconds from asking a source for a job until it is there, by what it gave lately."""
-    return task.size / source.standing.rate if source.standing.rate > 0.0 else LATE_MIN_S
+def _takes(task: Task[J], source: Source, unknown: float = LATE_MIN_S) -> float:
+    """Gives the seconds from asking a source for a job until it is there, by what it gave lately; ``unknown``, if nothing."""
+    return task.size / source.standing.rate if source.standing.rate > 0.0 else unknown

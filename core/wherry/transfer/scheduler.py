@@ -24,7 +24,7 @@ from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
 from wherry.transfer.newcomers import crowded
 from wherry.transfer.planning import Planning
-from wherry.transfer.source import J, Source, Task
+from wherry.transfer.source import DEPTH_MIN, J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
@@ -195,9 +195,18 @@ class Scheduler(Generic[J]):
     def _free(self, source: Source, now: float) -> bool:
         if not source.alive or source.denied or source.choked or now < source.rest_until:
             return False
-        if source.linked and (source.working >= source.depth(now, self._job_bytes) or self._to_be_heard(source, now)):
+        if source.linked and (source.working >= self._bears(source, now) or self._to_be_heard(source, now)):
             return False
         return (source.proven or not source.working) and not crowded(source, self.sources)
+
+    def _bears(self, source: Source, now: float) -> int:
+        """Jobs that a source may have before it: two at the least, but the last ones of a swarm go to those that have none.
+
+        A second one would wait there while others idle; only where jobs take no time does that not matter.
+        """
+        depth = source.depth(now, self._job_bytes)
+        ending = depth == DEPTH_MIN and not self.more and len(self._waiting) <= len(self.sources) and self.swarming
+        return 1 if ending else depth
 
     def _to_be_heard(self, source: Source, now: float) -> bool:
         """Whether a peer is new and will say in a moment what it has; what a walk waits for is asked of it at once."""
@@ -209,7 +218,7 @@ class Scheduler(Generic[J]):
         """Jobs that a source may be given now."""
         if not self._free(source, now):
             return 0
-        bears = source.depth(now, self._job_bytes) if source.linked else source.parallel
+        bears = self._bears(source, now) if source.linked else source.parallel
         return max(0, bears - source.working) if source.proven else 1
 
     def _able(self, task: Task[J], there: list[Source]) -> frozenset[int]:
@@ -361,14 +370,16 @@ class Scheduler(Generic[J]):
         return self._flights.wasted
 
     def _rest(self, source: Source, now: float, reason: str) -> float:
-        if source.reached and not source.failures:
-            source.since = now
         self._plan.failed()
-        source.standing.failed(now)
         source.errors += 1
-        source.failures += 1
         source.proven = False
         source.reason = reason
+        if now < source.rest_until:  # all that is under way fails when a connection is lost: of one thing, and it counts as one
+            return source.rest_until - now
+        if source.reached and not source.failures:
+            source.since = now
+        source.standing.failed(now)
+        source.failures += 1
         most = max(_BACKOFF_FIRST_S, min(_BACKOFF_MAX_S, self._wait_s / _TRIES))
         limit = min(most, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
         seconds = self._rng.uniform(limit / 4, limit)

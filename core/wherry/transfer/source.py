@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wherry.abc.exchange import HaveMap
 
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
+DEPTH_MIN: Final = 2  # jobs before a source: one comes, and the next was asked for
 _AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
 _LN2: Final = math.log(2.0)
 
@@ -100,7 +101,7 @@ class Source:
         more is found out by the one more: so the depth doubles, as TCP's window does, until it gives no more.
         """
         ahead = self.meter.rate(now) * (self.standing.latency_s + _AHEAD_S) / max(size, 1)
-        return min(self.parallel, 2 + int(ahead))
+        return min(self.parallel, DEPTH_MIN + int(ahead))
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,84 @@
+"""The end of a swarm's transfer, and connections that are lost with all that was asked for over them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from wherry.transfer.scheduler import Scheduler
+from wherry.units import MiB
+
+
+def seeds(*names, jobs, more=False):
+    """Sources that exchange, have everything, and were of use."""
+    made = Scheduler(list(names), now=0.0, rng=random.Random(1))
+    for source in made.sources:
+        made.connected(source, 0.0, 8, linked=True)
+        made.succeeded(source, 0.0, 1, 1000)
+    for job in range(jobs):
+        made.put(job, size=MiB)
+    made.more = more
+    return made, made.sources
+
+
+def given(made, source, now=2.0):
+    """How many jobs a source gets now."""
+    count = 0
+    while made.take(source, now) is not None:
+        count += 1
+    return count
+
+
+def test_the_last_jobs_go_to_sources_that_have_none():
+    """Two that wait with one source, one behind the other, are what everybody waits for while the others idle."""
+    made, sources = seeds("a", "b", "c", "d", jobs=4)
+    assert [given(made, source) for source in sources] == [1, 1, 1, 1]
+
+
+def test_before_the_end_a_source_has_the_next_one_before_it():
+    made, sources = seeds("a", "b", "c", "d", jobs=13)
+    assert [given(made, source) for source in sources] == [2, 2, 2, 2]
+    made, sources = seeds("a", "b", "c", "d", jobs=4, more=True)
+    assert [given(made, source) for source in sources[:2]] == [2, 2]
+
+
+def test_one_source_alone_has_the_next_one_before_it_to_the_end():
+    made, (a,) = seeds("a", jobs=1)
+    assert given(made, a) == 1
+    made.put("last", size=MiB)
+    assert given(made, a) == 1
+    assert a.working == 2
+
+
+def test_jobs_that_take_no_time_wait_anywhere():
+    """Where a source gives many in a moment, it would idle for a round trip between two."""
+    made, (a, b) = seeds("a", "b", jobs=2)
+    for source in (a, b):
+        source.meter.add(2.0, 500 * MiB)
+    assert given(made, a) == 2
+
+
+def test_what_is_lost_with_a_connection_is_one_failure():
+    """As many as were asked for would make it pass for a source that fails nearly always."""
+    made, (a, _) = seeds("a", "b", jobs=9)
+    tasks = [made.take(a, 2.0) for _ in range(2)]
+    rests = []
+    for task in tasks:
+        rests.append(made.failed(task, a, 3.0, "lost"))
+        made.done(a, task, 3.0)
+    rests.append(made.gone(a, 3.0, "lost"))
+    assert a.failures == 1
+    assert rests == pytest.approx([rests[0]] * 3)
+    assert a.rest_until == pytest.approx(3.0 + rests[0])
+    made.connected(a, a.rest_until, 8, linked=True)
+    made.gone(a, a.rest_until, "lost again")
+    assert a.failures == 2
+
+
+def test_one_that_never_gave_anything_is_late_when_others_would_be():
+    made, (silent, b) = seeds("silent", "b", jobs=1)
+    b.standing.answered(1.0, MiB, 0.2, 0.1)
+    task = made.take(silent, 2.0)
+    assert made.hedge(b, 2.4, lambda _job: True) is None
+    assert made.hedge(b, 2.8, lambda _job: True) is task
