@@ -14,6 +14,7 @@ from torrents import CONTENTS, hybrid
 from wherry import errors
 from wherry.errors import DataError, IntegrityError, LimitExceeded, UnsafeName
 from wherry.torrent import read
+from wherry.torrent.addresses import seeds_at
 from wherry.torrent.bencode import decode, encode
 from wherry.torrent.magnet import parse_magnet
 from wherry.torrent.read import check_names, read_info, read_torrent
@@ -160,3 +161,17 @@ def test_files_are_compared_with_the_torrent(kind):
             with pytest.raises(IntegrityError) as caught:
                 verify(torrent, pieces_of([*contents[:index], wrong, *contents[index + 1 :]]))
             assert "/".join(torrent.files[index].parts) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "places"),
+    [
+        ("http://192.0.2.1:4290", ("http://192.0.2.1:4290/ipfs/", "http://192.0.2.1:4290/")),
+        ("http://192.0.2.1:4290/", ("http://192.0.2.1:4290/ipfs/", "http://192.0.2.1:4290/")),
+        ("http://192.0.2.1:4290/ipfs/", ("http://192.0.2.1:4290/ipfs/",)),
+        ("https://data.example/a/", ("https://data.example/a/",)),
+        ("https://data.example?key=1", ("https://data.example?key=1",)),
+    ],
+)
+def test_a_server_of_wherry_is_a_web_seed_by_its_bare_address(named, places):
+    assert seeds_at(named) == places

@@ -43,7 +43,10 @@ def test_the_session_adds_what_came(tmp_path, torrent, monkeypatch):
     fake, result, added = session(tmp_path, work, WHERRY_LIMITS__DOWN="2 MB/s", WHERRY_LIMITS__TRANSFER_DOWN="1 MB/s")
     assert (result.cid, result.unixfs_cid, result.bytes, result.files) == (added.cid, added.unixfs_cid, added.bytes, 3)
     assert (fake.wanted.down, fake.wanted.up) == (1e6, None)
-    assert (list(fake.wanted.peers), list(fake.wanted.webseeds)) == (["127.0.0.1:1"], ["http://127.0.0.1:2/"])
+    assert (list(fake.wanted.peers), list(fake.wanted.webseeds)) == (
+        ["127.0.0.1:1"],
+        ["http://127.0.0.1:2/ipfs/", "http://127.0.0.1:2/"],
+    )
     assert result.btih == hashlib.sha1(INFO).hexdigest()
     assert result.btmh == hashlib.sha256(INFO).hexdigest()
 

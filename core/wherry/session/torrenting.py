@@ -77,7 +77,7 @@ class Torrenting(Adding):
 
     def _torrent_sources(self, sources: Sequence[str]) -> tuple[list[str], list[str]]:
         """Gives peers and web seeds. Raises UsageError for what is neither, and for too many."""
-        from wherry.torrent.addresses import peer_of, webseeds_of
+        from wherry.torrent.addresses import peer_of, seeds_at, webseeds_of
 
         peers: list[str] = []
         webseeds: list[str] = []
@@ -93,7 +93,7 @@ class Torrenting(Adding):
                 )
         if len(peers) > TORRENT_PEERS_MAX or len(webseeds) > TORRENT_WEBSEEDS_MAX:
             raise UsageError(f"at most {TORRENT_PEERS_MAX} peers and {TORRENT_WEBSEEDS_MAX} web seeds can be named")
-        return peers, webseeds
+        return peers, [place for webseed in webseeds for place in seeds_at(webseed)]
 
 
 def _least(*limits: float | None) -> float | None:

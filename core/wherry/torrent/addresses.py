@@ -30,6 +30,15 @@ def webseeds_of(texts: Iterable[str]) -> tuple[str, ...]:
     return _urls(texts, {"http", "https"}, TORRENT_WEBSEEDS_MAX)
 
 
+def seeds_at(webseed: str) -> tuple[str, ...]:
+    """Gives where files may lie at a web seed: of one without a path, as `wherry serve` has them, or at its root."""
+    parts = urlsplit(webseed)
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return (webseed,)
+    root = webseed.rstrip("/")
+    return f"{root}/ipfs/", f"{root}/"
+
+
 def _urls(texts: Iterable[str], schemes: set[str], most: int) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for text in texts:
