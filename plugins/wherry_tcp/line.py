@@ -224,11 +224,13 @@ class Line:
         return self._problem
 
     def _closed(self, *tasks: asyncio.Task[None]) -> None:
-        for task in tasks:
-            if self._problem is None and not task.cancelled() and task.exception() is not None:
-                self._problem = self._blamed(task.exception())
-        self.closed = True
-        self.stream.close(late=self._problem is not None and not isinstance(self._problem, PeerUnreachable))
+        try:
+            for task in tasks:
+                if self._problem is None and not task.cancelled() and task.exception() is not None:
+                    self._problem = self._blamed(task.exception())
+        finally:  # also where the fault is of the program, and goes on
+            self.closed = True
+            self.stream.close(late=self._problem is not None and not isinstance(self._problem, PeerUnreachable))
         problem = self._problem or PeerUnreachable(f"{self.peer} ended the connection", peer=self.peer)
         for fetch in list(self._fetches.values()):
             if not fetch.done.done():

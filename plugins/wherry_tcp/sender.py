@@ -12,7 +12,9 @@ from wherry.limits import RATE_BYTES_MIN
 from wherry.links import trips
 from wherry.offload import in_thread
 from wherry.outlet import Outlet, Pump
+from wherry.wire.connection import Misuse
 from wherry.wire.frames import Frame
+from wherry.wire.states import Stage
 from wherry_tcp.engine import patience
 from wherry_tcp.stream import writable
 
@@ -109,7 +111,7 @@ class Sender:
             if not self._answers:
                 return
             answering = self._answers.popleft()
-            for frames in answering.messages(self._wire):
+            for frames in self._messages(answering):
                 if self._outlet is not None:
                     self._outlet.charge(self._flow_of(answering))
                 yield from frames
@@ -117,6 +119,14 @@ class Sender:
                     data = self._control.popleft()
                     self._control_bytes -= len(data)
                     yield Frame(data, (), 0, 0)
+
+    def _messages(self, answering: Answering) -> Iterator[list[Frame]]:
+        """Gives the messages of an answer, until this side says good-bye: the loop may do that between two of them."""
+        try:
+            yield from answering.messages(self._wire)
+        except Misuse:
+            if self._wire.sent is not Stage.ENDED:
+                raise
 
     async def _pump(self, outlet: Outlet) -> None:
         """Sends all of it. Raises TimeoutError for a reader that is slower than the least rate."""

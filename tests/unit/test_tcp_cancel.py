@@ -7,13 +7,16 @@ import gc
 import socket
 import ssl
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from wherry.env import Env
 from wherry.testing.blocks import CountedPool, harvest
 from wherry.testing.leaves import file_of, right, source_of
-from wherry_tcp import dialling, line, listening, tls
+from wherry.wire.connection import Connection, Misuse
+from wherry.wire.states import Stage
+from wherry_tcp import dialling, line, listening, sender, tls
 from wherry_tcp.options import TcpOptions
 from wherry_tcp.places import parse_place
 from wherry_tcp.stream import Stream
@@ -120,3 +123,35 @@ async def test_a_caller_that_says_nothing_inside_tls_is_closed_when_the_node_sto
         await asyncio.wait_for(begun.wait(), 10)
     assert [stream.fileno() for stream in streams] == [-1]
     writer.close()
+
+
+async def test_a_fault_of_the_program_leaves_no_connection_open():
+    """Found as a socket that a get left behind now and then: the answer under way met a good-bye that was said meanwhile."""
+
+    async def fails():
+        raise Misuse("blocks may not be sent on a connection that is ended")
+
+    here, there = socket.socketpair()
+    with there:
+        one = line.Line(
+            Stream(here), Connection("peer", dialled=True, requests_max=8), SimpleNamespace(options=TcpOptions(), flow=None)
+        )
+        task = asyncio.create_task(fails())
+        await asyncio.wait([task])
+        with pytest.raises(Misuse):
+            one._closed(task)
+        assert one.closed
+        assert here.fileno() == -1
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_an_answer_ends_where_this_side_has_said_good_bye(stage):
+    def messages(_wire):
+        yield ["one"]
+        raise Misuse("blocks may not be sent now")
+
+    wire = SimpleNamespace(sent=stage)
+    given = sender.Sender(None, wire, SimpleNamespace(flow=None))._messages(SimpleNamespace(messages=messages))
+    assert next(given) == ["one"]
+    with pytest.raises(StopIteration if stage is Stage.ENDED else Misuse):
+        next(given)
