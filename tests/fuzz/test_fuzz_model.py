@@ -158,6 +158,7 @@ def test_the_corpus_with_bytes_changed(path, data):
     feed(bytes(block))
 
 
+@pytest.mark.slow
 @given(hostile_dags())
 @settings(deadline=None, max_examples=300)
 def test_dags_of_nodes_that_are_nearly_right(drawn):
@@ -193,6 +194,7 @@ def test_any_text_as_name_target_and_path(one, two):
         collisions.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [

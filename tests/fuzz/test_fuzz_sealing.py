@@ -241,6 +241,7 @@ def largest():
     yield "a byte string", dagcbor.encode(bytes(NODE_BYTES_MAX - 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in largest()])
 def test_time_and_memory_are_bounded_by_the_size_of_a_block(sealings, data):
     began = time.process_time()
@@ -255,6 +256,7 @@ def test_time_and_memory_are_bounded_by_the_size_of_a_block(sealings, data):
     assert time.process_time() - began < SECONDS_MAX
 
 
+@pytest.mark.slow
 def test_a_list_of_itself_many_times_is_walked_in_bounded_memory():
     """1,024 children that are one node, eight levels deep: 10^24 blocks, listed in eight nodes."""
     cid, size, made = CID.of(RAW, b"leaf"), 1, {}

@@ -6,6 +6,7 @@ job done exactly once, or with a verdict that is true of that world. Whatever po
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from weather import WAIT_S, Nature, World, natures
@@ -41,6 +42,7 @@ policies = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(natures, max_size=6), st.integers(1, 25), st.integers(0, 2**32), policies)
 def test_every_transfer_ends_and_every_verdict_is_true(sources, jobs, seed, policy):
@@ -93,6 +95,7 @@ def test_nine_liars_and_one_honest_source_waste_little(jobs, seed):
     assert world.now < 10 + jobs
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(natures, min_size=1, max_size=4), st.integers(1, 10), st.integers(0, 2**32), policies)
 def test_a_seed_gives_the_same_run(sources, jobs, seed, policy):
@@ -100,6 +103,7 @@ def test_a_seed_gives_the_same_run(sources, jobs, seed, policy):
     assert (one.now, one.done, one.verdict, one.complaints) == (two.now, two.done, two.verdict, two.complaints)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(natures, min_size=2, max_size=6), st.integers(1, 25), st.integers(0, 2**32), policies)
 def test_a_policy_is_complained_of_once_and_ours_never(sources, jobs, seed, policy):

@@ -157,6 +157,7 @@ def test_files_are_as_the_oracle_makes_them(count):
     assert build_file(leaves) == reference_file(leaves)
 
 
+@pytest.mark.slow
 def test_a_file_of_three_levels_is_as_the_oracle_makes_it():
     leaves = [(LEAF, 4096)] * (1024 * 1024 + 1)
     root, nodes = build_file(leaves)

@@ -124,6 +124,7 @@ def test_the_rest_of_a_directory_can_be_skipped(tree):
 # Bounds
 
 
+@pytest.mark.slow
 def test_a_large_directory_is_walked_with_one_node_a_level_held():
     """100,000 entries: what bounds a million is the same structure, one node a level."""
     made = MemoryTree()
@@ -150,6 +151,7 @@ def wide_and_deep(depth: int, width: int, name: str, target: str = "x") -> tuple
     return inner, make.blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "width", "name", "target"),
     [(120, 1000, "", "x"), (100, 1000, "n" * 40, "x"), (120, 240, "", "t" * 4090), (120, 240, "", "\U0001f600" + "t" * 4080)],

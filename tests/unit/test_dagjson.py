@@ -118,6 +118,7 @@ def test_any_text_is_read_or_refused(text):
     dagjson.encode(value)
 
 
+@pytest.mark.slow
 def test_depth_and_items_are_those_of_dag_cbor():
     deep = value = b"x"
     for _ in range(CBOR_DEPTH_MAX):

@@ -158,6 +158,7 @@ def water_level(rate, demands):
     return parts
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.01, 1.5)), min_size=2, max_size=8))
 def test_it_is_max_min_fair_among_transfers_with_limits(limits):

@@ -336,6 +336,7 @@ def test_of_two_entries_with_one_name_the_first_counts():
     assert dag.find(link, "a").cid == CID.of(RAW, b"first")
 
 
+@pytest.mark.slow
 def test_trees_that_unfold_without_end_are_refused(monkeypatch):
     monkeypatch.setattr(walk_module, "UNIXFS_REPEATED_MAX", 400)
     dag = Dag()
@@ -374,6 +375,7 @@ def test_what_is_nested_too_deep_is_refused():
         dag.steps(link)
 
 
+@pytest.mark.slow
 def test_a_directory_in_a_directory_as_large_as_can_be_takes_bounded_memory():
     dag = Dag()
     link = dag.directory([])
