@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutation import mutated
 
 from wherry import dagcbor, dagjson, dagpb, ipld
 from wherry.car import CarReader, header, section_head, verified
@@ -57,12 +58,7 @@ def test_any_bytes(data):
 @given(st.sampled_from(CORPUS), st.data())
 @settings(deadline=None)
 def test_the_corpus_with_bytes_changed(path, data):
-    block = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, max(len(block) - 1, 0)))
-        piece = data.draw(st.binary(max_size=3))
-        block[at : at + data.draw(st.integers(0, 3))] = piece
-    feed(bytes(block))
+    feed(mutated(path.read_bytes(), data))
 
 
 @given(

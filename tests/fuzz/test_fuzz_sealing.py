@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mutation import mutated
 
 from wherry import dagcbor, manifest
 from wherry.block import named
@@ -89,12 +90,8 @@ def test_any_bytes(data):
 @given(st.sampled_from(CORPUS), st.data())
 @settings(deadline=None)
 def test_the_corpus_with_bytes_changed(path, data):
-    block = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, max(len(block) - 1, 0)))
-        block[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     with suppress(StopIteration):
-        feed(bytes(block))
+        feed(mutated(path.read_bytes(), data))
 
 
 @given(
