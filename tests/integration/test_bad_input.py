@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from wherry.cid import DAG_CBOR, DAG_PB
-from wherry.errors import BlockNotFound, DataError, IntegrityError, LimitExceeded, UnsafeName, WherryError
+from wherry.errors import BlockNotFound, DataError, LimitExceeded, UnsafeName, WherryError
 from wherry.session import Session
 from wherry.testing.blocks import MemorySource
 from wherry.testing.hostile_manifests import ESCAPES, UNPORTABLE_NAMES, cases, linked, named
@@ -58,8 +58,7 @@ async def test_a_hostile_manifest_is_refused_and_nothing_is_written_outside(case
         finally:
             tracemalloc.stop()
     # A leaf of another length than is listed: the source is said not to have the one that is wanted.
-    # A node that is too large does not even get to be decoded: it is taken for damage.
-    expected = {"leaf": BlockNotFound}.get(case.met, IntegrityError if case.name == "more than a mebibyte" else case.error)
+    expected = {"leaf": BlockNotFound}.get(case.met, case.error)
     assert isinstance(found.value, expected)
     assert peak < 40 * MIB
     assert [name for name in listing(ground) if "wherry-" not in name] == [str(ground / "precious"), str(ground / "within")]

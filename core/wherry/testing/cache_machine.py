@@ -69,6 +69,13 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache.delete_many(cids)
         self.maybe.difference_update(cids)
 
+    @rule(numbers=_SOME)
+    def put_and_delete_twice(self, numbers: list[int]) -> None:
+        """What went once goes again: by chance alone the same block is seldom put and deleted twice."""
+        for _ in range(2):
+            self.put(numbers)
+            self.delete(numbers)
+
     @invariant()
     def counts_agree(self) -> None:
         """What is listed was put, is counted, and is within the quota."""
