@@ -27,6 +27,13 @@ _NAME: Final = 0x12
 _TSIZE: Final = 0x18
 _TSIZE_MAX: Final = 2**63 - 1  # what every implementation reads
 
+# The usual links, by the bytes of their names: a CID of 36 bytes, lengths of one byte, and sizes of one to three.
+_SHORT: Final = 80
+_USUAL_1, _USUAL_2, _USUAL_3 = (
+    [b"\x12%c\x0a\x24%%b\x12%c%%b\x18" % (41 + named + size, named) + b"%c" * size for named in range(_SHORT + 1)]
+    for size in (1, 2, 3)
+)
+
 
 class PBLink(NamedTuple):
     """One link. ``cid`` is in binary form, of any version, codec and hash. ``tsize`` is a hint of the writer, to be trusted in
@@ -67,21 +74,21 @@ def encode_link(link: PBLink) -> bytes:
 
 
 def encode_links(links: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """As `encode_link`, in half the time, of many links: each a name, a binary CID and a size. Raises ValueError."""
+    """As `encode_link`, in a third of the time, of many links: each a name, a binary CID and a size. Raises ValueError."""
     out: list[bytes] = []
     add = out.append
     for name, cid, tsize in links:
         named = len(name)
-        low = tsize & 0x7F | 0x80
-        if len(cid) != 36 or named > 80 or not 0 <= tsize < 0x200000:
+        if len(cid) != 36 or named > _SHORT:
             add(encode_link(PBLink(PublicCID(cid), name, tsize)))
-        elif tsize >= 0x4000:
-            middle = tsize >> 7 & 0x7F | 0x80
-            add(b"\x12%c\x0a\x24%b\x12%c%b\x18%c%c%c" % (named + 44, cid, named, name, low, middle, tsize >> 14))
-        elif tsize >= 0x80:
-            add(b"\x12%c\x0a\x24%b\x12%c%b\x18%c%c" % (named + 43, cid, named, name, low, tsize >> 7))
+        elif 0x80 <= tsize < 0x4000:
+            add(_USUAL_2[named] % (cid, name, tsize & 0x7F | 0x80, tsize >> 7))
+        elif 0x4000 <= tsize < 0x200000:
+            add(_USUAL_3[named] % (cid, name, tsize & 0x7F | 0x80, tsize >> 7 & 0x7F | 0x80, tsize >> 14))
+        elif 0 <= tsize < 0x80:
+            add(_USUAL_1[named] % (cid, name, tsize))
         else:
-            add(b"\x12%c\x0a\x24%b\x12%c%b\x18%c" % (named + 42, cid, named, name, tsize))
+            add(encode_link(PBLink(PublicCID(cid), name, tsize)))
     return out
 
 

@@ -186,12 +186,16 @@ class TransportContract(SourceContract):
             "redirects": redirect("http://127.0.0.1:1/"), "talks nonsense": garbage(), "floods": endless(),
             "sends headers without end": endless_headers(),
         }  # fmt: skip
-        for what, behaviour in behaviours.items():
-            with HostileServer(behaviour) as server:
-                address = str(self.dial("127.0.0.1", server.port))
-                await raises(
-                    PeerError, self._try(address), f"a peer that {what}", within_s=self.patience_s, name=str(server.port)
-                )
+        # All at a time, as most of it is waiting; each is met to its end, so that the first complaint leaves nobody behind.
+        met = await asyncio.gather(*[self._meet(*one) for one in behaviours.items()], return_exceptions=True)
+        for problem in met:
+            if problem is not None:
+                raise problem
+
+    async def _meet(self, what: str, behaviour: Behaviour) -> None:
+        with HostileServer(behaviour) as server:
+            address, name = str(self.dial("127.0.0.1", server.port)), str(server.port)
+            await raises(PeerError, self._try(address), f"a peer that {what}", within_s=self.patience_s, name=name)
 
     async def test_a_dead_address_ends_in_time(self) -> None:
         """Nobody listens there: a PeerError that names it."""

@@ -28,6 +28,7 @@ class Recorder:
         self._nodes: list[Block] = []
         self._twins: list[Block] = []
         self._node_bytes = 0
+        self._twin_bytes = 0
         self._files: list[FileRecord] = []
         self._loose: list[tuple[int, LeafRow]] = []
         self._rows = 0
@@ -47,7 +48,7 @@ class Recorder:
     def twin(self, block: Block) -> None:
         """Takes a node of a UnixFS tree over leaves that are counted already; what it takes on disk is counted, it is not."""
         self._twins.append(block)
-        self._node_bytes += len(block.data)
+        self._twin_bytes += len(block.data)
         self.stored_bytes += len(block.data)
 
     def file(self, record: FileRecord) -> None:
@@ -72,8 +73,9 @@ class Recorder:
 
     def flush_if_due(self) -> None:
         """Writes if enough has gathered, or enough time has passed."""
-        nodes = len(self._nodes) + len(self._twins)
-        due = self._rows >= _ROWS_MAX or nodes >= _ROWS_MAX or self._node_bytes >= _NODE_BYTES_MAX
+        nodes = max(len(self._nodes), len(self._twins))
+        node_bytes = max(self._node_bytes, self._twin_bytes)  # twins cause no more transactions, and each of these a sync
+        due = self._rows >= _ROWS_MAX or nodes >= _ROWS_MAX or node_bytes >= _NODE_BYTES_MAX
         if due or time.monotonic() - self._since > _SECONDS_MAX:
             self.flush()
 
@@ -81,7 +83,7 @@ class Recorder:
         """Writes everything; it is on disk when this returns."""
         self.before()
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
-        twins, self._twins = self._twins, []
+        twins, self._twins, self._twin_bytes = self._twins, [], 0
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
         self.new_blocks += self._store.nodes.put_many(nodes, twins)

@@ -9,7 +9,6 @@ child is left over it still gets nodes above it, up to the level of the others. 
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry.block import Block
@@ -42,7 +41,6 @@ V0_2015: Final = Profile("unixfs-v0-2015", 0, 256 * KiB, 174, raw_leaves=False, 
 PROFILES: Final = {profile.name: profile for profile in (V1_2025, V0_2015)}
 
 _V0_HEAD: Final = b"\x12\x20"
-_V1_HEAD: Final = {codec: bytes((1, codec, 0x12, 0x20)) for codec in (RAW, DAG_PB)}
 
 
 class Child(NamedTuple):
@@ -72,10 +70,9 @@ def leaf_of(cid: CID, size: int) -> Child:
 
 def made(profile: Profile, data: bytes, below: int, emit: Emit, size: int = 0) -> Child:
     """Emits ``data`` as a node and gives the link to it; ``below``: bytes of all blocks below the node."""
-    digest = hashlib.sha256(data).digest()
-    emit(Block(CID.from_digest(DAG_PB, digest), data))
-    cid = _V0_HEAD + digest if profile.version == 0 else _V1_HEAD[DAG_PB] + digest
-    return Child(cid, size, len(data) + below)
+    cid = CID.of(DAG_PB, data)
+    emit(Block(cid, data))
+    return Child(_V0_HEAD + cid.digest if profile.version == 0 else cid, size, len(data) + below)
 
 
 class FileBuilder:

@@ -36,7 +36,7 @@ _NAME_BYTES_MAX: Final = 0xFFFF
 _LOOSE_MAX: Final = 32_768  # entries that are not packed: some 8 MB
 _DIGITS: Final = [b"%02X" % bucket for bucket in range(FANOUT)]
 _BITS: Final = [1 << bucket for bucket in range(FANOUT)]
-_DIRECTORY: Final = encode(Data(DIRECTORY))
+_PLAIN: Final = join((), encode(Data(DIRECTORY)))  # a directory without attributes, behind its links
 
 
 _Hashed: TypeAlias = tuple[bytes, bytes, bytes, int]  # hash, name, CID, tsize
@@ -96,9 +96,12 @@ class DirBuilder:
         held = self._held
         held.sort()
         links = encode_links(held)
-        mode, mtime = self._attributes
-        plain = mode is None and mtime is None  # nearly all are
-        data = join(links, _DIRECTORY if plain else encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
+        if self._attributes is NO_ATTRIBUTES:  # as nearly all
+            links.append(_PLAIN)
+            data = b"".join(links)
+        else:
+            mode, mtime = self._attributes
+            data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
         if measured > SPLIT_BYTES:
             return None
