@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import contextmanager
@@ -61,7 +62,8 @@ class Stop:
     async def guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs ``work`` as what the first signal cancels."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        await work()
+        with _waking(self._loop):
+            await work()
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
         if self.signum is not None:
@@ -71,8 +73,29 @@ class Stop:
         self.signum = signum
         if self._loop is None or self._task is None or self._task.done():
             raise Interrupted(signum)
-        # From a signal handler the loop must be woken, or it sleeps on until its next event.
+        # The loop has looked at what it is to do, or has it yet to do: it must be told that there is more.
         self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+@contextmanager
+def _waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Wakes ``loop`` at every signal. The interpreter calls handlers between its own steps: of a signal that comes right before
+    the loop falls asleep, or to another thread, the handler would wait for the loop's next event, which may never come.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    woken, waking = socket.socketpair()
+    with woken, waking:
+        woken.setblocking(False)
+        waking.setblocking(False)
+        loop.add_reader(woken, woken.recv, 4096)
+        before = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(woken)
 
 
 def drive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,0 +1,47 @@
+"""Signals and the event loop: the first one is never slept through."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+
+import pytest
+
+from wherry_cli.signals import Interrupted, drive
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loop_that_nothing_else_would_wake(signum):
+    """Another thread gets it, and so it does not cut the loop's sleep short, as one does not that comes right before the sleep."""
+    ended, late = [], []
+
+    def hit():
+        time.sleep(0.1)  # by now the loop sleeps; if it does not yet, the test says less
+        signal.pthread_kill(threading.get_ident(), signum)
+
+    async def work():
+        threading.Thread(target=hit).start()
+        asyncio.get_running_loop().call_later(10, late.append, "woken by something else")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cleanly")
+            raise
+
+    with pytest.raises(Interrupted) as found:
+        drive(work)
+    assert (found.value.signum, ended) == (signum, ["cleanly"])
+    assert not late
+
+
+def test_handlers_and_the_descriptor_that_wakes_are_put_back():
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+
+    async def work():
+        await asyncio.sleep(0)
+
+    drive(work)
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+    assert signal.set_wakeup_fd(-1) == -1
