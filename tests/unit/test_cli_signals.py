@@ -14,7 +14,7 @@ from wherry_cli.signals import Interrupted, drive
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_loop_that_nothing_else_would_wake(signum):
-    """Another thread gets it, and so it does not cut the loop's sleep short, as one does not that comes right before the sleep."""
+    """Another thread gets it, and so the loop sleeps on, as it does where one comes right before it falls asleep."""
     ended, late = [], []
 
     def hit():
