@@ -27,12 +27,20 @@ _NAME: Final = 0x12
 _TSIZE: Final = 0x18
 _TSIZE_MAX: Final = 2**63 - 1  # what every implementation reads
 
-# The usual links, by the bytes of their names: a CID of 36 bytes, lengths of one byte, and sizes of one to three.
+# The usual links, as patterns by the bytes of their names: a CID of 36 bytes, lengths of one byte, and sizes of one to three.
 _SHORT: Final = 80
-_USUAL_1, _USUAL_2, _USUAL_3 = (
-    [b"\x12%c\x0a\x24%%b\x12%c%%b\x18" % (41 + named + size, named) + b"%c" * size for named in range(_SHORT + 1)]
-    for size in (1, 2, 3)
-)
+
+
+def _usual(size: int) -> list[bytes]:
+    """Gives the patterns for sizes of so many bytes."""
+    patterns = []
+    for named in range(_SHORT + 1):
+        length = bytes((named,)).replace(b"%", b"%%")  # 37 is a percent sign; the length of the whole is 42 at the least
+        patterns.append(b"\x12%c\x0a\x24%%b\x12%b%%b\x18%b" % (41 + named + size, length, b"%c" * size))
+    return patterns
+
+
+_USUAL_1, _USUAL_2, _USUAL_3 = _usual(1), _usual(2), _usual(3)
 
 
 class PBLink(NamedTuple):
