@@ -235,7 +235,7 @@ class Client:
             self._tell(status, phase)
             if not status.num_peers and now - dialled >= _DIAL_S:
                 dialled = now
-                for ip, port in self._start["peers"]:
+                for ip, port in [*self._start["peers"], *self._start["hints"]]:
                     handle.connect_peer((ip, port))
             if phase == "fetch" and now - saved >= _SAVE_S:
                 saved = now

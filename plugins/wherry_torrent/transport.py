@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry.abc.torrents import TorrentState
 from wherry.abc.transport import Transport
-from wherry.errors import LocalError, PeerUnreachable, PluginError, UsageError, local_error
+from wherry.errors import LocalError, PeerError, PeerUnreachable, PluginError, UsageError, local_error
 from wherry.observe import Note
 from wherry.offload import in_thread
 from wherry.units import MiB
@@ -44,9 +44,15 @@ class TorrentTransport(Transport):
     async def torrent(self, wanted: TorrentWanted, approve: Approve) -> AsyncGenerator[Told, None]:
         """See `SupportsTorrents.torrent`."""
         peers = [await self._resolved(peer) for peer in wanted.peers]
+        hints: list[tuple[str, int]] = []
+        for hint in wanted.hints:
+            try:
+                hints.append(await self._resolved(hint))
+            except PeerError as problem:
+                yield Note("warning", f"a peer that the link names is left out: {problem.message}")
         process = await Process.start(self._options)
         try:
-            await process.say(**self._start(wanted, peers))
+            await process.say(**self._start(wanted, peers, hints))
             async with aclosing(process.events()) as events:
                 async for event in events:
                     kind = event.get("event")
@@ -62,12 +68,13 @@ class TorrentTransport(Transport):
         finally:
             await process.stop()
 
-    def _start(self, wanted: TorrentWanted, peers: list[tuple[str, int]]) -> dict[str, Any]:
+    def _start(self, wanted: TorrentWanted, peers: list[tuple[str, int]], hints: list[tuple[str, int]]) -> dict[str, Any]:
         return {
             "folder": wanted.folder,
             "files": wanted.files,
             "magnet": wanted.magnet,
             "peers": peers,
+            "hints": hints,
             "trackers": list(wanted.trackers) if self._options.trackers else [],
             "webseeds": list(wanted.webseeds) if self._options.webseeds else [],
             "pex": self._options.pex,
@@ -77,7 +84,7 @@ class TorrentTransport(Transport):
         }
 
     async def _resolved(self, peer: str) -> tuple[str, int]:
-        """Gives IP address and port of a peer that the user named. Raises PeerDenied, PeerUnreachable."""
+        """Gives IP address and port of a peer. Raises PeerDenied, PeerUnreachable."""
         host, _, port = peer.rpartition(":")
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)

@@ -82,3 +82,17 @@ def test_an_own_part_of_a_process_with_the_same_number_is_no_obstacle(tmp_path):
     (tmp_path / f"x.part-{os.getpid()}").write_bytes(b"of one that had this number before")
     outfile.whole(lambda write: write(b"a"), str(tmp_path / "x"), force=False)
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_file_that_appeared_meanwhile_is_not_replaced_unless_forced(tmp_path):
+    place = tmp_path / "x"
+
+    def slow(write):
+        write(b"mine")
+        place.write_bytes(b"theirs")
+
+    with pytest.raises(TargetExists):
+        outfile.whole(slow, str(place), force=False)
+    assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"theirs")
+    outfile.whole(slow, str(place), force=True)
+    assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"mine")

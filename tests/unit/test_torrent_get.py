@@ -52,6 +52,7 @@ def test_it_comes_and_gets_its_name(tmp_path, torrent, magnet):
     assert found.info == INFO
     wanted = fake.wanted
     assert (list(wanted.peers), list(wanted.webseeds), wanted.up, wanted.down) == (["h:1"], ["http://w/"], 1.0, 2.0)
+    assert not wanted.hints
     assert wanted.magnet == (MAGNET.partition("&")[0] if magnet else "")
     get(torrent, tmp_path / "got", fake)  # here already
     assert fake.calls == 1
@@ -152,6 +153,50 @@ def test_what_a_kill_left_behind_a_whole_target_goes(tmp_path, torrent, monkeypa
     check(tmp_path / "got")
 
 
+def test_a_magnet_link_whose_metadata_is_known_finds_the_target_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(torrent_place.TorrentPlace, "discard", lambda self: None)  # as if it was killed just before
+    get(MAGNET, tmp_path / "got", Fake())
+    monkeypatch.undo()
+    assert os.path.exists(tmp_path / ".got.wherry-torrent" / "info")
+    fake = Fake()
+    assert get(MAGNET, tmp_path / "got", fake).info == INFO
+    assert fake.calls == 0
+    check(tmp_path / "got")
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_nothing_is_left_where_nothing_came(tmp_path, torrent, empty):
+    class Nothing(Fake):
+        async def torrent(self, wanted, approve):
+            if empty:  # the files without bytes come without anybody
+                os.makedirs(f"{wanted.folder}/data")
+                os.close(os.open(f"{wanted.folder}/data/empty", os.O_CREAT))
+            raise LocalError("nothing")
+            yield
+
+    with pytest.raises(LocalError, match="nothing"):
+        get(torrent, tmp_path / "new" / "folder" / "got", Nothing())
+    assert os.listdir(tmp_path) == ["x.torrent"]
+    get(torrent, tmp_path / "new" / "folder" / "got", Fake())
+    check(tmp_path / "new" / "folder" / "got")
+
+
+def test_what_came_of_a_single_file_needs_no_room_again(tmp_path, monkeypatch):
+    class Cut(Fake):
+        async def torrent(self, wanted, approve):
+            async for _ in super().torrent(wanted, approve):
+                raise LocalError("cut")
+            yield
+
+    path = tmp_path / "x.torrent"
+    path.write_bytes(hybrid([((), BIG)], name="file"))
+    with pytest.raises(LocalError, match="cut"):
+        get(str(path), tmp_path / "got", Cut([BIG]))
+    monkeypatch.setattr(torrent_place, "free_bytes", lambda path: torrent_place.RESERVE_BYTES)
+    get(str(path), tmp_path / "got", Fake([BIG]))
+    assert (tmp_path / "got").read_bytes() == BIG
+
+
 def test_a_folder_where_nothing_came_of_a_torrent_is_taken_over(tmp_path, torrent):
     class Nothing(Fake):
         async def torrent(self, wanted, approve):
@@ -224,6 +269,9 @@ def test_bounds_and_room_are_looked_at_first(tmp_path, torrent, monkeypatch):
     with pytest.raises(NoSpace):
         get(torrent, tmp_path / "got", fake)
     assert fake.calls == 0
+    with pytest.raises(NoSpace):
+        get(MAGNET, tmp_path / "got", fake)
+    assert os.listdir(tmp_path) == ["x.torrent"]
 
 
 @pytest.mark.parametrize("case", [(0, None, 25), (5, None, 60), (0, 3.0, 3), (5, 90.0, 90)])

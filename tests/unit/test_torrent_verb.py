@@ -12,6 +12,7 @@ from faketorrent import DATA, INFO, MAGNET, Fake, get
 
 from wherry.errors import LocalError, PluginError, UsageError
 from wherry.session import Session
+from wherry.torrent.read import read_torrent
 from wherry_cli.app import run as wherry
 from wherry_cli.verbs.get import is_torrent
 
@@ -88,6 +89,26 @@ def test_a_process_that_is_none_is_an_error(tmp_path, torrent, script, said):
         session(tmp_path, lambda opened: opened.get_torrent(torrent, output=str(tmp_path / "got")), **environ)
 
 
+def test_peers_that_a_link_names_may_lead_nowhere(tmp_path):
+    python = tmp_path / "python"
+    ready, fail = '{"event": "ready", "version": 1}', '{"event": "fail", "text": "enough"}'
+    python.write_text(f"#!/bin/sh\necho '{ready}'; head -n 1 > {tmp_path}/start; echo '{fail}'\n")
+    python.chmod(0o755)
+    notes = []
+
+    def work(opened):
+        link = f"{MAGNET}&x.pe=a..b:1&x.pe=127.0.0.1:9"
+        return opened.get_torrent(
+            link, sources=["127.0.0.1:8"], output=str(tmp_path / "got"), observe=lambda event: notes.append(str(event))
+        )
+
+    with pytest.raises(LocalError, match="enough"):
+        session(tmp_path, work, WHERRY_TRANSPORT__TORRENT__PYTHON=str(python))
+    start = json.loads((tmp_path / "start").read_text())
+    assert (start["peers"], start["hints"]) == ([["127.0.0.1", 8]], [["127.0.0.1", 9]])
+    assert any("left out: a..b:1" in note for note in notes)
+
+
 def test_an_interpreter_that_is_none(tmp_path, torrent):
     environ = {"WHERRY_TRANSPORT__TORRENT__PYTHON": "/nowhere/python"}
     with pytest.raises(PluginError, match="cannot be run"):
@@ -136,3 +157,31 @@ def test_the_verb_says_both_cids(tmp_path, torrent, monkeypatch, capsys):
 )  # fmt: skip
 def test_what_is_taken_for_a_torrent(what, so):
     assert is_torrent(what) == so
+
+
+def test_what_no_client_would_take_is_not_exported(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    home = ["--home", str(tmp_path / "home")]
+    cids = []
+    for name, data in (("full", b"x"), ("empty", b"")):
+        (tmp_path / name).write_bytes(data)
+        assert wherry([*home, "add", "-q", name]) == 0
+        cids.append(capsys.readouterr().out.split()[0])
+    full, empty = cids
+    for tracker in ("foo", "ftp://h/", "http://\u00e4/", "udp://"):
+        assert wherry([*home, "export", full, "--torrent", "t", "--tracker", tracker]) == 2
+        assert "is no tracker" in capsys.readouterr().err
+    assert wherry([*home, "export", full, "--torrent", "t", *(f"--tracker=http://t{n}/" for n in range(51))]) == 2
+    assert "at most 50" in capsys.readouterr().err
+    assert wherry([*home, "export", empty, "--torrent", "t"]) == 2
+    assert "no byte in it" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_torrent_goes_to_standard_output(tmp_path, capfdbinary):
+    (tmp_path / "f").write_bytes(b"x")
+    home = ["--home", str(tmp_path / "home")]
+    assert wherry([*home, "add", "-q", str(tmp_path / "f")]) == 0
+    cid = capfdbinary.readouterr().out.split()[0].decode()
+    assert wherry([*home, "export", cid, "--torrent", "-", "--tracker", "udp://t:1"]) == 0
+    assert read_torrent(capfdbinary.readouterr().out).trackers == ("udp://t:1",)

@@ -28,7 +28,9 @@ def export(
         Literal["all", "entity", "block"],
         typer.Option("--scope", help="Of a CAR: all below it; a file, or the listing of a directory; or its block alone."),
     ] = "all",
-    torrent: Annotated[str | None, typer.Option("--torrent", metavar="FILE", help="Write a torrent of it.")] = None,
+    torrent: Annotated[
+        str | None, typer.Option("--torrent", metavar="FILE", help="Write a torrent of it; - is standard output.")
+    ] = None,
     webseed: Annotated[
         list[str] | None,
         typer.Option("--webseed", metavar="URL", help="Of a torrent: http://HOST:PORT of a `wherry serve` that has it."),
@@ -95,11 +97,17 @@ def show(out: Out, result: ExportResult) -> None:
 
 def show_torrent(out: Out, result: TorrentResult) -> None:
     """Prints what was written."""
+    if result.path == "-":
+        return
     if out.as_json:
         out.result(result.to_json())
     elif not out.quiet:
-        left = f"; {result.skipped:,} links are left out" if result.skipped else ""
-        out.line(f"{safe(result.path)}: {result.files:,} files, {format_size(result.bytes)}{left}")
+        left = f"; {_many(result.skipped, 'link')} left out" if result.skipped else ""
+        out.line(f"{safe(result.path)}: {_many(result.files, 'file')}, {format_size(result.bytes)}{left}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def build() -> Any:

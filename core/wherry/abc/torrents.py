@@ -36,6 +36,7 @@ class TorrentWanted:
     trackers: Sequence[str] = ()
     webseeds: Sequence[str] = ()
     peers: Sequence[str] = ()  # HOST:PORT, that the user named
+    hints: Sequence[str] = ()  # HOST:PORT, that the link names: a stranger's words, of no weight if they lead nowhere
     up: float | None = None  # most that is sent, in bytes a second
     down: float | None = None
 

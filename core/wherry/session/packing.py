@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Final
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
 from wherry.errors import local_error
 from wherry.observe import Progress
-from wherry.offload import stoppable
+from wherry.offload import in_thread, stoppable
 from wherry.session.parts import Parts
 from wherry.session.telling import told
 from wherry.torrent.metainfo import PIECE_BYTES, Metainfo
-from wherry.transfer.outfile import whole, writing
+from wherry.transfer.outfile import check_free, whole, writing
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
@@ -123,13 +123,16 @@ class Packing(Parts):
 
         It is named by its CID, or by the last part of its path. ``webseeds`` are addresses of `serve` (``http://HOST:PORT``),
         from which ordinary clients then fetch it (BEP 19). ``v1_only``: without version 2 and padding. Links are left out, and
-        counted. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
+        counted. ``path`` may be ``-``: standard output. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
         """
-        from wherry.transfer.torrent_out import made, seed_of
+        from wherry.transfer.torrent_out import check_trackers, made, seed_of
 
         began = time.monotonic()
         cid, inside = self._public(await self._unnamed(what, ()))
         seeds = [seed_of(seed, cid, inside) for seed in webseeds]
+        check_trackers(trackers)
+        if path != STREAM:
+            await in_thread(lambda: check_free(path, force=force))
         what = f"{cid}/{inside}" if inside else cid
         run = Metainfo(inside.rpartition("/")[2] or cid, piece_bytes=piece_bytes, hybrid=hybrid, v1_only=v1_only)
         done = 0
@@ -143,8 +146,11 @@ class Packing(Parts):
 
         async with paced(observe, progress):
             skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
-        data = run.finish(trackers=trackers, webseeds=seeds)
-        await stoppable(lambda: whole(lambda write: [write(data)], path, force=force), lambda: None)
+        data = await in_thread(lambda: run.finish(trackers=trackers, webseeds=seeds))
+        if path == STREAM:
+            await stoppable(lambda: writing(sys.stdout.buffer, path)(data), lambda: None)
+        else:
+            await stoppable(lambda: whole(lambda write: [write(data)], path, force=force), lambda: None)
         return TorrentResult(
             cid=what, path=path, files=run.files, bytes=done, skipped=skipped, seconds=time.monotonic() - began
         )

@@ -142,9 +142,10 @@ class Metainfo:
         file.layer = []
 
     def finish(self, *, trackers: Sequence[str] = (), webseeds: Sequence[str] = ()) -> bytes:
-        """Gives the torrent. Raises UsageError if there was no file."""
-        if not self._files:
-            raise UsageError("there is no file in it, so there is no torrent of it")
+        """Gives the torrent. Raises UsageError if there was no file, or no byte in any: no client takes such a torrent."""
+        if not any(file.size for file in self._files):
+            what = "byte" if self._files else "file"
+            raise UsageError(f"there is no {what} in it, so there is no torrent of it")
         info: dict[str, Any] = {"name": self._name, "piece length": self._piece_bytes}
         whole: dict[str, Any] = {"info": info, "created by": "wherry"}
         if self._v2_wanted:

@@ -40,7 +40,7 @@ def verify(torrent: Torrent, content: Content) -> None:
         while view:
             some = view[: torrent.piece_bytes - held]
             run1.update(some)
-            touched += [index] if index >= 0 and index not in touched else []
+            touched += [index] if index >= 0 and touched[-1:] != [index] else []  # they come in order
             held, last, view = held + len(some), last - len(some), view[len(some) :]
             if held == torrent.piece_bytes or not last:
                 if run1.digest() != torrent.pieces[20 * number : 20 * number + 20]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from wherry.errors import TargetExists, local_error
+from wherry.safetree import rename_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +36,20 @@ def writing(target: IO[bytes], path: str) -> Write:
     return write
 
 
+def check_free(path: str, *, force: bool) -> None:
+    """Raises TargetExists if something has that name, unless ``force``: to be known before all is read."""
+    if not force and os.path.lexists(os.path.expanduser(path)):
+        raise _taken(path)
+
+
+def _taken(path: str) -> TargetExists:
+    return TargetExists(f"{path!r} is there already", hint="choose another name, or --force to replace it")
+
+
 def whole(run: Callable[[Write], object], path: str, *, force: bool) -> None:
     """Has ``run`` write the file. Blocks its thread. Raises TargetExists unless ``force``, LocalError, what ``run`` raises."""
     place = os.path.expanduser(path)
-    if os.path.lexists(place) and not force:
-        raise TargetExists(f"{path!r} is there already", hint="choose another name, or --force to replace it")
+    check_free(path, force=force)
     part = f"{place}.part-{os.getpid()}"
     try:
         remove_stale(place)
@@ -50,7 +60,10 @@ def whole(run: Callable[[Write], object], path: str, *, force: bool) -> None:
                 run(writing(target, path))
                 target.flush()
                 os.fsync(target.fileno())
-                os.replace(part, place)
+                (os.replace if force else rename_new)(part, place)
+            except FileExistsError as problem:
+                os.unlink(part)
+                raise _taken(path) from problem
             except BaseException:
                 os.unlink(part)
                 raise

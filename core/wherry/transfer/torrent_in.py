@@ -112,6 +112,9 @@ class TorrentGet:
             if self.torrent is None and (known := await in_thread(place.known_info)) is not None:
                 self.torrent = self._matching(known)
                 self._check(self.torrent)
+                if await self._there(self.torrent):
+                    await in_thread(place.discard)
+                    return self.torrent
             wanted = await self._wanted(place, peers, webseeds, up, down)
             try:
                 await self._download(place, wanted)
@@ -168,13 +171,13 @@ class TorrentGet:
         return TorrentWanted(
             folder=place.folder, files=placed(torrent) if torrent is not None else None,
             magnet=magnet.text() if magnet is not None else "", trackers=named.trackers if named is not None else (),
-            webseeds=[*webseeds, *(named.webseeds if named is not None else ())],
-            peers=[*peers, *(magnet.peers if magnet is not None else ())], up=up, down=down,
+            webseeds=list(dict.fromkeys([*webseeds, *(named.webseeds if named is not None else ())])),
+            peers=peers, hints=magnet.peers if magnet is not None else (), up=up, down=down,
         )  # fmt: skip
 
     def _prepare(self, place: TorrentPlace, torrent: Torrent) -> None:
-        place.keep(torrent, self._asked.whole)
         place.check_space(torrent)
+        place.keep(torrent, self._asked.whole)
 
     async def _download(self, place: TorrentPlace, wanted: TorrentWanted) -> None:
         """Downloads and compares; where a library trusted its notes too much, once more without them."""

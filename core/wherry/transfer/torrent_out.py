@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
 from wherry.errors import UsageError
+from wherry.limits import TORRENT_TRACKERS_MAX
 from wherry.offload import in_thread
+from wherry.torrent.addresses import trackers_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from wherry.results import LsEntry, Stat
     from wherry.torrent.metainfo import Metainfo
@@ -44,6 +46,16 @@ def seed_of(address: str, cid: str, path: str) -> str:
     above = "/".join([cid, *path.split("/")][:-1]) if path else ""
     base = f"{address.rstrip('/').removesuffix('/ipfs')}/ipfs/"
     return f"{base}{quote(above)}/" if above else base
+
+
+def check_trackers(addresses: Sequence[str]) -> None:
+    """Raises UsageError for an address that no client takes for a tracker's."""
+    taken = trackers_of(addresses)
+    wrong = next((address for address in addresses if address not in taken), None)
+    if wrong is not None and len(taken) == TORRENT_TRACKERS_MAX:
+        raise UsageError(f"at most {TORRENT_TRACKERS_MAX} trackers can be named")
+    if wrong is not None:
+        raise UsageError(f"{wrong!a} is no tracker", hint="http://, https:// or udp://, and HOST:PORT")
 
 
 async def made(session: Reader, what: str, run: Metainfo, read: Callable[[int], None]) -> int:

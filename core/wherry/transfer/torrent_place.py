@@ -38,6 +38,7 @@ class TorrentPlace:
         """
         self.target = target
         self.folder = _folder(target)
+        self._above = _absent(os.path.dirname(self.folder))
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -105,15 +106,21 @@ class TorrentPlace:
 
     def check_space(self, torrent: Torrent) -> None:
         """Raises NoSpace if the disk has no room for what is missing."""
-        held = 0
-        for parent, _, names in os.walk(f"{self.folder}/{_DATA}"):
-            held += sum(os.lstat(os.path.join(parent, name)).st_blocks * 512 for name in names)
-        free, missing = free_bytes(self.folder), torrent.size - held
+        free, missing = free_bytes(self.folder), torrent.size - sum(one.st_blocks * 512 for one in self._files())
         if missing + RESERVE_BYTES > free:
             raise NoSpace(
                 f"{self.target!r} needs {format_size(max(missing, 0))} more, its disk has {format_size(free)} free",
                 hint="free some space, or choose another -o",
             )
+
+    def _files(self) -> Iterator[os.stat_result]:
+        """Gives what the disk says of each file that was begun."""
+        data = f"{self.folder}/{_DATA}"
+        if os.path.lexists(data) and not os.path.isdir(data):  # a torrent may be one file
+            yield os.lstat(data)
+        for parent, _, names in os.walk(data):
+            for name in names:
+                yield os.lstat(os.path.join(parent, name))
 
     def forget_progress(self) -> None:
         """Removes what the transport noted, so that it looks at every byte again."""
@@ -144,16 +151,24 @@ class TorrentPlace:
         self.discard()
 
     def discard(self) -> None:
-        """Removes the folder, which is of no more use."""
+        """Removes the folder, which is of no more use, and those that were made for it, unless the target lies there."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            for folder in self._above:
+                os.rmdir(folder)
 
     def close(self) -> None:
         """Frees the folder; it stays for the next run if there is anything in it to go on from. Idempotent."""
         if self._lock >= 0:
-            if not any(os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, _DATA)):
+            if not self._is_worth_keeping():
                 self.discard()
             os.close(self._lock)
             self._lock = -1
+
+    def _is_worth_keeping(self) -> bool:
+        """Tells whether there are bytes of a file, or an info dictionary that peers gave."""
+        info, torrent = (os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, TORRENT_FILE))
+        return (info and not torrent) or any(one.st_size for one in self._files())
 
 
 def tidy(target: str, ids: Sequence[str]) -> None:
@@ -164,6 +179,15 @@ def tidy(target: str, ids: Sequence[str]) -> None:
         place = TorrentPlace(target, ids)
         place.discard()
         place.close()
+
+
+def _absent(folder: str) -> list[str]:
+    """Lists the folders that have to be made, the innermost first."""
+    found = []
+    while folder not in ("", "/") and not os.path.lexists(folder):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return found
 
 
 def _folder(target: str) -> str:
