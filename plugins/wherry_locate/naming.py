@@ -19,13 +19,17 @@ PATH: Final = "/routing/v1/ipns"
 
 
 async def records(urls: Sequence[str], name: str, timeout_s: float) -> AsyncGenerator[tuple[str, bytes], None]:
-    """Asks all at once; gives who has a record, and the record. Raises PeerError if all failed."""
-    tasks = [asyncio.create_task(_get(url, name, timeout_s)) for url in urls]
+    """Asks all at once; gives who has a record, and the record, as they answer. Raises PeerError if all failed."""
+
+    async def one(url: str) -> tuple[str, bytes | None]:
+        return url, await _get(url, name, timeout_s)
+
+    tasks = [asyncio.create_task(one(url)) for url in urls]
     failures: list[PeerError] = []
     try:
-        for url, task in zip(urls, tasks, strict=True):
+        for answer in asyncio.as_completed(tasks):
             try:
-                record = await task
+                url, record = await answer
             except PeerError as problem:
                 failures.append(problem)
                 continue

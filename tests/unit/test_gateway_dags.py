@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from gateways import Tree, ask, gateway
 
+from wherry import dagcbor
 from wherry.block import Block
-from wherry.cid import CID, DAG_PB, RAW
+from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
 from wherry.errors import LimitExceeded, WherryError
+from wherry.gateway import order
 from wherry.gateway.blocks import Blocks
 from wherry.gateway.files import listing, look
 from wherry.gateway.order import Walk, resolve
@@ -56,6 +60,27 @@ def test_a_dag_that_doubles_at_each_level_costs_its_blocks():
         at = tree.node(Data(UNIXFS_FILE, None, size, (size // 2, size // 2)), (b"", at, 1), (b"", at, 1))
     for scope in ("all", "entity"):
         assert len(walked(tree, at, scope=scope)) == 61
+
+
+def test_so_does_one_that_first_fills_the_memory_of_a_walk(monkeypatch):
+    monkeypatch.setattr(order, "Seen", partial(order.Seen, 200))
+    tree = Tree()
+    at = tree.put(dagcbor.encode([]), DAG_CBOR)
+    for _ in range(60):
+        at = tree.put(dagcbor.encode([at, at]), DAG_CBOR)
+    many = [tree.put(dagcbor.encode([number]), DAG_CBOR) for number in range(300)]
+    root = tree.put(dagcbor.encode([*many, at]), DAG_CBOR)
+    assert len(walked(tree, root)) == 1 + 300 + 61
+
+
+def test_a_walk_remembers_all_that_it_may_and_then_the_last():
+    seen = order.Seen(10)
+    assert [seen.add(bytes([number % 10])) for number in range(20)] == [True] * 10 + [False] * 10
+    assert seen.add(b"more")
+    for number in range(100):
+        seen.add(bytes([number + 10]))
+        assert sum(bytes([last + 10]) in seen for last in range(number + 1)) >= min(number + 1, 5)
+        assert len(seen._new) + len(seen._old) <= 10
 
 
 def test_a_deep_chain_is_walked_without_recursion():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wherry import dagcbor
 from wherry.errors import CIDError, UsageError, WherryError
 from wherry.gateway import headers as said
-from wherry.gateway.record import freshness, name_of, value_of
+from wherry.gateway.record import freshness, is_over, name_of, value_of
 from wherry.gateway.request import Bytes, CarWish, NotAcceptable, target, wish
 from wherry.protobuf import varint
 from wherry_http.gateway.kinds import media_type
@@ -261,8 +261,12 @@ def test_how_long_a_record_may_be_kept():
     assert freshness(record(), now) == 1800
     assert freshness(record(), now + dt.timedelta(minutes=50)) == 600
     assert freshness(record(), now + dt.timedelta(days=1)) == 0
+    assert is_over(record(), now + dt.timedelta(days=1))
+    assert (freshness(record(TTL=0), now), is_over(record(TTL=0), now)) == (0, False)
+    assert value_of(record(Value="/ipfs/x/ü %20".encode())) == "/ipfs/x/ü %20"
+    assert value_of(record(Value=b"/ipfs/x/\xff")) == ""
     for broken in (b"", b"\x4a\x05abc", record(Validity=b"soon"), record(Validity=b"2030-13-01T00:00:00Z"), record(Validity=1)):
-        assert freshness(broken, now) == 0
+        assert (freshness(broken, now), is_over(broken, now)) == (0, True)
     assert value_of(b"\xff" * 20) == ""
 
 

@@ -12,6 +12,7 @@ from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Tree, ask, car_cids, gatew
 from wherry import dagcbor
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.gateway.record import name_of
+from wherry.ipns.name import Name
 from wherry.manifest import DIR, FILE, LINK, Entry, dataset_block, dir_block
 from wherry.observe import Refused, Served
 from wherry.protobuf import varint
@@ -247,6 +248,43 @@ async def test_records(site):
         followed = await ask(address, f"/ipns/{NAME}/index.html")
         assert (followed.status, followed.body) == (200, b"<h1>home</h1>")
         assert followed.headers["cache-control"] == "public, max-age=60"
+
+
+def record_to(value, ttl_s=60):
+    inner = dagcbor.encode({"Value": value.encode(), "TTL": ttl_s * 10**9, "Validity": b"2999-01-01T00:00:00Z"})
+    return b"\x4a" + varint(len(inner)) + inner
+
+
+async def test_names_lead_where_their_records_say():
+    tree = Tree()
+    inner = tree.names({"ä %20?#".encode(): tree.dir(**{"f.txt": tree.file(b"found")})})
+    root = text(tree.dir(d=inner))
+    names = [str(Name.of(bytes([number]) * 32)) for number in range(9)]
+    source = tree.source()
+    for name, value, ttl_s in (
+        (names[0], f"/ipfs/{root}/d/ä %20?#", 60),
+        (names[1], f"/ipns/{names[2]}/d/ä %20?#", 60),  # over another name, whose TTL is the shorter one
+        (names[2], f"/ipfs/{root}", 0),
+        (names[3], f"/ipns/{names[4]}", 60),
+        (names[4], f"/ipns/{names[3]}", 60),
+        (names[5], f"/ipfs/{root}/d/..", 60),
+        (names[6], "https://example.com/", 60),
+        (names[7], f"/ipns/{names[8]}", 60),
+    ):
+        source.records[name_of(name)] = record_to(value, ttl_s)
+    async with gateway(source) as address:
+        for name, kept in ((names[0], 60), (names[1], 0)):
+            answer = await ask(address, f"/ipns/{name}/f.txt")
+            assert (answer.status, answer.body) == (200, b"found")
+            assert answer.headers["cache-control"] == f"public, max-age={kept}"
+        for name, said in (
+            (3, "never to content"),
+            (5, "leads nowhere"),
+            (6, "leads nowhere"),
+            (7, f"no record of {names[8]}"),
+        ):
+            answer = await ask(address, f"/ipns/{names[name]}/f.txt")
+            assert (answer.status, said in answer.body.decode()) == (404, True)
 
 
 async def test_a_dataset_of_wherrys_own():

@@ -16,6 +16,7 @@ from wherry.ipns.name import Name, split
 from wherry.ipns.record import SEQUENCE_MAX, create, opened, read, written
 from wherry.nodekey import NodeKey
 from wherry.protobuf import varint
+from wherry.store import names
 from wherry.store.names import NameBook
 from wherry.store.state import StateDB
 
@@ -213,6 +214,18 @@ def test_two_records_with_one_number_are_told_apart(book):
     assert book.equivocated(NAME, 1)
     assert book.known(NAME).record.value == CID_TEXT
     assert [event.kind for event in book.events(NAME)] == ["new", "renewed", "equivocation"]
+
+
+def test_that_a_number_was_given_twice_is_not_forgotten_however_much_is_said_after_it(book, monkeypatch):
+    monkeypatch.setattr(names, "NAME_EVENTS_MAX", 3)
+    assert taken(book, 9) == "new"
+    assert taken(book, 9, OTHER) == "equivocation"
+    for number in range(9):
+        assert taken(book, number) == "rollback"
+    assert book.equivocated(NAME, 9)
+    assert [event.kind for event in book.events(NAME)] == ["equivocation", "rollback", "rollback", "rollback"]
+    assert taken(book, 10) == "new"  # then it is over, and goes like everything else
+    assert [event.kind for event in book.events(NAME)] == ["rollback", "rollback", "new"]
 
 
 def test_a_name_that_is_not_renewed_is_called_frozen(book):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -15,6 +15,7 @@ from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
 from wherry.session import Session
 from wherry.testing.hostile import HostileServer, answer
+from wherry_locate.naming import records
 from wherry_locate.server.options import TrackerServerOptions
 from wherry_locate.server.serving import tracking
 
@@ -158,6 +159,36 @@ def test_publish_resolve_and_another_home_with_the_key(tmp_path):
                     await mine.publish_name(OTHER)
                 assert (await mine.publish_name(OTHER, force=True)).sequence == 3
                 assert [one.key for one in await mine.names()] == ["self"]
+
+    run(work())
+
+
+def test_a_name_leads_neither_to_itself_nor_out_of_a_dataset(tmp_path):
+    async def work():
+        async with session(tmp_path) as mine:
+            own = (await mine.publish_name(EMPTY)).name
+            for what in (own, f"/ipns/{own}/x", f"{EMPTY}/../x", f"{EMPTY}/./x", f"/ipns/{NAME}/..", f"{EMPTY}/a\0"):
+                with pytest.raises(UsageError):
+                    await mine.publish_name(what)
+            assert (await mine.publish_name(own, key="other")).value == f"/ipns/{own}"
+            assert len(await mine.name_log(own)) == 1
+
+    run(work())
+
+
+def test_a_tracker_that_is_silent_hides_no_other(tmp_path):
+    async def work():
+        async def silent(reader, writer):
+            await reader.read(-1)  # until the other side goes
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        dead = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with tracker(tmp_path) as url:
+            assert await put(url, made(1)) == 200
+            async with asyncio.timeout(30), aclosing(records([dead, url], NAME, 3600.0)) as found:
+                assert await anext(found) == (url, made(1))
+        server.close()
 
     run(work())
 

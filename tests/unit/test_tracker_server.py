@@ -44,6 +44,11 @@ async def test_what_is_announced_is_answered_as_the_api_says_until_it_expires(tm
         )
         assert (headers["Content-Type"].partition(";")[0], json.loads(text)) == ("application/x-ndjson", record)
         assert text.count("\n") == 1
+        assert headers["Transfer-Encoding"] == "chunked"  # it goes out line by line
+        async with tracker.session.head(
+            f"{tracker.url}/routing/v1/providers/{CID_}", headers={"Accept": "application/x-ndjson"}
+        ) as response:
+            assert (response.status, await response.read()) == (200, b"")
         del record["transport-wherry"]
         for form in (KEY.peer_id, *cids_of(KEY)):
             _, _, text = await tracker.get(f"/routing/v1/peers/{form}")

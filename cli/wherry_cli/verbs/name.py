@@ -203,6 +203,8 @@ def show_log(out: Out, events: list[NameEventReport]) -> None:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.at))
         bad = one.kind in ("rollback", "equivocation", "frozen")
         out.line(f"{at}  {out.paint(one.kind, 'red') if bad else one.kind}  {one.sequence}  {safe(one.said)}")
+    if not events:
+        out.note("Nothing is known of this name here.")
 
 
 def show_step(out: Out, step: FollowResult) -> None:

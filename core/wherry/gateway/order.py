@@ -91,14 +91,39 @@ def _entry(blocks: Blocks, way: list[PublicCID], cid: PublicCID, name: str) -> P
             return cid
 
 
+class Seen:
+    """Remembers the last things that were added: at least half of ``most``, and all of them while there are no more.
+
+    A walk that forgot the last ones instead could be led the same way again and again, without end, by a DAG whose nodes
+    link twice to the next (reliability T7). For one thread.
+    """
+
+    def __init__(self, most: int = GATEWAY_SEEN_MAX) -> None:
+        self._half = max(1, most // 2)
+        self._new: set[bytes] = set()
+        self._old: set[bytes] = set()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._new or key in self._old
+
+    def add(self, key: bytes) -> bool:
+        """Adds a thing; tells whether it is new."""
+        if key in self:
+            return False
+        if len(self._new) == self._half:
+            self._old, self._new = self._new, set()
+        self._new.add(key)
+        return True
+
+
 class Walk:
     """The blocks of one CAR, in order. For one thread at a time."""
 
     def __init__(self, blocks: Blocks, wish: CarWish) -> None:
         self._blocks = blocks
         self._wish = wish
-        self._seen: set[bytes] = set()
-        self._whole: set[bytes] = set()  # nodes below which everything was sent
+        self._seen = Seen()
+        self._whole = Seen()  # nodes below which everything was sent
 
     def blocks(self, found: Found) -> Iterator[Sent]:
         """Gives them. Raises BlockNotFound where one is missing, and what decoding raises."""
@@ -119,12 +144,7 @@ class Walk:
             return False
         if self._wish.dups:
             return True
-        key = cid.multihash
-        if key in self._seen:
-            return False
-        if len(self._seen) < GATEWAY_SEEN_MAX:
-            self._seen.add(key)
-        return True
+        return self._seen.add(cid.multihash)
 
     def _entity(self, cid: PublicCID) -> Iterator[Sent]:
         node = view(self._blocks.node(cid))
@@ -146,11 +166,8 @@ class Walk:
             if cid.codec not in LINKED:
                 yield from self._leaves(cid, stack)
                 continue
-            if not self._wish.dups:
-                if cid in self._whole:
-                    continue
-                if len(self._whole) < GATEWAY_SEEN_MAX:
-                    self._whole.add(cid)
+            if not self._wish.dups and not self._whole.add(cid):
+                continue
             self._blocks.soon(
                 [cid, *(other for other in reversed(stack[-_SOON:]) if other.codec in LINKED and other not in self._whole)]
             )
@@ -189,11 +206,8 @@ class Walk:
                     batch.append(stack.pop()[0])
                 yield from self._held(batch)
                 continue
-            if span[0] <= offset and offset + size <= span[1] and not self._wish.dups:
-                if cid in self._whole:
-                    continue
-                if len(self._whole) < GATEWAY_SEEN_MAX:
-                    self._whole.add(cid)
+            if span[0] <= offset and offset + size <= span[1] and not self._wish.dups and not self._whole.add(cid):
+                continue
             data = self._blocks.node(cid)
             if self._new(cid):
                 yield Sent(cid, None, data)

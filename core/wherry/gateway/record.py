@@ -33,9 +33,12 @@ def name_of(text: str) -> bytes:
 
 
 def value_of(record: bytes) -> str:
-    """Gives the path that a record leads to; "" for one that is malformed."""
+    """Gives the path that a record leads to, in which nothing is escaped; "" for one that is malformed."""
     value = _inner(record).get("Value")
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else ""
+    try:
+        return value.decode() if isinstance(value, bytes) else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def _inner(record: bytes) -> dict[str, dagcbor.Value]:
@@ -50,13 +53,21 @@ def _inner(record: bytes) -> dict[str, dagcbor.Value]:
 def freshness(record: bytes, now: dt.datetime) -> int:
     """Gives for how many seconds a record may be kept: its TTL, and no longer than it is valid. 0 for one that is malformed."""
     inner = _inner(record)
-    ttl, until = inner.get("TTL"), inner.get("Validity")
+    ttl, end = inner.get("TTL"), _end(inner)
     seconds = ttl // 10**9 if isinstance(ttl, int) and ttl >= 0 else _TTL_S
+    return max(0, min(seconds, int((end - now).total_seconds()))) if end is not None else 0
+
+
+def is_over(record: bytes, now: dt.datetime) -> bool:
+    """Tells whether a record counts no more; also of one that is malformed."""
+    end = _end(_inner(record))
+    return end is None or end <= now
+
+
+def _end(inner: dict[str, dagcbor.Value]) -> dt.datetime | None:
+    until = inner.get("Validity")
     found = _TIME.fullmatch(until) if isinstance(until, bytes) else None
-    if found is None:
-        return 0
     try:
-        end = dt.datetime.fromisoformat(found.group(1).decode()).replace(tzinfo=dt.UTC)
+        return dt.datetime.fromisoformat(found.group(1).decode()).replace(tzinfo=dt.UTC) if found is not None else None
     except ValueError:
-        return 0
-    return max(0, min(seconds, int((end - now).total_seconds())))
+        return None

@@ -71,7 +71,7 @@ class Dagging(Parts):
     async def dag_stat(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> DagStat:
         """Counts the blocks below the block in which ``CID[/PATH]`` ends; fetches those that are not here, to look into them.
 
-        Up to 262,144 different blocks are told apart; beyond, one that occurs again may be counted again.
+        Up to 262,144 different blocks are told apart; beyond, one that occurs again much later may be counted again.
         """
         from wherry.transfer.dags import Counting
 

@@ -54,6 +54,8 @@ class Naming(Parts):
             raise UsageError("a record is valid for some time", hint="--lifetime 48h --ttl 5m")
         signer = await in_thread(lambda: self._name_keys.get_or_make(key))
         name = Name.of(signer.public)
+        if value.removeprefix("/ipns/").partition("/")[0] == str(name):
+            raise UsageError(f"{name} would lead to itself", hint="publish a CID, or with another --key")
         before = await in_thread(lambda: self._names.known(name))
         warnings = await self._check_own(name, before, force=force)
         record = await in_thread(
@@ -226,9 +228,16 @@ def _value(what: str) -> str:
 
     found = split(what)
     if found is not None:
+        _check_parts(found[1])
         return f"/ipns/{found[0]}" + (f"/{found[1]}" if found[1] else "")
     cid, path = parse_path(what)
+    _check_parts(path)
     return f"/ipfs/{cid}" + (f"/{path}" if path else "")
+
+
+def _check_parts(path: str) -> None:
+    if any(part in (".", "..") or "\0" in part for part in path.split("/")):
+        raise UsageError(f"{path[:80]!a} is no path in a dataset, so a name cannot lead there")
 
 
 def report(known: Known | None, record: Record, gave: list[str], warnings: list[str]) -> NameReport:

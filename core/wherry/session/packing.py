@@ -102,7 +102,7 @@ class Packing(Parts):
                 else:
                     await stoppable(lambda: whole(run.run, path, force=force), end)
         return ExportResult(
-            cid=str(root), path=path, blocks=run.blocks, bytes=run.bytes, large=run.large, seconds=time.monotonic() - began
+            cid=str(run.root), path=path, blocks=run.blocks, bytes=run.bytes, large=run.large, seconds=time.monotonic() - began
         )
 
     @told

@@ -193,14 +193,21 @@ def _put(run: Connection, record: Record, now: float, key: str, lifetime_s: floa
 
 
 def _event(run: Connection, record: Record, now: float, kind: str, said: str) -> None:
-    """Writes it down once, however often the same is seen; the oldest of a name's go. Of renewals the last one stands."""
+    """Writes it down once, however often the same is seen; the oldest of a name's go. Of renewals the last one stands.
+
+    That the number which counts now was given twice is never forgotten: the name would be believed again.
+    """
     name, number = bytes(record.name), _number(record.sequence)
     if kind == "renewed":
         run.execute("DELETE FROM name_events WHERE name=? AND kind='renewed' AND sequence=?", (name, number))
     row = (name, now, kind, number, said, record.binary)
     run.execute("INSERT OR IGNORE INTO name_events (name, at, kind, sequence, said, record) VALUES (?,?,?,?,?,?)", row)
     old = "SELECT id FROM name_events WHERE name=? ORDER BY id DESC LIMIT -1 OFFSET ?"
-    run.execute(f"DELETE FROM name_events WHERE id IN ({old})", (name, NAME_EVENTS_MAX))
+    stays = (
+        "SELECT MIN(id) FROM name_events WHERE name=? AND kind='equivocation' "
+        "AND sequence=(SELECT sequence FROM names WHERE name=?) HAVING MIN(id) IS NOT NULL"
+    )
+    run.execute(f"DELETE FROM name_events WHERE id IN ({old}) AND id NOT IN ({stays})", (name, NAME_EVENTS_MAX, name, name))
 
 
 def _number(sequence: int) -> bytes:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.block import verify
 from wherry.car import header, section_head
-from wherry.errors import LimitExceeded
-from wherry.gateway.order import Walk, resolve
+from wherry.cid import DAG_CBOR
+from wherry.errors import LimitExceeded, NotFound
+from wherry.gateway.files import look
+from wherry.gateway.order import Found, Walk, resolve
 from wherry.gateway.request import CarWish
 from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
 
@@ -24,9 +26,12 @@ class CarExport:
     """One run. ``run`` blocks its thread; ``cancel`` may be called from any other."""
 
     def __init__(self, blocks: Blocks, root: PublicCID, parts: Sequence[str] = (), *, scope: str = "all") -> None:
-        """``parts`` lead from ``root`` to what is exported; the blocks on the way are there too, as proof."""
+        """``parts`` lead from ``root`` to what is exported; the blocks on the way are there too, as proof.
+
+        Of an entry of a dataset of wherry's own they are not: no other tool finds a way through them. It is the root then.
+        """
         self._source = blocks
-        self._root = root
+        self.root = root  # of the CAR
         self._parts = parts
         self._scope = scope
         self._cancelled = False
@@ -44,8 +49,8 @@ class CarExport:
         Raises BlockNotFound for what is not here, NotFound for a path that leads nowhere, what reading raises, and what
         ``write`` raises.
         """
-        found = resolve(self._source, self._root, self._parts)
-        self._write(write, header([self._root]))
+        found = self._found()
+        self._write(write, header([self.root]))
         buffer = memoryview(bytearray(LEAF_BYTES_MAX))
         for cid, held, data in Walk(self._source, CarWish(scope=self._scope)).blocks(found):
             if self._cancelled:
@@ -61,6 +66,16 @@ class CarExport:
             self._write(write, view)
             self.blocks += 1
             self.large += len(view) > PB_BYTES_MAX
+
+    def _found(self) -> Found:
+        if self._parts and self.root.codec == DAG_CBOR:
+            thing = look(self._source, self.root, self._parts)
+            if thing.entry is not None and not thing.roots:  # all of the way is wherry's own
+                if thing.kind == "link":
+                    raise NotFound(f"{'/'.join(self._parts)!r} is a symbolic link, which is no block of its own")
+                self.root = thing.cid
+                return Found((), thing.cid)
+        return resolve(self._source, self.root, self._parts)
 
     def _write(self, write: Callable[[bytes | memoryview], object], data: bytes | memoryview) -> None:
         write(data)

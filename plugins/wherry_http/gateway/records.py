@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from wherry.abc.naming import HoldsRecords
 from wherry.errors import CIDError, NotFound, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Inline
 from wherry.gateway.frames import Stretch
-from wherry.gateway.record import freshness, name_of, value_of
+from wherry.gateway.record import freshness, is_over, name_of, value_of
 from wherry.gateway.request import target
+from wherry.limits import NAME_HOPS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +39,23 @@ async def record_of(gateway: Gateway, asked: Target) -> tuple[bytes, int]:
 
 
 async def followed(gateway: Gateway, asked: Target) -> tuple[Target, str]:
-    """Gives what a name leads to, one step, and how long that may be kept. Raises NotFound, UsageError."""
-    record, seconds = await record_of(gateway, asked)
-    try:
-        found = target(value_of(record))
-    except WherryError:
-        found = None
-    if found is None or found.root is None or not seconds:
-        raise NotFound(f"the record of {asked.name} leads nowhere, or is over")
-    return asked._replace(root=found.root, before=found.parts), f"public, max-age={seconds}"
+    """Gives what a name leads to, perhaps over other names, and how long that may be kept. Raises NotFound, UsageError."""
+    at, kept = asked, list[int]()
+    tail: tuple[str, ...] = ()
+    for _ in range(NAME_HOPS_MAX):
+        record, seconds = await record_of(gateway, at)
+        kept.append(seconds)
+        try:
+            found = target(quote(value_of(record), safe="/"))  # in a record nothing is escaped
+        except WherryError:
+            found = None
+        if found is None or is_over(record, dt.datetime.now(dt.UTC)):
+            raise NotFound(f"the record of {at.name} leads nowhere, or is over")
+        tail = found.parts + tail
+        if found.root is not None:
+            return asked._replace(root=found.root, before=tail), f"public, max-age={min(kept)}"
+        at = found
+    raise NotFound(f"{asked.name} leads to names and never to content")
 
 
 async def answer_record(gateway: Gateway, request: web.Request, asked: Target, wanted: Wish) -> web.StreamResponse:

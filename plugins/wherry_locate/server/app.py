@@ -30,7 +30,7 @@ from wherry_locate.server.vouched import plain_ip, vouched
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from wherry.dial import Dial
     from wherry_locate.server.book import Book, Listed
@@ -306,9 +306,14 @@ def _answer(request: web.Request, name: str, records: list[dict[str, Any]], age_
         "Last-Modified": formatdate(usegmt=True),  # an answer is a sample, made now
     }  # fmt: skip
     if _wants_lines(request.headers.get("Accept", "")):
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        return web.Response(text=text, content_type=_NDJSON, headers=headers)
+        return web.Response(body=_lines(records), content_type=_NDJSON, headers=headers)
     return web.Response(text=json.dumps({name: records}), content_type=_JSON, headers=headers)
+
+
+async def _lines(records: Iterable[dict[str, Any]]) -> AsyncGenerator[bytes, None]:
+    """Gives a line a record, each written when it is its turn."""
+    for record in records:
+        yield json.dumps(record).encode() + b"\n"
 
 
 def _wants_lines(accept: str) -> bool:

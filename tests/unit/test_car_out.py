@@ -1,0 +1,68 @@
+"""`export --car` of a path: with its proof, and of wherry's own datasets without (specs/0032 §4)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from wherry.car import CarReader
+from wherry.errors import NotFound
+from wherry.publiccid import PublicCID
+from wherry.session import Session
+
+
+def roots_and_cids(path):
+    with open(path, "rb") as file:
+        reader = CarReader(file.read)
+        return [str(root) for root in reader.roots], [str(cid) for cid, _ in reader]
+
+
+def run(work, home):
+    async def opened():
+        async with Session.open(home=home, environ={}) as session:
+            return await work(session)
+
+    return asyncio.run(opened())
+
+
+def test_a_path_in_a_dataset_gives_what_lies_there(tmp_path):
+    data = tmp_path / "data"
+    (data / "sub dir" / "ünï").mkdir(parents=True)
+    (data / "sub dir" / "ünï" / "f").write_bytes(os.urandom(2_500_000))
+    (data / "none").write_bytes(b"")
+    (data / "empty").mkdir()
+    os.symlink("none", data / "link")
+
+    async def export(session):
+        added = await session.add(str(data))
+        found = {}
+        for path in ("sub dir/ünï/f", "sub dir", "none", "empty"):
+            car = str(tmp_path / f"{len(found)}.car")
+            found[path] = (await session.export_car(f"{added.cid}/{path}", car)).cid
+            roots, cids = roots_and_cids(car)
+            assert roots == [found[path]] == cids[:1]
+        for path in ("link", "nope", "none/x", "sub dir/f"):
+            with pytest.raises(NotFound):
+                await session.export_car(f"{added.cid}/{path}", str(tmp_path / "x.car"))
+        assert not (tmp_path / "x.car").exists()
+        value = f'{{"to":{{"/":"{added.cid}"}}}}'.encode()  # a way of other tools' leads to the dataset
+        above = (await session.dag_put(value)).cid
+        await session.export_car(f"{above}/to", str(tmp_path / "proof.car"))
+        roots, cids = roots_and_cids(tmp_path / "proof.car")
+        assert (roots, cids[:2]) == ([above], [above, added.cid])
+        return found
+
+    async def read(session):
+        for number in range(4):
+            assert all(root.complete for root in (await session.import_car(str(tmp_path / f"{number}.car"))).roots)
+        await session.get(found["sub dir"], output=str(tmp_path / "got"))
+        assert [entry async for entry in session.ls(found["empty"])] == []
+        assert b"".join([piece async for piece in session.cat(found["none"])]) == b""
+        return b"".join([piece async for piece in session.cat(found["sub dir/ünï/f"])])
+
+    found = run(export, tmp_path / "home")
+    content = (data / "sub dir" / "ünï" / "f").read_bytes()
+    assert run(read, tmp_path / "other") == content == (tmp_path / "got" / "ünï" / "f").read_bytes()
+    assert PublicCID.parse(found["none"]).block()
