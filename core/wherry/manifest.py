@@ -231,8 +231,8 @@ def _node(block: Block, value: dict[str, dagcbor.Value]) -> Node:
         return _shards(value)
     if kind == "dataset/1":
         return _dataset(value, len(block.data))
-    sealed, newer = "it is encrypted, and has no paths without its key: take all of it", "a newer wherry may read it"
-    raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({shown(kind)})", hint=sealed if kind == "sealed/1" else newer)
+    hint = "it is encrypted: it has no paths without its key" if kind == "sealed/1" else "a newer wherry may read it"
+    raise DecodeError(f"block {block.cid} is no wherry manifest of a known kind ({shown(kind)})", hint=hint)
 
 
 def _with_keys(node: Node, value: dagcbor.Value) -> Node:
