@@ -12,7 +12,7 @@ from wherry.errors import PeerUnreachable, TargetExists
 from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
-from wherry.session import Session
+from wherry.session import Session, naming
 
 KEY = NodeKey(b"n" * 32)
 NAME = str(Name.of(KEY.public))
@@ -181,3 +181,28 @@ async def test_what_a_killed_follower_left_beside_the_link_is_cleared_and_nothin
         assert (tmp_path / "now.next").read_text() == "mine"
         assert one.content == b""
         assert len(os.listdir(tmp_path)) == 4
+
+
+async def test_what_a_look_says_is_what_it_got(tmp_path):
+    """Also where a newer record comes between: a look asks once."""
+    async with followed(tmp_path) as one:
+        asked = []
+
+        async def ever_newer(name):
+            asked.append(name)
+            yield "carrier", made(len(asked), FIRST if len(asked) % 2 else SECOND)
+
+        one.name_records = ever_newer
+        await one.run(nothing, nothing, nothing)
+        assert [step.sequence for step in one.steps] == [1, 2, 3, 4] == list(range(1, len(asked) + 1))
+        for step in one.steps:
+            with open(step.path, "rb") as version:
+                assert version.read() == (b"hello\n" if step.value == FIRST else b"")
+
+
+async def test_versions_at_different_paths_have_folders_of_their_own(tmp_path):
+    names = {
+        naming._version("c", path) for path in ("", "a/b", "a-b", "a%2Fb", "a", "a//", "ä" * 300, "ä" * 299 + "/", "x" * 2000)
+    }
+    assert len(names) == 9
+    assert all(len(name.encode()) <= 200 and "/" not in name and name.startswith("c") for name in names)

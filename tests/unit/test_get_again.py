@@ -251,15 +251,17 @@ async def test_a_source_that_answers_nothing_to_everything_ends_it(world, large,
                 await session.get(cid, sources=[A], output=str(tmp_path / "copy"))
 
 
-async def test_a_source_that_refuses_us(world, tmp_path):
+@pytest.mark.parametrize(("hint", "said"), [(None, "WHERRY_TOKEN"), ("name it yourself", "name it yourself")])
+async def test_a_source_that_refuses_us(world, tmp_path, hint, said):
     def refuse():
-        raise PeerDenied("no token", peer=A)
+        raise PeerDenied("no token", peer=A, hint=hint)
 
     async with world.node() as session:
         world.ways[A] = Odd(world.network, None, connect=refuse)
         async with asyncio.timeout(5):
-            with pytest.raises(PeerDenied, match="no token"):
+            with pytest.raises(PeerDenied, match="no token") as caught:
                 await session.get("bafkreie7ohywtosou76tasm7j63yigtzxe7d5zqus4zu3j6oltvgtibeom", sources=[A])
+    assert said in caught.value.hint
 
 
 async def test_blocks_that_come_twice_count_once(world, large, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
 TTL_S = 300.0
+_VERSION_BYTES_MAX = 200  # of a folder's name; what a get has beside it takes some more
 
 
 class Naming(Parts):
@@ -173,12 +175,9 @@ class Naming(Parts):
         path, changed, target = None, False, absolute(link) if link is not None else None
         if target is not None:
             await in_thread(lambda: _check_link(target))
-            where = await led(self, f"/ipns/{record.name}", sources)
+            where = await led(self, record.value, sources)
             asked = self._parse(where)
-            path = os.path.join(
-                target + ".versions", str(asked.cid) + (f"-{asked.path.replace('/', '-')}" if asked.path else "")
-            )
-            await in_thread(lambda: os.makedirs(target + ".versions", exist_ok=True))
+            path = os.path.join(target + ".versions", _version(str(asked.cid), asked.path))
             await self._session_get(where, sources, path, observe)
             changed = await in_thread(lambda: _swap(target, path or ""))
         result = FollowResult(
@@ -250,6 +249,15 @@ def report(known: Known | None, record: Record, gave: list[str], warnings: list[
         ttl=record.ttl_ns / 1e9, key=known.key if known is not None else "",
         renews=written(int(renew_at * 1e9)) if renew_at is not None else None, told=gave, warnings=warnings,
     )  # fmt: skip
+
+
+def _version(cid: str, path: str) -> str:
+    """Names the folder of a version: each CID and path has its own, and one that file systems take."""
+    if not path:
+        return cid
+    whole = f"{cid}-{path.replace('%', '%25').replace('/', '%2F')}"
+    fits = len(whole.encode("utf-8", "surrogatepass")) <= _VERSION_BYTES_MAX
+    return whole if fits else f"{cid}-{hashlib.sha256(path.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _check_link(link: str) -> None:

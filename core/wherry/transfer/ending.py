@@ -39,10 +39,9 @@ def end_of(verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, s
     if verdict.kind == "corrupt":
         return IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
     if verdict.kind == "denied":
-        return PeerDenied(
-            f"every source refuses us ({reasons})", peer=sources[0].address,
-            hint="give the token of the source: WHERRY_TOKEN or --token-file",
-        )  # fmt: skip
+        hints = list(dict.fromkeys(source.hint for source in sources if source.hint))
+        hint = "; ".join(hints[:2]) or "give the token of the source: WHERRY_TOKEN or --token-file"
+        return PeerDenied(f"every source refuses us, or is not dialled ({reasons})", peer=sources[0].address, hint=hint)
     hint = "check that a source serves, and its address; run the same command again to go on"
     if verdict.kind == "unreached":
         return NoSource(f"no source could be reached ({reasons})", hint=hint)

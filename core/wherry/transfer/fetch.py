@@ -214,6 +214,7 @@ class Fetcher:
                     await self._asking.speak(source, channel)
             except PeerError as problem:
                 reason, for_good = problem.message, isinstance(problem, PeerDenied)
+                source.hint = (problem.hint or "") if for_good else ""
                 source.busy = source.busy or isinstance(problem, PeerBusy)
                 self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
             _obey_cancellation()

@@ -52,6 +52,7 @@ class Source:
     reached: bool = False  # was connected at some time
     whom: str = ""  # whom limits of a peer are for: its proven id, or its IP address; "": not known, its address tells
     denied: bool = False  # must not be asked again
+    hint: str = ""  # what may be done about that
     failures: int = 0  # one after the other
     rest_until: float = 0.0
     since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
