@@ -157,6 +157,18 @@ async def test_a_version_that_cannot_be_got_is_tried_again_and_the_link_stays(tm
         assert one.content == b""
 
 
+async def test_names_that_only_posix_takes_are_taken_where_it_is_said(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a?").write_bytes(b"x")
+    async with followed(tmp_path) as one:
+        one.record = made(1, f"/ipfs/{(await one.session.add(str(tmp_path / 'data'))).cid}")
+        await one.run(nothing)
+        assert "--names posix); it is tried again" in one.said[0]
+        (step,) = [step async for step in one.session.follow_name(NAME, link=str(one.link), once=True, names="posix")]
+        assert (one.link / "a?").read_bytes() == b"x"
+        assert step.changed
+
+
 async def test_a_link_that_somebody_put_something_else_for_ends_it(tmp_path):
     async with followed(tmp_path) as one:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -118,6 +118,10 @@ def follow(
         float | None,
         typer.Option("--every", metavar="DURATION", parser=duration, help="How long between two looks; 60s if not said."),
     ] = None,
+    names: Annotated[
+        Literal["portable", "posix"] | None,
+        typer.Option("--names", help="Which names to take: those that every system can write, or all of POSIX's."),
+    ] = None,
     token_file: TokenFile = None,
 ) -> None:
     """Get each new version of a name, until Ctrl-C.
@@ -129,7 +133,7 @@ def follow(
     async def work(session: Session) -> None:
         out = run.out()
         with run.watcher() as watcher:
-            options = given(every_s=every_s)
+            options = given(every_s=every_s, names=names)
             found = session.follow_name(name, link=link, sources=tuple(source or ()), once=once, observe=watcher, **options)
             async for step in found:
                 show_step(out, step)

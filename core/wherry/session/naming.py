@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.observe import Observe
     from wherry.store.namekeys import NameKeys
     from wherry.store.names import Known, NameBook
+    from wherry.transfer.select import Names
 
 LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
 TTL_S = 300.0
@@ -129,13 +130,15 @@ class Naming(Parts):
         sources: Sequence[str] = (),
         once: bool = False,
         every_s: float = 60.0,
+        names: Names | None = None,
         observe: Observe | None = None,
     ) -> AsyncGenerator[FollowResult, None]:
         """Looks where a name leads, again and again, and gives each change; with ``once`` the first look alone.
 
         With ``link``, a new version is got whole and verified into ``LINK.versions/CID``, and only then does the symbolic
-        link lead to it, by one rename. What fails, and a look at which nobody gave the record, is tried again, ever later up to
-        ten times ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins, and a warning of a change.
+        link lead to it, by one rename. ``names``: as `get` has it. What fails, and a look at which nobody gave the record, is
+        tried again, ever later up to ten times ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins,
+        and a warning of a change.
         """
         last: tuple[str, int] | None = None
         failures = 0
@@ -143,7 +146,7 @@ class Naming(Parts):
         while True:
             wrong: list[str] = []
             try:
-                result, gave = await self._follow_step(name, link, sources, observe)
+                result, gave = await self._follow_step(name, link, sources, names, observe)
                 failures = 0 if gave or not result.warnings else failures + 1
                 if last != (result.value, result.sequence) or once:
                     last = (result.value, result.sequence)
@@ -156,7 +159,7 @@ class Naming(Parts):
                 if once:
                     raise
                 failures += 1
-                wrong = [f"{problem.message}; it is tried again"]
+                wrong = [f"{problem.message}{f' ({problem.hint})' if problem.hint else ''}; it is tried again"]
             if once:
                 return
             for text in wrong:
@@ -166,7 +169,7 @@ class Naming(Parts):
             await self._sleep(every_s * min(10, 2 ** min(failures, 4)))
 
     async def _follow_step(
-        self, name: str, link: str | None, sources: Sequence[str], observe: Observe | None
+        self, name: str, link: str | None, sources: Sequence[str], names: Names | None, observe: Observe | None
     ) -> tuple[FollowResult, list[str]]:
         """Looks once; gives what it did, and who gave the record."""
         from wherry.session.names import led, resolved
@@ -178,7 +181,7 @@ class Naming(Parts):
             where = await led(self, record.value, sources)
             asked = self._parse(where)
             path = os.path.join(target + ".versions", _version(str(asked.cid), asked.path))
-            await self._session_get(where, sources, path, observe)
+            await self._session_get(where, sources, path, names, observe)
             changed = await in_thread(lambda: _swap(target, path or ""))
         result = FollowResult(
             name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,
@@ -186,12 +189,14 @@ class Naming(Parts):
         )  # fmt: skip
         return result, answers.gave
 
-    async def _session_get(self, what: str, sources: Sequence[str], path: str, observe: Observe | None) -> None:
+    async def _session_get(
+        self, what: str, sources: Sequence[str], path: str, names: Names | None, observe: Observe | None
+    ) -> None:
         from wherry.session.getting import Getting
 
         if not isinstance(self, Getting):
             raise UsageError("this session cannot get")
-        await self.get(what, sources=sources, output=path, observe=observe)
+        await self.get(what, sources=sources, output=path, names=names, observe=observe)
 
     def _note(self, observe: Observe | None, text: str) -> None:
         from wherry.observe import Note
