@@ -12,6 +12,15 @@ from typing import Final
 ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}\+)?[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
 
 
+_MULTIADDR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*:/(?:ip4|ip6|dns|dns4|dns6)/([^/]+)/.*", re.ASCII)
+
+
+def multiaddr_host(address: str) -> str:
+    """Gives the host of an address whose second part is a multiaddr, ``libp2p:/ip4/HOST/...``; "" of any other."""
+    found = _MULTIADDR.fullmatch(address)
+    return found[1] if found is not None else ""
+
+
 def split_address(address: str) -> tuple[str, str]:
     """Gives the name of the transport that an address asks for, "" if it leaves that open, and the address without it.
 

@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from wherry.address import multiaddr_host
 from wherry.errors import PeerDenied
 
 if TYPE_CHECKING:
@@ -116,10 +117,11 @@ def is_near(address: str) -> bool:
     """Tells whether an address of a transport, such as ``http://10.0.0.1:4290``, leads to this machine or a private network.
 
     Nothing is looked up: a name is far, but for ``localhost`` and those under ``.local`` (RFC 6762). An address without a host
-    is a path of this machine.
+    is a path of this machine. What is behind a scheme may be a multiaddr too, ``libp2p:/ip4/10.0.0.1/tcp/4001``.
     """
     rest = address.partition("://")[2].partition("/")[0].rpartition("@")[2]
     host = rest[1:].partition("]")[0] if rest.startswith("[") else rest.partition(":")[0]
+    host = host or multiaddr_host(address)
     if not host or host.lower() == "localhost" or host.lower().rstrip(".").endswith(".local"):
         return True
     try:

@@ -113,6 +113,7 @@ PLUGIN_BUILD_S: Final = 30.0  # to build it: it may open a large index, or ask s
 FETCH_S: Final = 600.0  # for one arrival of any transport: a full batch at RATE_BYTES_MIN, and then it hangs
 PARALLEL_MAX: Final = 64  # fetches at a time that a channel may ask for; each takes a buffer, if there is one
 LOCATE_S: Final = 5.0  # a locator that takes longer is not waited for: a get without any other source would seem to hang
+LOCATE_LONG_S: Final = 61.0  # however long one asks for: whoever chooses a slow locator waits for it
 LOCATE_FOREIGN_MAX: Final = 100  # of one locator: what it names and nobody can dial, kept to be shown
 LOCATE_ADDRESSES_MAX: Final = 20  # hints a locator; more would make this node a weapon against whoever is named
 HEARSAY_MAX: Final = 20  # addresses that peers name, taken for one transfer: for the same reason

@@ -102,7 +102,7 @@ class Peer:
     async def send(self, message: Any) -> None:
         """Writes a message to the stream that we opened; opens it anew once if it was closed. Raises what libp2p raises."""
         data = message.SerializeToString()
-        framed = _varint(len(data)) + data
+        framed = varint(len(data)) + data
         async with self._lock:
             for attempt in (0, 1):
                 try:
@@ -239,7 +239,7 @@ class Exchange:
             self.counts["malformed"] += 1
             _log.info("%s: %s", peer.peer_id, problem)
             peer.fail(problem)
-            await _reset(stream)
+            await reset(stream)
         except Exception as problem:  # noqa: BLE001  # as libp2p's streams end: many kinds, of no common one
             _log.debug("%s: %r", peer.peer_id, problem)
         finally:
@@ -294,8 +294,8 @@ class _Partings(INotifee):  # type: ignore[misc]  # mypy has no py-libp2p to loo
         """See above."""
 
 
-async def _message(stream: Any) -> Any:
-    """Reads one message; None at the end. Raises ValueError for one that is too long or malformed."""
+async def delimited(stream: Any, most: int) -> bytes | None:
+    """Reads what a length precedes; None at the end. Raises ValueError for more than ``most`` bytes."""
     length = shift = 0
     while True:
         byte = await stream.read(1)
@@ -307,7 +307,7 @@ async def _message(stream: Any) -> Any:
         shift += 7
         if shift > 28:
             raise ValueError("a length of more than 5 bytes")
-    if length > MESSAGE_BYTES_MAX:
+    if length > most:
         raise ValueError(f"a message of {length} bytes")
     pieces, left = [], length
     while left:
@@ -316,22 +316,32 @@ async def _message(stream: Any) -> Any:
             return None
         pieces.append(piece)
         left -= len(piece)
+    return b"".join(pieces)
+
+
+async def _message(stream: Any) -> Any:
+    """Reads one message; None at the end. Raises ValueError for one that is too long or malformed."""
+    data = await delimited(stream, MESSAGE_BYTES_MAX)
+    if data is None:
+        return None
     message = Message()
     try:
-        message.ParseFromString(b"".join(pieces))
+        message.ParseFromString(data)
     except Exception as problem:  # protobuf's own kind differs between its implementations
         raise ValueError("what is no message") from problem
     return message
 
 
-async def _reset(stream: Any) -> None:
+async def reset(stream: Any) -> None:
+    """Ends a stream at once."""
     try:
         await stream.reset()
     except Exception as problem:  # noqa: BLE001  # it is over already
         _log.debug("reset: %r", problem)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Writes a length, seven bits a byte."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

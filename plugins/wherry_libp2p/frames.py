@@ -15,6 +15,8 @@ BLOCK_BYTES_MAX: Final = 2 * 1024 * 1024  # what every Bitswap implementation re
 CID_BYTES: Final = 36
 WANTS_MAX: Final = 512
 TEXT_BYTES_MAX: Final = 16 * 1024
+QUESTION_BYTES_MAX: Final = 256
+ANSWER_BYTES_MAX: Final = 512 * 1024  # of a DHT's peer: a thousand providers with their addresses
 
 HEAD: Final = struct.Struct(">BIII")  # kind, request, index, bytes of the body
 
@@ -35,6 +37,8 @@ class Kind(IntEnum):
     SEEK = 11  # from: one CID that a peer asks for
     PING = 12  # to
     PONG = 13  # from: JSON, counts
+    ASK = 14  # to: a byte, which DHT (0 of the Internet, 1 of a private network), and a question; index as of a WANT
+    SAID = 15  # from: the answer to an ASK
 
 
 class Fault(IntEnum):
@@ -62,6 +66,8 @@ _BODY_MAX: Final = {
     Kind.SEEK: CID_BYTES,
     Kind.PING: 0,
     Kind.PONG: TEXT_BYTES_MAX,
+    Kind.ASK: 1 + QUESTION_BYTES_MAX,
+    Kind.SAID: ANSWER_BYTES_MAX,
 }
 
 

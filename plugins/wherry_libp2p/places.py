@@ -8,12 +8,19 @@ from typing import Final, NamedTuple
 
 from wherry.errors import UsageError
 from wherry.limits import ADDRESS_CHARS_MAX
+from wherry.multibase import decode_base58
 
 _PEER: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,64}", re.ASCII)
 _HOST: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.ASCII | re.IGNORECASE
 )
 _PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
+# Numbers of the binary form: https://github.com/multiformats/multicodec
+_IPS: Final = {0x04: 4, 0x29: 16}  # and the bytes of the address
+_NAMES: Final = {0x35: "dns", 0x36: "dns4", 0x37: "dns6"}
+_TCP: Final = b"\x06"
+_P2P: Final = b"\xa5\x03"
+_BINARY_BYTES_MAX: Final = 192  # a name of 127 bytes, and what follows
 
 
 class Place(NamedTuple):
@@ -43,6 +50,32 @@ def parse_place(address: str) -> Place:
         if right and (len(parts) == 5 or _PEER.fullmatch(peer)):
             return Place(kind, host, int(port), peer)
     raise UsageError(f"{address!a} is not the address of a libp2p peer over TCP", hint=hint)
+
+
+def place_of(data: bytes, peer: str) -> Place | None:
+    """Reads a multiaddr in its binary form, of the peer ``peer``; None unless it is of a TCP endpoint, and of no other peer."""
+    kind, host, at = "", "", 0
+    if len(data) > _BINARY_BYTES_MAX or not data:
+        return None
+    if (size := _IPS.get(data[0])) is not None:
+        at = 1 + size
+        if len(data) < at:
+            return None
+        ip = ipaddress.ip_address(data[1:at])
+        kind, host = f"ip{ip.version}", str(ip)
+    elif (name := _NAMES.get(data[0])) is not None and len(data) > 1 and data[1] < 0x80:
+        at = 2 + data[1]
+        kind, host = name, data[2:at].decode("ascii", "replace").lower()
+        if len(data) < at or not _right(kind, host):
+            return None
+    port = int.from_bytes(data[at + 1 : at + 3], "big")
+    end = data[at + 3 :]
+    if not kind or data[at : at + 1] != _TCP or len(data) < at + 3 or not port:
+        return None
+    own = decode_base58(peer)
+    if end and end != _P2P + bytes((len(own),)) + own:
+        return None
+    return Place(kind, host, port, peer)
 
 
 def _right(kind: str, host: str) -> bool:

@@ -27,7 +27,7 @@ _PACKAGES: Final = str(Path(__file__).resolve().parent.parent)
 _END_S: Final = 2.0
 _WORDS_BYTES_MAX: Final = 4096
 _PEER_FAULTS: Final = {Fault.UNREACHABLE: PeerUnreachable, Fault.TIMEOUT: PeerTimeout, Fault.PROTOCOL: PeerProtocolError}
-_OURS: Final = frozenset({Kind.READY, Kind.DONE, Kind.BLOCK, Kind.FAIL, Kind.SEEK, Kind.PONG})  # what it may send
+_OURS: Final = frozenset({Kind.READY, Kind.DONE, Kind.BLOCK, Kind.FAIL, Kind.SEEK, Kind.PONG, Kind.SAID})  # what it may send
 
 
 class Request:
@@ -36,6 +36,7 @@ class Request:
     def __init__(self, place: Callable[[int, int], memoryview | None] | None = None) -> None:
         """``place(index, length)`` gives where a block's bytes go; None: nowhere. Raises ValueError for one not asked for."""
         self.place = place
+        self.said = b""  # the answer to an ASK
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -57,8 +58,11 @@ class Process:
         self.peer_id, self.listen, self.counts = "", [""], dict[str, object]()
 
     @classmethod
-    async def start(cls, options: Libp2pOptions, seed: bytes, listen: Sequence[str]) -> Process:
-        """Starts it, and waits until it has tested itself and listens. Raises PluginError, LocalError for a taken address."""
+    async def start(cls, options: Libp2pOptions, seed: bytes, listen: Sequence[str], *, bitswap: bool = True) -> Process:
+        """Starts it, and waits until it has tested itself and listens. Raises PluginError, LocalError for a taken address.
+
+        Without ``bitswap`` it asks a DHT and does nothing else, and is ready sooner: what it tests is that exchange.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         package = _PACKAGES
@@ -74,12 +78,15 @@ class Process:
             raise PluginError(
                 f"libp2p: {python!a} cannot be run: {problem.strerror}", hint="set [transport.libp2p] python"
             ) from problem
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
         process = cls(child, ours, options)
         try:
             async with asyncio.timeout(options.start_timeout):
-                await process._hello(seed, listen)
+                await process._hello(seed, listen, bitswap)
         except TimeoutError as problem:
             await process.stop()
             raise PluginError(f"libp2p: its process did not start within {options.start_timeout:.0f} s") from problem
@@ -90,11 +97,12 @@ class Process:
         process._spawn(process._watch())
         return process
 
-    async def _hello(self, seed: bytes, listen: Sequence[str]) -> None:
+    async def _hello(self, seed: bytes, listen: Sequence[str], bitswap: bool) -> None:
         start = {
             "version": VERSION,
             "seed": seed.hex(),
             "listen": list(listen),
+            "bitswap": bitswap,
             "connections": self._options.connections,
             "peer_wants": self._options.peer_wants,
             "connect_timeout": float(self._options.connect_timeout),
@@ -235,7 +243,8 @@ class Process:
         elif head.kind is Kind.PONG:
             self.counts = fields_of(body)
         elif request is not None and not request.future.done():
-            if head.kind is Kind.DONE:
+            if head.kind in (Kind.DONE, Kind.SAID):
+                request.said = body
                 request.future.set_result(None)
             elif head.kind is Kind.FAIL:
                 kind = _PEER_FAULTS.get(Fault(head.at), PeerProtocolError)
@@ -279,6 +288,18 @@ class Process:
 
     async def stop(self) -> None:
         """Ends it: its socket is closed, and it is killed if that does not do. Waits for it, cancelled or not."""
+        ending = asyncio.ensure_future(self._stop())
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError as problem:  # it takes two seconds at the most
+                cancelled = problem
+        if cancelled is not None:
+            raise cancelled
+        ending.result()
+
+    async def _stop(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

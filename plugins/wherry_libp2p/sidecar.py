@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any, Final
 
-from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
+from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
 
 try:
     import trio
@@ -20,6 +20,7 @@ except ImportError:  # not installed here: `main` says so to wherry
 
 _SEEKS_MAX: Final = 16  # blocks that wherry looks up for us at a time
 _TEST_S: Final = 20.0
+_KADEMLIA: Final = ("/ipfs/kad/1.0.0", "/ipfs/lan/kad/1.0.0")
 
 
 class Line:
@@ -70,8 +71,9 @@ class Bridge:
         self._slots = trio.Semaphore(_SEEKS_MAX)
         self._last = 0
         self._running: dict[int, trio.CancelScope] = {}
-        self._dialled: dict[int, Any] = {}
-        self.exchange: Any = None
+        self._dialled: dict[int, tuple[Any, str]] = {}  # the DIAL's request: peer and address
+        self.host: Any = None
+        self.exchange: Any = None  # none where a DHT alone is asked
         self.connect_s = self.idle_s = 30.0
 
     async def seek(self, cid: bytes, *, only_whether: bool) -> bytes | None:
@@ -100,13 +102,30 @@ class Bridge:
                 self._nursery.start_soon(self._request, head, self._dial(head, body.decode()))
             elif head.kind is Kind.WANT:
                 self._nursery.start_soon(self._request, head, self._want(head, cids_of(body)))
+            elif head.kind is Kind.ASK:
+                self._nursery.start_soon(self._request, head, self._ask(head, body))
             elif head.kind is Kind.CANCEL:
                 if scope := self._running.get(head.request):
                     scope.cancel()
             elif head.kind is Kind.CLOSE:
                 self._dialled.pop(head.request, None)
             elif head.kind is Kind.PING:
-                await self._line.send(Kind.PONG, body=_json(self.exchange.counts))
+                await self._line.send(Kind.PONG, body=_json(self.exchange.counts if self.exchange is not None else {}))
+
+    def keep_to_the_named(self) -> None:
+        """Has the host dial what wherry named and nothing else.
+
+        py-libp2p also keeps the addresses that a peer says of itself, and dials them when a connection is gone: no address
+        policy has seen those.
+        """
+        store = self.host.get_peerstore()
+        known = store.addrs
+
+        def addrs(peer: Any) -> list[Any]:
+            named = {address for who, address in self._dialled.values() if who == peer}
+            return [address for address in known(peer) if str(address) in named]
+
+        store.addrs = addrs
 
     async def _request(self, head: Head, work: Any) -> None:
         with trio.CancelScope() as scope:
@@ -129,10 +148,31 @@ class Bridge:
         from multiaddr import Multiaddr
 
         info = info_from_p2p_addr(Multiaddr(address))
-        with trio.fail_after(self.connect_s):
-            await self.exchange.host.connect(info)
-        self._dialled[head.request] = info.peer_id
+        self._dialled[head.request] = info.peer_id, str(info.addrs[0])
+        try:
+            self.host.get_network().unblock_peer(info.peer_id)  # another address of it, which failed, says nothing of this one
+            with trio.fail_after(self.connect_s):
+                await self.host.connect(info)
+        except BaseException:
+            self._dialled.pop(head.request, None)
+            raise
         await self._line.send(Kind.DONE, head.request)
+
+    async def _ask(self, head: Head, body: bytes) -> None:
+        from wherry_libp2p.bitswap import delimited, reset, varint
+
+        protocol, question = _KADEMLIA[body[0]], body[1:]
+        with trio.fail_after(self.idle_s):
+            stream = await self.host.new_stream(self._dialled[head.at][0], [protocol])
+            try:
+                await stream.write(varint(len(question)) + question)
+                answer = await delimited(stream, ANSWER_BYTES_MAX)
+            finally:
+                with trio.CancelScope(shield=True), trio.move_on_after(1):
+                    await reset(stream)
+        if answer is None:
+            raise ConnectionError("the peer hung up")
+        await self._line.send(Kind.SAID, head.request, 0, answer)
 
     async def _want(self, head: Head, cids: list[bytes]) -> None:
         from wherry_libp2p.bitswap import Fetch
@@ -140,7 +180,7 @@ class Bridge:
         async def receive(index: int, data: bytes) -> None:
             await self._line.send(Kind.BLOCK, head.request, index, data)
 
-        peer = self.exchange.peer(self._dialled[head.at])
+        peer = self.exchange.peer(self._dialled[head.at][0])
         fetch = Fetch(cids, receive)
         peer.fetches.add(fetch)
         try:
@@ -242,7 +282,8 @@ async def serve(sock: socket.socket) -> None:
             await line.fail(0, Fault.ABSENT, problem)
             return
         try:
-            await self_test()
+            if start["bitswap"]:
+                await self_test()
         except Exception as problem:  # noqa: BLE001  # any failure of the library as it is installed
             await line.fail(0, Fault.UNFIT, f"py-libp2p {libp2p.__version__}: {type(problem).__name__}: {problem}")
             return
@@ -252,9 +293,11 @@ async def serve(sock: socket.socket) -> None:
             async with host.run(listen_addrs=listen):
                 bridge = Bridge(line, nursery)
                 bridge.connect_s, bridge.idle_s = start["connect_timeout"], start["idle_timeout"]
-                bridge.exchange = Exchange(
-                    host, nursery, bridge, peer_wants=start["peer_wants"], peers=4 * start["connections"]
-                )
+                bridge.host = host
+                bridge.keep_to_the_named()
+                if start["bitswap"]:
+                    limits = {"peer_wants": start["peer_wants"], "peers": 4 * start["connections"]}
+                    bridge.exchange = Exchange(host, nursery, bridge, **limits)
                 ready = {
                     "version": VERSION,
                     "peer": str(host.get_id()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-import socket
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from wherry_libp2p.channel import Libp2pChannel
 from wherry_libp2p.frames import BLOCK_BYTES_MAX, Kind
 from wherry_libp2p.places import parse_place
 from wherry_libp2p.process import Process
+from wherry_libp2p.resolving import resolved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ class Libp2pTransport(Transport):
         if not place.peer or not place.port:
             raise UsageError(f"{address!a} names no peer and port", hint="write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER")
         peer = "libp2p:" + place.multiaddr()
-        target = await self._resolved(place, peer)
+        target = await resolved(place, peer, self._env.dial)
         self._users += 1
         try:
             process = await self._running()
@@ -123,20 +123,6 @@ class Libp2pTransport(Transport):
             return secrets.token_bytes(32)
         # Ed25519 signs the same text the same way each time: a secret of its own, from which the node's key cannot be found.
         return hashlib.sha256(NodeKey.load(self._env.home).sign(b"wherry: the key of the libp2p host")).digest()
-
-    async def _resolved(self, place: Place, peer: str) -> str:
-        """Gives the multiaddr to dial, of an IP address that may be dialled. Raises PeerDenied, PeerUnreachable."""
-        if place.kind in ("ip4", "ip6"):
-            self._env.dial.check(place.host, peer)
-            return place.multiaddr()
-        family = {"dns4": socket.AF_INET, "dns6": socket.AF_INET6}.get(place.kind, socket.AF_UNSPEC)
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, family=family, type=socket.SOCK_STREAM)
-        except OSError as problem:
-            raise PeerUnreachable(f"{peer}: {problem.strerror}", peer=peer) from problem
-        ip = str(found[0][4][0])
-        self._env.dial.check(ip, peer)
-        return place.multiaddr(ip)
 
 
 class _Serving:

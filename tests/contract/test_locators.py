@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from fake_dht import FakeDht, addr, answer, peer_id
+from fake_dht import record as contact
 from trackers import JSON, NDJSON, record, tracking
 
 from wherry.testing.hostile import HostileServer
 from wherry.testing.locator import LocatorContract
+from wherry_libp2p.kad import named
 from wherry_locate.options import MdnsOptions, TrackerOptions
 from wherry_locate.static import Static
 from wherry_locate.tracker import Tracker
@@ -59,3 +64,16 @@ class TestMdns(LocatorContract):
             except Exception as problem:
                 pytest.skip(f"no multicast on loopback here: {problem}")
             yield made
+
+
+class TestKademlia(LocatorContract):
+    peers = tuple(f"libp2p:/ip4/192.0.2.{7 + at}/tcp/4001/p2p/{named(peer_id(7 + at))}" for at in range(2))
+
+    @asynccontextmanager
+    async def knowing(self, cid, addresses):
+        with TemporaryDirectory() as folder:
+            dht = FakeDht(Path(folder))
+            dht.says(0, answer(closer=[contact(peer_id(1), addr("192.0.2.1"))]))
+            dht.says(1, answer(providers=[contact(peer_id(7 + at), addr(f"192.0.2.{7 + at}")) for at in range(len(addresses))]))
+            yield dht.locator()
+            assert not dht.left()

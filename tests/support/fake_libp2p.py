@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 sys.path.append(sys.argv[-2])
-from wherry_libp2p.frames import HEAD, Fault, Kind, cids_of, head_of, pack  # the path is known only now
+from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, Fault, Kind, cids_of, head_of, pack  # the path is known only now
 
 HERE = Path(sys.argv[0]).parent
 PEER = "12D3KooWGzBbWLpZcCNxKQnTmWQ7xUdzxZAYqKjvjNWwAZFGcGzY"
@@ -35,6 +35,42 @@ STARTS = {
 }
 
 
+DIALLED = {}
+ASKED = {}
+
+
+def note(name, text):
+    with (HERE / name).open("a") as log:
+        log.write(f"{text}\n")
+
+
+def dial(sock, mode, head, address):
+    DIALLED[head.request] = address.rpartition("/")[2]
+    note("dials", address)
+    dead = (HERE / "dead").read_text().split() if (HERE / "dead").exists() else []
+    failed = mode == "unreachable" or address in dead
+    text = b"nobody \x1b there"
+    sock.sendall(pack(Kind.FAIL, head.request, Fault.UNREACHABLE, text) if failed else pack(Kind.DONE, head.request))
+
+
+def ask(sock, mode, head, body):
+    if mode == "crashes":
+        os.abort()
+    if mode == "is silent":
+        return
+    peer = DIALLED[head.at]
+    note("asks", f"{peer}/{body[0]}/{body[1:].hex()}")
+    count = ASKED[peer] = ASKED.get(peer, -1) + 1
+    answers = sorted((HERE / "dht").glob(f"{peer}.*"))
+    if mode == "too long":
+        sock.sendall(HEAD.pack(Kind.SAID, head.request, 0, ANSWER_BYTES_MAX + 1))
+    elif answers:
+        if (said := answers[min(count, len(answers) - 1)].read_bytes()) != b"silence":
+            sock.sendall(pack(Kind.SAID, head.request, 0, said))
+    else:
+        sock.sendall(pack(Kind.FAIL, head.request, Fault.PROTOCOL, b"no such protocol"))
+
+
 def main():
     sock = socket.socket(fileno=int(sys.argv[-1]))
     stream = sock.makefile("rb")
@@ -55,9 +91,9 @@ def main():
                 for number, path in enumerate(sorted(HERE.glob("ask-*")), 1):
                     sock.sendall(pack(Kind.SEEK, number, int(path.name.endswith("whether")), path.read_bytes()))
         elif head.kind is Kind.DIAL:
-            failed = mode == "unreachable"
-            text = b"nobody \x1b there"
-            sock.sendall(pack(Kind.FAIL, head.request, Fault.UNREACHABLE, text) if failed else pack(Kind.DONE, head.request))
+            dial(sock, mode, head, body.decode())
+        elif head.kind is Kind.ASK:
+            ask(sock, mode, head, body)
         elif head.kind is Kind.WANT:
             want(sock, mode, head, cids_of(body), blocks)
         elif head.kind is Kind.PING and mode != "hangs":

@@ -20,7 +20,7 @@ from libp2p.bitswap.pb.bitswap_pb2 import Message
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch, _message, _varint
+from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch, _message, varint
 from wherry_libp2p.sidecar import make_host
 
 RAW = b"\x01\x55\x12\x20"
@@ -29,7 +29,7 @@ SPAM = 64
 
 def framed(message):
     data = message.SerializeToString()
-    return _varint(len(data)) + data
+    return varint(len(data)) + data
 
 
 def blocks(*datas):
@@ -46,11 +46,11 @@ def answers(mode, data):
     elif mode == "short":
         yield blocks(data[:-1])
     elif mode == "oversize":
-        yield _varint((4 << 20) + 1) + bytes(1 << 20)
+        yield varint((4 << 20) + 1) + bytes(1 << 20)
     elif mode == "endless":
         yield b"\xff" * 64
     elif mode == "junk":
-        yield _varint(1000) + secrets.token_bytes(1000)
+        yield varint(1000) + secrets.token_bytes(1000)
     elif mode == "cut":
         yield blocks(data)[: len(data) // 2]
     elif mode == "unsolicited":
@@ -116,9 +116,9 @@ async def ask(address):
     async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
         await host.connect(info)
         for sent in (
-            _varint(5 << 20) + bytes(1 << 20),
+            varint(5 << 20) + bytes(1 << 20),
             b"\xff" * 64,
-            _varint(900) + secrets.token_bytes(900),
+            varint(900) + secrets.token_bytes(900),
             huge[:3_000_000],
             huge,
         ):

@@ -141,6 +141,9 @@ async def test_where_an_address_leads_is_looked_up_for_counting():
     assert await made._turn("lab+http://[2a00:1450:4001::1]:80") == {"2a00:1450:4001::/48"}
     assert "127.0.0.1/32" in await made._turn("tcp://localhost:80")
     assert await made._turn("http://no.such.host.invalid:1") == {"no.such.host.invalid"}
+    assert await made._turn("libp2p:/ip4/8.8.8.8/tcp/4001/p2p/12D3") == {"8.8.8.0/24"}
+    assert await made._turn("lab+libp2p:/ip6/2a00:1450:4001::1/tcp/1") == {"2a00:1450:4001::/48"}
+    assert "127.0.0.1/32" in await made._turn("libp2p:/dns4/localhost/tcp/4001")
     assert await made._turn("file:///data") == frozenset()
     assert await made._turn("http://[::1") == frozenset()
 

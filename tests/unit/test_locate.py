@@ -66,6 +66,24 @@ async def test_all_are_asked_at_once_and_each_address_is_given_once():
     assert made.notes == []
 
 
+async def test_one_that_needs_longer_gets_it():
+    slow = Says("http://slow:1", after=3 * PATIENCE_S)
+    slow.patience_s = 20.0
+    hangs = by_function(Says("http://never:1", after=60).locate)
+    made = Made(slow, hangs)
+    assert await made.addresses() == ["http://slow:1"]
+    assert [note.text for note in made.notes] == [f"the locator l1 was stopped after {PATIENCE_S:.0f} s"]
+
+
+@pytest.mark.parametrize("wish", [None, 0.0, -1.0, "long", float("nan"), 1e-9])
+async def test_what_is_no_longer_time_changes_nothing(wish):
+    odd = Says("http://odd:1", after=60)
+    odd.patience_s = wish
+    made = Made(odd)
+    assert await made.addresses() == []
+    assert "was stopped after" in made.notes[0].text
+
+
 async def test_what_is_known_early_is_given_early():
     made = Made(Says("http://a:1"), Says("http://late:1", after=PATIENCE_S * 0.8))
     found = made.finder.addresses(CID_)

@@ -24,7 +24,8 @@ def find(
 ) -> None:
     """List the peers that locators name for a CID.
 
-    The locators in use are asked, each for at most five seconds. Nobody who is named is connected to, unless with --probe.
+    The locators in use are asked, each for at most five seconds unless its configuration says more. Nobody who is named as
+    a source is connected to, unless with --probe.
     """
     run = Invocation.of(ctx)
 

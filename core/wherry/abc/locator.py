@@ -44,14 +44,16 @@ class Locator(ABC):
     # What its addresses may lead to: "named", anything (the user wrote them); "lan", private and link-local networks too;
     # "public", addresses of the public Internet only, because whoever answered must not send us into our own network.
     reach: Reach
+    # Seconds that a search needs, where LOCATE_S are too few; at most LOCATE_LONG_S count. None: they are enough.
+    patience_s: float | None = None
 
     @abstractmethod
     def locate(self, cid: CID) -> AsyncGenerator[str, None]:
         """Gives addresses, such as ``http://host:4290``, the best first, as they become known; none is no error.
 
-        Each may be a `Found`, which says more. Core stops listening after LOCATE_ADDRESSES_MAX of them or LOCATE_S seconds
-        and closes the generator, which then frees what it holds. Raises PeerError, or LocalError for a fault of this
-        machine; nothing else leaves it.
+        Each may be a `Found`, which says more. Core stops listening after LOCATE_ADDRESSES_MAX of them, or after LOCATE_S or
+        `patience_s` seconds, and closes the generator, which then frees what it holds. Raises PeerError, or LocalError for a
+        fault of this machine; nothing else leaves it.
         """
 
 

@@ -31,7 +31,7 @@ class Finding(Parts):
         """Asks every locator in use for peers that may have ``CID[/PATH]``, a ticket's CID, or what a name leads to.
 
         Gives what each says, also what cannot be dialled, with the reason.
-        Takes as long as the slowest locator is given, five seconds at the most. What a locator fails with is a Note.
+        Takes as long as the slowest locator is given: five seconds, unless one needs longer. What one fails with is a Note.
         ``probe``: the first twenty that would be asked are connected to, as the address policy and the dial budget allow, and
         each is given ten seconds; nothing is asked of them.
         """

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from wherry.abc.locator import Found
-from wherry.address import ADDRESS, split_address
+from wherry.address import ADDRESS, multiaddr_host, split_address
 from wherry.dial import LAN, NAMED, PUBLIC, Dial, network_of
 from wherry.dialling import DialBudget
 from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
-from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_FOREIGN_MAX, LOCATE_S
+from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_FOREIGN_MAX, LOCATE_LONG_S, LOCATE_S
 from wherry.observe import Note
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Finder:
         budget: DialBudget | None = None,
         patience_s: float = LOCATE_S,
     ) -> None:
-        """``locators`` are made when they are asked, ``patience_s`` seconds for all at once.
+        """``locators`` are made when they are asked, ``patience_s`` seconds for all at once but those that need longer.
 
         ``usable`` says why an address cannot be dialled in that way, or "". ``budget`` is that of the process, for addresses
         that nobody vouches for.
@@ -88,12 +88,13 @@ class Finder:
         Raises what making the locators raises: PluginError, ConfigError.
         """
         said: asyncio.Queue[Hint | None] = asyncio.Queue()
-        tasks = {asyncio.create_task(self._ask(name, locator, cid, said)) for name, locator in self._locators()}
+        locators = self._locators()
+        tasks = {asyncio.create_task(self._ask(name, locator, cid, said)) for name, locator in locators}
         for task in tasks:
             task.add_done_callback(lambda _: said.put_nowait(None))
         asking = len(tasks)
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._patience_s + _END_S
+        end = loop.time() + max((self._patience(locator) for _, locator in locators), default=0.0) + _END_S
         try:
             while asking:
                 # No timeout around the whole: it would end whoever takes the hints, not this.
@@ -179,12 +180,12 @@ class Finder:
 
     async def _ask(self, name: str, locator: Locator, cid: CID, said: asyncio.Queue[Hint | None]) -> None:
         seen: set[str] = set()
-        count = foreign = 0
+        count, foreign, patience_s = 0, 0, self._patience(locator)
         try:
             reach = locator.reach
             if reach not in _DIALS:
                 raise ValueError(f"its reach is {str(reach)[:20]!a}")
-            async with asyncio.timeout(self._patience_s), aclosing(locator.locate(cid)) as addresses:
+            async with asyncio.timeout(patience_s), aclosing(locator.locate(cid)) as addresses:
                 async for address in addresses:
                     hint = self._judged(name, address, reach)
                     foreign += hint.foreign
@@ -196,12 +197,17 @@ class Finder:
                         break
                     await asyncio.sleep(0)  # one that never waits must not keep the others from it
         except TimeoutError:
-            self._note(f"the locator {name} was stopped after {self._patience_s:.0f} s")
+            self._note(f"the locator {name} was stopped after {patience_s:.0f} s")
         except (PeerError, LocalError) as problem:
             self._note(f"the locator {name} failed: {problem.message}")
         except Exception as problem:  # noqa: BLE001 - whatever a stranger's locator raises, the verb goes on without it
             what = problem.message if isinstance(problem, WherryError) else f"{type(problem).__name__}: {problem}"
             self._note(f"the locator {name} is broken: {what[:200]}")
+
+    def _patience(self, locator: Locator) -> float:
+        """Gives the seconds that a locator gets."""
+        own = getattr(locator, "patience_s", None)
+        return min(own, LOCATE_LONG_S) if isinstance(own, float) and own > self._patience_s else self._patience_s
 
     def _judged(self, name: str, address: object, reach: str) -> Hint:
         """Looks at one hint. Runs no code of strangers, but for transports that are configured."""
@@ -235,9 +241,10 @@ def _foreign(name: str, found: Found, reach: str) -> Hint:
 
 async def _networks(address: str) -> frozenset[str]:
     """Gives the networks that ``address`` leads to. A name that does not resolve counts as one of its own."""
+    plain = split_address(address)[1]
     try:
-        parts = urlsplit(split_address(address)[1])
-        host, port = parts.hostname or "", parts.port
+        parts = urlsplit(plain)
+        host, port = parts.hostname or multiaddr_host(plain), parts.port
     except ValueError:
         host, port = "", None
     if not host:
