@@ -100,3 +100,9 @@ def test_who_asks_for_nonsense_does_not_hinder_others(hostile, start, wherry, co
     cid, other = said["added"][0]["unixfs_cid"], ("--home", tmp_path / "other")
     wherry("get", cid, "--config", config, "--from", address, "-o", tmp_path / "out", *other)
     assert (tmp_path / "out").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(("mode", "what"), [("led", "kept"), ("free", "dialled")])
+def test_a_peer_that_says_it_is_elsewhere_does_not_have_us_dial_there(hostile, mode, what):
+    """No address policy has seen what a peer says of itself. Without the guard, py-libp2p goes there."""
+    assert hostile(mode, "-").address == what

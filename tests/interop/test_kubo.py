@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -13,6 +14,16 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 LIBP2P = pytest.mark.skipif(find_spec("libp2p") is None, reason="the extra libp2p is not installed: tox -e libp2p")
 HTTP = "http://127.0.0.1:0"
 BITSWAP = "libp2p:/ip4/127.0.0.1/tcp/0"
+DHT = {"Routing": {"Type": "dhtserver", "LoopbackAddressesOnLanDHT": True}, "Provide": {"Enabled": True}}
+LOCATED = """
+[transport]
+use = ["http", "libp2p"]
+[locator]
+use = ["kademlia"]
+[locator.kademlia]
+bootstrap = ["{}"]
+reach = "named"
+"""
 TRACKED = '[locator]\nuse = ["tracker"]\n[locator.tracker]\nurls = ["{}"]\nannounce = true\n'
 
 
@@ -103,6 +114,33 @@ def test_bitswap_to_kubo(kubo, start, tree, tmp_path):
     node.run("swarm", "connect", said["listen"][0].removeprefix("libp2p:"))
     node.get(said["added"][0]["unixfs_cid"], tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tree)
+
+
+@LIBP2P
+def test_providers_are_found_in_a_dht_of_kubo(kubo, wherry, tree, tmp_path):
+    second = kubo(**DHT)
+    third = kubo(**DHT, Bootstrap=[second.address])
+    known(third, second)
+    cid = third.add(tree)
+    third.run("routing", "provide", cid)
+    first = kubo(**DHT, Bootstrap=[second.address])  # it came later: it was told of no provider, and names those who were
+    known(first, second)
+    config = configured(tmp_path, LOCATED.format(first.address))
+    found = json.loads(wherry("find", cid, "--config", config, "--json", "--probe").stdout)["hints"]
+    assert [(hint["address"], hint["answers"]) for hint in found] == [(f"libp2p:{third.address}", True)]
+    wherry("get", cid, "--config", config, "-o", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tree)
+    (tmp_path / "other").write_bytes(b"of which nobody has heard")
+    nobody = first.add(tmp_path / "other", "--only-hash")
+    assert json.loads(wherry("find", nobody, "--config", config, "--json").stdout)["hints"] == []
+
+
+def known(node, other):
+    """Waits until a node has another one in its table of the DHT: no command of kubo's waits for that."""
+    end = time.monotonic() + 30
+    while other.address.rpartition("/")[2].encode() not in node.run("stats", "dht", "lan"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_cars_go_both_ways_and_cids_are_the_same(kubo, wherry, tree, tmp_path):

@@ -4,7 +4,8 @@
 
 Prints its multiaddr. It answers wants of the one block that ``FILE`` is as ``MODE`` says, and prints ``asked`` before. In the
 mode ``ask``, ``FILE`` is a multiaddr, which is sent messages that are too long, junk, and 200,000 wants; then comes ``asked``.
-``told-MODE`` fetches from such a peer in the same process, and prints the kind of the problem.
+``told-MODE`` fetches from such a peer in the same process, and prints the kind of the problem. ``led`` and ``free`` meet one
+that says it is elsewhere and hangs up, with the process's guard and without, and print whether it was dialled there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import secrets
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,7 +23,8 @@ from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from multiaddr import Multiaddr
 
 from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch, _message, varint
-from wherry_libp2p.sidecar import make_host
+from wherry_libp2p.frames import Head, Kind
+from wherry_libp2p.sidecar import Bridge, make_host
 
 RAW = b"\x01\x55\x12\x20"
 SPAM = 64
@@ -106,6 +109,48 @@ async def told(mode, data):
         await trio.sleep_forever()
 
 
+class NoLine:
+    """wherry is not there."""
+
+    async def send(self, kind, request=0, index=0, body=b""):
+        pass
+
+
+async def led(guarded):
+    """Dials a peer that says it listens where a canary does; when it has hung up, opens a stream to it."""
+    host, hostile = (make_host(secrets.token_bytes(32), 8) for _ in range(2))
+    local = [Multiaddr("/ip4/127.0.0.1/tcp/0")]
+    knocks = 0
+
+    async def canary(stream):
+        nonlocal knocks
+        knocks += 1
+        await stream.aclose()
+
+    async with host.run(listen_addrs=local), hostile.run(listen_addrs=local), trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), canary, 0)
+        elsewhere = Multiaddr(f"/ip4/127.0.0.1/tcp/{listener.socket.getsockname()[1]}")
+        where = hostile.get_addrs()[0]
+        hostile.get_addrs = lambda: [elsewhere]
+        bridge = Bridge(NoLine(), nursery)
+        bridge.host = host
+        known = host.get_peerstore().addrs
+        if guarded:
+            bridge.keep_to_the_named()
+        await bridge._dial(Head(Kind.DIAL, 1, 0, 0), str(where))
+        peer = hostile.get_id()
+        while not any(str(elsewhere) in str(address) for address in known(peer)):
+            await trio.sleep(0.01)
+        await hostile.disconnect(host.get_id())
+        while host.get_network().get_connections(peer):
+            await trio.sleep(0.01)
+        await hostile.close()  # so that nothing answers where it was
+        with suppress(Exception), trio.move_on_after(10):
+            await host.new_stream(peer, PROTOCOLS)
+        print("dialled" if knocks else "kept", flush=True)
+        await trio.sleep_forever()
+
+
 async def ask(address):
     host = make_host(secrets.token_bytes(32), 8)
     info = info_from_p2p_addr(Multiaddr(address))
@@ -134,7 +179,9 @@ async def ask(address):
 
 if __name__ == "__main__":
     mode, what = sys.argv[1:]
-    if mode == "ask":
+    if mode in ("led", "free"):
+        trio.run(led, mode == "led")
+    elif mode == "ask":
         trio.run(ask, what)
     elif mode.startswith("told-"):
         trio.run(told, mode.removeprefix("told-"), Path(what).read_bytes())
