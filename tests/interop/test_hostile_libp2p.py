@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,13 @@ pytestmark = [
 ]
 SCRIPT = Path(__file__).parents[1] / "support/hostile_libp2p.py"
 CONFIG = '[transport]\nuse = ["http", "libp2p"]\n[transport.libp2p]\nidle_timeout = "6s"\n[get]\nwait = "10m"\n'
+LOCATED = """
+[locator]
+use = ["kademlia"]
+[locator.kademlia]
+bootstrap = [{}]
+reach = "named"
+"""
 MODES = ["silent", "hangup", "wrong", "short", "oversize", "endless", "junk", "cut"]
 DATA = bytes(range(256)) * 400
 
@@ -35,8 +43,8 @@ def hostile(environ):
     """Starts such a peer; gives its process, with the first line that it prints as its address."""
     started = []
 
-    def starter(mode, what):
-        line = [sys.executable, str(SCRIPT), mode, str(what)]
+    def starter(mode, *what, script=SCRIPT):
+        line = [sys.executable, str(script), mode, *map(str, what)]
         started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ))
         started[-1].address = started[-1].stdout.readline().strip()
         return started[-1]
@@ -106,3 +114,22 @@ def test_who_asks_for_nonsense_does_not_hinder_others(hostile, start, wherry, co
 def test_a_peer_that_says_it_is_elsewhere_does_not_have_us_dial_there(hostile, mode, what):
     """No address policy has seen what a peer says of itself. Without the guard, py-libp2p goes there."""
     assert hostile(mode, "-").address == what
+
+
+def test_peers_of_a_dht_that_answer_as_none_should_hide_no_other(hostile, wherry, config):
+    modes = ["oversize", "endless", "junk", "cut", "hangup", "reset", "honest"]
+    peers = [hostile(mode, script=SCRIPT.with_name("hostile_dht.py")) for mode in modes]
+    config.write_text(CONFIG + LOCATED.format(", ".join(f'"{peer.address}"' for peer in peers)))
+    found = json.loads(wherry("find", CID.of(RAW, DATA), "--config", config, "--json").stdout)["hints"]
+    assert [hint["address"].partition("/p2p/")[0] for hint in found] == ["libp2p:/ip4/192.0.2.7/tcp/4001"]
+    for peer in peers:
+        assert peer.stdout.readline() == "asked\n"
+
+
+@pytest.mark.parametrize("mode", ["oversize", "silent"])
+def test_where_only_such_a_peer_is_asked_it_is_named(hostile, wherry, config, mode):
+    peer = hostile(mode, script=SCRIPT.with_name("hostile_dht.py"))
+    config.write_text(CONFIG + LOCATED.format(f'"{peer.address}"'))
+    done = wherry("find", CID.of(RAW, DATA), "--config", config, "--json")
+    assert json.loads(done.stdout)["hints"] == []
+    assert f"the locator kademlia failed: libp2p:{peer.address}".encode() in done.stderr

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fake_dht import NODE, PROVIDERS, addr, answer, field, peer_id, record
 from hypothesis import given
 from hypothesis import strategies as st
+from mutation import mutated
 
 from wherry.errors import DecodeError
 from wherry.multibase import decode_base58
@@ -122,6 +124,16 @@ def test_any_answer_is_read_or_refused(data, ask):
             assert decode_base58(named(contact.peer)) == contact.peer
             for place in contact.places:
                 assert parse_place(place.multiaddr()) == place
+
+
+MESSAGES = [bytes.fromhex(case["message"]) for case in VECTORS["answers"]]
+
+
+@given(st.sampled_from(MESSAGES), st.data())
+def test_an_answer_with_bytes_changed_is_read_or_refused(message, data):
+    with suppress(DecodeError):
+        found = answer_of(mutated(message, data), Ask.PROVIDERS)
+        assert all(parse_place(place.multiaddr()) == place for one in found.providers for place in one.places)
 
 
 def test_distance():
