@@ -176,6 +176,29 @@ def test_a_name_leads_neither_to_itself_nor_out_of_a_dataset(tmp_path):
     run(work())
 
 
+def test_processes_of_one_home_publish_side_by_side(tmp_path):
+    async def work():
+        async with session(tmp_path) as one, session(tmp_path) as other:
+            name = (await one.publish_name(EMPTY)).name
+
+            class Meanwhile:
+                async def name_records(self, _name):
+                    if len(published) == 0:
+                        published.append(await other.publish_name(OTHER))
+                    return
+                    yield
+
+                async def put_record(self, _name, _record):
+                    return []
+
+            published = []
+            one._wiring.locators = lambda: [("meanwhile", Meanwhile())]
+            assert (await one.publish_name(EMPTY)).sequence == 2
+            assert [event.sequence for event in await one.name_log(name)] == [0, 1, 2]
+
+    run(work())
+
+
 def test_a_tracker_that_is_silent_hides_no_other(tmp_path):
     async def work():
         async def silent(reader, writer):

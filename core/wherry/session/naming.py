@@ -77,6 +77,8 @@ class Naming(Parts):
         if after is None:
             return []
         fresh = before is None or after.record.sequence > before.record.sequence
+        if fresh:  # but for what another process of this home published meanwhile
+            fresh = not await in_thread(lambda: self._names.published_here(after.record))
         twice = await in_thread(lambda: self._names.equivocated(name, after.record.sequence))
         if (fresh or twice) and not force:
             raise IntegrityError(

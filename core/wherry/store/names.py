@@ -154,6 +154,12 @@ class NameBook:
             rows = run.execute("SELECT at, kind, sequence, said FROM name_events WHERE name=? ORDER BY id", (bytes(name),))
             return [NameEvent(at, kind, int.from_bytes(number, "big"), said) for at, kind, number, said in rows]
 
+    def published_here(self, record: Record) -> bool:
+        """Tells whether this home gave the record its number."""
+        query = "SELECT 1 FROM name_events WHERE name=? AND kind='published' AND sequence=?"
+        with self._state.reading() as run:
+            return run.execute(query, (bytes(record.name), _number(record.sequence))).fetchone() is not None
+
     def equivocated(self, name: Name, sequence: int) -> bool:
         """Tells whether two different records with this sequence number were seen."""
         with self._state.reading() as run:
