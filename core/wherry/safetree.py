@@ -218,6 +218,25 @@ def exchange(one: str, other: str) -> None:
     _rename(one, other, _RENAME_EXCHANGE)
 
 
+def swap_in(source: str, target: str, aside: str) -> str:
+    """Gives ``target`` what lies at ``source``; gives where the old content is then: at ``source``, or at ``aside``.
+
+    At no moment is there neither the old nor the new, where the file system can swap two names; else for a moment. Raises
+    OSError; what was there is there then.
+    """
+    try:
+        exchange(source, target)
+    except OSError:
+        os.rename(target, aside)
+        try:
+            os.rename(source, target)
+        except BaseException:
+            os.rename(aside, target)
+            raise
+        return aside
+    return source
+
+
 def _rename(source: str, target: str, flags: int) -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)

@@ -7,10 +7,10 @@ import os
 
 import pytest
 
+from wherry import safetree
 from wherry.block import EMPTY_LEAF
 from wherry.errors import NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
 from wherry.manifest import DIR, FILE, Entry
-from wherry.transfer import target as module
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
 WHO = {"cid": "bafy", "selection": ""}
@@ -84,7 +84,7 @@ def test_forced_it_replaces_whatever_is_there(path, kind, there, can_exchange, m
         def cannot(one, other):
             raise OSError(errno.EINVAL, "cannot")
 
-        monkeypatch.setattr(module, "exchange", cannot)
+        monkeypatch.setattr(safetree, "exchange", cannot)
     target = Target(path, kind, WHO)
     fill(target, kind)
     if there == "file":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pytest
 from faketorrent import DATA, INFO, MAGNET, RULES, Fake, get
 from torrents import BIG, CONTENTS, hybrid
 
+from wherry import safetree
 from wherry.abc.torrents import TorrentState
 from wherry.errors import (
     DataError,
@@ -121,6 +123,19 @@ def test_what_is_there_is_left_unless_forced(tmp_path, torrent):
     get(torrent, target, Fake(), RULES._replace(force=True))
     check(target)
     assert get(MAGNET, target, Fake([])).info == INFO  # the info dictionary says that it is here
+
+
+def test_what_is_there_is_replaced_also_where_names_cannot_be_swapped(tmp_path, torrent, monkeypatch):
+    def cannot(one, other):
+        raise OSError(errno.EINVAL, "no swap here", other)
+
+    monkeypatch.setattr(safetree, "exchange", cannot)
+    target = tmp_path / "got"
+    target.mkdir()
+    (target / "old").write_text("mine")
+    get(torrent, target, Fake(), RULES._replace(force=True))
+    check(target)
+    assert sorted(os.listdir(target)) == ["a", "b", "empty"]
 
 
 def test_a_folder_of_another_get_is_not_taken(tmp_path, torrent):

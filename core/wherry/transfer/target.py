@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import NoSpace, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
-from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
+from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
 from wherry.transfer.journal import Journal
 from wherry.units import format_size
 
@@ -132,16 +132,9 @@ class Target:
         self.journal.close(remove=True)
 
     def _replace(self) -> None:
-        try:
-            exchange(self.part, self.path)  # at no moment is there neither the old nor the new
-        except OSError:
-            aside = self.part + "-old"
-            _remove(aside)
-            os.rename(self.path, aside)
-            os.rename(self.part, self.path)
-            _remove(aside)
-            return
-        _remove(self.part)
+        aside = self.part + "-old"
+        _remove(aside)
+        _remove(swap_in(self.part, self.path, aside))
 
     def close(self) -> None:
         """Frees the target; the part and the journal stay for the next run. Idempotent."""

@@ -103,18 +103,19 @@ class TorrentGet:
     async def run(self, peers: Sequence[str], webseeds: Sequence[str], up: float | None, down: float | None) -> Torrent:
         """Brings the target; gives what the torrent says. Raises WherryError. What came is kept if it is ended."""
         if self.torrent is not None:
-            self._check(self.torrent)
-            if await self._there(self.torrent):
+            given = self.torrent
+            await in_thread(lambda: self._check(given))
+            if await self._there(given):
                 await in_thread(lambda: tidy(self._target, self._asked.ids))
-                return self.torrent
+                return given
         place = await in_thread(lambda: TorrentPlace(self._target, self._asked.ids))
         try:
             if self.torrent is None and (known := await in_thread(place.known_info)) is not None:
-                self.torrent = self._matching(known)
-                self._check(self.torrent)
-                if await self._there(self.torrent):
+                self.torrent = torrent = await in_thread(lambda: self._matching(known))
+                await in_thread(lambda: self._check(torrent))
+                if await self._there(torrent):
                     await in_thread(place.discard)
-                    return self.torrent
+                    return torrent
             wanted = await self._wanted(place, peers, webseeds, up, down)
             try:
                 await self._download(place, wanted)
@@ -183,8 +184,8 @@ class TorrentGet:
         """Downloads and compares; where a library trusted its notes too much, once more without them."""
 
         async def approve(info: bytes) -> Sequence[Placed]:
-            self.torrent = torrent = self._matching(info)
-            self._check(torrent)
+            self.torrent = torrent = await in_thread(lambda: self._matching(info))
+            await in_thread(lambda: self._check(torrent))
             if await self._there(torrent):
                 raise _Same
             await in_thread(lambda: self._prepare(place, torrent))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.abc.torrents import INFO_FILE, TORRENT_FILE, Placed
 from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, TargetBusy, TargetExists, WherryError, local_error
-from wherry.safetree import SafeTree, exchange, rename_new, sync_dir
+from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
 from wherry.torrent.verify import verify
 from wherry.transfer.target import RESERVE_BYTES, free_bytes, hidden_names
 from wherry.units import MiB, format_size
@@ -139,7 +139,7 @@ class TorrentPlace:
                 with SafeTree(self.folder) as tree:
                     tree.sync()
             if force and os.path.lexists(self.target):
-                exchange(data, self.target)
+                swap_in(data, self.target, f"{data}-old")  # what was there goes with the folder
             else:
                 rename_new(data, self.target)
             if sync:
