@@ -351,3 +351,13 @@ async def test_an_export_from_elsewhere_can_be_left_at_any_time(world, tmp_path)
         with pytest.raises(asyncio.CancelledError):
             await running
         assert sorted(os.listdir(tmp_path)) == ["home-a", "home-b", "large"]
+
+
+NAME = "k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w"
+
+
+@pytest.mark.parametrize("verb", ["dag put", "import -", f"name import {NAME} -"])
+def test_a_standard_input_that_is_closed_is_said(verb, home, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(["--home", str(home), *verb.split()], Invocation(environ={})) == 2
+    assert "error: standard input is closed" in capsys.readouterr().err

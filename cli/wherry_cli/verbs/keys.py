@@ -201,8 +201,13 @@ def _kind_of(run: Invocation, name: str) -> tuple[str, bool]:
 
 
 def read_bounded(source: str, most: int = KEY_FILE_BYTES_MAX) -> bytes:
-    """Reads a file, or standard input for ``-``, no further than one byte more than ``most``. Raises LocalError, NotFound."""
+    """Reads a file, or standard input for ``-``, no further than one byte more than ``most``.
+
+    Raises LocalError, NotFound, UsageError.
+    """
     try:
+        if source == "-" and sys.stdin is None:  # the shell's `<&-`
+            raise UsageError("standard input is closed", hint="name a file, or write into a pipe")
         if source == "-":
             return sys.stdin.buffer.read(most + 1)
         with open(os.path.expanduser(source), "rb") as file:

@@ -11,7 +11,7 @@ import time
 from typing import IO, TYPE_CHECKING, Final
 
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
-from wherry.errors import local_error
+from wherry.errors import UsageError, local_error
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.session.parts import Parts
@@ -186,6 +186,8 @@ class _Stream(io.RawIOBase):
 
 def _opened(path: str, stop: threading.Event) -> tuple[IO[bytes], int | None]:
     if path == STREAM:
+        if sys.stdin is None:  # the shell's `<&-`
+            raise UsageError("standard input is closed", hint="name a file, or write into a pipe")
         return io.BufferedReader(_Stream(sys.stdin.fileno(), stop), _BUFFER_BYTES), None
     try:
         file = open(os.path.expanduser(path), "rb")  # noqa: SIM115 - the verb closes it
