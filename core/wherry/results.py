@@ -305,7 +305,7 @@ class CacheWarmed(Result):
     cid: str
     bytes: int  # in the cache now
     blocks: int
-    held_bytes: int  # of these, what was in the cache before
+    held_bytes: int  # of these, what was in the cache when its turn came
     fetched_bytes: int  # payload received from peers by this process
     complete: bool  # False: ended by ``max_bytes``
     seconds: float

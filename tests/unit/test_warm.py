@@ -57,7 +57,9 @@ def test_it_brings_all_into_the_cache_and_a_third_node_gets_it_from_there(world,
             async with node(world) as session:
                 warmed = await session.cache_warm(cid, sources=[A])
                 total = sum(len(content) for content in some_files().values())
-                assert (warmed.bytes, warmed.held_bytes, warmed.complete) == (total, 0, True)
+                assert (warmed.bytes, warmed.complete) == (total, True)
+                # A leaf is in two batches: it is fetched for both, or found there when the second one has its turn.
+                assert warmed.held_bytes in (0, 1 << 20)
                 assert warmed.fetched_bytes < total  # equal leaves of a batch come once
                 stat = await session.cache_stat()
                 assert (stat.name, stat.plugin) == ("disk", "disk")

@@ -139,7 +139,7 @@ class Warming:
         self.total_bytes: int | None = None  # of content to be in the cache at the end
         self.done_bytes = 0  # of content in the cache
         self.blocks = 0
-        self.held_bytes = 0  # of those, what was there before
+        self.held_bytes = 0  # of those, what was there when its turn came
         self.complete = True  # to the end of the dataset
 
     async def run(self, content: Content) -> None:
