@@ -20,6 +20,8 @@ from wherry.testing.cache_use import coded, kept
 from wherry_cache import disk
 from wherry_cache.disk import INSIDE_BYTES_MAX, DiskCache
 
+pytestmark = pytest.mark.uncounted  # coverage would double its time, and adds few lines
+
 LARGE = INSIDE_BYTES_MAX + 1
 
 

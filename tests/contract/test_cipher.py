@@ -7,7 +7,7 @@ import pytest
 from wherry.testing.cipher import SIZES, CipherContract, message, seal, secrets_of, unseal
 from wherry_cipher import openssl, sodium
 
-pytestmark = pytest.mark.skipif(not openssl.usable(), reason="this OpenSSL has no ChaCha20")
+pytestmark = [pytest.mark.uncounted, pytest.mark.skipif(not openssl.usable(), reason="this OpenSSL has no ChaCha20")]
 NAMES = ("ChaCha20Poly1305", "XChaCha20Poly1305")
 
 

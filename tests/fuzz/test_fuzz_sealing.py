@@ -26,6 +26,8 @@ from wherry.sealing.identity import Identity
 from wherry.sealing.seal import Scheme
 from wherry.wiring import Wiring
 
+pytestmark = pytest.mark.uncounted  # coverage would double its time, and adds few lines
+
 CORPUS = sorted(path for path in Path(__file__).with_name("corpus").glob("sealing/*") if path.is_file())
 KEY = bytes(range(32))
 IDENTITY = Identity(bytes(range(64)))

@@ -11,6 +11,8 @@ from wherry_policy.fastest import Fastest
 from wherry_policy.local import LocalFirst
 from wherry_policy.reputation import Reputation
 
+pytestmark = pytest.mark.uncounted  # coverage would double its time, and adds few lines
+
 MB = 1e6
 UNEVEN = [Peer(100 * MB), Peer(50 * MB), Peer(20 * MB), Peer(10 * MB)]  # 10:5:2:1
 

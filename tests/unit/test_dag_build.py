@@ -24,6 +24,8 @@ from wherry.manifest import DIR, FILE, LINK, Attrs, DirNode, Entry, FileNode, Sh
 from wherry.testing.trees import unfold
 from wherry.transfer.scan import Found, scan
 
+pytestmark = pytest.mark.uncounted  # coverage would double its time, and adds few lines
+
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/manifest.json").read_text())
 LEAF = CID.of(RAW, b"x")
 

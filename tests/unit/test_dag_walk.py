@@ -21,6 +21,8 @@ from wherry.names import Collisions, check_portable, escapes
 from wherry.testing import hostile_manifests
 from wherry.testing.trees import MemoryTree, unfold
 
+pytestmark = pytest.mark.uncounted  # coverage would double its time, and adds few lines
+
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/manifest.json").read_text())
 CASES = list(hostile_manifests.cases())
 

@@ -19,7 +19,7 @@ from wherry.ipns.record import opened as read_record
 
 EMPTY = "/ipfs/bafkqaaa"
 OTHER = "/ipfs/bafkqabtimvwgy3yk"
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.uncounted, pytest.mark.timeout(180)]
 
 
 def killed(verb, step, folder, value=EMPTY):
