@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from wherry.errors import PeerUnreachable, TargetExists
+from wherry.errors import PeerUnreachable, TargetExists, UsageError
 from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
@@ -210,6 +210,13 @@ async def test_what_a_look_says_is_what_it_got(tmp_path):
         for step in one.steps:
             with open(step.path, "rb") as version:
                 assert version.read() == (b"hello\n" if step.value == FIRST else b"")
+
+
+async def test_it_does_not_look_without_a_pause(tmp_path):
+    async with followed(tmp_path) as one:
+        for pause in (0.0, -1.0):
+            with pytest.raises(UsageError, match="between two looks"):
+                await anext(one.session.follow_name(NAME, every_s=pause))
 
 
 async def test_versions_at_different_paths_have_folders_of_their_own(tmp_path):

@@ -43,7 +43,9 @@ class Name(bytes):
                 return cls(multibase.decode_base58(text))
             cid = PublicCID.parse(text)
         except CIDError as problem:
-            raise CIDError(f"name {text[:80]!a}: {problem.message}", hint="a name looks like k51... or 12D3Koo...") from problem
+            hint = "names of the DNS are not followed: what is needed is the key, or a CID"
+            hint = hint if "." in text else "a name looks like k51... or 12D3Koo..."
+            raise CIDError(f"name {text[:80]!a}: {problem.message}", hint=hint) from problem
         if cid.version != 1 or cid.codec != LIBP2P_KEY:
             raise CIDError(f"{text[:80]!a} names data and no key", hint="use it as it is, without /ipns/")
         return cls(cid.multihash)

@@ -142,6 +142,8 @@ class Naming(Parts):
         tried again, ever later up to ten times ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins,
         and a warning of a change.
         """
+        if every_s <= 0:
+            raise UsageError("there is some time between two looks", hint="--every 60s")
         last: tuple[str, int] | None = None
         failures = 0
         noted: list[str] = []
