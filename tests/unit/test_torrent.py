@@ -162,3 +162,16 @@ def test_web_seeds_are_folders_of_the_gateway(address, path, said):
 def test_addresses_that_no_web_seed_has(address):
     with pytest.raises(UsageError):
         seed_of(address, "bafy", "")
+
+
+def test_a_torrent_that_no_client_would_read_is_refused_before_it_is_made():
+    tib = 1 << 40
+    Metainfo("name").expect(300 << 30)
+    for options, fits in (({}, 4), ({"hybrid": False}, 2), ({"v1_only": True}, 2), ({"piece_bytes": 16 << 10}, 4)):
+        with pytest.raises(LimitExceeded, match="clients do not read") as caught:
+            Metainfo("name", **options).expect(tib)
+        assert caught.value.hint == f"take longer pieces: --piece {fits}MiB"
+        Metainfo("name", **{**options, "piece_bytes": fits << 20}).expect(tib)
+    with pytest.raises(LimitExceeded) as caught:
+        Metainfo("name").expect(1000 * tib)
+    assert "each part" in caught.value.hint

@@ -11,8 +11,9 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.errors import LimitExceeded, UsageError
+from wherry.limits import TORRENT_BYTES_MAX
 from wherry.torrent.bencode import encode
-from wherry.units import KiB, MiB
+from wherry.units import KiB, MiB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +105,21 @@ class Metainfo:
     def files(self) -> int:
         """Files so far."""
         return len(self._files)
+
+    def expect(self, size: int) -> None:
+        """Hears how many bytes will come, about. Raises LimitExceeded for so many that no client would read the torrent."""
+        each = 32 * self._v2_wanted + 20 * self._v1_wanted
+        if -(-size // self._piece_bytes) * each <= TORRENT_BYTES_MAX:
+            return
+        piece = self._piece_bytes
+        while -(-size // piece) * each > TORRENT_BYTES_MAX:
+            piece *= 2
+        fits = piece <= PIECE_BYTES_MAX
+        raise LimitExceeded(
+            f"with pieces of {format_size(self._piece_bytes)} the torrent would have more than "
+            f"{format_size(TORRENT_BYTES_MAX)} of hashes, which clients do not read",
+            hint=f"take longer pieces: --piece {piece // MiB or 1}MiB" if fits else "make a torrent of each part: CID/PATH",
+        )
 
     def begin(self, parts: tuple[str, ...]) -> None:
         """Begins a file; ``parts`` of its path, () where the whole is one file."""

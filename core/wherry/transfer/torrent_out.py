@@ -60,7 +60,9 @@ def check_trackers(addresses: Sequence[str]) -> None:
 
 async def made(session: Reader, what: str, run: Metainfo, read: Callable[[int], None]) -> int:
     """Gives every file of ``what`` to ``run``; gives how many links were left out. ``read`` is told of each stretch."""
-    kind = (await session.stat(what)).kind
+    stat = await session.stat(what)
+    kind = stat.kind
+    run.expect(stat.bytes)
     if kind == "file":
         await _file(session, what, (), run, read)
         return 0
