@@ -6,7 +6,7 @@ import pytest
 
 from wherry import manifest
 from wherry.block import EMPTY_LEAF, Block, named
-from wherry.cid import RAW
+from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.dag.walk import Root, find, root_of
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded, NotFound
 from wherry.manifest import FILE, LINK, Attrs, Entry
@@ -21,6 +21,16 @@ def tree():
     made = MemoryTree()
     sub = made.directory("sub", [made.file("a", b"12345678901"), made.file("empty", b""), Entry("l", LINK, target="../x")])
     return made, made.directory("", [sub, made.file("x", b"x", attrs=Attrs(True)), made.directory("void", [])])
+
+
+@pytest.mark.parametrize("data", [b"\x01", b"\xa1aa\x01", b"\xd8*E\0\x01U\0\0", b"\xff"])
+def test_a_root_that_is_a_value_of_ipld_says_what_reads_it(data):
+    with pytest.raises(DecodeError, match="no wherry manifest") as caught:
+        root_of(Block(CID.of(DAG_CBOR, data), data))
+    assert "wherry dag get" in caught.value.hint
+    with pytest.raises(DecodeError) as caught:
+        root_of(Block(CID.of(DAG_CBOR, b"\xa1fwherryex/9"), b"\xa1fwherryex/9"))
+    assert "dag get" not in (caught.value.hint or "")
 
 
 def test_roots(tree):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from wherry.block import Block
 
+_MARK: Final = b"\x66wherry"  # the key that every node of a manifest has
 _AHEAD: Final = 256  # nodes named beyond the one needed, so that a source can send them in one answer
 _AHEAD_LOOK: Final = 512  # frames looked at for them: a long stack of small files must not cost each node its length
 _HELD_BYTES_MAX: Final = 32 * MiB  # nodes whose walk is not over; thirty directories of 1,024 entries, each in the one before
@@ -295,7 +296,13 @@ def root_of(block: Block, *, sealed: bool = False) -> Root:
     """
     if block.cid.codec == RAW:
         return Root(Entry("", FILE, block.cid, len(block.data)), {})
-    node = manifest.decode(block, sealed=sealed)
+    try:
+        node = manifest.decode(block, sealed=sealed)
+    except DecodeError as problem:
+        if sealed or block.cid.codec != DAG_CBOR or _MARK in block.data:
+            raise
+        hint = f"`wherry dag get {block.cid}` shows it"
+        raise DecodeError(f"block {block.cid} is no wherry manifest, but perhaps a value of IPLD", hint=hint) from problem
     if isinstance(node, DatasetNode):
         return Root(node.root, node.meta)
     if sealed:
