@@ -80,6 +80,11 @@ class BufferPool:
                 future.result().release()
             raise
 
+    @property
+    def awaited(self) -> bool:
+        """Whether all are lent and a task waits for one. Any thread."""
+        return bool(self._waiting)
+
     def _take_now(self) -> Buffer | None:
         if self._free:
             return self._free.pop()

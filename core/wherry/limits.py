@@ -81,6 +81,7 @@ BATCH_WANTS_MAX: Final = 512  # wants a request: enough to hide a round trip, fe
 # Peers
 CONNECT_S: Final = 10.0
 IDLE_S: Final = 30.0  # a peer that sends nothing for so long is given up
+STARVED_S: Final = 5.0  # the same, of one that holds a buffer for which others wait: peers that die must stop nobody for 10 s
 RATE_BYTES_MIN: Final = 8 * KiB  # bytes a second over IDLE_S; slower is a drip
 FIRST_SOURCE_S: Final = 25.0  # no source ever reached: `get` ends within 30 s (issue), this and some slack
 WAIT_S: Final = 60.0  # a source lost midway is waited for

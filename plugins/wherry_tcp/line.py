@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.abc.transport import Arrival
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN
+from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN, STARVED_S
 from wherry.offload import in_thread, settled
 from wherry.outlet import LEAVE_BYTES, CutShort
 from wherry.wire.connection import Asked, Connection
@@ -275,20 +275,28 @@ class Line:
                     if not midway:
                         window, mark = now, seen
                 elif late:  # it was silent for so long, and is still after this process had time to look
-                    if midway or now - heard > idle_s:
+                    if now - heard >= self._patience(midway=midway):
                         raise TimeoutError
-                    self.send(Ping(0))
-                if now - window > idle_s:
-                    if midway and seen - mark < RATE_BYTES_MIN * idle_s:
+                    if not midway:
+                        self.send(Ping(0))
+                span = self._patience(midway=midway)
+                if now - window > span:
+                    if midway and seen - mark < RATE_BYTES_MIN * span:
                         raise TimeoutError
                     window, mark = now, seen
                 filling = self.wire.filling
                 bulk = filling is not None and filling.reader.bulk
                 late = False
                 try:
-                    await readable(self.stream, idle_s if midway else idle_s / 3)
+                    await readable(self.stream, min(idle_s, STARVED_S) if midway else idle_s / 3)
                 except TimeoutError:
                     late = True
+
+    def _patience(self, *, midway: bool) -> float:
+        """Gives how long the peer may be silent now: not long with a buffer that others wait for."""
+        fetch = self._fetches.get(self.wire.filling) if midway and self.wire.filling is not None else None
+        starving = fetch is not None and fetch.buffer is not None and fetch.lender.awaited
+        return min(self._options.idle_timeout, STARVED_S) if starving else self._options.idle_timeout
 
     async def _pump_in(self) -> Took:
         """Receives blocks on a worker's thread."""

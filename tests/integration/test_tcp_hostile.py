@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 from contextlib import asynccontextmanager, suppress
 
@@ -243,6 +244,39 @@ async def test_bad_servers_are_given_up(tmp_path, what):
                 await harvest(channel, [Wanted(ROOT, 100_000)], pool)
         assert caught.value.peer == address
         assert not isinstance(caught.value, PeerDenied | PeerUnreachable) or what == "hangs up"
+    assert pool.out == 0
+
+
+async def test_as_many_silent_peers_as_there_are_buffers_stop_nobody_for_long(tmp_path, monkeypatch):
+    """Each has begun an answer, and holds a buffer for it; alone it would be waited for as long as any."""
+    monkeypatch.setattr("wherry_tcp.line.STARVED_S", 0.5)
+
+    def fall_silent(sock, stop):
+        sock.sendall(blocks_head(0, 100_020, BlocksFlag.FINAL) + head)
+        began.release()
+        stop.wait(20)
+
+    head = struct.pack(">BBHIQI", 1, 0, 1, 0, 100_004, 100_000)  # of a run of one block
+    began, pool, fetcher = threading.Semaphore(0), CountedPool(1), transport(tmp_path, idle_timeout=20.0, request_timeout=20.0)
+
+    async def from_silent(address):
+        async with fetcher.connect(address) as channel:
+            await harvest(channel, [Wanted(ROOT, 100_000)], pool)
+
+    async with serving(fall_silent) as one, serving(fall_silent) as other, listening(tmp_path) as (good, _):
+        silent = [asyncio.create_task(from_silent(address)) for address in (one, other)]
+        for _ in silent:
+            await asyncio.to_thread(began.acquire)
+        while pool.out < pool.count:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(15), fetcher.connect(good) as channel:
+            right(await harvest(channel, WANTS, pool), FILE)
+        given_up = [task.exception() for task in silent if task.done()]
+        for task in silent:
+            task.cancel()
+        await asyncio.wait(silent)
+    assert given_up
+    assert all(isinstance(problem, PeerTimeout) for problem in given_up), given_up
     assert pool.out == 0
 
 

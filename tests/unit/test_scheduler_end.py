@@ -82,3 +82,56 @@ def test_one_that_never_gave_anything_is_late_when_others_would_be():
     task = made.take(silent, 2.0)
     assert made.hedge(b, 2.4, lambda _job: True) is None
     assert made.hedge(b, 2.8, lambda _job: True) is task
+
+
+def any_job(_job):
+    return True
+
+
+def test_a_third_is_asked_when_two_are_late_and_who_was_silent_has_failed():
+    """Of two sources that died together nobody hears; until their connections are given up the job would lie with them."""
+    made, (one, two, three) = seeds("a", "b", "c", jobs=1)
+    for source in (one, two, three):
+        source.standing.rate = float(MiB)
+    task = made.take(one, 2.0)
+    assert made.hedge(two, 5.5, any_job) is task
+    assert made.hedge(three, 6.0, any_job) is None  # the second may bring it yet
+    assert made.hedge(three, 9.0, any_job) is task
+    made.succeeded(three, 10.0, 1, MiB, task)
+    for source in (one, two):
+        made.beaten(task, source, 10.0)
+        assert (source.proven, source.failures) == (False, 1)
+        made.done(source, task, 10.0)
+    made.done(three, task, 10.0)
+    assert three.proven
+
+
+def test_who_was_beaten_in_time_is_trusted_as_before():
+    made, (slow, fast) = seeds("a", "b", jobs=1)
+    slow.standing.rate, fast.standing.rate = MiB / 4, 100.0 * MiB
+    task = made.take(slow, 2.0)
+    assert made.hedge(fast, 2.5, any_job) is task
+    made.beaten(task, slow, 2.6)
+    assert (slow.proven, slow.failures) == (True, 0)
+
+
+def test_where_nobody_was_of_use_yet_all_are_asked_in_turn_and_nothing_that_does_not_come_counts():
+    """Nine that never answer, of a dataset that is one job."""
+    made, sources = seeds(*"abcdefghij", jobs=0)
+    for source in sources:
+        source.proven = False
+    made.put(0, size=4 * MiB)
+    assert made.take(sources[0], 2.0) is not None
+    now, asked = 2.0, 1
+    while asked < len(sources):
+        now += 0.1
+        asked += sum(made.hedge(source, now, any_job) is not None for source in sources)
+    assert now < 10.0
+
+
+def test_who_was_of_use_goes_before_who_never_was():
+    made, (silent, new, known) = seeds("a", "b", "c", jobs=1)
+    silent.proven = new.proven = False
+    task = made.take(silent, 2.0)
+    assert made.hedge(new, 9.0, any_job) is None
+    assert made.hedge(known, 9.0, any_job) is task

@@ -1,4 +1,4 @@
-"""``swarm``: one seed beside http; seeds of unequal rates; a link of 100 ms; transfers in bad weather (specs/0025).
+"""``swarm``: one seed beside http; seeds of unequal rates; a link of 100 ms; bad weather; liars; peers that die (specs/0025).
 
 How a swarm fares on real hosts with links of their own is shown by ``tests/netns/fanout.py``, which needs root.
 """
@@ -15,6 +15,7 @@ from wherry.session import NOWHERE, Session
 from wherry.testing.chaos import Chaos, ChaosProxy
 from wherry_cli.bench.child import started
 from wherry_cli.bench.figure import Arm, Bound, Figure, Report, Run
+from wherry_cli.bench.foes import killed, lied_to
 from wherry_cli.bench.scale import Scale
 from wherry_cli.bench.weather import in_bad_weather
 from wherry_cli.bench.workspace import Served
@@ -49,12 +50,16 @@ def swarm(space: Workspace) -> Report:
     far = _far(space, seconds)
     space.say(f"{transfers} transfers in bad weather")
     weather = asyncio.run(in_bad_weather(space, transfers))
+    lies, told = lied_to(space, 4 * full)
+    space.say("peers that die")
+    dying, stalls, deaths = killed(space, 4 * full)
     rates = sum(PARTS) * PART_RATE
     return Report(
         "swarm",
         f"gets over tcp: one seed beside http; four seeds of {':'.join(map(str, PARTS))}; "
-        f"a link of {FAR_RATE} MB/s and 100 ms; {transfers} transfers of which each has 8 peers in bad weather",
-        arms=[*alone, unequal, far, weather.arm()],
+        f"a link of {FAR_RATE} MB/s and 100 ms; {transfers} transfers of which each has 8 peers in bad weather; "
+        "nine liars and one honest peer; eight peers that die",
+        arms=[*alone, unequal, far, weather.arm(), *lies, dying],
         figures=[
             faster,
             Figure("of the sum of four seeds", unequal.count / unequal.median_seconds / rates, "x", SUM),
@@ -62,8 +67,10 @@ def swarm(space: Workspace) -> Report:
             Figure("bad weather: within three times the ideal", weather.soon / transfers, "x", SOON),
             Figure("bad weather: in the end", weather.done / transfers, "x", ALL),
             Figure("bad weather: wrong files", weather.wrong, "", NONE),
+            *told,
+            *stalls,
         ],
-        notes=[weather.note(), *space.large_notes()],
+        notes=[weather.note(), deaths, *space.large_notes()],
         at_full_size=full >= 1.0,
     )
 

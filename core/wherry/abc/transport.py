@@ -81,6 +81,15 @@ class Lender(ABC):
         arrives unsettled.
         """
 
+    @property
+    def awaited(self) -> bool:
+        """Whether all buffers are lent and others wait for one. Any thread.
+
+        A transport gives a peer up sooner then (after STARVED_S) that fell silent while it has a buffer: as many silent
+        peers as there are buffers would stop all others.
+        """
+        return False
+
 
 class Channel(ABC):
     """A way to one source. Safe for concurrent fetches from tasks of one loop."""

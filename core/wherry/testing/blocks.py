@@ -83,6 +83,11 @@ class CheckingLender(Lender):
         """See `Lender.lend`."""
         return await self.pool.lend()
 
+    @property
+    def awaited(self) -> bool:
+        """See `Lender.awaited`."""
+        return self.pool.awaited
+
     def settle(self, arrival: Arrival) -> None:
         """See `Lender.settle`."""
         arrival.settled = True

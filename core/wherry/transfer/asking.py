@@ -131,7 +131,7 @@ class Asking:
             return task, task.job
         if not self._scheduler.swarming:
             return None
-        task = self._scheduler.hedge(source, now, lambda job: isinstance(job, LeafJob))
+        task = self._scheduler.hedge(source, now, lambda job: isinstance(job, LeafJob | NodeJob))
         twin = task.job.twin() if task is not None else None
         return (task, twin) if task is not None and twin is not None else None
 
@@ -258,6 +258,7 @@ class Asking:
         for other in self._scheduler.others(task, source):
             flight = self._flying[task, other]
             self._beaten.add(flight)
+            self._scheduler.beaten(task, other, time.monotonic())
             flight.cancel()
 
     def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:

@@ -24,7 +24,7 @@ LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
-TWICE: Final = 2  # sources that one job may be asked of
+TWICE: Final = 2  # sources that one job may be asked of, unless all of them are late: they may have died together
 
 
 @dataclass(slots=True, eq=False)
@@ -78,30 +78,45 @@ class Flights(Generic[J]):
         """Gives the other sources that are asked for the same job."""
         return [flight.source for flight in self._flights.get(task, ()) if flight.source is not source]
 
+    def silent(self, task: Task[J], source: Source, now: float) -> bool:
+        """Tells whether a source is late with a job, and gave nothing of it."""
+        flight = self.of(task, source)
+        return flight is not None and not flight.got and _is_late(flight, now, _takes(task, source))
+
     def late(
         self, source: Source, now: float, may_ask: Callable[[Task[J]], bool], *, total: int, ending: bool
     ) -> Task[J] | None:
         """Gives the job that ``source``, which has nothing else to do, should be asked for as well; None: there is none.
 
-        ``total`` are the bytes that came so far; ``ending`` says that no job waits that it could do.
+        ``total`` are the bytes that came so far; ``ending`` says that no job waits that it could do. A job of which nobody
+        gives anything may never come twice, so it takes no room from others, and may be asked of more than two.
         """
-        room = max(WASTE_MIN, WASTE_SHARE * total) - self.wasted - self._ahead
+        room = max(WASTE_MIN, WASTE_SHARE * total) - self.wasted
         best, longest = None, 0.0
         for task, flights in self._flights.items():
-            if len(flights) >= TWICE or flights[0].source is source or task.size > room or not may_ask(task):
+            if any(flight.source is source for flight in flights) or not may_ask(task):
+                continue
+            silent = all(not flight.got and _is_late(flight, now, _takes(task, flight.source)) for flight in flights[:TWICE])
+            if task.size > (room if silent else room - self._ahead):
+                continue
+            if len(flights) >= TWICE and not (silent and now - flights[-1].asked > LATE_MIN_S):
                 continue
             takes = _takes(task, source)
             left = self._left(flights[0], now, _takes(task, flights[0].source, takes), ending=ending)
-            if left > WORTH * takes and left > longest:
+            if left > longest and (silent or left > WORTH * takes):  # what is known of this one may come of a few small blocks
                 best, longest = task, left
         return best
 
     def _left(self, flight: Flight, now: float, usual: float, *, ending: bool) -> float:
         """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""
         elapsed = now - flight.asked
-        if elapsed > max(LATE_MIN_S, LATE * usual):
+        if _is_late(flight, now, usual):
             return elapsed  # it says nothing of itself: as long again
         return max(usual - elapsed, 0.0) if ending else 0.0
+
+
+def _is_late(flight: Flight, now: float, usual: float) -> bool:
+    return now - flight.asked > max(LATE_MIN_S, LATE * usual)
 
 
 def _takes(task: Task[J], source: Source, unknown: float = LATE_MIN_S) -> float:

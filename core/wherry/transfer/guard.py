@@ -60,6 +60,11 @@ class GuardedLender(Lender):
         """See `Lender.lend`."""
         return Lent(await self._inner.lend())
 
+    @property
+    def awaited(self) -> bool:
+        """See `Lender.awaited`."""
+        return self._inner.awaited
+
     def settle(self, arrival: Arrival) -> None:
         """See `Lender.settle`. What is not as it must be is not touched: `checked` complains of it."""
         if not fault_of(arrival, self._wants):

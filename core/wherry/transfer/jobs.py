@@ -65,6 +65,11 @@ class JobLender(Lender):
         """See `Lender.lend`."""
         return await self._pool.lend()
 
+    @property
+    def awaited(self) -> bool:
+        """See `Lender.awaited`."""
+        return self._pool.awaited
+
     def settle(self, arrival: Arrival) -> None:
         """See `Lender.settle`."""
         self._job.settle(arrival, self._peer)

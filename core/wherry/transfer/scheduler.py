@@ -164,6 +164,11 @@ class Scheduler(Generic[J]):
         """Gives the other sources that are asked for the same job."""
         return self._flights.others(task, source)
 
+    def beaten(self, task: Task[J], source: Source, now: float) -> None:
+        """Another source brought a job: one that was late with it and gave nothing has failed."""
+        if self._flights.silent(task, source, now):
+            self._rest(source, now, "did not answer in time")
+
     def drop(self, source: Source) -> None:
         """Forgets a source that is gone, and that nobody will call again."""
         self._waiting.haves.forget(source)
@@ -174,12 +179,14 @@ class Scheduler(Generic[J]):
 
         ``able`` tells whether a job can be asked of two. The answer that comes first counts. Say `done` for each of the two.
         """
-        if not self._flights or not source.proven or now < source.hedge_at or not self._free(source, now):
+        if not self._flights or now < source.hedge_at or not self._free(source, now):
             return None
 
         def may(task: Task[J]) -> bool:
             return self._may_ask(source, task) and not task.failed.get(id(source)) and able(task.job)
 
+        if not source.proven and any(other.proven and not other.working and self._free(other, now) for other in self.sources):
+            return None  # which is known to be there, and will look in a moment
         task = self._flights.late(source, now, may, total=self.came, ending=not self.more and not self._waiting)
         if task is not None:
             self._given(task, source, now)
