@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 import aiohttp
 import pytest
 
-from wherry.errors import DataError, IntegrityError, NotFound, TargetExists, UsageError, WherryError
+from wherry.errors import DataError, IntegrityError, NotFound, StoreError, TargetExists, UsageError, WherryError
 from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
@@ -172,6 +172,36 @@ def test_a_name_leads_neither_to_itself_nor_out_of_a_dataset(tmp_path):
                     await mine.publish_name(what)
             assert (await mine.publish_name(own, key="other")).value == f"/ipns/{own}"
             assert len(await mine.name_log(own)) == 1
+
+    run(work())
+
+
+def test_what_goes_wrong_with_one_who_is_asked_leaves_nobody_asking(tmp_path):
+    async def work():
+        async with session(tmp_path) as mine, tracker(tmp_path) as url:
+            assert await put(url, made(1)) == 200
+
+            class Carrier:
+                async def put_record(self, _name, _record):
+                    return []
+
+            class Fails(Carrier):
+                async def name_records(self, _name):
+                    raise StoreError("broken")
+                    yield
+
+            class Slow(Carrier):
+                async def name_records(self, name):
+                    await asyncio.sleep(0.05)
+                    yield url, made(1)
+                    over.append(name)
+
+            over = []
+            mine._wiring.locators = lambda: [("fails", Fails()), ("slow", Slow())]
+            with pytest.raises(StoreError, match="broken"):
+                await mine.resolve_name(NAME)
+            assert over == [NAME]
+            assert (await mine.name_log(NAME))[0].sequence == 1
 
     run(work())
 

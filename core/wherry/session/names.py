@@ -89,7 +89,9 @@ async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
         except TimeoutError:
             answers.warnings.append(f"somebody who was asked for {name} took more than {LOCATE_S:g} s")
 
-    await asyncio.gather(*map(one, asked))
+    for problem in await asyncio.gather(*map(one, asked), return_exceptions=True):  # nobody is left asking behind it
+        if problem is not None:
+            raise problem
     return answers
 
 
