@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from wherry.cid import CID, RAW
 from wherry.errors import DataError
+from wherry.ipns.name import Name
+from wherry.ipns.record import create, opened
+from wherry.nodekey import NodeKey
 from wherry_locate.announcement import Announcement
 from wherry_locate.server.book import Book, record_of
 from wherry_locate.server.filters import Filters
@@ -265,3 +268,18 @@ def test_ip_addresses_are_read_in_one_form():
         "1.2.3.4", "fe80::1", "2001:db8::1", "", ""
     ]  # fmt: skip
     assert vouched(["/ip6/::/tcp/4290"], BOTH, "2001:db8::1", "me") == ["/ip6/2001:db8::1/tcp/4290"]
+
+
+def test_a_stranger_cannot_push_a_name_out_by_putting_it_again(book):
+    def record(number, sequence=0):
+        key = NodeKey(bytes([number]) * 32)
+        return opened(create(key, "/ipfs/bafkqaaa", sequence, int((NOW + 3600) * 1e9)), Name.of(key.public))
+
+    kept = book(names_per_network=3)
+    assert kept.put_name(record(1), "192.0.2.0/24", NOW)
+    for again in (record(1), record(1, 1)):  # the same, and a newer one that was overheard
+        assert kept.put_name(again, "203.0.113.0/24", NOW + 1)
+        for number in range(2, 8):
+            assert kept.put_name(record(number), "203.0.113.0/24", NOW + number)
+    assert kept.name(record(1).name, NOW + 9) == record(1, 1)
+    assert sum(kept.name(record(number).name, NOW + 9) is not None for number in range(2, 8)) == 3

@@ -94,13 +94,15 @@ class Book:
     def put_name(self, record: Record, net: str, now: float) -> bool:
         """Keeps a verified record that came from the network ``net``, if it is the best of its name; tells whether it is.
 
-        Who was silent longest makes room: first of that network, then of all.
+        Who was silent longest makes room: first of that network, then of all. A name stays with the network that it first came
+        from: else a stranger who puts it again could let his own names push it out.
         """
         options, name = self._options, bytes(record.name)
         with self._db.writing() as run:
-            row = run.execute("SELECT record FROM names WHERE name=? AND expires>?", (name, now)).fetchone()
+            row = run.execute("SELECT record, net FROM names WHERE name=? AND expires>?", (name, now)).fetchone()
             if row is not None and opened(row[0], record.name).rank > record.rank:
                 return False
+            net = row[1] if row is not None else net
             expires = min(record.until_ns / 1e9, now + options.names_s_max)
             run.execute("INSERT OR REPLACE INTO names VALUES (?,?,?,?,?)", (name, record.binary, net, now, expires))
             for where, values, most in (
