@@ -163,6 +163,21 @@ def test_files_are_compared_with_the_torrent(kind):
             assert "/".join(torrent.files[index].parts) in str(caught.value)
 
 
+def test_a_comparison_can_be_stopped_in_padding_too():
+    files = [{"path": ["a"], "length": 1}, {"path": [".pad", "1"], "attr": "p", "length": 255 << 20}]
+    info = {"name": "n", "piece length": 256 << 20, "files": files, "pieces": bytes(20)}
+    heard = []
+
+    def padded(count):
+        heard.append(count)
+        if len(heard) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        verify(read_torrent(encode({"info": info})), pieces_of([b"x"]), padded)
+    assert heard == [1 << 20] * 3
+
+
 @pytest.mark.parametrize(
     ("named", "places"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wherry.errors import IntegrityError
 from wherry.names import shown
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     Content = Callable[[int], Iterable[bytes | memoryview]]
 
 
-def verify(torrent: Torrent, content: Content) -> None:
+_ZEROS: Final = bytes(MiB)
+
+
+def verify(torrent: Torrent, content: Content, padded: Callable[[int], None] = lambda _: None) -> None:
     """Reads every file through ``content(index)``, in order, and compares: SHA-256 if there is a version 2, else SHA-1.
 
-    What ``content`` gives is looked at before it gives more. Raises IntegrityError, which names the file, or for version 1
+    What ``content`` gives is looked at before it gives more. ``padded`` hears of padding, of which there may be far more than
+    of anything else, and may raise to stop. Raises IntegrityError, which names the file, or for version 1
     the files that a piece lies in; and what ``content`` raises.
     """
     if torrent.v2 is not None:
@@ -35,7 +39,7 @@ def verify(torrent: Torrent, content: Content) -> None:
     held, touched, number = 0, list[int](), 0
     run1 = hashlib.sha1(usedforsecurity=False)
     last = sum(size for _, size in torrent.spans)
-    for index, data in _stretches(torrent, content):
+    for index, data in _stretches(torrent, content, padded):
         view = memoryview(data)
         while view:
             some = view[: torrent.piece_bytes - held]
@@ -49,13 +53,15 @@ def verify(torrent: Torrent, content: Content) -> None:
                 run1, held, touched, number = hashlib.sha1(usedforsecurity=False), 0, [], number + 1
 
 
-def _stretches(torrent: Torrent, content: Content) -> Iterator[tuple[int, bytes | memoryview]]:
+def _stretches(torrent: Torrent, content: Content, padded: Callable[[int], None]) -> Iterator[tuple[int, bytes | memoryview]]:
     """Gives the bytes of version 1, padding included, with the number of their file. Raises IntegrityError."""
     for index, size in torrent.spans:
         found = 0
         if index < 0:
             for at in range(0, size, MiB):
-                yield index, bytes(min(MiB, size - at))
+                count = min(MiB, size - at)
+                yield index, memoryview(_ZEROS)[:count]
+                padded(count)
             continue
         for data in content(index):
             found += len(data)

@@ -212,7 +212,9 @@ def compare(path: str, torrent: Torrent, read: Callable[[int], None], *, tidy: b
         paths = [name if torrent.single else "/".join(file.parts) for file in torrent.files]
         if not torrent.single:
             _check_others(tree, paths, tidy=tidy)
-        verify(torrent, lambda index: _content(tree, paths[index], torrent.files[index].size, read, make=tidy))
+        verify(
+            torrent, lambda index: _content(tree, paths[index], torrent.files[index].size, read, make=tidy), lambda _: read(0)
+        )
 
 
 def _check_others(tree: SafeTree, paths: list[str], *, tidy: bool) -> None:
