@@ -1,4 +1,4 @@
-"""`export --car` of a path: with its proof, and of wherry's own datasets without (specs/0032 §4)."""
+"""`export --car` of a path, with its proof or, of wherry's own, without; `import` of many roots (specs/0032 §3, §4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 
 import pytest
 
-from wherry.car import CarReader
+from wherry import dagcbor
+from wherry.car import CarReader, header, section_head
+from wherry.cid import DAG_CBOR
 from wherry.errors import NotFound
 from wherry.publiccid import PublicCID
 from wherry.session import Session
@@ -66,3 +68,28 @@ def test_a_path_in_a_dataset_gives_what_lies_there(tmp_path):
     content = (data / "sub dir" / "ünï" / "f").read_bytes()
     assert run(read, tmp_path / "other") == content == (tmp_path / "got" / "ünï" / "f").read_bytes()
     assert PublicCID.parse(found["none"]).block()
+
+
+def test_roots_below_each_other_are_told_apart(tmp_path):
+    def node(*links):
+        data = dagcbor.encode(list(links))
+        return PublicCID.of(DAG_CBOR, data), data
+
+    absent = PublicCID.of(DAG_CBOR, b"\x80 not there")
+    a = node(absent)
+    b = node(a[0])
+    c = node()
+    d = node(c[0], c[0])
+    e = node(d[0], b[0])
+    nodes = [a, b, c, d, e]
+    roots = [c, a, b, d, a, c, e]
+    with open(tmp_path / "x.car", "wb") as file:
+        file.write(header([cid for cid, _ in roots]))
+        file.writelines(section_head(cid, len(data)) + data for cid, data in nodes)
+
+    async def imported(session):
+        result = await session.import_car(str(tmp_path / "x.car"))
+        return {root.cid: root.complete for root in result.roots}
+
+    found = run(imported, tmp_path / "home")
+    assert found == {str(one[0]): whole for one, whole in ((a, False), (b, False), (c, True), (d, True), (e, False))}

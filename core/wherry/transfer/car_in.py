@@ -47,6 +47,7 @@ class CarImport:
         self._where = where
         self._waiting: dict[bytes, Block] = {}
         self._waiting_bytes = 0
+        self._walk = Walk(Blocks(store), CarWish())
         self._cancelled = False
         self.bytes_read = 0
         self.blocks = 0
@@ -103,13 +104,14 @@ class CarImport:
         self.new_bytes += sum(len(block.data) for block in fresh)
 
     def _root(self, root: PublicCID) -> ImportedRoot:
-        """Walks from a root to every block below it."""
+        """Walks from a root to every block below it, but for those below roots before it that miss nothing."""
         try:
-            for _ in Walk(Blocks(self._store), CarWish()).blocks(Found((), root)):
+            for _ in self._walk.blocks(Found((), root)):
                 if self._cancelled:
                     raise InterruptedError
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
+            self._walk = Walk(Blocks(self._store), CarWish())  # that one was where something is missing
             return ImportedRoot(root, problem.message)
         if root.inline is None:  # how many bytes the files have is not known: of a directory no have-map is told
             self._store.state.put_root(name, self._where, IMPORTED, {})
