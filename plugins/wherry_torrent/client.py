@@ -13,7 +13,10 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VERSION: Final = 1
 _LOOK_S: Final = 0.1  # how often it looks
@@ -29,6 +32,7 @@ _NOWHERE: Final = (  # no peer is there that a stranger could name: this host's 
     ("0.0.0.0", "0.255.255.255"),  # noqa: S104 - kept out, and not listened on
     ("169.254.0.0", "169.254.255.255"), ("224.0.0.0", "255.255.255.255"),
     ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("::", "::"), ("fd00:ec2::254", "fd00:ec2::254"),
 )  # fmt: skip
 
 
@@ -96,12 +100,7 @@ class Client:
         known = lt.default_settings()  # what this version of it has
         settings = {name: value for name, value in start["settings"].items() if name in known}
         self._session = lt.session({**settings, "alert_mask": _mask(lt)})
-        keep_out = lt.ip_filter()
-        for first, last in _NOWHERE:
-            keep_out.add_rule(first, last, 1)
-        for ip, _ in start["peers"]:  # whom the user named
-            keep_out.add_rule(ip, ip, 0)
-        self._session.set_ip_filter(keep_out)
+        self._session.set_ip_filter(kept_out(lt, [ip for ip, _ in start["peers"]]))
 
     def run(self) -> None:
         """Downloads; says how far it is, and that it is done. Raises Gone, Failed."""
@@ -294,6 +293,16 @@ class Client:
         self._faults[who[:_WORDS_MAX]] = str(why)[:_WORDS_MAX]
         while len(self._faults) > _FAULTS_MAX:
             self._faults.popitem(last=False)
+
+
+def kept_out(lt: Any, named: Sequence[str]) -> Any:
+    """Gives the filter of addresses that no peer, tracker or web seed may have, but for those that the user ``named``."""
+    found = lt.ip_filter()
+    for first, last in _NOWHERE:
+        found.add_rule(first, last, 1)
+    for ip in named:
+        found.add_rule(ip, ip, 0)
+    return found
 
 
 def _endpoint(alert: Any) -> str:

@@ -21,6 +21,7 @@ from seeding import made, seeding
 from wherry.errors import NoSource, UnsafeName
 from wherry.session import Session
 from wherry_cli.demo import compare
+from wherry_torrent.client import kept_out
 
 lt = pytest.importorskip("libtorrent", reason="libtorrent is not installed")
 
@@ -248,3 +249,23 @@ def test_nobody_is_waited_for_without_end(tmp_path, tree):
     assert "nobody gave anything of the metadata" in err
     assert "127.0.0.1:9" in err
     assert sorted(os.listdir(tmp_path)) == ["home", "source", "x.torrent"]
+
+
+def test_addresses_where_no_peer_is_are_not_asked():
+    kept = kept_out(lt, ["169.254.169.254"])  # whom the user names is asked
+    strangers = kept_out(lt, [])
+    for ip in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "fe80::1",
+        "ff02::1",
+        "fd00:ec2::254",
+    ):
+        assert strangers.access(ip) == 1, ip
+    for ip in ("192.0.2.1", "10.0.0.1", "127.0.0.1", "fd00::1", "2001:db8::1", "::1"):
+        assert strangers.access(ip) == 0, ip
+    assert (kept.access("169.254.169.254"), kept.access("169.254.169.253")) == (0, 1)
