@@ -42,7 +42,8 @@ class Trees:
         self._names: list[str] = []
         self._alone: Entry | None = None
         self._twins = [] if without else [unixfs_dir.DirBuilder(emit_twin)]
-        self._plain: list[Entry] = []  # the last files of this directory that are their leaf; poured into its twin together
+        # The last files of this directory that are their leaf, as its twin links to them; poured into it together.
+        self._plain: list[tuple[bytes, CID, int]] = []
         self.reason = without  # why there is no twin
         self.twin: PublicCID | None = None  # once it is finished
 
@@ -84,7 +85,7 @@ class Trees:
             self._put(entry.name, twin)
         elif self._twins and (entry.size <= PB_BYTES_MAX or self._fits(entry.name, entry.size)):
             plain = self._plain
-            plain.append(entry)
+            plain.append((entry.name.encode(), entry.cid, entry.size))
             if len(plain) >= _POUR:
                 self._pour()
 
@@ -129,7 +130,7 @@ class Trees:
         """Puts the files that wait into the directory's twin."""
         plain, self._plain = self._plain, []
         try:
-            self._twins[-1].put_many([(entry.name.encode(), entry.cid, entry.size) for entry in plain])
+            self._twins[-1].put_many(plain)
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
 
