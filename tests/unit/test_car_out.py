@@ -49,6 +49,9 @@ def test_a_path_in_a_dataset_gives_what_lies_there(tmp_path):
             with pytest.raises(NotFound):
                 await session.export_car(f"{added.cid}/{path}", str(tmp_path / "x.car"))
         assert not (tmp_path / "x.car").exists()
+        with pytest.raises(NotFound) as caught:
+            await session.dag_get(f"{added.cid}/none")
+        assert "`wherry ls`" in caught.value.hint
         value = f'{{"to":{{"/":"{added.cid}"}}}}'.encode()  # a way of other tools' leads to the dataset
         above = (await session.dag_put(value)).cid
         await session.export_car(f"{above}/to", str(tmp_path / "proof.car"))

@@ -46,7 +46,13 @@ def reach(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Reached:
                     raise
         elif cid.codec not in ipld.LINKED:
             raise NotFound(f"block {cid} has no path {left[0]!r} in it")
-        value, used = ipld.within(ipld.read(cid.codec, blocks.node(cid)), left, cid)
+        whole = ipld.read(cid.codec, blocks.node(cid))
+        try:
+            value, used = ipld.within(whole, left, cid)
+        except NotFound as problem:
+            if not isinstance(whole, dict) or "wherry" not in whole:
+                raise
+            raise NotFound(problem.message, hint="it is a dataset: `wherry ls`, `cat` and `get` know its paths") from problem
         if not isinstance(value, PublicCID):
             return Reached(cid, tuple(left))
         cid, left = value, left[used:]
