@@ -362,6 +362,20 @@ def test_a_node_gives_records_to_its_gateway(tmp_path):
     run(work())
 
 
+def test_nobody_is_given_a_name_that_says_two_things(tmp_path):
+    async def work():
+        async with session(tmp_path) as mine:
+            holdings, wanted = mine._node.holdings, bytes(Name.parse(NAME))
+            await mine.import_record(NAME, made(1))
+            with pytest.raises(IntegrityError):
+                await mine.import_record(NAME, made(1, OTHER))
+            assert holdings.record(wanted) is None
+            await mine.import_record(NAME, made(2, OTHER))
+            assert holdings.record(wanted) == made(2, OTHER)
+
+    run(work())
+
+
 @pytest.mark.parametrize("schema", ["peer", "bitswap", "graphsync-filecoinv1", "unheard-of"])
 def test_records_of_old_schemas_are_read_as_peers(schema):
     from wherry_locate.tracker import _addresses

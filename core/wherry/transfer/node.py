@@ -55,15 +55,21 @@ class Holdings(BlockSource):
         return found
 
     def record(self, name: bytes) -> bytes | None:
-        """Gives the best record of a name (the multihash of its key); None: there is none, or it is over. Raises StoreError."""
+        """Gives the best record of a name (the multihash of its key). Raises StoreError.
+
+        None: there is none, it is over, or another was seen under its number, so that nobody knows which one holds.
+        """
         from wherry.ipns.name import Name
         from wherry.store.names import NameBook
 
         try:
-            found = NameBook(self._store.state).known(Name(name))
+            book, found = NameBook(self._store.state), Name(name)
         except CIDError:
             return None
-        return found.record.binary if found is not None and not found.record.expired(time.time()) else None
+        known = book.known(found)
+        if known is None or known.record.expired(time.time()) or book.equivocated(found, known.record.sequence):
+            return None
+        return known.record.binary
 
     @property
     def fetched(self) -> tuple[CID, ...]:
