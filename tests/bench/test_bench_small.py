@@ -185,6 +185,16 @@ def test_every_benchmark_is_run_above():
     assert all(f'"{name}"' in text for name in BENCHMARKS)
 
 
+def test_a_daemon_with_many_transfers(bench):
+    report = bench("daemon", rounds=1, size="80MiB")["daemon"]
+    found = figures(report)
+    assert found["complete"]["value"] == 1.0
+    assert found["transfers at a time"]["value"] > 10
+    assert found["CPU time of the daemon"]["value"] > 0
+    assert 0 < found["Jain's index of the bytes of each at half time"]["value"] <= 1
+    assert 40 < found["peak of the daemon"]["value"] < 150
+
+
 def test_a_swarm_in_small(bench):
     found = bench("swarm", rounds=1)["swarm"]
     assert [arm["name"] for arm in found["arms"]][:2] == ["tcp", "http"]

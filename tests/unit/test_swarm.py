@@ -78,6 +78,21 @@ def test_one_that_tells_nothing_is_asked_if_this_node_dialled_it():
     assert listens.heard == [("met", dialled)]
 
 
+def test_one_that_was_dialled_for_one_of_several_downloads_is_asked_for_that_one_alone():
+    """A seed would show each of them its dataset by turns to all connections, most of which fetch another one."""
+    world = World()
+    alone = world.meet(1, incoming=False)
+    entries = {root: world.swarm.enter(root, SIZE, have(), Listens()) for root in (ROOT, OTHER)}
+    came, dialled = world.meet(2), world.meet(3, incoming=False)
+    assert (came.follows, dialled.follows, alone.follows) == ([ROOT, OTHER], [], [ROOT])
+    entries[OTHER].follow(dialled)
+    entries[OTHER].follow(dialled)
+    assert dialled.follows == [OTHER]
+    dialled.peer.closed("gone")
+    entries[ROOT].follow(dialled)
+    assert dialled.follows == [OTHER]
+
+
 def test_a_map_of_too_many_pieces_is_kept_as_a_coarser_one():
     world, listens = World(), Listens()
     world.swarm.enter(ROOT, SIZE, have(), listens)

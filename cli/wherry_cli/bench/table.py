@@ -9,6 +9,7 @@ from wherry_cli.bench.add import add_large, add_tree
 from wherry_cli.bench.boundary import boundary
 from wherry_cli.bench.cache import cache
 from wherry_cli.bench.concurrent import concurrent
+from wherry_cli.bench.daemon import daemon
 from wherry_cli.bench.dedup import dedup, dedup_releases
 from wherry_cli.bench.get import get_large, get_tree
 from wherry_cli.bench.latency import latency
@@ -63,8 +64,12 @@ BENCHMARKS: Final = {
     ),
     "limits": Benchmark(limits, "gets at 1, 10 and 100 MB/s, limited each way; classes and equal transfers on one link"),
     "swarm": Benchmark(
-        swarm, "gets over tcp: beside http, of unequal seeds, 100 ms away, and in bad weather", large=True, copies=True
+        swarm,
+        "gets over tcp: beside http, of unequal seeds, 100 ms away, in bad weather, and among liars and peers that die",
+        large=True,
+        copies=True,
     ),
+    "daemon": Benchmark(daemon, "1,000 transfers at a time through one daemon: how even they are, and what it needs"),
     "boundary": Benchmark(boundary, "a call of a plugin, and a get through plugins, beside direct ones"),
 }
 

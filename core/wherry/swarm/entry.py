@@ -33,6 +33,10 @@ class Entry:
         """Everything is there, manifest included. Peers are told now."""
         self._swarm.on_completed(self._dataset)
 
+    def follow(self, link: PeerLink) -> None:
+        """Asks a peer that this node dialled for this download to tell what it has of the dataset."""
+        self._swarm.on_bound(self._dataset, link)
+
     def credit(self, link: PeerLink, count: int) -> None:
         """Counts ``count`` bytes of verified payload that a peer gave: it is served for them."""
         self._swarm.on_credit(link, count)

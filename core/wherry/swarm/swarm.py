@@ -76,7 +76,8 @@ class Swarm(Exchange):
         return self._addresses()
 
     def enter(self, root: CID, size: int, have: HaveMap, listener: Listener, flow: Flow = FREE) -> Entry:
-        """Begins a download of ``root``, of which ``have`` is here. Connected peers are asked at once.
+        """Begins a download of ``root``, of which ``have`` is here. Connected peers are asked at once, but
+        for those that were dialled for another download.
 
         ``size`` in bytes; 0: not known yet, `Entry.sized` will say. ``flow`` is of the download: those that it gives to have
         their turns by its class.
@@ -84,8 +85,10 @@ class Swarm(Exchange):
         dataset = self._shared.enter(root, size, have, self._clock())
         dataset.listeners.append(listener)
         dataset.flows[listener] = flow
+        alone = not self._fetches_more_than(dataset)
         for neighbour in tuple(self._neighbours.values()):
-            neighbour.follow(root)
+            if neighbour.link.info.incoming or alone:
+                neighbour.follow(root)
         for neighbour in tuple(dataset.met):
             dataset.introduce_to(listener, neighbour)
         return Entry(self, dataset, listener)
@@ -142,6 +145,12 @@ class Swarm(Exchange):
             dataset.news.flush()
             dataset.tell_all()
 
+    def on_bound(self, dataset: Dataset, link: PeerLink) -> None:
+        """A download asks a peer that it dialled: it is told what that has of this dataset, and of no other."""
+        neighbour = self._neighbours.get(link)
+        if neighbour is not None:
+            neighbour.follow(dataset.root)
+
     def on_credit(self, link: PeerLink, count: int) -> None:
         """A peer gave verified bytes."""
         neighbour = self._neighbours.get(link)
@@ -170,9 +179,13 @@ class Swarm(Exchange):
             raise PeerBusy(f"{BUSY}: this node has given what it may give", peer=name)
         neighbour = self._neighbours[link] = Neighbour(self, link, self._clock())
         for dataset in self._shared:
-            if dataset.listeners:
+            if dataset.listeners and (link.info.incoming or not self._fetches_more_than(dataset)):
                 neighbour.follow(dataset.root)
         return neighbour
+
+    def _fetches_more_than(self, dataset: Dataset) -> bool:
+        """Whether other datasets are fetched too: then a peer that was dialled is there for one of them alone (`on_bound`)."""
+        return any(other.listeners for other in self._shared if other is not dataset)
 
     def on_follows(self, neighbour: Neighbour, root: CID) -> None:
         """A peer wants to be told what is here of ``root``."""

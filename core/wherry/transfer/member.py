@@ -137,6 +137,8 @@ class Membership:
         """
         known = self._known.setdefault(link, _Known(link.info))
         known.source = source
+        if self._entry is not None:
+            self._entry.follow(link)
         for other in [other for other in self._adopted if other is not link and _same(other.info, link.info)]:
             self._adopted.pop(other).cancel()
         if known.choked:
