@@ -27,7 +27,7 @@ class PeerView(NamedTuple):
     score: float  # reputation, 0.0 (useless) to 1.0 (flawless), 0.5 for a newcomer (specs/0017 §3)
     bytes: int = 0  # verified payload that it gave
     jobs: int = 0  # jobs that it was given so far
-    failures: int = 0  # one after the other
+    failures: int = 0  # one after the other; of those before its connection was made again, one
     rejected: int = 0  # blocks that did not verify
 
 

@@ -284,6 +284,7 @@ class Scheduler(Generic[J]):
         source.parallel = parallel
         if not source.reached:
             source.failures, source.since = 0, now
+        source.doubts = min(source.failures, 1)  # that nobody answered there tells nothing of one who does now
         source.alive = source.reached = True
         source.reason = ""
 
@@ -309,7 +310,7 @@ class Scheduler(Generic[J]):
         self._waiting.by_chance = self.came < _FIRST_JOBS * self._job_bytes
         source.blocks += blocks
         source.bytes += count
-        source.failures = 0
+        source.failures = source.doubts = 0
         source.proven = True
         source.reason = ""
         source.since = now
@@ -386,11 +387,10 @@ class Scheduler(Generic[J]):
         if source.reached and not source.failures:
             source.since = now
         source.standing.failed(now)
-        source.failures += 1
+        source.failures, source.doubts = source.failures + 1, source.doubts + 1
         most = max(_BACKOFF_FIRST_S, min(_BACKOFF_MAX_S, self._wait_s / _TRIES))
         limit = min(most, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
-        seconds = self._rng.uniform(limit / 4, limit)
-        source.rest_until = now + seconds
+        source.rest_until = now + (seconds := self._rng.uniform(limit / 4, limit))
         return seconds
 
     # When to give up

@@ -54,6 +54,7 @@ class Source:
     denied: bool = False  # must not be asked again
     hint: str = ""  # what may be done about that
     failures: int = 0  # one after the other
+    doubts: int = 0  # the same for policies: a connection that was made makes one of those before it
     rest_until: float = 0.0
     since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
     busy: bool = False  # it said why it left: it has too much to do
@@ -92,7 +93,7 @@ class Source:
         """Gives what a policy sees of it."""
         return PeerView(
             self.address, self.local, slots, self.working, self.standing.rate, self.standing.latency_s,
-            self.standing.score(now, best_rate), self.bytes, self.jobs, self.failures, self.standing.rejected,
+            self.standing.score(now, best_rate), self.bytes, self.jobs, self.doubts, self.standing.rejected,
         )  # fmt: skip
 
     def depth(self, now: float, size: int) -> int:
