@@ -6,8 +6,11 @@ import random
 
 import pytest
 
+from wherry.transfer.choice import Choice
+from wherry.transfer.flights import OWED_S
 from wherry.transfer.scheduler import Scheduler
 from wherry.units import MiB
+from wherry_policy.reputation import Reputation
 
 
 def seeds(*names, jobs, more=False):
@@ -135,3 +138,54 @@ def test_who_was_of_use_goes_before_who_never_was():
     task = made.take(silent, 2.0)
     assert made.hedge(new, 9.0, any_job) is None
     assert made.hedge(known, 9.0, any_job) is task
+
+
+def test_what_a_source_was_told_to_leave_may_come_all_the_same():
+    """It counts for the room that there is for bytes that come twice until it came, or is late for that."""
+    made, (slow, fast) = seeds("slow", "fast", jobs=8)
+    slow.parallel = 8
+    slow.meter.add(2.0, 400 * MiB)
+    fast.meter.add(2.0, 400 * MiB)
+    tasks = [made.take(slow, 2.0) for _ in range(8)]
+    slow.standing.rate, fast.standing.rate = 1e4, 1e9
+
+    def hedged(now):
+        count = 0
+        while (task := made.hedge(fast, now, lambda _: True)) is not None:
+            made.succeeded(fast, now, 1, MiB, task)
+            task.over = True
+            made.done(slow, task, now)
+            made.done(fast, task, now)
+            count += 1
+        return count
+
+    assert all(tasks)
+    assert hedged(3.0) == 4  # MiB, of a transfer that is so small
+    assert hedged(4.0) == 0
+    made.twice(MiB)  # one was on its way; the others never come
+    assert hedged(3.0 + OWED_S) == 0
+    assert hedged(3.1 + OWED_S) == 3
+    assert made.wasted == MiB
+
+
+def test_a_source_that_is_there_again_is_given_jobs_however_often_it_was_called_in_vain():
+    """While others have two each before them; a policy that lays the last jobs where they end soonest sees it as it is now."""
+    choice = Choice(Reputation(0.25), random.Random(1), lambda: 0.0, pytest.fail)
+    made = Scheduler(["a", "b", "back"], now=0.0, rng=random.Random(1), choice=choice)
+    for source in made.sources:
+        made.connected(source, 0.0, 8, linked=True)
+        made.succeeded(source, 0.0, 1, 1000)
+        source.standing.rate = 2e6
+    *_, back = made.sources
+    for job in range(12):
+        made.put(job, size=MiB)
+    made.more = False
+    now = 1.0
+    for reason in ("cut", "nobody answers", "nobody answers", "nobody answers"):
+        made.gone(back, now, reason)
+        now = back.rest_until + 0.01
+    assert [given(made, source, now) for source in made.sources] == [2, 2, 0]
+    made.connected(back, now, 8, linked=True)
+    made.have(back, now, None)
+    assert back.failures == 4  # it rests as long as before, if it fails again
+    assert given(made, back, now + 1.1) == 1

@@ -7,6 +7,7 @@ and the other is cancelled. "The Tail at Scale" (Dean and Barroso, 2013) calls t
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -24,6 +25,9 @@ LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
+SILENT: Final = 2  # times as many where nobody gives anything of a job: it is more likely that it never comes twice
+DEAD_S: Final = 1.5  # after so long without a byte, who was asked for a job hardly brings it any more
+OWED_S: Final = 2.0  # after a source was told to leave a job, it may come all the same: it was on its way
 TWICE: Final = 2  # sources that one job may be asked of, unless all of them are late: they may have died together
 
 
@@ -43,17 +47,14 @@ class Flights(Generic[J]):
     def __init__(self) -> None:
         self._flights: dict[Task[J], list[Flight]] = {}
         self.wasted = 0  # bytes that came twice
-        self._ahead = 0  # bytes of jobs that two are asked for
+        self._owed: deque[tuple[float, int]] = deque()  # until when what a source was told to leave may come, and its bytes
 
     def __len__(self) -> int:
         return len(self._flights)
 
     def begin(self, task: Task[J], source: Source, now: float) -> None:
         """A source is asked for a job."""
-        flights = self._flights.setdefault(task, [])
-        if flights:
-            self._ahead += task.size
-        flights.append(Flight(source, now))
+        self._flights.setdefault(task, []).append(Flight(source, now))
 
     def of(self, task: Task[J], source: Source) -> Flight | None:
         """Finds the flight of a job with a source."""
@@ -62,17 +63,26 @@ class Flights(Generic[J]):
                 return flight
         return None
 
-    def end(self, task: Task[J], source: Source) -> None:
-        """It is not asked any more."""
+    def end(self, task: Task[J], source: Source, now: float) -> None:
+        """It is not asked any more; if another source brought the job, it may have sent it already."""
         flight = self.of(task, source)
         if flight is None:
             return
         flights = self._flights[task]
         flights.remove(flight)
-        if flights:
-            self._ahead -= task.size
-        else:
+        if not flights:
             del self._flights[task]
+        if task.over and flight.got < task.size:
+            self._owed.append((now + OWED_S, task.size - flight.got))
+
+    def came_twice(self, count: int) -> None:
+        """Bytes came that another source had given already, or that nobody waited for any more."""
+        self.wasted += count
+        while count > 0 and self._owed:
+            until, size = self._owed.popleft()
+            if size > count:
+                self._owed.appendleft((until, size - count))
+            count -= size
 
     def others(self, task: Task[J], source: Source) -> list[Source]:
         """Gives the other sources that are asked for the same job."""
@@ -89,15 +99,18 @@ class Flights(Generic[J]):
         """Gives the job that ``source``, which has nothing else to do, should be asked for as well; None: there is none.
 
         ``total`` are the bytes that came so far; ``ending`` says that no job waits that it could do. A job of which nobody
-        gives anything may never come twice, so it takes no room from others, and may be asked of more than two.
+        gives anything will hardly come twice, so there is more room for it, and it may be asked of more than two.
         """
-        room = max(WASTE_MIN, WASTE_SHARE * total) - self.wasted
+        while self._owed and self._owed[0][0] < now:
+            self._owed.popleft()
+        room = max(WASTE_MIN, WASTE_SHARE * total)
+        taken = self.wasted + self._ahead(now) + sum([size for _, size in self._owed])
         best, longest = None, 0.0
         for task, flights in self._flights.items():
             if any(flight.source is source for flight in flights) or not may_ask(task):
                 continue
             silent = all(not flight.got and _is_late(flight, now, _takes(task, flight.source)) for flight in flights[:TWICE])
-            if task.size > (room if silent else room - self._ahead):
+            if task.size > (SILENT if silent else 1) * room - taken:
                 continue
             if len(flights) >= TWICE and not (silent and now - flights[-1].asked > LATE_MIN_S):
                 continue
@@ -106,6 +119,15 @@ class Flights(Generic[J]):
             if left > longest and (silent or left > WORTH * takes):  # what is known of this one may come of a few small blocks
                 best, longest = task, left
         return best
+
+    def _ahead(self, now: float) -> int:
+        """Gives the bytes that would come twice if all who are asked answered, but for those who are taken for dead."""
+        count = 0
+        for task, flights in self._flights.items():
+            if len(flights) > 1:
+                alive = sum([flight.got > 0 or now - flight.asked < DEAD_S for flight in flights])
+                count += task.size * max(0, alive - 1)
+        return count
 
     def _left(self, flight: Flight, now: float, usual: float, *, ending: bool) -> float:
         """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""

@@ -293,7 +293,7 @@ class Scheduler(Generic[J]):
         source.working -= 1
         self._plan.clear()
         flight = self._flights.of(task, source)
-        self._flights.end(task, source)
+        self._flights.end(task, source, now)
         if flight is not None and flight.got:
             source.standing.answered(now, flight.got, now - flight.asked, flight.first - flight.asked)
 
@@ -370,7 +370,7 @@ class Scheduler(Generic[J]):
 
     def twice(self, count: int) -> None:
         """Bytes came that another source had given already, or that nobody waited for any more."""
-        self._flights.wasted += count
+        self._flights.came_twice(count)
 
     @property
     def wasted(self) -> int:
