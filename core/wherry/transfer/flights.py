@@ -25,7 +25,7 @@ LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
-SILENT: Final = 2  # times as many where nobody gives anything of a job: it is more likely that it never comes twice
+SILENT: Final = 4 * MiB  # and so many more where nobody gives anything of a job: it is likely that it never comes twice
 DEAD_S: Final = 1.5  # after so long without a byte, who was asked for a job hardly brings it any more
 OWED_S: Final = 2.0  # after a source was told to leave a job, it may come all the same: it was on its way
 TWICE: Final = 2  # sources that one job may be asked of, unless all of them are late: they may have died together
@@ -110,7 +110,7 @@ class Flights(Generic[J]):
             if any(flight.source is source for flight in flights) or not may_ask(task):
                 continue
             silent = all(not flight.got and _is_late(flight, now, _takes(task, flight.source)) for flight in flights[:TWICE])
-            if task.size > (SILENT if silent else 1) * room - taken:
+            if task.size > room + (SILENT if silent else 0) - taken:
                 continue
             if len(flights) >= TWICE and not (silent and now - flights[-1].asked > LATE_MIN_S):
                 continue
