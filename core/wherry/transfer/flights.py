@@ -121,11 +121,11 @@ class Flights(Generic[J]):
         return best
 
     def _ahead(self, now: float) -> int:
-        """Gives the bytes that would come twice if all who are asked answered, but for those who are taken for dead."""
+        """Gives the bytes that would come twice if all who are asked answered, but for the dead, who gave nothing so far."""
         count = 0
         for task, flights in self._flights.items():
             if len(flights) > 1:
-                alive = sum([flight.got > 0 or now - flight.asked < DEAD_S for flight in flights])
+                alive = sum([flight.got > 0 or flight.source.proven or now - flight.asked < DEAD_S for flight in flights])
                 count += task.size * max(0, alive - 1)
         return count
 
