@@ -333,7 +333,7 @@ def _unfit(index: int, body: bytes | bytearray) -> WherryError:
     if fault is Fault.ABSENT:
         return PluginError(
             f"libp2p: py-libp2p is not installed ({text})",
-            hint="pip install 'wherry[libp2p]', or set [transport.libp2p] python to an interpreter that has it",
+            hint="pip install 'wherry[libp2p]', or set python in its section to an interpreter that has it",
         )
     return PluginError(
         f"libp2p: the self-test failed, so it is not used: {text}", hint="install the version that wherry[libp2p] names"

@@ -66,9 +66,10 @@ async def test_all_are_asked_at_once_and_each_address_is_given_once():
     assert made.notes == []
 
 
-async def test_one_that_needs_longer_gets_it():
+@pytest.mark.parametrize("wish", [20, 20.0])
+async def test_one_that_needs_longer_gets_it(wish):
     slow = Says("http://slow:1", after=3 * PATIENCE_S)
-    slow.patience_s = 20.0
+    slow.patience_s = wish
     hangs = by_function(Says("http://never:1", after=60).locate)
     made = Made(slow, hangs)
     assert await made.addresses() == ["http://slow:1"]
@@ -183,7 +184,7 @@ async def fails(cid):
 
 
 async def cannot(cid):
-    raise Unwritable("no network here")
+    raise Unwritable("no network here", hint="plug it in")
     yield
 
 
@@ -192,7 +193,7 @@ async def cannot(cid):
     [
         (raises, "broken: KeyError"),
         (fails, "failed: the tracker is away"),
-        (cannot, "failed: no network here"),
+        (cannot, "failed: no network here (plug it in)"),
         (lambda cid: None, "broken"),
         (lambda cid: ["http://a:1"], "broken"),
         (lambda: None, "broken: TypeError"),

@@ -199,7 +199,8 @@ class Finder:
         except TimeoutError:
             self._note(f"the locator {name} was stopped after {patience_s:.0f} s")
         except (PeerError, LocalError) as problem:
-            self._note(f"the locator {name} failed: {problem.message}")
+            advice = f" ({problem.hint})" if problem.hint else ""
+            self._note(f"the locator {name} failed: {problem.message}{advice}")
         except Exception as problem:  # noqa: BLE001 - whatever a stranger's locator raises, the verb goes on without it
             what = problem.message if isinstance(problem, WherryError) else f"{type(problem).__name__}: {problem}"
             self._note(f"the locator {name} is broken: {what[:200]}")
@@ -207,7 +208,7 @@ class Finder:
     def _patience(self, locator: Locator) -> float:
         """Gives the seconds that a locator gets."""
         own = getattr(locator, "patience_s", None)
-        return min(own, LOCATE_LONG_S) if isinstance(own, float) and own > self._patience_s else self._patience_s
+        return min(own, LOCATE_LONG_S) if isinstance(own, int | float) and own > self._patience_s else self._patience_s
 
     def _judged(self, name: str, address: object, reach: str) -> Hint:
         """Looks at one hint. Runs no code of strangers, but for transports that are configured."""
