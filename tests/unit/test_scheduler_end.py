@@ -153,7 +153,7 @@ def test_what_a_source_was_told_to_leave_may_come_all_the_same():
         count = 0
         while (task := made.hedge(fast, now, lambda _: True)) is not None:
             made.succeeded(fast, now, 1, MiB, task)
-            task.over = True
+            made.beaten(task, slow, now)
             made.done(slow, task, now)
             made.done(fast, task, now)
             count += 1

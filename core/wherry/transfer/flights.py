@@ -39,6 +39,7 @@ class Flight:
     asked: float  # when
     first: float = 0.0  # when its first bytes were there; 0.0: not yet
     got: int = 0  # bytes
+    beaten: bool = False  # another source brought the job, and this one was told to leave it
 
 
 class Flights(Generic[J]):
@@ -64,7 +65,7 @@ class Flights(Generic[J]):
         return None
 
     def end(self, task: Task[J], source: Source, now: float) -> None:
-        """It is not asked any more; if another source brought the job, it may have sent it already."""
+        """It is not asked any more; one that was told to leave the job may have sent it already."""
         flight = self.of(task, source)
         if flight is None:
             return
@@ -72,7 +73,7 @@ class Flights(Generic[J]):
         flights.remove(flight)
         if not flights:
             del self._flights[task]
-        if task.over and flight.got < task.size:
+        if flight.beaten and flight.got < task.size:
             self._owed.append((now + OWED_S, task.size - flight.got))
 
     def came_twice(self, count: int) -> None:
@@ -88,10 +89,13 @@ class Flights(Generic[J]):
         """Gives the other sources that are asked for the same job."""
         return [flight.source for flight in self._flights.get(task, ()) if flight.source is not source]
 
-    def silent(self, task: Task[J], source: Source, now: float) -> bool:
-        """Tells whether a source is late with a job, and gave nothing of it."""
+    def beaten(self, task: Task[J], source: Source, now: float) -> bool:
+        """Another source brought a job; tells whether this one was late with it, and gave nothing of it."""
         flight = self.of(task, source)
-        return flight is not None and not flight.got and _is_late(flight, now, _takes(task, source))
+        if flight is None:
+            return False
+        flight.beaten = True
+        return not flight.got and _is_late(flight, now, _takes(task, source))
 
     def late(
         self, source: Source, now: float, may_ask: Callable[[Task[J]], bool], *, total: int, ending: bool

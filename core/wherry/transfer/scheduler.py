@@ -165,8 +165,8 @@ class Scheduler(Generic[J]):
         return self._flights.others(task, source)
 
     def beaten(self, task: Task[J], source: Source, now: float) -> None:
-        """Another source brought a job: one that was late with it and gave nothing has failed."""
-        if self._flights.silent(task, source, now):
+        """Another source brought a job; say `done` of this one too. If it was late and gave nothing, it has failed."""
+        if self._flights.beaten(task, source, now):
             self._rest(source, now, "did not answer in time")
 
     def drop(self, source: Source) -> None:

@@ -176,6 +176,7 @@ class Getting:
         task.over = True
         for other in self.scheduler.others(task, source):
             self._ends[other].unask(task)
+            self.scheduler.beaten(task, other, now)
             self.scheduler.done(other, task, now)
         self.scheduler.done(source, task, now)
         self._took(task.job, size, right=right)
