@@ -82,6 +82,7 @@ class Inlet:
                         return Took.BULK
                 count = self._receive(self._rest())
             if count is None:
+                self._stream.expect(self._sure())
                 if not self._patient(patience_ms):
                     return Took.DRY
             elif not count:
@@ -120,6 +121,13 @@ class Inlet:
         if piece is None:
             raise RuntimeError("there is no piece to be filled")  # `pump` has just made sure that there is
         return piece[self._at :] if self._at else piece
+
+    def _sure(self) -> int:
+        """Gives how many bytes must come before anything can be done with them; at least 1."""
+        if self._skip:
+            return self._skip
+        filling = self._wire.filling
+        return len(self._rest()) if filling is not None and filling.reader.bulk else 1
 
     def _wasted(self) -> memoryview:
         if not self._waste:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
+LOW_BYTES: Final = 64 * 1024  # of a long piece: so much is there when its reader wakes; each packet would wake it otherwise
+_RECORD_BYTES: Final = 17 * 1024  # of TLS: so much of what comes may lie inside OpenSSL, where the kernel does not count it
 NOTSENT_BYTES: Final = 128 * 1024  # in the kernel and not on its way: so "sent" means nearly gone, and what is urgent gets by
 
 
@@ -28,6 +30,7 @@ class Stream:
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
         self._socket = sock
+        self._low = 1
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -40,6 +43,16 @@ class Stream:
     def recv_into(self, view: memoryview) -> int:
         """Receives some bytes, 0 at the end. Raises BlockingIOError if there are none now, OSError."""
         return self._socket.recv_into(view)
+
+    def expect(self, count: int) -> None:
+        """Says that ``count`` bytes are sure to come: who waits to read may be woken when many of them are there.
+
+        What is there can be received all the same. Raises OSError.
+        """
+        low = min(count, LOW_BYTES)
+        if low != self._low:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low)
+            self._low = low
 
     def send(self, data: memoryview, /) -> int:
         """Sends some bytes. Raises BlockingIOError if none can be sent now, OSError."""
@@ -78,6 +91,10 @@ class TlsStream(Stream):
                 raise BlockingIOError from problem
             except ssl.SSLEOFError:
                 return 0
+
+    def expect(self, count: int) -> None:
+        """See `Stream.expect`."""
+        super().expect(max(count - _RECORD_BYTES, 1))
 
     def send(self, data: memoryview, /) -> int:
         """See `Stream.send`."""

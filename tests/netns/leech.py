@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import resource
 import sys
 import time
 from pathlib import Path
 
-import wherry.transfer.circle
-import wherry.transfer.fetch
-import wherry.transfer.get
-import wherry.transfer.into
-import wherry.transfer.locate
-import wherry.transfer.member  # noqa: F401  # what a get imports when it begins, and eight at once would begin late for
 from wherry.session import Session
+
+EARLY = (  # what a get imports when it begins, and eight at once would begin late for
+    "wherry.sealing.wrap",
+    "wherry.store.cached",
+    "wherry.ticket",
+    *(f"wherry.transfer.{name}" for name in ("circle", "fetch", "get", "into", "locate", "member", "running", "unlock")),
+    "wherry_cache.disk",
+)
 
 cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 cli.add_argument("folder", type=Path)
@@ -36,6 +39,8 @@ cli.add_argument("--verbose", action="store_true")
 async def main() -> None:
     """Runs until it is killed."""
     args = cli.parse_args()
+    for name in EARLY:
+        importlib.import_module(name)
     own = f"{args.scheme}://{args.ip}:{args.port}"
     sources = [peer for peer in args.peers if peer != own]
     async with (
