@@ -58,6 +58,7 @@ class Wiring:
         self.emit: Emit = quiet  # for every part that has something to tell; see `observe`
         self._state: StateDB | None = None  # of the store; without one, nobody is known and nobody kept out
         self._circle: Circle | None = None
+        self._diallers: dict[tuple[str, str, Dial], Transport] = {}  # by instance, scheme and policy
 
     def _env(self, *, allow_public: bool = False, dial: Dial = NAMED) -> Env:
         return Env(
@@ -288,11 +289,19 @@ class Wiring:
             hint=f"configured: {', '.join(known)}; installed: {', '.join(installed)}",
         )
 
+    def _dialler(self, address: str, dial: Dial) -> Transport:
+        """Builds the transport that dials ``address``; of those that exchange the one there is: they share connections."""
+        found = self.transport(address, dial=dial)
+        if self.exchange is None or not isinstance(found, SupportsExchange):
+            return found
+        name, plain = split_address(address)
+        return self._diallers.setdefault((name, plain.partition(":")[0].lower(), dial), found)
+
     def connect(self, address: str, dial: Dial = NAMED) -> AbstractAsyncContextManager[Channel]:
         """Opens a channel to ``address`` with its transport, which connects only where ``dial`` allows."""
         from wherry.transfer.guard import guarded
 
         def connect(address: str) -> AbstractAsyncContextManager[Channel]:
-            return guarded(self.transport(address, dial=dial), split_address(address)[1])
+            return guarded(self._dialler(address, dial), split_address(address)[1])
 
         return (connect if self._state is None else self.circle.connecting(connect))(address)

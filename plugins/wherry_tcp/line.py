@@ -203,8 +203,11 @@ class Line:
 
     # At work
 
-    async def run(self, took: Callable[[Line, Message], None]) -> PeerError | None:
-        """Works until the connection ends; gives why, None if that was in good order. ``took`` is told each message."""
+    async def run(self, took: Callable[[Line, Message | Asked], None]) -> PeerError | None:
+        """Works until the connection ends; gives why, None if that was in good order.
+
+        ``took`` is told each message, and each answer for which nobody waited any more.
+        """
         reader = asyncio.create_task(self._read(took))
         writer = asyncio.create_task(self._out.run())
         try:
@@ -248,7 +251,7 @@ class Line:
 
     # Receiving
 
-    async def _read(self, took: Callable[[Line, Message], None]) -> None:
+    async def _read(self, took: Callable[[Line, Message | Asked], None]) -> None:
         loop, idle_s = asyncio.get_running_loop(), self._options.idle_timeout
         window = heard = loop.time()
         mark = seen = 0  # bytes, at these times
@@ -351,13 +354,15 @@ class Line:
         fetch.lender.settle(arrival)
         fetch.arrival = arrival
 
-    def _tell(self, took: Callable[[Line, Message], None]) -> None:
+    def _tell(self, took: Callable[[Line, Message | Asked], None]) -> None:
         while self.wire.received:
             message = self.wire.received.popleft()
             if isinstance(message, Asked):
                 fetch = self._fetches.get(message)
                 if fetch is not None and not fetch.done.done():
                     fetch.done.set_result(None)
+                else:
+                    took(self, message)
             elif isinstance(message, Ping):
                 self.send(Pong(message.number))
             elif isinstance(message, Error | Bye):

@@ -14,6 +14,7 @@ from wherry.limits import ADDRESS_CHARS_MAX, HAVE_SPANS_MAX, SWARM_FOLLOWS_MAX, 
 from wherry.links import counters
 from wherry.offload import in_thread, settled
 from wherry.stretches import Stretches
+from wherry.wire.connection import Asked
 from wherry.wire.messages import (
     BlocksFlag,
     Cancel,
@@ -32,6 +33,7 @@ from wherry.wire.messages import (
 )
 from wherry_tcp.answers import Answering
 from wherry_tcp.naming import Naming
+from wherry_tcp.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -82,7 +84,7 @@ class Session(PeerLink):
         self._numbers: dict[tuple[Line, int], int] = {}
         self._next = 0
         self._maps: dict[CID, HaveMap] = {}  # of what we follow
-        self._freed = asyncio.Event()
+        self._turns = Turns(self._room)
         self._extras: set[asyncio.Task[None]] = set()
         self._coding: set[asyncio.Task[None]] = set()
         self._loopback = not info.ip or is_loopback(info.ip)
@@ -116,7 +118,7 @@ class Session(PeerLink):
                 task.cancel()
             await settled([*self._extras, *self._coding])
             await self._naming.close(problem)
-            self._freed.set()
+            self._turns.end()
             if self._peer is not None:
                 peer, self._peer = self._peer, None
                 peer.closed(problem.message if problem is not None else "in good order")
@@ -125,7 +127,7 @@ class Session(PeerLink):
     async def joined(self, line: Line) -> None:
         """Works with one more connection until it ends."""
         self.lines.append(line)
-        self._freed.set()
+        self._turns.look()
         try:
             await line.run(self._took)
         finally:
@@ -135,28 +137,32 @@ class Session(PeerLink):
                     self._forget(number)
                     if self._peer is not None:
                         self._peer.cancelled(number)
-            self._freed.set()
+            self._turns.look()
 
     # Asking
 
-    async def fetch(self, wants: Sequence[Wanted], lender: Lender) -> Arrival:
-        """Asks for blocks. Raises PeerError."""
+    async def fetch(self, wants: Sequence[Wanted], lender: Lender, owner: object = None) -> Arrival:
+        """Asks for blocks, in the turn of ``owner`` among those who ask this peer. Raises PeerError."""
         if self._choked:
             raise PeerBusy(f"{self.peer} does not answer us now", peer=self.peer)
-        while True:
-            if self._main.closed:
-                raise PeerUnreachable(f"the connection to {self.peer} has ended", peer=self.peer)
-            line = min((one for one in self.lines if not one.closed), key=lambda one: len(one.wire.asked))
-            if len(line.wire.asked) < line.requests_max:
-                break
-            self._freed.clear()
-            await self._freed.wait()
+        await self._turns.take(owner)
+        try:
+            return await self._fetch(wants, lender)
+        finally:
+            self._turns.over(owner)
+
+    async def _fetch(self, wants: Sequence[Wanted], lender: Lender) -> Arrival:
+        self._turns.starting -= 1
+        line = min((one for one in self.lines if not one.closed), key=lambda one: len(one.wire.asked), default=None)
+        if line is None or self._main.closed:
+            raise PeerUnreachable(f"the connection to {self.peer} has ended", peer=self.peer)
         if line.wire.asked and line.rate > _FAST and self.extend is not None:
             self._more()
-        try:
-            return await line.fetch(wants, lender)
-        finally:
-            self._freed.set()
+        return await line.fetch(wants, lender)
+
+    def _room(self) -> int:
+        """Gives how many requests may be made now."""
+        return sum([line.requests_max - len(line.wire.asked) for line in self.lines if not line.closed])
 
     def _more(self) -> None:
         """Opens one more connection, if there may be one, beside what goes on."""
@@ -179,8 +185,10 @@ class Session(PeerLink):
 
     # What the peer says
 
-    def _took(self, line: Line, message: Message) -> None:
-        if isinstance(message, Want):
+    def _took(self, line: Line, message: Message | Asked) -> None:
+        if isinstance(message, Asked):
+            self._turns.look()
+        elif isinstance(message, Want):
             self._wanted(line, message)
         elif isinstance(message, Cancel):
             self._cancelled(line, message.request)

@@ -13,7 +13,7 @@ from wherry.ipns.name import Name
 from wherry.nodekey import NodeKey
 from wherry_tcp.engine import Engine
 from wherry_tcp.places import SCHEMES, Place, parse_place
-from wherry_tcp.way import Way
+from wherry_tcp.shared import Ways
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wherry.abc.transport import BlockSource, Channel
     from wherry.env import Env
     from wherry_tcp.options import TcpOptions
+    from wherry_tcp.shared import Share
 
 
 class TcpTransport(Transport, SupportsExchange):
@@ -35,6 +36,7 @@ class TcpTransport(Transport, SupportsExchange):
         self._env = env
         self._exchange: Exchange | None = None
         self._engine: Engine | None = None
+        self._ways: Ways | None = None  # of the engine
         self._users = 0
         self._key: NodeKey | None = None
 
@@ -55,17 +57,15 @@ class TcpTransport(Transport, SupportsExchange):
             return await way.record(found)
 
     @asynccontextmanager
-    async def _way(self, address: str) -> AsyncIterator[Way]:
+    async def _way(self, address: str) -> AsyncIterator[Share]:
         place = parse_place(address)
         if place.scheme != "unix" and not place.port:
             raise UsageError(f"address {address!r} names no port", hint="write tcp://HOST:PORT")
         async with self._running() as engine:
-            way = Way(engine, place, self._env.dial)
-            await way.open()
-            try:
+            if self._ways is None:
+                self._ways = Ways(engine, self._env.dial)
+            async with self._ways.to(place) as way:
                 yield way
-            finally:
-                await way.close("done")
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
@@ -117,5 +117,5 @@ class TcpTransport(Transport, SupportsExchange):
         finally:
             self._users -= 1
             if not self._users:
-                engine, self._engine = self._engine, None
+                engine, self._engine, self._ways = self._engine, None, None
                 engine.close()

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import PeerInfo
-from wherry.abc.transport import Channel
 from wherry.errors import PeerUnreachable
 from wherry.offload import settled
 from wherry_tcp.dialling import dialled
 from wherry_tcp.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from wherry.abc.exchange import PeerLink
     from wherry.abc.transport import Arrival, Lender, Want
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from wherry_tcp.places import Place
 
 
-class Way(Channel):
+class Way:
     """A channel that dials. Made and used on one event loop; `open` it first, and `close` it in the end."""
 
     def __init__(self, engine: Engine, place: Place, policy: Dial) -> None:
-        self.parallel = engine.options.parallel  # type: ignore[misc]  # an instance's own number, as configured
+        self.parallel = engine.options.parallel
         self._engine = engine
         self._place = place
         self._policy = policy
@@ -42,6 +41,11 @@ class Way(Channel):
     def link(self) -> PeerLink | None:
         """See `SupportsLink.link`."""
         return self._session
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was open, and its peer is gone or is being left."""
+        return self._session is not None and self._session.ended
 
     async def open(self) -> None:
         """Dials and shakes hands. Raises PeerError."""
@@ -69,8 +73,8 @@ class Way(Channel):
         self._session = session
         self._running = asyncio.create_task(session.run())
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
-        """See `Channel.fetch`. Where there is no exchange, a connection that was lost is made anew."""
+    async def fetch(self, wants: Sequence[Want], lender: Lender, owner: object) -> Arrival:
+        """Asks for blocks, in the turn of ``owner``. Where there is no exchange, a connection that was lost is made anew."""
         async with self._opening:
             session = self._session
             if session is None or (session.ended and self._engine.exchange is None):
@@ -79,7 +83,7 @@ class Way(Channel):
                 session = self._session
         if session is None:
             raise PeerUnreachable(f"the connection to {self._place} has ended", peer=str(self._place))
-        yield await session.fetch(wants, lender)
+        return await session.fetch(wants, lender, owner)
 
     async def record(self, name: bytes) -> bytes | None:
         """Asks for the record of a name (the multihash of its key); None: the peer has none. Raises PeerError."""

@@ -194,6 +194,34 @@ def test_nobody_starves_beside_a_thousand():
     assert min(sender.got for sender in crowd) > 0
 
 
+def test_large_requests_are_met_one_after_the_other_and_not_all_at_the_end():
+    link = Link(1e6)
+    large = [link.add(piece=1_000_000) for _ in range(10)]
+    link.run(5)
+    assert sorted(sender.got for sender in large)[-4:] == [1_000_000] * 4
+    urgent = link.add("high", piece=20_000)
+    link.run(1)
+    assert urgent.got >= 400_000  # another class does not wait for the rest of a large one
+    link.run(18)
+    assert {sender.got for sender in large} <= {1_000_000, 2_000_000}
+
+
+def test_a_large_request_that_is_given_up_half_way_costs_no_turn():
+    link = Link(1e6)
+    first, second = (link.tree.add(name, "normal", 0.0) for name in ("first", "second"))
+    requests = [Request(link.tree.leaf(one, "", 0.0), 1_000_000) for one in (first, second)]
+    for request in requests:
+        link.tree.ask(request, 0.0)
+    link.tree.serve(0.5)
+    assert 0 < requests[0].left < requests[1].left == 1_000_000
+    link.tree.cancel(requests[0], 0.5)
+    again = Request(link.tree.leaf(first, "", 0.5), 1_000_000)
+    link.tree.ask(again, 0.5)
+    assert first.virtual == second.virtual == 0.0
+    done = [request for step in range(50) for request in link.tree.serve(0.5 + step / 20)]
+    assert done == [requests[1], again] or done == [again, requests[1]]
+
+
 def test_who_was_away_does_not_save_up():
     link = Link(1e6)
     one, other = link.add(side=2), link.add(wants=0)

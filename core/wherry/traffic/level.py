@@ -5,6 +5,10 @@ that goes on by what it took over its weight, and the one that is furthest behin
 weight, and what one does not ask for goes to the others. A child that comes back after a pause may be behind, but by no more
 than a full bucket: senders pause between two pieces, and must not lose their share for it; nor may they save for years.
 
+A peer, and its transfer, keep their turn until a request is complete, as packets are sent whole: what a thousand that ask for
+megabytes are given a little of each in turn would let each of them wait for what all of them want. Classes alternate all the
+same.
+
 A child whose own bucket is shut, or all whose children's are, is *parked* until the time when it opens, so that a turn costs
 the logarithm of the children and not their number. Pure: times are the caller's, and so is the lock.
 """
@@ -46,6 +50,8 @@ class Level(ABC):
     """What all levels have: a bucket, a meter, and a place among those beside it."""
 
     __slots__ = ("above", "bucket", "meter", "name", "ready", "stamp", "virtual", "waiting", "weight")
+
+    keeps = True  # its turn, until a request is complete
 
     def __init__(self, name: str, above: Branch | None, now: float, weight: float = 1.0) -> None:
         self.name = name
@@ -174,42 +180,50 @@ class Leaf(Level):
     def feed(self, now: float, done: list[Request]) -> None:
         """Has its turn: gives the oldest requests up to a quantum, and appends those that are complete to ``done``."""
         left = quantum = self.quantum()
+        whole = 0
         while left and self.queue:
             request = self.queue[0]
             part = min(left, request.left)
             left -= part
             request.left -= part
             if not request.left:
+                whole += request.size
                 self.queue.popleft()
                 done.append(request)
                 self.waits(-1, now)
-        self.charge(quantum - left, now)
+        self.charge(quantum - left, now, whole)
         self.seen()
         if self.peer is not None and self.queue:
             self.peer.had(self, quantum - left)
 
-    def charge(self, size: int, now: float) -> None:
-        """Takes bytes from every bucket on the way, and moves the virtual times on."""
+    def charge(self, size: int, now: float, whole: int | None = None) -> None:
+        """Takes bytes from every bucket on the way, and moves the virtual times on.
+
+        ``whole``: bytes of the requests that this completed; the peer and its transfer go on by these, and so keep their turn
+        until a request is complete.
+        """
         if self.peer is not None:
             self.peer.take(size)
         for level in self.path():
             level.bucket.take(size)
             level.meter.add(size, now)
             above = level.above
-            if above is not None:
-                above.virtual_now = max(above.virtual_now, level.virtual)
-                level.virtual += size / level.weight
-                if level.ready:
-                    above.enter(level)
+            if above is None:
+                continue
+            above.virtual_now = max(above.virtual_now, level.virtual)
+            step = size if whole is None or not level.keeps else whole
+            level.virtual += step / level.weight
+            if level.ready and step:
+                above.enter(level)
 
-    def refund(self, size: int, now: float) -> None:
-        """Takes a charge back."""
+    def refund(self, size: int, now: float, *, begun: bool = False) -> None:
+        """Takes a charge back; ``begun``: that of a request which is not complete."""
         if self.peer is not None:
             self.peer.give(size)
         for level in self.path():
             level.bucket.give(size)
             level.meter.add(-size, now)
-            if level.above is not None:
+            if level.above is not None and not (begun and level.keeps):
                 level.virtual -= size / level.weight
 
     def waits(self, change: int, now: float) -> None:
@@ -223,6 +237,8 @@ class Branch(Level):
     """The node, a class or a transfer: its children wait for their turn."""
 
     __slots__ = ("children", "parked", "queue", "virtual_now")
+
+    keeps = False
 
     def __init__(self, name: str, above: Branch | None, now: float, weight: float = 1.0) -> None:
         super().__init__(name, above, now, weight)
@@ -292,6 +308,8 @@ class Transfer(Branch):
     """A transfer: it also counts the time that it waits, and for what."""
 
     __slots__ = ("_since", "class_s", "gone", "limited_s")
+
+    keeps = True
 
     def __init__(self, name: str, above: Branch, now: float) -> None:
         super().__init__(name, above, now)

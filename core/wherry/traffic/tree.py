@@ -158,7 +158,7 @@ class Tree:
             request.leaf.queue.remove(request)
             request.leaf.seen()
             request.leaf.waits(-1, now)
-        request.leaf.refund(request.size - request.left, now)
+        request.leaf.refund(request.size - request.left, now, begun=request.left > 0)
 
     def change(self, level: Level, rate: float | None, now: float) -> None:
         """Sets the rate of one level while it runs; `serve` then, for somebody may wait no longer."""
