@@ -31,6 +31,8 @@ class Entry:
         self._meter = Meter(clock())
         self._before = record.fetched_bytes  # by earlier runs
         self.sources_alive = 0
+        self._said: tuple[object, ...] = ()  # by the run, last
+        self._moving = False
         self.settle()
 
     def settle(self, detail: str = "") -> None:
@@ -51,18 +53,27 @@ class Entry:
         """A run begins."""
         self._before = self.record.fetched_bytes
         self.sources_alive = 0
+        self._said = ()
         self._meter = Meter(self._clock())
 
-    def progress(self, event: Progress) -> None:
-        """Takes what a run tells of itself."""
-        moved = self._before + event.wire_bytes - self.record.fetched_bytes
-        self._meter.add(max(0, moved), self._clock())
+    def progress(self, event: Progress) -> bool:
+        """Takes what a run tells of itself. Gives whether `report` tells anything else now."""
+        record, now = self.record, self._clock()
+        moved = self._before + event.wire_bytes - record.fetched_bytes
+        said = event.bytes_done, event.bytes_total, event.sources_alive, self.ledger.text
+        before, self._said = self._said, said
+        if moved == 0 and said == before:
+            moved_lately, self._moving = self._moving, self._meter.rate(now) > 0
+            return moved_lately or self._moving  # the rate that falls to nothing is told, too
+        self._moving |= moved > 0
+        self._meter.add(max(0, moved), now)
         self.sources_alive = event.sources_alive
         self.record = replace(
-            self.record, bytes_done=event.bytes_done, bytes_total=event.bytes_total,
+            record, bytes_done=event.bytes_done, bytes_total=event.bytes_total,
             fetched_bytes=self._before + event.wire_bytes,
-            failures=0 if moved > 0 else self.record.failures,  # a byte came: the budget is whole again
+            failures=0 if moved > 0 else record.failures,  # a byte came: the budget is whole again
         )  # fmt: skip
+        return True
 
     def report(self) -> TransferReport:
         """Tells what it is now."""

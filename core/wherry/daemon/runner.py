@@ -257,8 +257,8 @@ class Runner:
 
     def _observe(self, entry: Entry, event: Shown) -> None:
         if isinstance(event, Progress):
-            entry.progress(event)
-            self.news.tell(entry.record.number)
+            if entry.progress(event):
+                self.news.tell(entry.record.number)
         elif event.level == "warning":
             _log.info("transfer %s: %s", entry.record.id, event.text)
 

@@ -1,4 +1,7 @@
-"""Tells an observer how far a verb is: ten times a second, and once at the end."""
+"""Tells an observer how far a verb is: ten times a second while it gets on, twice while it does not, and once at the end.
+
+A daemon has a thousand verbs that run, most of which wait for their turn.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from wherry.observe import Observe, Progress
 
 _EVERY_S: Final = 0.1
+_STILL: Final = 10  # looks without a change; from then on they are rare
+_RARELY_S: Final = 0.5
 
 
 @asynccontextmanager
@@ -27,10 +32,15 @@ async def paced(observe: Observe | None, progress: Callable[[], Progress]) -> As
     raised: list[Exception] = []
 
     async def tell() -> None:
+        told, still = None, 0
         try:
             while True:
-                await asyncio.sleep(_EVERY_S)
-                observe(progress())
+                await asyncio.sleep(_EVERY_S if still < _STILL else _RARELY_S)
+                now = progress()
+                still = still + 1 if now == told else 0
+                if not still or still > _STILL:
+                    observe(now)
+                told = now
         except Exception as problem:  # noqa: BLE001  # the observer's own; raised below, in the verb
             raised.append(problem)
             if body is not None:
