@@ -10,7 +10,7 @@ import pytest
 
 from wherry.abc.cache import Kept
 from wherry.block import EMPTY_LEAF, named
-from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
 from wherry.errors import IntegrityError, LocalError, NotFound, SourceChanged, StoreError, WherryError
 from wherry.fileio import open_regular, open_unchanged, read_exactly
 from wherry.store.index import FileRecord, LeafRow, Signature
@@ -190,6 +190,18 @@ def test_nodes_are_read_and_verified(tmp_path, store):
         database.commit()
     with pytest.raises(StoreError):
         read(held)
+
+
+def test_new_nodes_are_counted_apart_from_those_beside_them(store):
+    own = [named(DAG_CBOR, bytes([0x18, number])) for number in range(100, 104)]
+    twins = [named(DAG_PB, bytes([number])) for number in range(4)]
+    assert store.nodes.put_many(own[:2], twins[:2]) == 2  # none is here
+    assert store.nodes.put_many(own[:2], twins[:2]) == 0  # all are
+    assert store.nodes.put_many(own[:3], twins) == 1  # some are, of both
+    assert store.nodes.put_many([own[3], own[3]], twins) == 1
+    assert store.nodes.put_many([], twins) == 0
+    every = [*own, *twins]
+    assert store.nodes.get_many([block.cid for block in every]) == {block.cid: block for block in every}
 
 
 def test_many_nodes_at_once(tmp_path):

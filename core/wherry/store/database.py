@@ -35,8 +35,11 @@ class Database:
         synchronous: Literal["FULL", "NORMAL"],
         what: str,
         steps: Mapping[int, str] | None = None,
+        page_bytes: int = 4096,
     ) -> None:
         """Opens or creates ``path``; ``steps`` bring a file of an older version one version further, each by its own SQL.
+
+        ``page_bytes`` holds for a file that is created.
 
         Raises StoreError if it is damaged, HomeTooNew if a newer wherry wrote it.
         """
@@ -47,6 +50,7 @@ class Database:
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             with self._typed():
+                self._connection.execute(f"PRAGMA page_size={page_bytes}")
                 self._prepare({0: schema} | dict(steps or {}), version, synchronous)
         except BaseException:
             self._connection.close()

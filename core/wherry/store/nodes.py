@@ -8,31 +8,38 @@ from wherry.block import Block, checked
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlite3
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from wherry.cid import CID
 
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE: Final = 256  # values in one query
+_PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
 
 
 class NodeDB:
     """nodes.db: durable; what is read is hashed again before it is given out."""
 
     def __init__(self, home: Path) -> None:
-        self._db = Database(home / "nodes.db", _SCHEMA, 1, synchronous="FULL", what="node store")
+        self._db = Database(home / "nodes.db", _SCHEMA, 1, synchronous="FULL", what="node store", page_bytes=_PAGE_BYTES)
 
     def put_many(self, blocks: Sequence[Block], more: Sequence[Block] = ()) -> int:
         """Keeps blocks, and ``more``, on disk when it returns. Gives how many of ``blocks`` were new."""
         if not blocks and not more:
             return 0
+        distinct, rest = dict(blocks), dict(more)
         with self._db.writing() as run:
-            before = run.total_changes
-            run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(blocks))
-            new = run.total_changes - before
-            if more:
-                run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(more))
+            # In the order of their keys all of them are appended to pages, where two passes would split each page again.
+            run.execute("SAVEPOINT together")
+            new = _insert(run, distinct | rest)
+            if new == len(distinct | rest):
+                return len(distinct)
+            if new:
+                run.execute("ROLLBACK TO together")  # some are here: which of the two they belong to is not known
+                new = _insert(run, distinct)
+                _insert(run, rest)
             return new
 
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
@@ -75,3 +82,10 @@ class NodeDB:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _insert(run: sqlite3.Connection, nodes: Mapping[CID, bytes]) -> int:
+    """Inserts what is not there; gives how many those are."""
+    before = run.total_changes
+    run.executemany("INSERT OR IGNORE INTO nodes VALUES (?,?)", sorted(nodes.items()))
+    return run.total_changes - before
