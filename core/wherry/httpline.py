@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from wherry.dial import NAMED
 from wherry.errors import PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry.limits import RATE_BYTES_MIN
+from wherry.limits import RATE_BYTES_MIN, STARVED_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,15 +47,23 @@ class Times(Protocol):
 class Paced(socket.socket):
     """A socket that gives up a peer which sends less than the least rate, or more than it was asked for."""
 
-    def pace(self, window_s: float, bytes_max: int) -> None:
-        """Begins to measure, for one answer: the time between two requests is nobody's fault."""
-        self._window_s, self._left = window_s, bytes_max
-        self._since, self._got = time.monotonic(), 0
+    def pace(self, window_s: float, bytes_max: int, awaited: Callable[[], bool] | None = None) -> None:
+        """Begins to measure, for one answer: the time between two requests is nobody's fault.
+
+        ``awaited`` tells whether others wait for the buffer that is being filled: a peer that has begun to answer has
+        STARVED_S then, not ``window_s`` (`wherry.abc.transport.Lender.awaited`).
+        """
+        self._window_s, self._left, self._awaited = window_s, bytes_max, awaited
+        self._since = self._starved_since = time.monotonic()
+        self._got = self._starved_got = 0
+        self._begun = False
+        self.settimeout(window_s)
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:  # as socket.socket has it
         """Receives; raises TimeoutError at the end of a window with too few bytes, OSError for too many in all."""
-        count = super().recv_into(*args, **kwargs)
+        count = self._receive(args, kwargs)
         self._got += count
+        self._starved_got += count
         self._left -= count
         if self._left < 0:
             raise OSError("more bytes than were asked for")
@@ -64,7 +72,26 @@ class Paced(socket.socket):
             if self._got < RATE_BYTES_MIN * self._window_s:
                 raise TimeoutError("slower than the least rate")
             self._since, self._got = now, 0
+        if self._awaited is not None and now - self._starved_since > STARVED_S:
+            if self._starved_got < RATE_BYTES_MIN * STARVED_S and self._begun and self._awaited():
+                raise TimeoutError("slower than the least rate, and others wait for its buffer")
+            self._starved_since, self._starved_got = now, 0
+        if not self._begun and self._awaited is not None:
+            self._begun = True
+            self.settimeout(min(STARVED_S, self._window_s))
         return count
+
+    def _receive(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Receives; silence is borne for a window, in the midst of an answer for STARVED_S while others wait."""
+        began = time.monotonic()
+        while True:
+            try:
+                return super().recv_into(*args, **kwargs)
+            except TimeoutError:
+                if not self._begun or time.monotonic() - began >= self._window_s:
+                    raise
+                if self._awaited is not None and self._awaited():
+                    raise
 
 
 class _PacedTLS(Paced, ssl.SSLSocket):
@@ -83,6 +110,7 @@ class Line:
         self._socket: socket.socket | None = None  # whatever http.client does with it, so that it can be cut
         self._cut = threading.Event()
         self.used = False  # it has served an answer, and may be closed by the server at any time
+        self.awaited: Callable[[], bool] | None = None  # whether others wait for the buffer that it fills; of the next answers
         self.ip = ""  # that it is connected to
 
     def open(self, bytes_max: int) -> http.client.HTTPConnection:
@@ -98,7 +126,7 @@ class Line:
             self._http.sock = sock
             self.used = False
         if isinstance(self._http.sock, Paced):
-            self._http.sock.pace(self._times.idle_timeout, bytes_max + HEADERS_BYTES)
+            self._http.sock.pace(self._times.idle_timeout, bytes_max + HEADERS_BYTES, self.awaited)
         return self._http
 
     def _connected(self) -> Paced:

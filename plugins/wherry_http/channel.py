@@ -139,6 +139,8 @@ class HttpChannel(Channel):
         host, port = self._base.host or "", self._base.port or 80
         line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options, self._dial)
 
+        line.awaited = lambda: lender.awaited
+
         def work() -> Arrival:
             arrival = exchange(line, wants, self._asking, buffer, self._peer)
             lender.settle(arrival)

@@ -62,7 +62,7 @@ class GatewayChannel(Channel):
             raise PeerBusy(f"{self.peer} asks to be left alone for {left:.0f} s", peer=self.peer)
         buffer = await lender.lend()
         try:
-            batch = _Batch(wants, buffer, self)
+            batch = _Batch(wants, buffer, self, lambda: lender.awaited)
             hands = max(1, min(self._connections, batch.tasks))
             await crewed(self._threads, batch.work, hands, batch.held.cut)
             if batch.failure is not None and not batch.blocks and not batch.missing:
@@ -83,13 +83,16 @@ class GatewayChannel(Channel):
 class _Held:
     """The connections that threads use now, so that they can be cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: Callable[[], bool] | None = None) -> None:
+        """``awaited``: whether others wait for the buffer that they fill."""
         self._lock = threading.Lock()
         self._lines: set[Line] = set()
+        self._awaited = awaited
         self.stopped = False
 
     def hold(self, line: Line, on: bool) -> None:
         """A thread uses a connection from now on, or no more."""
+        line.awaited = self._awaited if on else None
         with self._lock:
             (self._lines.add if on else self._lines.discard)(line)
             stopped = self.stopped
@@ -112,11 +115,11 @@ class _Full(Exception):
 class _Batch:
     """The wants of one fetch, and what came of them. Worked on by several threads."""
 
-    def __init__(self, wants: Sequence[Want], buffer: Buffer, channel: GatewayChannel) -> None:
+    def __init__(self, wants: Sequence[Want], buffer: Buffer, channel: GatewayChannel, awaited: Callable[[], bool]) -> None:
         self.blocks: list[Laid] = []
         self.missing: list[int] = []
         self.failure: PeerError | None = None
-        self.held = _Held()
+        self.held = _Held(awaited)
         self._wants, self._view, self._channel = wants, buffer.view, channel
         self._peer, self._asker, self._memory = channel.peer, channel.asker, channel.memory
         self._lock = threading.Lock()

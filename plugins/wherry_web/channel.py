@@ -107,8 +107,10 @@ class _Batch:
                 used[:] = [line] if line is not None else []
                 self._lines.update(used)
                 cut = self._stopped
-            if cut and line is not None:
-                line.cut()
+            if line is not None:
+                line.awaited = lambda: self._lender.awaited
+                if cut:
+                    line.cut()
 
         try:
             count = self._client.fetch(run, self._buffer.view, hold)

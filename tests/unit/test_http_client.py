@@ -299,3 +299,28 @@ async def test_old_tls_is_refused(tmp_path):
         with pytest.raises((ssl.SSLError, OSError)):
             await asyncio.open_connection(base.host, base.port, ssl=context, server_hostname="127.0.0.1")
         await asyncio.sleep(0.1)  # the server notices
+
+
+async def test_as_many_silent_peers_as_there_are_buffers_stop_nobody_for_long(monkeypatch):
+    """Each has begun an answer, and holds a buffer for it; alone it would be waited for as long as any."""
+    monkeypatch.setattr(httpline, "STARVED_S", 0.3)
+    pool, fetcher = CountedPool(1), HttpTransport(HttpOptions(idle_timeout=60.0))
+
+    async def from_silent(url):
+        async with fetcher.connect(url) as channel:
+            await fetch(channel, pool, "sized")
+
+    begun = stall(RUN, after=5000, headers=TYPED)
+    with peer(begun) as one, peer(begun) as other, peer(answer(RUN, headers=TYPED)) as good:
+        silent_ones = [asyncio.create_task(from_silent(server.url)) for server in (one, other)]
+        async with asyncio.timeout(20), fetcher.connect(good.url) as channel:
+            while pool.out < pool.count:
+                await asyncio.sleep(0.01)
+            assert (await fetch(channel, pool, "sized")).blocks == {0: DATA}
+        given_up = [task.exception() for task in silent_ones if task.done()]
+        for task in silent_ones:
+            task.cancel()
+        await asyncio.wait(silent_ones)
+    assert given_up
+    assert all(isinstance(problem, PeerTimeout) for problem in given_up), given_up
+    assert pool.out == 0

@@ -13,7 +13,7 @@ import pytest
 
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
 from wherry.httpline import HEADERS_BYTES, Line, asked, blaming, fill
-from wherry.testing.hostile import HostileServer, answer, drip, hang_up, silent
+from wherry.testing.hostile import HostileServer, answer, drip, hang_up, silent, stall
 
 TIMES = SimpleNamespace(connect_timeout=1.0, idle_timeout=0.3)
 
@@ -80,6 +80,41 @@ def test_more_than_was_asked_for_is_not_taken(line):
 def test_who_is_silent_or_too_slow_is_given_up(line, behaviour):
     with HostileServer(behaviour) as server, pytest.raises(TimeoutError):
         whole(line(server))
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Makes connections that bear silence for a minute, but for whose buffer others wait."""
+    monkeypatch.setattr("wherry.httpline.STARVED_S", 0.2)
+    made = []
+
+    def make(server, awaited):
+        made.append(Line("127.0.0.1", server.port, None, SimpleNamespace(connect_timeout=5.0, idle_timeout=60.0)))
+        made[-1].awaited = awaited
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("behaviour", [stall(b"x" * 10_000, after=10), drip(b"x" * 10_000, every_s=0.02)])
+def test_who_holds_a_buffer_in_vain_is_given_up_once_others_wait_for_it(patient, behaviour):
+    asked = iter([False, False, True])
+    with HostileServer(behaviour) as server, pytest.raises(TimeoutError):
+        whole(patient(server, lambda: next(asked)), 10_000)
+    assert not list(asked), "it was not asked until others waited"
+
+
+@pytest.mark.timeout(30)
+def test_an_answer_that_has_not_begun_is_waited_for_and_one_that_goes_on_is_taken(patient):
+    def late(exchange):
+        exchange.wait(0.5)
+        return drip(b"x" * 20_000, every_s=0.05, size=2000)(exchange)
+
+    with HostileServer(late) as server:
+        assert len(whole(patient(server, lambda: True), 30_000)) == 20_000
 
 
 def test_another_thread_can_cut_it(line):
