@@ -307,6 +307,11 @@ async def test_a_dataset_of_wherrys_own():
         assert (await ask(address, f"/ipfs/{root.cid}/no")).status == 404
         car = await ask(address, f"/ipfs/{root.cid}?format=car")
         assert car_cids(car.body) == [str(cid) for cid in (root.cid, top.cid, leaf, inner.cid)]
+        for path in ("d", "d/b.txt"):  # with the blocks that prove the way
+            car = await ask(address, f"/ipfs/{root.cid}/{path}?format=car")
+            assert car_cids(car.body) == [str(cid) for cid in (root.cid, top.cid, inner.cid, leaf)]
+        for path in ("d/l", "d/no", "a.txt/no"):
+            assert (await ask(address, f"/ipfs/{root.cid}/{path}?format=car")).status == 404
         other = tree.put(dagcbor.encode({"some": "data"}), DAG_CBOR)
         source = tree.source()
     async with gateway(source) as address:

@@ -17,7 +17,7 @@ from wherry.errors import BlockNotFound, DecodeError, IntegrityError, LimitExcee
 from wherry.gateway.blocks import BATCH, Inline, Part
 from wherry.gateway.frames import Stretch
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, Symlink, name_hash, view
-from wherry.gateway.order import bounded, pieces, resolve
+from wherry.gateway.order import Found, bounded, pieces, resolve
 from wherry.limits import GATEWAY_PAGE_ENTRIES, SHARD_DEPTH_MAX
 from wherry.publiccid import PublicCID
 
@@ -83,6 +83,20 @@ def look(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Thing:
     return Thing("dir", cid, roots=found.roots)
 
 
+def located(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
+    """Follows a path, as `resolve`; in a dataset of wherry's own one of its files and directories. Raises what `look` does."""
+    if parts and root.codec == DAG_CBOR:
+        data = blocks.node(root)
+        if _is_ours(data):
+            way = [root]
+            entry: Entry = _driven(blocks, find(root_of(Block(root.block(), data)).entry, "/".join(parts)), way)
+            if entry.kind == manifest.LINK:
+                raise NotFound(f"{'/'.join(parts)!r} is a symbolic link, which is no block of its own")
+            cid = PublicCID(entry.cid)
+            return Found(tuple([one for one in dict.fromkeys(way) if one != cid]), cid)
+    return resolve(blocks, root, parts)
+
+
 def _is_ours(data: bytes) -> bool:
     """Tells whether a DAG-CBOR block is a node of wherry's manifests, by the field that each of them has."""
     if b"\x66wherry" not in data:
@@ -98,10 +112,13 @@ def _look_native(blocks: Blocks, cid: PublicCID, data: bytes, parts: Sequence[st
     return thing._replace(cid=cid) if entry.kind == manifest.LINK else thing
 
 
-def _driven(blocks: Blocks, search: Generator[Need, Block, Entry]) -> Entry:
+def _driven(blocks: Blocks, search: Generator[Need, Block, Entry], way: list[PublicCID] | None = None) -> Entry:
+    """Runs a search; ``way`` takes the nodes that it read."""
     try:
         need = next(search)
         while True:
+            if way is not None:
+                way.append(PublicCID(need.cid))
             need = search.send(_block(blocks, need.cid))
     except StopIteration as found:
         entry: Entry = found.value

@@ -12,9 +12,9 @@ from aiohttp import web
 from wherry.errors import CIDError, DataError, NotFound, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Blocks, Part
-from wherry.gateway.files import look
+from wherry.gateway.files import located, look
 from wherry.gateway.frames import Stretch, car, in_chunks, plain
-from wherry.gateway.order import Walk, resolve
+from wherry.gateway.order import Walk
 from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, wish
 from wherry.limits import GATEWAY_READS_MAX
 from wherry.observe import Served
@@ -182,7 +182,7 @@ class Gateway:
         headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
         if said.unchanged(request.headers.get("If-None-Match"), tag):
             return self.not_modified(headers)
-        found = await self.off_loop(partial(resolve, self.blocks(GATEWAY_READS_MAX), root, asked.below))
+        found = await self.off_loop(partial(located, self.blocks(GATEWAY_READS_MAX), root, asked.below))
         await self.off_loop(partial(self.blocks().one, found.cid))
         walk = Walk(self.blocks(), wanted.car)
         return await self.stream(request, headers, car(root, walk.blocks(found)))
