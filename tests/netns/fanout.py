@@ -107,6 +107,7 @@ def main():
     cli.add_argument("--rate", type=int, default=100, help="Mbit/s, each way")
     cli.add_argument("--size", type=int, default=64, help="MiB")
     cli.add_argument("--runs", type=int, default=3)
+    cli.add_argument("--congestion", choices=["cubic", "bbr"], help="control of TCP's rate; else this machine's")
     args = cli.parse_args()
     bound = args.size * MIB * 8 / (args.rate * 1e6)
     base = Path(tempfile.mkdtemp(prefix="wherry-netns-"))
@@ -117,7 +118,7 @@ def main():
     for turn in range(args.runs):
         for leechers in args.leechers:
             for arm in args.arms:
-                with Hosts(leechers + 1, f"{args.rate}mbit") as hosts:
+                with Hosts(leechers + 1, f"{args.rate}mbit", congestion=args.congestion) as hosts:
                     seconds, sent = Run(hosts, base / f"{turn}-{leechers}-{arm}", file).measure(arm)
                 rows.setdefault((leechers, arm), []).append((seconds, sent / file.stat().st_size))
                 said = {"leechers": leechers, "arm": arm, "seconds": seconds, "copies": sent / file.stat().st_size}

@@ -13,10 +13,13 @@ from pathlib import Path
 
 
 class Hosts:
-    """So many hosts, numbered from 0. Everything is removed when the context is left, and every process ended."""
+    """So many hosts, numbered from 0. Everything is removed when the context is left, and every process ended.
 
-    def __init__(self, count, rate, subnet="10.83.7"):
-        self.count, self.rate, self.subnet = count, rate, subnet
+    ``congestion`` names the control of TCP's rate; None: that of this machine.
+    """
+
+    def __init__(self, count, rate, subnet="10.83.7", congestion=None):
+        self.count, self.rate, self.subnet, self.congestion = count, rate, subnet, congestion
         self.tag = f"wh{os.getpid() % 10_000}"
         self.processes = []
 
@@ -38,6 +41,8 @@ class Hosts:
             _run(f"ip -n {space} link set {far} up")
             _run(f"ip -n {space} link set lo up")
             _run(f"ip netns exec {space} tc qdisc add dev {far} root {shape}")
+            if self.congestion is not None:
+                _run(f"ip netns exec {space} sysctl -qw net.ipv4.tcp_congestion_control={self.congestion}")
             _run(f"tc qdisc add dev {near} root {shape}")
         return self
 
