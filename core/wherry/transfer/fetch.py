@@ -49,6 +49,7 @@ _VERDICT_S: Final = 0.25
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants
 _SWARM_JOBS: Final = 1024  # the same in a swarm, where there must be something to choose from: a GiB of leaves ...
 _SWARM_WANTS: Final = 16_384  # ... but of small files no more than so many: some 10 MB of memory
+_RNG: Final = random.Random()  # noqa: S311  # jitter is no secret; 2.5 KB, of which a thousand transfers need but one
 _SWARM_JOB_BYTES: Final = 1 << 20  # a job in a swarm: what one has, another can soon ask for
 
 
@@ -80,10 +81,9 @@ class Fetcher:
         self._observe = observe
         self._emit = emit
         self._wait_s = wait_s
-        rng = random.Random()  # noqa: S311  # jitter is no secret
-        choice = Choice(policy, rng, time.monotonic, self._warn) if policy is not None else None
+        choice = Choice(policy, _RNG, time.monotonic, self._warn) if policy is not None else None
         self._scheduler: Scheduler[Job] = Scheduler(
-            list(addresses), now=time.monotonic(), rng=rng, wait_s=wait_s, choice=choice, order=order
+            list(addresses), now=time.monotonic(), rng=_RNG, wait_s=wait_s, choice=choice, order=order
         )
         self._bell = Bell()
         self._asking = Asking(self._scheduler, pool, self._bell, observe=observe, emit=emit, flow=flow)
