@@ -42,7 +42,7 @@ class Hosts:
             _run(f"ip -n {space} link set lo up")
             _run(f"ip netns exec {space} tc qdisc add dev {far} root {shape}")
             if self.congestion is not None:
-                _run(f"ip netns exec {space} sysctl -qw net.ipv4.tcp_congestion_control={self.congestion}")
+                _run(f"ip -n {space} route replace {self.subnet}.0/24 dev {far} congctl {self.congestion}")
             _run(f"tc qdisc add dev {near} root {shape}")
         return self
 
