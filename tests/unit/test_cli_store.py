@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
+from wherry.transfer.reader import RACY_NS
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
 
@@ -36,6 +38,9 @@ def data(tmp_path):
     (folder / "c").write_bytes(same)
     (folder / "long").write_bytes(front + b"1")
     (folder / "longer").write_bytes(front + b"22")
+    young = max(path.stat().st_ctime_ns for path in folder.iterdir()) + RACY_NS
+    while time.time_ns() <= young:  # before that a file is read, and not believed to stay as it is
+        time.sleep(0.001)
     return folder
 
 
