@@ -94,8 +94,10 @@ class Ways:
             if not shared.users:
                 self._forget(place, shared)
                 shared.opening.cancel()
-                await settled([shared.opening])
-                await shared.way.close("done")
+                try:
+                    await settled([shared.opening])
+                finally:  # also where whoever leaves is cancelled once more
+                    await shared.way.close("done")
 
     def _forget(self, place: Place, shared: _Shared) -> None:
         left = [one for one in self._open.get(place, ()) if one is not shared]

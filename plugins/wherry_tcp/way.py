@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Way:
-    """A channel that dials. Made and used on one event loop; `open` it first, and `close` it in the end."""
+    """What dials one peer. Made and used on one event loop; `open` it first, and `close` it in the end."""
 
     def __init__(self, engine: Engine, place: Place, policy: Dial) -> None:
         self.parallel = engine.options.parallel

@@ -129,6 +129,28 @@ async def test_who_is_cancelled_while_it_connects_leaves_the_others_alone(tmp_pa
     assert client._engine is None
 
 
+async def test_who_is_cancelled_twice_leaves_no_connection_behind(tmp_path):
+    server, client = transport(tmp_path), transport(tmp_path)
+    ways = []
+
+    async def hold(address):
+        async with client.connect(address) as channel:
+            ways.append(channel._way)
+            await asyncio.sleep(60)
+
+    async with server.listen("tcp://127.0.0.1:0", source_of(FILE)) as address:
+        holding = asyncio.create_task(hold(address))
+        while not ways:
+            await asyncio.sleep(0.001)
+        session = ways[0]._session
+        for _ in range(2):
+            holding.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([holding])
+        assert holding.cancelled()
+        assert session.ended
+
+
 async def test_a_connection_that_was_lost_is_not_given_to_others(tmp_path):
     server, client = transport(tmp_path), transport(tmp_path)
     async with server.listen("tcp://127.0.0.1:0", source_of(FILE)) as address, client.connect(address) as first:
