@@ -69,6 +69,34 @@ class Gateways:
                 self._cars[peer] = gives
 
 
+class Held:
+    """The connections that threads use now, so that they can be cut."""
+
+    def __init__(self, awaited: Callable[[], bool] | None = None) -> None:
+        """``awaited``: whether others wait for the buffer that they fill."""
+        self._lock = threading.Lock()
+        self._lines: set[Line] = set()
+        self._awaited = awaited
+        self.stopped = False
+
+    def hold(self, line: Line, on: bool) -> None:
+        """A thread uses a connection from now on, or no more."""
+        line.awaited = self._awaited if on else None
+        with self._lock:
+            (self._lines.add if on else self._lines.discard)(line)
+            stopped = self.stopped
+        if on and stopped:
+            line.cut()
+
+    def cut(self) -> None:
+        """Wakes the threads; they end soon."""
+        with self._lock:
+            self.stopped = True
+            lines = list(self._lines)
+        for line in lines:
+            line.cut()
+
+
 class Asker:
     """Asks one gateway. Thread-safe."""
 

@@ -1,50 +1,62 @@
-"""Asks an HTTP gateway, or a wherry node, for the record of a name: ``GET /ipns/NAME`` (specs/0034 §5)."""
+"""Asks an HTTP gateway, or a wherry node, for the record of a name: ``GET /ipns/NAME`` (specs/0034 §5).
+
+Where it redirects is followed as for blocks (specs/0033 §11): to whom, and how often, is `Asker`'s to say.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerDenied, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import PeerProtocolError, UsageError
+from wherry.httpline import fill
+from wherry.httplines import Lines
 from wherry.limits import NAME_RECORD_BYTES_MAX
+from wherry.offload import stoppable
+from wherry.weburl import parsed
+from wherry_http.gateways import Asker, Held, kind_of
 
 if TYPE_CHECKING:
+    import http.client
     import ssl
 
+    from wherry.dial import Dial
     from wherry_http.options import HttpOptions
 
 _TYPE: Final = "application/vnd.ipfs.ipns-record"
 
 
-async def record_at(url: str, name: str, tls: ssl.SSLContext | None, options: HttpOptions) -> bytes | None:
-    """Asks ``url`` (without a slash at its end); None: it has none. Raises PeerError."""
-    import aiohttp
+async def record_at(url: str, name: str, tls: ssl.SSLContext | None, options: HttpOptions, dial: Dial) -> bytes | None:
+    """Asks ``url``, and where it redirects; None: it has none. Raises PeerError, UsageError for a host that is none.
 
-    headers = {"Accept": _TYPE, "Accept-Encoding": "identity", "User-Agent": "wherry"}
-    if options.token:
-        headers["Authorization"] = f"Bearer {options.token}"
-    timeout = aiohttp.ClientTimeout(total=options.idle_timeout, sock_connect=options.connect_timeout)
+    Cancelled, it cuts the connection, and comes back when its thread has.
+    """
+    lines, held = Lines(options, tls), Held()
     try:
-        async with (
-            aiohttp.ClientSession(
-                trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, timeout=timeout
-            ) as session,
-            session.get(
-                f"{url}/ipns/{name}?format=ipns-record", headers=headers, allow_redirects=False, ssl=tls or True
-            ) as answer,
-        ):
-            if answer.status in (401, 403):
-                raise PeerDenied(f"{url} refuses us (status {answer.status})", peer=url, hint="give its token: WHERRY_TOKEN")
-            if answer.status != 200 or answer.content_type != _TYPE:
+        asker = Asker(parsed(url), lines, options, dial)
+    except ValueError as problem:
+        raise UsageError(f"address {url!r}: {problem}", hint="write http://HOST:PORT") from problem
+
+    def ask() -> bytes | None:
+        path = f"/ipns/{name}?format=ipns-record"
+        with asker.answer(path, _TYPE, NAME_RECORD_BYTES_MAX, held.hold) as (response, _, _):
+            asker.check(response)
+            if response.status != 200 or kind_of(response) != _TYPE:
                 return None  # whatever else it is, it is no record
-            held = bytearray()
-            async for piece in answer.content.iter_any():
-                held += piece
-                if len(held) > NAME_RECORD_BYTES_MAX:
-                    raise PeerProtocolError(f"{url} sends a record of more than {NAME_RECORD_BYTES_MAX:,} bytes", peer=url)
-            return bytes(held)
-    except aiohttp.ClientConnectorError as problem:
-        raise PeerUnreachable(f"cannot connect to {url}: {problem.strerror or problem}", peer=url) from problem
-    except TimeoutError as problem:
-        raise PeerTimeout(f"{url} took more than {options.idle_timeout:g} s", peer=url) from problem
-    except (aiohttp.ClientError, OSError, ValueError) as problem:
-        raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {problem!r}", peer=url) from problem
+            return _received(response, asker.peer)
+
+    try:
+        return await stoppable(ask, held.cut)
+    finally:
+        lines.close()
+
+
+def _received(response: http.client.HTTPResponse, peer: str) -> bytes:
+    """Reads a record. Raises PeerProtocolError, OSError, HTTPException."""
+    if response.length is not None and response.length <= NAME_RECORD_BYTES_MAX:
+        view = bytearray(response.length)
+        fill(response, memoryview(view), peer)
+        return bytes(view)
+    found = b"" if response.length is not None else response.read(NAME_RECORD_BYTES_MAX + 1)
+    if response.length is not None or len(found) > NAME_RECORD_BYTES_MAX:
+        raise PeerProtocolError(f"{peer} sends a record of more than {NAME_RECORD_BYTES_MAX:,} bytes", peer=peer)
+    return found

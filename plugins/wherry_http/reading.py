@@ -20,7 +20,7 @@ from wherry.errors import PeerBusy, PeerError, PeerProtocolError
 from wherry.httpline import fill
 from wherry.limits import CAR_HEADER_BYTES_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.offload import crewed, stoppable
-from wherry_http.gateways import ABSENT, CAR_TYPE, RAW_TYPE, kind_of
+from wherry_http.gateways import ABSENT, CAR_TYPE, RAW_TYPE, Held, kind_of
 from wherry_http.stretches import HEAD_BYTES_MAX, OTHER_BYTES_MAX, Cut, Receiver, Strange, Stretch, divided
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
-    from wherry.httpline import Line
     from wherry.httplines import Lines
     from wherry_http.gateways import Asker, Gateways
     from wherry_http.options import HttpOptions
@@ -52,7 +51,7 @@ class GatewayChannel(Channel):
 
     async def is_there(self) -> bool:
         """Tells whether a Trustless Gateway is there. Raises PeerError."""
-        held = _Held()
+        held = Held()
         return await stoppable(lambda: self.asker.is_gateway(held.hold), held.cut)
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
@@ -80,34 +79,6 @@ class GatewayChannel(Channel):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Held:
-    """The connections that threads use now, so that they can be cut."""
-
-    def __init__(self, awaited: Callable[[], bool] | None = None) -> None:
-        """``awaited``: whether others wait for the buffer that they fill."""
-        self._lock = threading.Lock()
-        self._lines: set[Line] = set()
-        self._awaited = awaited
-        self.stopped = False
-
-    def hold(self, line: Line, on: bool) -> None:
-        """A thread uses a connection from now on, or no more."""
-        line.awaited = self._awaited if on else None
-        with self._lock:
-            (self._lines.add if on else self._lines.discard)(line)
-            stopped = self.stopped
-        if on and stopped:
-            line.cut()
-
-    def cut(self) -> None:
-        """Wakes the threads; they end soon."""
-        with self._lock:
-            self.stopped = True
-            lines = list(self._lines)
-        for line in lines:
-            line.cut()
-
-
 class _Full(Exception):
     """There is no room for a block of unknown size: it is asked for again."""
 
@@ -119,7 +90,7 @@ class _Batch:
         self.blocks: list[Laid] = []
         self.missing: list[int] = []
         self.failure: PeerError | None = None
-        self.held = _Held(awaited)
+        self.held = Held(awaited)
         self._wants, self._view, self._channel = wants, buffer.view, channel
         self._peer, self._asker, self._memory = channel.peer, channel.asker, channel.memory
         self._lock = threading.Lock()

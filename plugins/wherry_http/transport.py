@@ -81,8 +81,9 @@ class HttpTransport(Transport):
         from wherry_http.names import record_at
 
         base = parse_base(address)
-        tls = self._client_tls() if base.scheme == "https" else None
-        return await record_at(str(base).rstrip("/"), name, tls, self._options)
+        # As in connect: a gateway that redirects to https is trusted there by the same certificates.
+        tls = self._client_tls() if base.scheme == "https" or self._options.tls_ca else None
+        return await record_at(str(base), name, tls, self._options, self._dial)
 
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
