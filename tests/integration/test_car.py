@@ -73,6 +73,27 @@ def test_streams_and_a_path_of_which_the_proof_is_there(wherry, added):
     assert json.loads(took.stdout)["roots"][0]["complete"] is False
 
 
+def test_several_files_give_one_object(tmp_path, wherry, added):
+    _, said = added
+    one, two, bad = (tmp_path / name for name in ("one.car", "two.car", "bad.car"))
+    wherry("export", said["cid"], "--car", one)
+    wherry("export", said["unixfs_cid"], "--car", two)
+    bad.write_bytes(b"not a car at all")
+    took = wherry("import", one, two, "--json", home="other")
+    assert took.returncode == 0, took.stderr
+    found = json.loads(took.stdout)
+    assert found["schema"] == "wherry/imports/1"
+    assert [each["path"] for each in found["imports"]] == [str(one), str(two)]
+    assert [each["roots"][0]["cid"] for each in found["imports"]] == [said["cid"], said["unixfs_cid"]]
+    assert not any("schema" in each for each in found["imports"])
+    stopped = wherry("import", one, bad, two, "--json", home="third")
+    assert stopped.returncode == 5
+    assert [each["path"] for each in json.loads(stopped.stdout)["imports"]] == [str(one)]  # what is kept is said
+    assert json.loads(stopped.stderr)["exit_code"] == 5
+    nothing = wherry("import", bad, one, "--json", home="fourth")
+    assert (nothing.returncode, nothing.stdout) == (5, b"")
+
+
 def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path, wherry, added):
     _, said = added
     (tmp_path / "x.car").write_bytes(b"mine")

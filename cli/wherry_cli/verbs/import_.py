@@ -29,12 +29,19 @@ def import_(
 
     async def work() -> None:
         incomplete = []
-        async with run.session("import") as session:
-            for path in paths:
-                with run.watcher() as watcher:
-                    result = await session.import_car(path, observe=watcher)
-                show(run.out(), result)
-                incomplete += [root for root in result.roots if not root.complete]
+        taken: list[tuple[str, ImportResult]] = []
+        try:
+            async with run.session("import") as session:
+                for path in paths:
+                    with run.watcher() as watcher:
+                        result = await session.import_car(path, observe=watcher)
+                    taken.append((path, result))
+                    if not run.json:
+                        show(run.out(), result)
+                    incomplete += [root for root in result.roots if not root.complete]
+        finally:  # what came before an error is kept, and said
+            if run.json and taken:
+                show_json(run.out(), taken, one=len(paths) == 1)
         if incomplete:
             hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
             count = len(incomplete)
@@ -47,9 +54,6 @@ def import_(
 
 def show(out: Out, result: ImportResult) -> None:
     """Prints a line a root; with --quiet the CIDs alone."""
-    if out.as_json:
-        out.result(result.to_json())
-        return
     for root in result.roots:
         if out.quiet:
             out.line(root.cid)
@@ -66,6 +70,17 @@ def show(out: Out, result: ImportResult) -> None:
     new = f"{result.new_blocks:,} new" if result.new_blocks else "none new"
     taken = f"{format_size(result.bytes)} in {format_duration(result.seconds)}"
     out.line(f"{result.blocks:,} blocks, {new}; {taken}")
+
+
+def show_json(out: Out, taken: list[tuple[str, ImportResult]], *, one: bool) -> None:
+    """Prints one object: that of the one CAR that was asked for, or a list of as many as were taken in, by their paths."""
+    if one:
+        out.result(taken[0][1].to_json())
+        return
+    each = [
+        {"path": path, **{key: value for key, value in result.to_json().items() if key != "schema"}} for path, result in taken
+    ]
+    out.result({"schema": "wherry/imports/1", "imports": each})
 
 
 def build() -> Any:
