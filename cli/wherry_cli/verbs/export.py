@@ -42,7 +42,7 @@ def export(
         bool, typer.Option("--v2", help="Of a torrent: version 2 alone, not a hybrid that old clients read.")
     ] = False,
     v1: Annotated[
-        bool, typer.Option("--v1", help="Of a torrent: version 1 alone, which clients finish that know no padding files.")
+        bool, typer.Option("--v1", help="Of a torrent: version 1 alone, without padding files, which old clients write down.")
     ] = False,
     piece: Annotated[
         int, typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.")

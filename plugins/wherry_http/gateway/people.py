@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from wherry.errors import NotFound, UsageError
+from wherry.errors import BlockNotFound, NotFound, UsageError
 from wherry.gateway import headers as said
 from wherry.gateway.files import Thing, content, has_child, listing, look
 from wherry.gateway.frames import pieces
+from wherry.gateway.padding import padding_bytes, zeros
 from wherry.gateway.request import MEDIA, TAR, NotAcceptable
 from wherry.gateway.tar import archive
 from wherry.limits import GATEWAY_READS_MAX
@@ -40,7 +41,18 @@ class People:
         if root is None:
             raise NotAcceptable("names are answered with their records alone")
         blocks = gateway.blocks(GATEWAY_READS_MAX)
-        thing = await gateway.off_loop(partial(look, blocks, root, asked.below))
+        try:
+            thing = await gateway.off_loop(partial(look, blocks, root, asked.below))
+        except BlockNotFound:
+            raise
+        except NotFound:
+            size = padding_bytes(asked.below)
+            if size is None or asked.slash or wanted.format is not None or asked.space != "ipfs":
+                raise
+            above = await gateway.off_loop(partial(look, blocks, root, asked.below[:-2]))
+            if above.kind != "dir" or above.rest:
+                raise
+            return await self._padding(request, size, kept)
         headers = {
             "Cache-Control": kept,
             "X-Content-Type-Options": "nosniff",
@@ -94,6 +106,17 @@ class People:
             headers["Content-Disposition"] = said.disposition(how, name or str(thing.cid))
         made = partial(content, gateway.blocks(), thing)
         return await gateway.whole_or_part(request, headers, thing.size, made, tag)
+
+    async def _padding(self, request: web.Request, size: int, kept: str) -> web.StreamResponse:
+        """Answers with a file of padding, which nothing in the dataset is: no CID is said of it (specs/0036 §2)."""
+        gateway, tag = self._gateway, f'"pad-{size}"'
+        headers = {
+            "Cache-Control": kept, "Etag": tag, "Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff",
+            "Accept-Ranges": "bytes", "Vary": "Accept",
+        }  # fmt: skip
+        if said.unchanged(request.headers.get("If-None-Match"), tag):
+            return gateway.not_modified(headers)
+        return await gateway.whole_or_part(request, headers, size, zeros, tag)
 
     async def _tar(self, request: web.Request, wanted: Wish, thing: Thing, headers: dict[str, str]) -> web.StreamResponse:
         gateway, cid = self._gateway, str(thing.cid)
