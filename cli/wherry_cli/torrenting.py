@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from wherry.car_results import TorrentFetched
     from wherry_cli.invocation import Invocation
     from wherry_cli.progress import Watcher
+
+
+_PARTS: Final = frozenset({"--include", "--exclude"})
 
 
 class Wish(NamedTuple):
@@ -38,9 +41,10 @@ def get_torrent(run: Invocation, wish: Wish, refused: Sequence[str], overrides: 
     from wherry_cli.verbs.get import KEPT
 
     if refused:
-        raise UsageError(
-            f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} not for torrents", hint="get it whole, without"
-        )
+        hint = "get it whole, without"
+        if not _PARTS.isdisjoint(refused):  # a piece of version 1 goes across files, so a part could not be compared
+            hint += "; then `wherry get` the CID that it prints, which takes --include and --exclude and fetches nothing again"
+        raise UsageError(f"{' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} not for torrents", hint=hint)
     if wish.output == "null:":
         raise UsageError("a torrent is written somewhere", hint="say -o PATH")
     if wish.allow_public and not wish.seed:

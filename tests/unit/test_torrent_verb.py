@@ -133,6 +133,15 @@ def test_options_that_mean_nothing_for_torrents(tmp_path, torrent, words, capsys
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "helped"), [(["--include", "x"], True), (["--exclude", "x", "--dry-run"], True), (["--dry-run"], False)]
+)
+def test_who_wants_a_part_is_told_how(tmp_path, torrent, words, helped, capsys):
+    assert wherry(["--home", str(tmp_path / "home"), "get", torrent, *words, "-o", str(tmp_path / "got")]) == 2
+    assert ("the CID that it prints" in capsys.readouterr().err) is helped
+    assert not (tmp_path / "got").exists()
+
+
 def test_the_verb_says_both_cids(tmp_path, torrent, monkeypatch, capsys):
     target = tmp_path / "got"
     get(torrent, target, Fake())
