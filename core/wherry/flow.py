@@ -58,6 +58,7 @@ class Flow:
     def down_piece(self) -> int:
         """How large a request for blocks should be at most, so that what it brings is no burst: 200 ms of the narrowest limit.
 
+        That is shared with what other transfers wait for: a thousand must not hold a buffer each for what comes in a minute.
         It may be less than a leaf; a leaf is asked for whole all the same.
         """
         return _ALL

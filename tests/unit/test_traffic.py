@@ -197,6 +197,20 @@ def test_pieces_follow_the_narrowest_limit():
     assert flow.of_peer("192.0.2.1").down_piece == 2 * MB
 
 
+async def test_what_may_be_asked_for_at_once_is_shared_with_all_that_wait():
+    traffic, _ = made(Plan(node=Pair(down=100 * MB), transfer=Pair(down=50 * MB)))
+    flow, others = traffic.flow("t"), [traffic.flow(f"other {number}") for number in range(9)]
+    assert flow.down_piece == 10 * MB
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(one.down(100_000_000)) for one in [flow, flow, *others]]
+        await asyncio.sleep(0)
+        assert flow.waiting("down")
+        assert flow.down_piece == 2 * MB  # of 20: its own requests take nothing from it
+        for task in waiting:
+            task.cancel()
+    assert flow.down_piece == 10 * MB
+
+
 def test_delays_slow_down_background_traffic_only():
     traffic, clock = made(None)
     flow, plain = traffic.flow("b", "bulk").of_peer("192.0.2.1"), traffic.flow("n").of_peer("192.0.2.1")

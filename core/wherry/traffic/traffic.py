@@ -227,12 +227,15 @@ class TransferFlow(Flow):
         return CLASSES.index(self._entry.klass)
 
     def _narrowest(self, direction: Direction) -> tuple[float, int]:
-        """Gives the depth and the quantum of the narrowest bucket on the way."""
-        way = self._traffic._ways[direction]
+        """Gives the depth and the quantum of the narrowest bucket on the way; the depth is shared with all who wait for it."""
+        way, branch = self._traffic._ways[direction], self._entry.branches[direction]
         with way.lock:
             way.now()
-            leaf = way.leaf(self._entry.branches[direction], self._peer)
-            return min([bucket.depth for bucket in leaf.buckets()]), leaf.quantum()
+            leaf = way.leaf(branch, self._peer)
+            depth = leaf.bucket.depth if leaf.peer is None else min(leaf.bucket.depth, leaf.peer.depth)
+            for level in branch.path():
+                depth = min(depth, level.bucket.depth / (1 + level.waiting - branch.waiting))
+            return depth, leaf.quantum()
 
     @property
     def up_piece(self) -> int:
