@@ -7,14 +7,14 @@ import sqlite3
 import stat
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.block import verify
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterFile, Leaf, LeaveFile, root_of
-from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, StoreError, WherryError
+from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, NoSpace, StoreError, Unwritable, WherryError
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
@@ -86,6 +86,7 @@ def _names() -> Check:
 def set_damaged_aside(home: Path) -> list[str]:
     """Makes way for new databases before a repair: the index goes in any case, others if SQLite finds them damaged.
 
+    A nodes.db of an earlier wherry is written anew with the pages of today (specs/decisions/0003), if there is room.
     Gives the new names of those. The home must be held alone. Raises HomeTooNew.
     """
     renamed = []
@@ -97,6 +98,8 @@ def set_damaged_aside(home: Path) -> list[str]:
         try:
             with closing(database(home)) as opened:
                 sound = isinstance(opened, Index) or opened.sound()
+                if isinstance(opened, NodeDB) and sound:
+                    _repage(opened, home)
         except HomeTooNew:
             raise
         except StoreError:
@@ -111,6 +114,11 @@ def set_damaged_aside(home: Path) -> list[str]:
                 journal.rename(f"{path}-journal")
             renamed.append(str(path))
     return renamed
+
+
+def _repage(nodes: NodeDB, home: Path) -> None:
+    with suppress(StoreError, NoSpace, Unwritable):  # it stays as it is, which is slower and no damage
+        nodes.repage(free_bytes(str(home)))
 
 
 def _modes(home: Home) -> Check:

@@ -116,6 +116,21 @@ class Database:
         if said != "ok":
             raise StoreError(f"{self._what} {self.path}: {said}", hint=_REPAIR)
 
+    def page_bytes(self) -> int:
+        """Gives the length of a page of the file as it is."""
+        with self.reading() as run:
+            return int(run.execute("PRAGMA page_size").fetchone()[0])
+
+    def repage(self, page_bytes: int) -> None:
+        """Writes the whole file anew with such pages; needs room for it twice meanwhile, and nobody else in it.
+
+        Killed or failed in the midst, the file is as it was: SQLite keeps what it replaces in the journal. Raises StoreError,
+        NoSpace.
+        """
+        with self.reading() as run:  # no WAL, in which pages keep their length
+            run.execute(f"PRAGMA page_size={page_bytes}")
+            run.execute("VACUUM")
+
     def close(self) -> None:
         """Closes the file; idempotent."""
         with self._lock:

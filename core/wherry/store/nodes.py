@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE: Final = 256  # values in one query
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
+_ROOM: Final = 3  # times its size that must be free for it to be written anew, which takes two
 
 
 class NodeDB:
@@ -78,6 +79,17 @@ class NodeDB:
     def sound(self) -> bool:
         """Has SQLite look through the whole file for damage. Raises StoreError if it cannot even be read."""
         return self._db.sound()
+
+    def repage(self, free: int) -> bool:
+        """Gives a file of an earlier wherry the pages that one has which is made now; tells whether it did.
+
+        Nobody else may use the home. It is left where ``free``, in bytes, is little. Raises StoreError, NoSpace; what is in
+        it is there in any case.
+        """
+        if self._db.page_bytes() == _PAGE_BYTES or free < _ROOM * self._db.path.stat().st_size:
+            return False
+        self._db.repage(_PAGE_BYTES)
+        return True
 
     def close(self) -> None:
         """Closes the file."""
