@@ -113,8 +113,23 @@ def test_what_is_said_of_a_job_holds_for_its_parts():
     part = task.part("half of x")
     made.absent(part, a)
     assert id(a) not in task.absent  # the other half is not concerned
-    task.absent.add(id(b))
+    made.absent(task, b)
     assert id(b) in task.part("more").absent
+
+
+def test_jobs_of_which_nothing_was_said_hold_nothing_of_their_own():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("x")
+    made.put("y")
+    x, y = made.take(a, 0.0), made.take(a, 0.0)
+    for name in ("absent", "bad", "failed", "lacks"):
+        assert getattr(x, name) is getattr(y, name) is getattr(x.part("half of x"), name)
+    made.failed(x, a, 0.0, "reset")
+    made.bad(x, a, 0.0, "wrong hash")
+    assert (x.failed[id(a)], x.bad[id(a)]) == (2, 1)
+    assert not y.failed
+    assert not y.bad
 
 
 def test_a_source_that_sends_a_job_wrong_three_times_is_not_asked_for_it_again():

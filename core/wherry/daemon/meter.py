@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 WINDOW_S: Final = 10.0  # long enough to be steady, short enough to show a source that was lost
@@ -14,7 +13,7 @@ class Meter:
 
     def __init__(self, now: float) -> None:
         self.total = 0
-        self._samples: deque[tuple[float, int]] = deque([(now, 0)])  # the total at that time, before what came after it
+        self._samples = [(now, 0)]  # the total at that time, before what came after it
 
     def add(self, count: int, now: float) -> None:
         """Counts ``count`` more bytes."""
@@ -31,6 +30,6 @@ class Meter:
 
     def _fade(self, now: float) -> None:
         while len(self._samples) > 1 and now - self._samples[1][0] >= WINDOW_S:
-            self._samples.popleft()
+            del self._samples[0]
         if now - self._samples[0][0] >= 2 * WINDOW_S:  # nothing came for long: the old beginning would hide what comes now
             self._samples[0] = (now - WINDOW_S, self.total)

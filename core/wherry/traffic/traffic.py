@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wherry.errors import UsageError
 from wherry.flow import Flow
@@ -17,7 +17,7 @@ from wherry.traffic.report import LevelReport, Motion, TrafficReport, TransferRe
 from wherry.traffic.way import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from wherry.flow import Direction, Reason
     from wherry.traffic.level import Level, Transfer
@@ -231,11 +231,11 @@ class TransferFlow(Flow):
         way, branch = self._traffic._ways[direction], self._entry.branches[direction]
         with way.lock:
             way.now()
-            leaf = way.leaf(branch, self._peer)
-            depth = leaf.bucket.depth if leaf.peer is None else min(leaf.bucket.depth, leaf.peer.depth)
-            for level in branch.path():
-                depth = min(depth, level.bucket.depth / (1 + level.waiting - branch.waiting))
-            return depth, leaf.quantum()
+            leaf = way.leaf(branch, self._peer) if self._peer else None  # none is made for a transfer that only asks this
+            own = [one for one in (leaf.bucket, leaf.peer) if one is not None] if leaf is not None else []
+            depths = [bucket.depth for bucket in own]
+            depths += [level.bucket.depth / (1 + level.waiting - branch.waiting) for level in branch.path()]
+            return min(depths), min([bucket.quantum for bucket in own] + [level.bucket.quantum for level in branch.path()])
 
     @property
     def up_piece(self) -> int:
@@ -249,13 +249,13 @@ class TransferFlow(Flow):
         depth, _ = self._narrowest("down")
         return max(int(depth), _LEAST_BYTES) if depth < float("inf") else super().down_piece
 
-    async def up(self, count: int) -> None:
+    def up(self, count: int) -> Coroutine[Any, Any, None]:
         """See `Flow.up`."""
-        await self._traffic._ways["up"].wait(self._entry.branches["up"], self._peer, count)
+        return self._traffic._ways["up"].wait(self._entry.branches["up"], self._peer, count)
 
-    async def down(self, count: int) -> None:
+    def down(self, count: int) -> Coroutine[Any, Any, None]:
         """See `Flow.down`."""
-        await self._traffic._ways["down"].wait(self._entry.branches["down"], self._peer, count)
+        return self._traffic._ways["down"].wait(self._entry.branches["down"], self._peer, count)
 
     def up_now(self, most: int) -> int:
         """See `Flow.up_now`."""

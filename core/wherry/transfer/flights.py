@@ -7,7 +7,6 @@ and the other is cancelled. "The Tail at Scale" (Dean and Barroso, 2013) calls t
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -48,7 +47,7 @@ class Flights(Generic[J]):
     def __init__(self) -> None:
         self._flights: dict[Task[J], list[Flight]] = {}
         self.wasted = 0  # bytes that came twice
-        self._owed: deque[tuple[float, int]] = deque()  # until when what a source was told to leave may come, and its bytes
+        self._owed: list[tuple[float, int]] = []  # until when what a source was told to leave may come, and its bytes
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -80,9 +79,9 @@ class Flights(Generic[J]):
         """Bytes came that another source had given already, or that nobody waited for any more."""
         self.wasted += count
         while count > 0 and self._owed:
-            until, size = self._owed.popleft()
+            until, size = self._owed.pop(0)
             if size > count:
-                self._owed.appendleft((until, size - count))
+                self._owed.insert(0, (until, size - count))
             count -= size
 
     def others(self, task: Task[J], source: Source) -> list[Source]:
@@ -106,7 +105,7 @@ class Flights(Generic[J]):
         gives anything will hardly come twice, so there is more room for it, and it may be asked of more than two.
         """
         while self._owed and self._owed[0][0] < now:
-            self._owed.popleft()
+            self._owed.pop(0)
         room = max(WASTE_MIN, WASTE_SHARE * total)
         taken = self.wasted + self._ahead(now) + sum([size for _, size in self._owed])
         best, longest = None, 0.0

@@ -29,7 +29,7 @@ from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wherry.abc.exchange import HaveMap
     from wherry.transfer.choice import Choice
@@ -252,7 +252,7 @@ class Scheduler(Generic[J]):
         """Whether a job that ``source`` sent wrong is left to another, which is there and did not, or not as often."""
         return self._other(source, task, task.bad)
 
-    def _other(self, source: Source, task: Task[J], faults: dict[int, int]) -> bool:
+    def _other(self, source: Source, task: Task[J], faults: Mapping[int, int]) -> bool:
         """Whether another source that may have the job is there, not failing, and has fewer of these faults."""
         own = faults.get(id(source), 0)
         return own > 0 and any(
@@ -344,23 +344,23 @@ class Scheduler(Generic[J]):
         """
         if rejected:
             source.standing.wrong(now, rejected)
-        task.failed[id(source)] = task.failed.get(id(source), 0) + 1
+        task.failed = {**task.failed, id(source): task.failed.get(id(source), 0) + 1}
         self.again(task, source)
         return self._rest(source, now, reason)
 
     def absent(self, task: Task[J], source: Source) -> None:
         """The source does not have (what is left of) the job; one that has a part so far may have it later."""
         if source.partial:
-            task.lacks[id(source)] = source.grew
+            task.lacks = {**task.lacks, id(source): source.grew}
         else:
-            task.absent.add(id(source))
+            task.absent |= {id(source)}
         source.reason = source.reason or "does not have all of it"
         self.again(task, source)
 
     def bad(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
         """The source sent bytes that did not verify, ``rejected`` blocks, and nothing else. Gives the seconds to rest."""
         source.standing.wrong(now, rejected)
-        task.bad[id(source)] = task.bad.get(id(source), 0) + 1
+        task.bad = {**task.bad, id(source): task.bad.get(id(source), 0) + 1}
         return self.failed(task, source, now, reason)
 
     def again(self, task: Task[J], source: Source | None = None) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from wherry.abc.policy import PeerView
 from wherry.transfer.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wherry.abc.exchange import HaveMap
 
@@ -20,6 +21,12 @@ _AHEAD_S: Final = 0.25  # of work that a source should have before it: it must n
 _LN2: Final = math.log(2.0)
 
 J = TypeVar("J")
+
+_NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[int, int]:
+    return _NOTHING
 
 
 class Meter:
@@ -108,13 +115,17 @@ class Source:
 
 @dataclass(slots=True, eq=False)
 class Task(Generic[J]):
-    """A job and what the sources said of it."""
+    """A job and what the sources said of it.
+
+    Nothing, nearly always, and jobs are many: so what they said is one object for all, and is replaced where it changes.
+    Sets and dicts of its own took half a KiB a job, of which each of a thousand transfers may have a dozen.
+    """
 
     job: J
     urgent: bool = False
-    absent: set[int] = field(default_factory=set)  # id() of the sources that do not have it
-    bad: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it sent it wrong
-    failed: dict[int, int] = field(default_factory=dict)  # id() of a source -> times it failed with it, wrong ones included
+    absent: frozenset[int] = frozenset()  # id() of the sources that do not have it
+    bad: Mapping[int, int] = field(default_factory=_nothing)  # id() of a source -> times it sent it wrong
+    failed: Mapping[int, int] = field(default_factory=_nothing)  # the same -> times it failed with it, wrong ones included
     size: int = 0  # bytes of it, as far as they are known
     put: float = 0.0  # when it was put
     spans: Sequence[tuple[int, int]] = ()  # where it lies in the dataset's stretch of bytes; (): not known, or nowhere
@@ -122,12 +133,12 @@ class Task(Generic[J]):
     rank: float = 0.0  # by chance: who fetches the same dataset begins elsewhere
     over: bool = False  # done: nobody need bring it any more
     deadline: float = math.inf  # when somebody who reads along needs it, of an urgent one; infinite: a walk waits for it
-    lacks: dict[int, float] = field(default_factory=dict)  # id() of a partial source -> what it had when it lacked this
+    lacks: Mapping[int, float] = field(default_factory=_nothing)  # id() of a partial source -> what it had when it lacked this
 
     def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""
-        task = Task(job, self.urgent, set(self.absent), dict(self.bad), dict(self.failed), self.size, self.put)
-        task.spans, task.rank, task.lacks, task.deadline = spans, self.rank, dict(self.lacks), self.deadline
+        task = Task(job, self.urgent, self.absent, self.bad, self.failed, self.size, self.put)
+        task.spans, task.rank, task.lacks, task.deadline = spans, self.rank, self.lacks, self.deadline
         return task
 
     @property

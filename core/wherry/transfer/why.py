@@ -6,7 +6,6 @@ The reasons are a closed set, so the seconds of all of them add up to the time t
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -98,7 +97,7 @@ class Ledger:
         self._detail = ""
         self._seconds: dict[Reason, float] = {}
         self._details: dict[Reason, str] = {}  # the last one of each
-        self._last: deque[tuple[Reason, str, float, float]] = deque(maxlen=INTERVALS_MAX)
+        self._last: list[tuple[Reason, str, float, float]] = []  # INTERVALS_MAX at most
 
     def now(self, reason: Reason, detail: str = "") -> None:
         """From here on the transfer waits for ``reason``. ``detail`` says for what exactly: a block, a peer, a limit.
@@ -171,6 +170,7 @@ class Ledger:
         if self._detail:
             self._details[self._reason] = self._detail
         self._last.append(self._interval(self._reason, at))
+        del self._last[:-INTERVALS_MAX]
 
     def _interval(self, reason: Reason, at: float) -> tuple[Reason, str, float, float]:
         return reason, self._detail, self._since - self._began, at - self._since
