@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from canary import FAR, Canary, Network
@@ -13,6 +17,7 @@ from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
 from wherry.session import Session
+from wherry.testing.certificates import make_certificate
 from wherry.testing.hostile import HostileServer, answer, cut, endless, redirect, silent
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
@@ -155,6 +160,56 @@ def test_a_record_in_chunks_is_taken_and_what_is_none_is_none():
         assert asked(server.url) == RECORD
         assert asked(server.url) is None
         assert asked(server.url) is None
+
+
+@contextmanager
+def secured(folder, behave):
+    """A server of HTTPS that answers with what ``behave`` does with its handler; gives its port and certificate."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            behave(self)
+
+        def log_message(self, *_):
+            pass
+
+    certificate, key = make_certificate(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_port, certificate
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def gives(status, body=b"", **headers):
+    def behave(handler):
+        handler.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return behave
+
+
+def test_from_https_to_http_is_refused_and_the_other_way_is_followed(tmp_path):
+    with HostileServer(GOOD) as plain, secured(tmp_path, gives(302, Location=plain.url)) as (port, certificate):
+        options = HttpOptions(connect_timeout=2.0, idle_timeout=2.0, tls_ca=certificate)
+        with pytest.raises(PeerProtocolError, match="from https to http"):
+            asked(f"https://127.0.0.1:{port}", options=options)
+        assert plain.requests == []
+    with secured(tmp_path, gives(200, RECORD, Content_Type=TYPE["Content-Type"])) as (port, certificate):
+        options = HttpOptions(connect_timeout=2.0, idle_timeout=2.0, tls_ca=certificate)
+        with HostileServer(redirect(f"https://127.0.0.1:{port}/x")) as plain:
+            assert asked(plain.url, options=options) == RECORD
+            with pytest.raises(PeerUnreachable, match="not trusted"):
+                asked(plain.url)
 
 
 def test_nobody_there_and_no_host():
