@@ -97,6 +97,7 @@ def test_the_check_above_can_fail():
         ("wherry_cache.plugin", {"aiohttp", "sqlite3"}),
         ("wherry_chunk.plugin", {"aiohttp", "asyncio", "pyfastcdc"}),
         ("wherry_cli.main", {"aiohttp", "asyncio", "sqlite3", "typer"}),
+        ("wherry_cli.control.server", {"aiohttp"}),
     ],
 )
 def test_what_an_import_does_not_cost(module, heavy):

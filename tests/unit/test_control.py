@@ -8,13 +8,13 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
+from controlling import controlling, raw, request
 from getting import World, beside, write
 
 from wherry import errors
 from wherry.daemon import places
 from wherry.daemon.daemon import opened
 from wherry.errors import NotFound, PeerTimeout, PeerUnreachable, TargetBusy, UsageError, WherryError
-from wherry.limits import CONTROL_BODY_BYTES_MAX
 from wherry_cli.control import client as client_module
 from wherry_cli.control import server as server_module
 from wherry_cli.control.client import connected
@@ -22,17 +22,6 @@ from wherry_cli.control.paths import error_in, error_of, status_of
 from wherry_cli.control.server import controlled
 
 A = "memory://a"
-
-
-@asynccontextmanager
-async def controlling(world):
-    """A daemon of home "b" that can be asked; gives it, the asking end, and its home."""
-    async with world.node() as session:
-        home = session.home
-        with places.taken(home) as seat:
-            async with opened(session, listen=["memory://b"]) as daemon, controlled(daemon, seat.listen()):
-                async with connected(home) as control:
-                    yield daemon, control, home
 
 
 async def until(control, name, *states):
@@ -203,68 +192,6 @@ async def connected_later(home):
     finally:
         asking.task.cancel()
         await asyncio.wait([asking.task])
-
-
-async def raw(home, data, *, end=False):
-    """Sends bytes to the socket; gives the status and the body of the answer."""
-    with places.dialable(home) as path:
-        reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(data)
-    if end:
-        writer.write_eof()
-    try:
-        async with asyncio.timeout(30):
-            answer = await reader.read()
-    finally:
-        writer.close()
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]) if head else None, rest
-
-
-def request(method, path, body=b"", *lines, kind=b"application/json"):
-    head = [f"{method} {path} HTTP/1.1".encode(), b"Host: x", b"Connection: close", b"Content-Type: " + kind, *lines]
-    if not any(line.lower().startswith(b"content-length") for line in lines):
-        head.append(b"Content-Length: %d" % len(body))
-    return b"\r\n".join([*head, b"", body])
-
-
-@pytest.mark.parametrize(
-    ("data", "status", "word"),
-    [
-        (b"\x00\xff" * 100, 400, b""),
-        (request("GET", "/v1/nothing"), 404, b"does not know"),
-        (request("PUT", "/v1/transfers"), 405, b"does not know"),
-        (request("GET", "/v2/status"), 404, b"UsageError"),
-        (request("GET", "/v1/transfers/" + "9" * 50), 400, b"no name of a transfer"),
-        (request("GET", "/v1/transfers/..%2f..%2fetc"), 400, b"UsageError"),
-        (request("POST", "/v1/transfers", b"{"), 400, b"no JSON"),
-        (request("POST", "/v1/transfers", b"[" * 60_000), 400, b"no JSON"),
-        (request("POST", "/v1/transfers", b"{}", kind=b"text/plain"), 400, b"application/json"),
-        (request("POST", "/v1/transfers", b"{}" + b" " * CONTROL_BODY_BYTES_MAX), 413, b"at most"),
-        (request("GET", "/v1/status", b"", b"Origin: http://evil"), 400, b"no place for web pages"),
-        (request("GET", "/v1/status", b"", b"Sec-Fetch-Site: cross-site"), 400, b"no place for web pages"),
-        (request("GET", "/v1/status", b"", b"X: " + b"y" * 20_000), 400, b""),
-    ],
-)
-async def test_hostile_requests_are_refused_and_the_daemon_goes_on(world, data, status, word):
-    async with controlling(world) as (_, control, home):
-        found, body = await raw(home, data)
-        assert found == status
-        assert word in body
-        if word:
-            assert json.loads(body)["schema"] == "wherry/error/1"
-        assert (await control.status())["transfers"] == {}
-
-
-async def test_slow_requests_are_given_up(world, monkeypatch):
-    monkeypatch.setattr(server_module, "CONTROL_BODY_S", 0.2)
-    async with controlling(world) as (_, control, home):
-        found, body = await raw(home, request("POST", "/v1/transfers", b"{", b"Content-Length: 100"))
-        assert found == 400
-        assert b"took more than" in body
-        assert (await raw(home, b""))[0] is None  # says nothing: closed without a word
-        assert (await raw(home, b"GET /v1/sta"))[0] in (None, 408)
-        assert (await control.status())["schema"] == "wherry/status/1"
 
 
 async def test_a_listener_that_takes_nothing_is_left(world, tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 
     server    answers, around a `wherry.daemon.daemon.Daemon`
     client    asks, and raises again what the daemon raised
+    http      what HTTP the answering end speaks
     paths     what both must agree on
 
-aiohttp is imported by the two that use it, and they by the verbs that run them.
+aiohttp is imported by the client alone, and that by the verbs that ask.
 """
