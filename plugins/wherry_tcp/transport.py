@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import SupportsExchange
@@ -16,7 +16,8 @@ from wherry_tcp.places import SCHEMES, Place, parse_place
 from wherry_tcp.shared import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.exchange import Exchange
     from wherry.abc.transport import BlockSource, Channel
@@ -44,11 +45,9 @@ class TcpTransport(Transport, SupportsExchange):
         """See `SupportsExchange.exchange`."""
         self._exchange = exchange
 
-    @asynccontextmanager
-    async def connect(self, address: str) -> AsyncIterator[Channel]:
+    def connect(self, address: str) -> AbstractAsyncContextManager[Channel]:
         """See `Transport.connect`; addresses are those of specs/0004 §1."""
-        async with self._way(address) as way:
-            yield way
+        return self._way(address)
 
     async def name_record(self, address: str, name: str) -> bytes | None:
         """See `SupportsRecords.name_record`."""
@@ -61,7 +60,7 @@ class TcpTransport(Transport, SupportsExchange):
         place = parse_place(address)
         if place.scheme != "unix" and not place.port:
             raise UsageError(f"address {address!r} names no port", hint="write tcp://HOST:PORT")
-        async with self._running() as engine:
+        with self._running() as engine:
             if self._ways is None:
                 self._ways = Ways(engine, self._env.dial)
             async with self._ways.to(place) as way:
@@ -81,7 +80,7 @@ class TcpTransport(Transport, SupportsExchange):
                 "or say --allow-public if everyone who reaches it may read the data"
             )
             raise UsageError(f"{address!r} is open to other machines, without TLS and without a token", hint=hint)
-        async with self._running() as engine:
+        with self._running() as engine:
             listener = Listener(engine, place, source)
             try:
                 await listener.start()
@@ -103,8 +102,8 @@ class TcpTransport(Transport, SupportsExchange):
             self._key = NodeKey.load(self._env.home)
         return self._key
 
-    @asynccontextmanager
-    async def _running(self) -> AsyncIterator[Engine]:
+    @contextmanager
+    def _running(self) -> Iterator[Engine]:
         """Gives what the connections share, made for the first of them and closed with the last."""
         if self._engine is None:
             env = self._env

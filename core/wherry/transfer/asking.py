@@ -94,6 +94,7 @@ class Asking:
         self.member: Membership | None = None  # in the swarm
         self.circle: Circle | None = None  # who remembers peers
         self.open_jobs = 0  # leaf jobs not yet done
+        self.done_jobs = 0
         self.open_wants = 0  # of them
         self.wire_bytes = 0  # payload received
         self.came_at = 0.0  # when the last of it came
@@ -124,6 +125,10 @@ class Asking:
                         await self._bell.heard(self._patience(source))
                         continue
                     task, job = flight
+                    if self._flow.limited:  # a second one would wait behind it: 2.5 KB, in each of a thousand transfers
+                        source.leaving = True
+                    if not self._scheduler.waiting:
+                        self._bell.ring()  # for whoever makes more
                     flying = self._flying[task, source] = group.create_task(self._fly(task, job, source, channel))
                     flying.add_done_callback(partial(self._landed, task, source))
         except* _Reconnect as problems:
@@ -137,7 +142,7 @@ class Asking:
 
     def _next(self, source: Source, channel: Channel) -> tuple[Task[Job], Job] | None:
         """Gives what a source is to be asked for now."""
-        if source.working >= channel.parallel:
+        if source.working >= channel.parallel or source.leaving:
             return None
         now = time.monotonic()
         task = self._scheduler.take(source, now)
@@ -179,6 +184,7 @@ class Asking:
         """Puts back a job whose flight was ended before it began: nothing of `_fly` has run then."""
         if self._flying.get((task, source)) is flight:
             del self._flying[task, source]
+            self._left(source)
             self._beaten.discard(flight)
             if not task.over:
                 self._scheduler.again(task, source)
@@ -246,11 +252,20 @@ class Asking:
     async def _leave(self, task: Task[Job], job: Job, source: Source) -> None:
         """Waits until what a job brings may come (specs/0026 §5). Who waits here is not asked yet, and so not late."""
         flow = self._flow.of_peer(source.whom or host_of(source.address))
-        if not flow.limited:
-            flow.moved(down=job.size)
-            return
-        await flow.down(job.size)
+        try:
+            if not flow.limited:
+                flow.moved(down=job.size)
+                return
+            await flow.down(job.size)
+        finally:
+            self._left(source)
         self._scheduler.waited(task, source, time.monotonic())
+
+    def _left(self, source: Source) -> None:
+        """Its job waits for leave no more: it may be given another one."""
+        if source.leaving:
+            source.leaving = False
+            self._bell.ring()
 
     def _put_back(self, task: Task[Job], source: Source, left: Job) -> None:
         """Says what of a job is still to be done, unless another source is asked for all of it."""
@@ -268,6 +283,7 @@ class Asking:
                 task.job.answer.set_result(task.job.found)
         else:
             self.open_jobs -= 1
+            self.done_jobs += 1
             self.open_wants -= len(task.job.wants)
         for other in self._scheduler.others(task, source):
             flight = self._flying[task, other]

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a busy source is spared
 _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
-_QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants
+_QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
+_FIRST_JOBS: Final = 2  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
 _SWARM_JOBS: Final = 1024  # the same in a swarm, where there must be something to choose from: a GiB of leaves ...
 _SWARM_WANTS: Final = 16_384  # ... but of small files no more than so many: some 10 MB of memory
 _RNG: Final = random.Random()  # noqa: S311  # jitter is no secret; 2.5 KB, of which a thousand transfers need but one
@@ -92,7 +93,7 @@ class Fetcher:
         self._asking.circle = circle
         self._find = find
         self._finding = find is not None  # more sources may come
-        self._wanted = asyncio.Event()  # anything at all
+        self._wanted = False  # anything at all
         self._group: asyncio.TaskGroup | None = None
         self._snubbed_at: float | None = None  # since when all sources choke us, or when others were asked for since
         self._cut = False  # whether jobs are small, as in a swarm
@@ -119,13 +120,13 @@ class Fetcher:
         """
         answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
         self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic(), deadline=deadline)
-        self._wanted.set()
+        self._wanted = True
         self._bell.ring()
         return await answer
 
     async def put(self, job: Job) -> None:
         """Takes a job of leaves to be done; waits while many are ahead of it."""
-        self._wanted.set()
+        self._want()
         while self._scheduler.waiting >= self._most_ahead():
             await self._bell.heard(1.0)
         self._scheduler.more = True
@@ -136,9 +137,14 @@ class Fetcher:
             self._scheduler.put(part[0], size=part[1], now=now, spans=part[2])
         self._bell.ring()
 
+    def _want(self) -> None:
+        if not self._wanted:
+            self._wanted = True
+            self._bell.ring()  # whoever waits to seek sources
+
     def _most_ahead(self) -> int:
         if not self._scheduler.swarming:
-            return _QUEUE_JOBS
+            return min(max(_FIRST_JOBS, self._asking.done_jobs), _QUEUE_JOBS) if self.flow.limited else _QUEUE_JOBS
         if not self._cut:
             self._cut = True
             self._asking.open_jobs += self._scheduler.recut(_SWARM_JOB_BYTES, _parts)
@@ -152,7 +158,7 @@ class Fetcher:
 
     async def sought(self) -> list[str]:
         """Waits until all sources are known that can be found; gives their addresses."""
-        self._wanted.set()
+        self._want()
         while self._finding:
             await self._bell.heard(1.0)
         return [source.address for source in self.sources]
@@ -175,7 +181,8 @@ class Fetcher:
 
     async def _seek(self, find: Callable[[], AsyncGenerator[str, None]], group: asyncio.TaskGroup) -> None:
         """Asks for sources once anything is wanted, and takes them in as they come."""
-        await self._wanted.wait()
+        while not self._wanted:
+            await self._bell.heard(1.0)
         async with aclosing(find()) as addresses:
             async for address in addresses:
                 if all(source.address != address for source in self.sources):

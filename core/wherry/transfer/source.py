@@ -67,6 +67,7 @@ class Source:
     busy: bool = False  # it said why it left: it has too much to do
     busy_until: float = 0.0  # it is left alone until then, while others are there
     proven: bool = False  # was of use since its last failure
+    leaving: bool = False  # the job that it was given last waits for leave to be asked for
     working: int = 0  # jobs that it is asked for now
     reason: str = "was not asked yet"  # why it is of no use now
     parallel: int = _PARALLEL  # jobs that it takes at a time

@@ -6,6 +6,7 @@ The reasons are a closed set, so the seconds of all of them add up to the time t
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -97,7 +98,9 @@ class Ledger:
         self._detail = ""
         self._seconds: dict[Reason, float] = {}
         self._details: dict[Reason, str] = {}  # the last one of each
-        self._last: list[tuple[Reason, str, float, float]] = []  # INTERVALS_MAX at most
+        # Intervals, INTERVALS_MAX at most. What and when lie apart: a tuple of each took 200 bytes.
+        self._what: list[tuple[Reason, str]] = []
+        self._when = array("d")  # when each began, and its seconds
 
     def now(self, reason: Reason, detail: str = "") -> None:
         """From here on the transfer waits for ``reason``. ``detail`` says for what exactly: a block, a peer, a limit.
@@ -115,7 +118,8 @@ class Ledger:
         self._close(at)
         if was_over:
             self._began += at - self._since
-            self._last.clear()  # it speaks of times since the beginning, and that has moved
+            self._what.clear()
+            del self._when[:]  # it speaks of times since the beginning, and that has moved
         self._reason, self._detail, self._since = reason, detail[:DETAIL_CHARS_MAX], at
 
     def end(self) -> None:
@@ -138,13 +142,15 @@ class Ledger:
     def report(self) -> Why:
         """Gives where the time went until now. The ledger goes on."""
         at = self._time() if self._reason is not None else self._since
-        seconds, details, last = dict(self._seconds), dict(self._details), list(self._last)
+        seconds, details, last = dict(self._seconds), dict(self._details), self._intervals()
         current = 0.0
         if self._reason is not None:
             current = at - self._since
             seconds[self._reason] = seconds.get(self._reason, 0.0) + current
             details[self._reason] = self._detail or details.get(self._reason, "")
-            last.append(self._interval(self._reason, at))
+            last.append(
+                Interval(reason=self._reason, detail=self._detail, began=self._since - self._began, seconds=at - self._since)
+            )
         ordered = sorted(seconds, key=lambda reason: (-seconds[reason], REASONS.index(reason)))
         elapsed = at - self._began
         return Why(
@@ -152,10 +158,7 @@ class Ledger:
             current=self._reason, current_seconds=current,
             text=self.text or "it is over",
             spent=[Spent(reason=one, seconds=seconds[one], text=words(one, details.get(one, ""))) for one in ordered],
-            last=[
-                Interval(reason=reason, detail=detail, began=began, seconds=passed)
-                for reason, detail, began, passed in last[-INTERVALS_MAX:]
-            ],
+            last=last[-INTERVALS_MAX:],
         )  # fmt: skip
 
     def _time(self) -> float:
@@ -169,11 +172,16 @@ class Ledger:
         self._seconds[self._reason] = self._seconds.get(self._reason, 0.0) + (at - self._since)
         if self._detail:
             self._details[self._reason] = self._detail
-        self._last.append(self._interval(self._reason, at))
-        del self._last[:-INTERVALS_MAX]
+        what = self._reason, self._detail
+        self._what.append(next((one for one in self._what if one == what), what))  # few differ: most are kept once
+        self._when.extend((self._since - self._began, at - self._since))
+        del self._what[:-INTERVALS_MAX], self._when[: -2 * INTERVALS_MAX]
 
-    def _interval(self, reason: Reason, at: float) -> tuple[Reason, str, float, float]:
-        return reason, self._detail, self._since - self._began, at - self._since
+    def _intervals(self) -> list[Interval]:
+        return [
+            Interval(reason=reason, detail=detail, began=self._when[2 * place], seconds=self._when[2 * place + 1])
+            for place, (reason, detail) in enumerate(self._what)
+        ]
 
 
 def words(reason: Reason, detail: str = "") -> str:
