@@ -88,7 +88,7 @@ class Tree:
         found = transfer.children.get(peer)
         if isinstance(found, Leaf):
             found.used = now
-            transfer.children.move_to_end(peer)
+            transfer.children[peer] = transfer.children.pop(peer)
             return found
         self._forget(transfer, now)
         if peer and (len(transfer.children) >= FLOW_PEERS_MAX or self._leaves >= FLOW_PEERS_ALL_MAX):

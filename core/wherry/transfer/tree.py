@@ -8,7 +8,6 @@ go where the user wants them.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -57,7 +56,7 @@ class Nodes:
         self._unsure: set[CID] = set()  # of those at hand, which may be leaves
         self._unsure_bytes = 0
         self._roots: set[CID] = set()  # kept as nodes whatever they are
-        self._lately: OrderedDict[CID, Block] = OrderedDict()  # leaves that came as nodes, the newest last
+        self._lately: dict[CID, Block] = {}  # leaves that came as nodes, the newest last
         self._lately_bytes = 0
         self.leaf: Block | None = None  # the root, if it is a leaf
 
@@ -169,7 +168,7 @@ class Nodes:
             self._lately[block.cid] = block
             self._lately_bytes += len(block.data)
         while self._lately_bytes > _LATELY_BYTES_MAX:
-            self._lately_bytes -= len(self._lately.popitem(last=False)[1].data)
+            self._lately_bytes -= len(self._lately.pop(next(iter(self._lately))).data)
 
     async def find(self, root: Entry, path: str) -> Entry:
         """Finds the entry at ``path``. Raises NotFound."""
