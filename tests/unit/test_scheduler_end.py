@@ -7,15 +7,15 @@ import random
 import pytest
 
 from wherry.transfer.choice import Choice
-from wherry.transfer.flights import OWED_S
+from wherry.transfer.flights import OWED_S, SILENT_S
 from wherry.transfer.scheduler import Scheduler
 from wherry.units import MiB
 from wherry_policy.reputation import Reputation
 
 
-def seeds(*names, jobs, more=False):
+def seeds(*names, jobs, more=False, order="rarest"):
     """Sources that exchange, have everything, and were of use."""
-    made = Scheduler(list(names), now=0.0, rng=random.Random(1))
+    made = Scheduler(list(names), now=0.0, rng=random.Random(1), order=order)
     for source in made.sources:
         made.connected(source, 0.0, 8, linked=True)
         made.succeeded(source, 0.0, 1, 1000)
@@ -89,6 +89,37 @@ def test_one_that_never_gave_anything_is_late_when_others_would_be():
 
 def any_job(_job):
     return True
+
+
+def middle(order):
+    """In the middle of a transfer a source has a job that it is late with, and another has nothing to do."""
+    made, (a, b) = seeds("a", "b", jobs=0, more=True, order=order)
+    a.standing.rate = b.standing.rate = 10.0 * MiB
+    made.put(0, size=MiB)
+    task = made.take(a, 2.0)
+    return made, a, b, task
+
+
+def test_in_the_middle_a_job_lies_with_a_source_that_gives_others():
+    made, a, b, task = middle("rarest")
+    for tenth in range(20, 90):
+        a.meter.add(tenth / 10, 100_000)
+        assert made.hedge(b, tenth / 10, any_job) is None
+    made.more = False  # now somebody waits for it
+    assert made.hedge(b, 9.1, any_job) is task
+
+
+def test_in_the_middle_a_source_that_gives_nothing_at_all_is_late():
+    made, a, b, task = middle("rarest")
+    a.meter.add(3.0, 100_000)
+    assert made.hedge(b, 3.0 + SILENT_S, any_job) is None
+    assert made.hedge(b, 3.1 + SILENT_S, any_job) is task
+
+
+def test_who_reads_along_waits_for_each_job():
+    made, a, b, task = middle("sequential")
+    a.meter.add(3.0, 100_000)
+    assert made.hedge(b, 3.0, any_job) is task
 
 
 def test_a_third_is_asked_when_two_are_late_and_who_was_silent_has_failed():

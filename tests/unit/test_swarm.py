@@ -108,14 +108,25 @@ def test_followers_are_told_what_is_written_in_batches():
     link = world.meet()
     link.peer.follows(ROOT)
     assert link.told[ROOT][-1] == have(0)
+    for unit in range(4):
+        entry.gained(MiB + unit * 1000, MiB + (unit + 1) * 1000)
+    world.after(2.0)
+    assert link.gained[1:] == [[(MiB, MiB + 1000)], [(MiB + 1000, MiB + 4000)]]
+    entry.completed()
+    entry.completed()
+    assert [told.complete for told in link.told[ROOT]] == [False, False, False, True]
+
+
+def test_followers_are_told_at_once_of_what_is_much():
+    world = World()
+    entry = world.swarm.enter(ROOT, SIZE, have(0), Listens())
+    links = [world.meet(number) for number in range(1, 4)]
+    for link in links:
+        link.peer.follows(ROOT)
     for unit in range(1, 5):
         entry.gained(unit * MiB, (unit + 1) * MiB)
-    world.after(0.3)
-    assert link.told[ROOT][1:] == [have(0, 1, 2, 3, 4)]
-    assert link.gained[-1] == [(MiB, 5 * MiB)]
-    entry.completed()
-    entry.completed()
-    assert [told.complete for told in link.told[ROOT]] == [False, False, True]
+        for link in links:
+            assert link.gained[-1] == [(unit * MiB, (unit + 1) * MiB)]
 
 
 def test_the_size_may_be_known_later():

@@ -10,7 +10,7 @@ from wherry.abc.exchange import HaveMap
 from wherry.limits import HAVE_SPANS_MAX
 from wherry.stretches import Stretches
 from wherry.swarm.haves import TELL_LATEST_S, TELL_S, News, coarsened, lacks
-from wherry.units import MiB
+from wherry.units import KiB, MiB
 
 PAIRS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 20)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=30)
 
@@ -46,42 +46,52 @@ def test_who_lacks_something_is_found_as_by_looking_at_each_byte(theirs, ours):
     assert lacks(HaveMap(Stretches(theirs)), have(complete=True))
 
 
-def test_news_wait_for_more_of_their_kind():
+def test_small_news_wait_for_more_of_their_kind():
+    news = News(MiB, have())
+    assert news.due(0.0, 8) == ()
+    news.gained(0, KiB)
+    assert news.due(0.0, 8) == [(0, KiB)]
+    news.gained(KiB, 9 * KiB)
+    assert news.due(TELL_S / 2, 8) == ()
+    news.gained(9 * KiB, 10 * KiB)
+    news.gained(15 * KiB, 16 * KiB)
+    assert news.due(TELL_S, 8) == [(KiB, 10 * KiB), (15 * KiB, 16 * KiB)]
+    assert news.due(10.0, 8) == ()
+
+
+def test_what_is_much_beside_the_messages_is_told_at_once():
     news = News(64 * MiB, have())
-    assert news.due(0.0) == ()
-    news.gained(0, MiB)
-    assert news.due(0.0) == [(0, MiB)]
-    news.gained(MiB, 2 * MiB)
-    assert news.due(TELL_S / 2) == ()
-    news.gained(2 * MiB, 3 * MiB)
-    news.gained(5 * MiB, 6 * MiB)
-    assert news.due(TELL_S) == [(MiB, 3 * MiB), (5 * MiB, 6 * MiB)]
-    assert news.due(10.0) == ()
+    for unit in range(3):
+        news.gained(unit * MiB, (unit + 1) * MiB)
+        assert news.due(0.0, 64) == [(unit * MiB, (unit + 1) * MiB)]
+    news.gained(3 * MiB, 4 * MiB)
+    assert news.due(0.0, 65) == ()  # sixty-five messages for a megabyte
+    assert news.due(TELL_S, 65) == [(3 * MiB, 4 * MiB)]
 
 
 def test_a_little_of_a_large_dataset_waits_longer():
     news = News(10_000 * MiB, have())
     news.gained(0, MiB)
-    assert news.due(0.0)
+    assert news.due(0.0, 8)
     news.gained(MiB, 2 * MiB)
-    assert news.due(TELL_LATEST_S / 2) == ()
-    assert news.due(TELL_LATEST_S) == [(MiB, 2 * MiB)]
+    assert news.due(TELL_LATEST_S / 2, 8) == ()
+    assert news.due(TELL_LATEST_S, 8) == [(MiB, 2 * MiB)]
 
 
 def test_many_small_pieces_of_news_do_not_wait():
     news = News(10_000 * MiB, have())
     news.gained(0, 1)
-    news.due(0.0)
+    news.due(0.0, 8)
     for number in range(300):
         news.gained(10 + 2 * number, 11 + 2 * number)
-    assert len(news.due(TELL_S)) == 300
+    assert len(news.due(TELL_S, 8)) == 300
 
 
 def test_what_is_flushed_is_not_told_again():
     news = News(MiB, have())
     news.gained(0, MiB)
     news.flush()
-    assert news.due(10.0) == ()
+    assert news.due(10.0, 8) == ()
     assert news.map.spans.total == MiB
 
 

@@ -127,7 +127,7 @@ class Dataset:
 
     def tell_news(self, now: float) -> None:
         """Tells all followers what was gained, if it is time to."""
-        gained = self.news.due(now)
+        gained = self.news.due(now, len(self.followers))
         if gained:
             have = self.news.map
             for neighbour in tuple(self.followers):

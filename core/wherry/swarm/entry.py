@@ -26,8 +26,8 @@ class Entry:
         self._dataset.news.size = size
 
     def gained(self, start: int, end: int) -> None:
-        """Bytes ``start`` ... ``end`` of the dataset are verified and can be served. Peers are told in batches."""
-        self._dataset.news.gained(start, end)
+        """Bytes ``start`` ... ``end`` of the dataset are verified and can be served; followers are told."""
+        self._swarm.on_gained(self._dataset, start, end)
 
     def completed(self) -> None:
         """Everything is there, manifest included. Peers are told now."""

@@ -11,9 +11,10 @@ from wherry.stretches import Stretches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TELL_S: Final = 0.1  # news wait so long for more of their kind: a tenth of a second is a small part of any transfer
+TELL_S: Final = 0.1  # small news wait so long for more of their kind
 TELL_LATEST_S: Final = 1.0  # and at most so long
 _TELL_PART: Final = 256  # what is less than this part of a dataset may wait until then: messages do not grow with its size
+_TELL_BYTES: Final = 16_384  # of news for each follower, that are told at once: a message and its packet are 1 % of them
 _FRESH_MAX: Final = 256  # stretches of news; more of them are told at once
 
 
@@ -64,14 +65,19 @@ class News:
         self._fresh.append((start, end))
         self._bytes += end - start
 
-    def due(self, now: float) -> Sequence[tuple[int, int]]:
-        """Gives the news, if it is time to tell them, and takes them for told."""
+    def due(self, now: float, followers: int) -> Sequence[tuple[int, int]]:
+        """Gives the news, if it is time to tell them to so many ``followers``, and takes them for told.
+
+        What is a good part of the dataset, and much beside the messages that tell it, does not wait: whoever lacks it would
+        ask nobody meanwhile, which is felt where a swarm begins.
+        """
         if not self._fresh:
             return ()
         waited = now - self._told_at
-        if waited < TELL_S:
+        much = self._bytes * _TELL_PART >= self.size
+        if waited < TELL_S and not (much and self._bytes >= followers * _TELL_BYTES):
             return ()
-        if waited < TELL_LATEST_S and self._bytes * _TELL_PART < self.size and len(self._fresh) < _FRESH_MAX:
+        if waited < TELL_LATEST_S and not much and len(self._fresh) < _FRESH_MAX:
             return ()
         fresh, self._fresh, self._bytes, self._told_at = self._fresh, [], 0, now
         return list(Stretches(fresh)) if len(fresh) > 1 else fresh

@@ -138,6 +138,12 @@ class Swarm(Exchange):
 
     # What the engine says, through `Entry`
 
+    def on_gained(self, dataset: Dataset, start: int, end: int) -> None:
+        """A download has verified a stretch."""
+        dataset.news.gained(start, end)
+        if dataset.followers:
+            dataset.tell_news(self._clock())
+
     def on_completed(self, dataset: Dataset) -> None:
         """A download has everything."""
         if not dataset.complete:

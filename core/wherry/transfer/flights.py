@@ -3,6 +3,9 @@
 Near the end of a transfer the last jobs lie with whoever took them, and one slow source holds up all (endgame, BEP 3). In the
 middle a source may fall silent. Either way a source that has nothing to do is asked for the same job; the first answer counts,
 and the other is cancelled. "The Tail at Scale" (Dean and Barroso, 2013) calls this hedged requests. What it wastes is bounded.
+
+In the middle nobody waits for one job, unless they are read in order: it may lie where it is while its source gives anything
+at all. In a swarm answers take long because a source has many to give, and to ask another for the same makes all take longer.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ J = TypeVar("J")
 
 LATE: Final = 3.0  # times what a job usually takes its source: then it is a straggler
 LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
+SILENT_S: Final = 3.0  # in the middle, a source that gives nothing of anything for so long is late with all that it has
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
@@ -44,7 +48,9 @@ class Flight:
 class Flights(Generic[J]):
     """What is under way. For one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        """``patient``: jobs are done in any order, so that none is waited for before the end."""
+        self._patient = patient
         self._flights: dict[Task[J], list[Flight]] = {}
         self.wasted = 0  # bytes that came twice
         self._owed: list[tuple[float, int]] = []  # until when what a source was told to leave may come, and its bytes
@@ -112,6 +118,8 @@ class Flights(Generic[J]):
         for task, flights in self._flights.items():
             if any(flight.source is source for flight in flights) or not may_ask(task):
                 continue
+            if self._patient and not ending and not task.urgent and not _is_silent(flights[0], task, now):
+                continue
             silent = all(not flight.got and _is_late(flight, now, _takes(task, flight.source)) for flight in flights[:TWICE])
             if task.size > room + (SILENT if silent else 0) - taken:
                 continue
@@ -142,6 +150,12 @@ class Flights(Generic[J]):
 
 def _is_late(flight: Flight, now: float, usual: float) -> bool:
     return now - flight.asked > max(LATE_MIN_S, LATE * usual)
+
+
+def _is_silent(flight: Flight, task: Task[J], now: float) -> bool:
+    """Tells whether a source has given nothing at all for long, of this job or another."""
+    source = flight.source
+    return now - max(flight.asked, source.meter.at) > max(SILENT_S, LATE * _takes(task, source))
 
 
 def _takes(task: Task[J], source: Source, unknown: float = LATE_MIN_S) -> float:

@@ -73,7 +73,7 @@ class Scheduler(Generic[J]):
         self._waiting.sources = self.sources
         self._plan: Planning[J] = Planning(choice, self.sources, self._waiting, self._slots, self._able)
         self._hope: Hope[J] = Hope(self.sources, wait_s, self._may_ask, self._is_bad)
-        self._flights: Flights[J] = Flights()
+        self._flights: Flights[J] = Flights(patient=order == "rarest")
         self._job_bytes = 0  # of the job that was put last
         self.came = 0  # bytes of blocks, from all sources
         for address in addresses:

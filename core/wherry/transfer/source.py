@@ -34,20 +34,20 @@ class Meter:
 
     HALF_S: Final = 1.0
 
-    __slots__ = ("_at", "_bytes")
+    __slots__ = ("_bytes", "at")
 
     def __init__(self) -> None:
         self._bytes = 0.0
-        self._at = 0.0
+        self.at = 0.0  # when something came last
 
     def add(self, now: float, count: int) -> None:
         """Counts what came."""
-        self._bytes = self._bytes * math.exp2((self._at - now) / self.HALF_S) + count
-        self._at = now
+        self._bytes = self._bytes * math.exp2((self.at - now) / self.HALF_S) + count
+        self.at = now
 
     def rate(self, now: float) -> float:
         """Gives the rate."""
-        return self._bytes * math.exp2((self._at - now) / self.HALF_S) * _LN2 / self.HALF_S
+        return self._bytes * math.exp2((self.at - now) / self.HALF_S) * _LN2 / self.HALF_S
 
 
 @dataclass(slots=True, eq=False)
