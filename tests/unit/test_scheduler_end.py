@@ -7,7 +7,7 @@ import random
 import pytest
 
 from wherry.transfer.choice import Choice
-from wherry.transfer.flights import OWED_S, SILENT_S
+from wherry.transfer.flights import DEAD_S, OWED_S, SILENT_S
 from wherry.transfer.scheduler import Scheduler
 from wherry.units import MiB
 from wherry_policy.reputation import Reputation
@@ -100,20 +100,37 @@ def middle(order):
     return made, a, b, task
 
 
+def comes(made, now, other=None):
+    """Something comes; of ``other``, or of nobody who is asked here."""
+    made.came += 1000
+    if other is not None:
+        other.meter.add(now, 1000)
+
+
 def test_in_the_middle_a_job_lies_with_a_source_that_gives_others():
     made, a, b, task = middle("rarest")
-    for tenth in range(20, 90):
-        a.meter.add(tenth / 10, 100_000)
+    for tenth in range(20, 200):
+        comes(made, tenth / 10, a)
         assert made.hedge(b, tenth / 10, any_job) is None
     made.more = False  # now somebody waits for it
-    assert made.hedge(b, 9.1, any_job) is task
+    assert made.hedge(b, 20.1, any_job) is task
 
 
-def test_in_the_middle_a_source_that_gives_nothing_at_all_is_late():
+def test_in_the_middle_a_source_that_gives_nothing_at_all_is_late_in_time():
+    made, _, b, task = middle("rarest")
+    for tenth in range(20, round(10 * (2.0 + SILENT_S)) + 1):
+        comes(made, tenth / 10)
+        assert made.hedge(b, tenth / 10, any_job) is None
+    comes(made, 12.1)
+    assert made.hedge(b, 2.1 + SILENT_S, any_job) is task
+
+
+def test_where_nothing_comes_nobody_is_patient():
     made, a, b, task = middle("rarest")
-    a.meter.add(3.0, 100_000)
-    assert made.hedge(b, 3.0 + SILENT_S, any_job) is None
-    assert made.hedge(b, 3.1 + SILENT_S, any_job) is task
+    comes(made, 2.0, a)
+    assert made.hedge(b, 2.0, any_job) is None
+    assert made.hedge(b, 2.0 + DEAD_S / 2, any_job) is None
+    assert made.hedge(b, 2.1 + DEAD_S, any_job) is task
 
 
 def test_who_reads_along_waits_for_each_job():
@@ -220,3 +237,19 @@ def test_a_source_that_is_there_again_is_given_jobs_however_often_it_was_called_
     made.have(back, now, None)
     assert back.failures == 4  # it rests as long as before, if it fails again
     assert given(made, back, now + 1.1) == 1
+
+
+def test_what_the_dead_may_bring_all_the_same_is_bounded_too():
+    """A source that was cut off for a moment gives all at once what others were asked for meanwhile."""
+    made, (dead, fast) = seeds("dead", "fast", jobs=30)
+    dead.parallel = 30
+    dead.meter.add(2.0, 4000 * MiB)
+    tasks = [made.take(dead, 2.0) for _ in range(30)]
+    assert all(tasks)
+    dead.standing.rate, fast.standing.rate, dead.proven = 10.0 * MiB, 1e9, False
+    fast.parallel = 30
+    fast.meter.add(12.0, 4000 * MiB)
+    asked = 0
+    while made.hedge(fast, 12.0, any_job) is not None:
+        asked += 1
+    assert asked == 8  # MiB: 4 as of all, and 4 more of those who gave nothing

@@ -43,6 +43,23 @@ def test_who_has_what_it_was_shown_is_shown_more():
     assert len(shown_units(a) - first) == WINDOW
 
 
+def test_two_that_cannot_reach_each_other_keep_what_they_have_for_a_while_only():
+    """Each passes it on to others, of whom this node hears nothing (a swarm in two parts)."""
+    made, followers = revealed(64, 2)
+    now = 0.0
+    while made.left:
+        for shown in followers:
+            made.onward(shown, now)
+            made.has(shown, have(*shown_units(shown)), now)
+        if made.left and all(shown.keeps for shown in followers):
+            assert made.again(now + STALL_S / 2) == []
+            now += 60.0
+            made.again(now)
+            assert not any(shown.keeps for shown in followers)
+    assert now > 0.0
+    assert set().union(*map(shown_units, followers)) == set(range(64))
+
+
 def test_a_unit_is_had_when_all_that_begins_in_it_is():
     made, (a, _) = revealed(4, 2)
     made.onward(a, 0.0)

@@ -241,13 +241,14 @@ class Reveal:
         """Shows units for another time, this node being idle; gives to whom, and what.
 
         Nobody has them yet and whoever was shown them is slow; or only such have them as give nothing; or the budget lasts;
-        or a follower does not get on.
+        or a follower does not get on. While there are units that nobody was shown, only who keeps something and stands still is
+        shown some of those.
         """
-        if self._left:
-            return []
         takes_s = self._takes_s or _TAKES_S
         patience = max(OVERDUE_S, OVERDUE_TIMES * takes_s)
         stall_s = max(STALL_S, STALL_TIMES * takes_s)
+        if self._left:
+            return self._forgiven(now, stall_s)
         lost = self._lost(now, patience)
         told = []
         for shown in sorted(self.followers, key=lambda one: one.stingy):
@@ -259,6 +260,23 @@ class Reveal:
             units = self._few(shown, lost if not shown.stingy else set(), now, patience, stalled=stalled)
             if units:
                 told.append((shown, self._spans(units)))
+        return told
+
+    def _forgiven(self, now: float, stall_s: float) -> list[tuple[Shown, list[tuple[int, int]]]]:
+        """Shows more to followers that keep what they have, and to whom nothing came for long: no other one may reach them.
+
+        Where two followers each lead a part of the swarm that cannot reach the other, both would keep what they have for ever.
+        """
+        told = []
+        for shown in self.followers:
+            if shown.keeps and not shown.pending and now - shown.gained_at > stall_s:
+                for unit in shown.kept:
+                    del self._keepers[unit]
+                shown.kept.clear()
+                shown.stingy = False
+                spans = self.onward(shown, now)
+                if spans:
+                    told.append((shown, spans))
         return told
 
     def _lost(self, now: float, patience: float) -> set[int]:

@@ -272,7 +272,7 @@ class Shared:
                 dataset.tell(neighbour)
             elif reveal.sent(shown, 0, now, idle=idle):
                 self._show(neighbour, dataset, now)
-        if idle and not reveal.left:
+        if idle:
             of = {id(shown): neighbour for neighbour, shown in dataset.shown.items()}
             for shown, gained in reveal.again(now):
                 dataset.tell(of[id(shown)], gained)

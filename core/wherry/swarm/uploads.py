@@ -22,6 +22,7 @@ PATIENCE_S: Final = 2.0  # an answer that takes longer holds no slot: its peer i
 _USUAL: Final = 2.0  # and not before it takes so many times what answers usually do: on a slow link all of them take long
 REPEAT_S: Final = 5.0  # a request for what was sent before waits behind others for so long, then it has its turn
 QUICK_S: Final = 0.1  # answers of less time than this are too quick for a few slots: the link would wait for the loop
+_NARROW: Final = 4  # times the slots: so many answers are given by few at a time before there are more
 _SENT_MAX: Final = 65_536  # blocks whose number of copies is known: 5 MB at the most, and 64 GiB of 1 MiB blocks
 _NEW: Final = 0.2  # weight of the newest duration in the average
 _LOOK: Final = 16  # waiting requests of one peer that are looked at for the best one
@@ -66,6 +67,7 @@ class Uploads(Generic[P]):
         self._classes: defaultdict[int, _Class] = defaultdict(_Class)
         self._sent: dict[CID, int] = {}  # block -> times that it was sent
         self._takes_s = 1.0  # an answer, lately
+        self._given = 0  # answers, since nobody wanted any
 
     @property
     def idle(self) -> bool:
@@ -84,10 +86,16 @@ class Uploads(Generic[P]):
 
     @property
     def slots(self) -> int:
-        """How many requests of a class are answered at a time now."""
+        """How many requests of a class are answered at a time now.
+
+        Few at first, when hardly anybody has anything: each block is soon whole, and travels on. Then more, since some peers
+        are slow to take what they asked for: their downlinks are full as well.
+        """
+        options = self._options
+        slots = options.slots if self._given < _NARROW * options.slots else max(options.slots, options.slots_wide)
         if self._takes_s >= QUICK_S:
-            return self._options.slots
-        return min(self._options.slots_quick, round(self._options.slots * QUICK_S / max(self._takes_s, 1e-4)))
+            return slots
+        return max(slots, min(options.slots_quick, round(options.slots * QUICK_S / max(self._takes_s, 1e-4))))
 
     def asked(self, line: Line[P], request: int, cid: CID, now: float) -> bool:
         """Takes a request. False: the peer has too many of them waiting."""
@@ -134,7 +142,10 @@ class Uploads(Generic[P]):
         its.serving -= 1
         its.young.pop((id(line), request), None)
         if sent:
+            self._given += 1
             self._takes_s += _NEW * (now - began - self._takes_s)
+        if not self._ring and not self.serving:
+            self._given = 0
 
     def next(self, now: float, *, spare: bool) -> tuple[Line[P], int] | None:
         """Gives the request to answer now, and counts it as being answered; None: none, or no slot of its class is free.

@@ -4,8 +4,8 @@ Near the end of a transfer the last jobs lie with whoever took them, and one slo
 middle a source may fall silent. Either way a source that has nothing to do is asked for the same job; the first answer counts,
 and the other is cancelled. "The Tail at Scale" (Dean and Barroso, 2013) calls this hedged requests. What it wastes is bounded.
 
-In the middle nobody waits for one job, unless they are read in order: it may lie where it is while its source gives anything
-at all. In a swarm answers take long because a source has many to give, and to ask another for the same makes all take longer.
+In the middle nobody waits for one job, unless they are read in order: while anything comes it may lie where it is, but not for
+ever. In a swarm answers take long because a source has many to give, and to ask another for the same makes all take longer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ J = TypeVar("J")
 
 LATE: Final = 3.0  # times what a job usually takes its source: then it is a straggler
 LATE_MIN_S: Final = 0.5  # and not before: figures of a moment are no figures
-SILENT_S: Final = 3.0  # in the middle, a source that gives nothing of anything for so long is late with all that it has
+SILENT_S: Final = 10.0  # in the middle, a source that gives nothing of anything for so long is late with all that it has
 WORTH: Final = 1.5  # the second must be expected to be so many times faster than what is left of the first
 WASTE_SHARE: Final = 0.02  # of all bytes that came, those that may have come twice ...
 WASTE_MIN: Final = 4 * MiB  # ... or so many: a small transfer has an end, too
@@ -51,6 +51,7 @@ class Flights(Generic[J]):
     def __init__(self, *, patient: bool = False) -> None:
         """``patient``: jobs are done in any order, so that none is waited for before the end."""
         self._patient = patient
+        self._total, self._moved_at = 0, float("-inf")  # the bytes that came so far, and when there were more of them
         self._flights: dict[Task[J], list[Flight]] = {}
         self.wasted = 0  # bytes that came twice
         self._owed: list[tuple[float, int]] = []  # until when what a source was told to leave may come, and its bytes
@@ -112,16 +113,20 @@ class Flights(Generic[J]):
         """
         while self._owed and self._owed[0][0] < now:
             self._owed.pop(0)
+        if total != self._total:
+            self._total, self._moved_at = total, now
+        patient = self._patient and not ending and now - self._moved_at < DEAD_S
         room = max(WASTE_MIN, WASTE_SHARE * total)
-        taken = self.wasted + self._ahead(now) + sum([size for _, size in self._owed])
+        taken = self.wasted + sum([size for _, size in self._owed])
+        ahead, at_worst = self._ahead(now)
         best, longest = None, 0.0
         for task, flights in self._flights.items():
             if any(flight.source is source for flight in flights) or not may_ask(task):
                 continue
-            if self._patient and not ending and not task.urgent and not _is_silent(flights[0], task, now):
+            if patient and not task.urgent and not _is_silent(flights[0], task, now):
                 continue
             silent = all(not flight.got and _is_late(flight, now, _takes(task, flight.source)) for flight in flights[:TWICE])
-            if task.size > room + (SILENT if silent else 0) - taken:
+            if task.size + taken + max(0 if silent else ahead, at_worst - SILENT) > room:
                 continue
             if len(flights) >= TWICE and not (silent and now - flights[-1].asked > LATE_MIN_S):
                 continue
@@ -131,14 +136,18 @@ class Flights(Generic[J]):
                 best, longest = task, left
         return best
 
-    def _ahead(self, now: float) -> int:
-        """Gives the bytes that would come twice if all who are asked answered, but for the dead, who gave nothing so far."""
-        count = 0
+    def _ahead(self, now: float) -> tuple[int, int]:
+        """Gives the bytes that will come twice, and those that might at the worst.
+
+        All who are asked will answer but for the dead, who gave nothing so far; at the worst one of the dead is back for each.
+        """
+        ahead = worst = 0
         for task, flights in self._flights.items():
             if len(flights) > 1:
                 alive = sum([flight.got > 0 or flight.source.proven or now - flight.asked < DEAD_S for flight in flights])
-                count += task.size * max(0, alive - 1)
-        return count
+                ahead += task.size * max(0, alive - 1)
+                worst += task.size * max(1, alive - 1)
+        return ahead, worst
 
     def _left(self, flight: Flight, now: float, usual: float, *, ending: bool) -> float:
         """Gives the seconds that a job is expected to take on, or 0.0 where nothing is wrong with that."""
