@@ -17,7 +17,6 @@ from wherry.flow import FREE
 from wherry.hosts import is_loopback, reachable
 from wherry.limits import BUFFER_BYTES
 from wherry.observe import quiet
-from wherry_http.places import parse_base
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,6 +65,7 @@ class HttpTransport(Transport):
         """See `Transport.connect`; addresses are ``http://HOST:PORT`` and ``https://HOST[:PORT]``."""
         from wherry_http.channel import open_channel  # a server needs no client
         from wherry_http.gateways import Gateways
+        from wherry_http.places import parse_base  # with yarl, 1.4 MB of a daemon that speaks no http
 
         base = parse_base(address)
         if base.port in (None, 0):
@@ -79,6 +79,7 @@ class HttpTransport(Transport):
     async def name_record(self, address: str, name: str) -> bytes | None:
         """See `SupportsRecords.name_record`."""
         from wherry_http.names import record_at
+        from wherry_http.places import parse_base
 
         base = parse_base(address)
         # As in connect: a gateway that redirects to https is trusted there by the same certificates.
@@ -88,6 +89,7 @@ class HttpTransport(Transport):
     @asynccontextmanager
     async def listen(self, address: str, source: BlockSource) -> AsyncIterator[str]:
         """See `SupportsListen.listen`. A public address needs TLS, a token, or leave (``[serve] allow_public``)."""
+        from wherry_http.places import parse_base
         from wherry_http.server import Server  # a client needs no server
 
         base = parse_base(address)
