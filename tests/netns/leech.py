@@ -21,9 +21,11 @@ from wherry.session import Session
 EARLY = (  # what a get imports when it begins, and eight at once would begin late for
     "wherry.sealing.wrap",
     "wherry.store.cached",
+    "wherry.store.fence",
     "wherry.ticket",
     *(f"wherry.transfer.{name}" for name in ("circle", "fetch", "get", "into", "locate", "member", "running", "unlock")),
     "wherry_cache.disk",
+    "wherry_compress.zstd",
 )
 
 cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
