@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ from wherry.observe import Began, Ended, quiet
 from wherry.results import AddResult, GetResult, RepairResult, VerifyResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from wherry.observe import Emit, Observe, Shown
@@ -30,22 +30,28 @@ if TYPE_CHECKING:
     While = TypeVar("While", bound=Callable[..., AbstractAsyncContextManager[Any]])
 
 
-@contextmanager
-def _telling(emit: Emit, verb: str) -> Iterator[list[int]]:
-    """Tells of a verb that runs inside the block, and yields a list for the bytes that it handled."""
-    emit(Began(verb))
-    began = time.monotonic()
-    sizes: list[int] = []
-    error: str | None = None
-    try:
-        yield sizes
-    except GeneratorExit:  # whoever reads has enough: that is no failure
-        raise
-    except BaseException as problem:
-        error = type(problem).__name__
-        raise
-    finally:
-        emit(Ended(verb=verb, seconds=time.monotonic() - began, bytes=sum(sizes), error=error))
+class _Telling:
+    """Tells of a verb that runs inside the block, and gives a list for the bytes that it handled.
+
+    A generator for it took half a KiB more, in each of a thousand transfers.
+    """
+
+    __slots__ = ("_began", "_emit", "_sizes", "_verb")
+
+    def __init__(self, emit: Emit, verb: str) -> None:
+        self._emit, self._verb = emit, verb
+        self._began = 0.0
+        self._sizes: list[int] = []
+
+    def __enter__(self) -> list[int]:
+        self._emit(Began(self._verb))
+        self._began = time.monotonic()
+        return self._sizes
+
+    def __exit__(self, kind: type[BaseException] | None, _problem: object, _trace: object) -> None:
+        # Whoever reads the pieces of a verb and has enough closes it: that is no failure.
+        error = kind.__name__ if kind is not None and not issubclass(kind, GeneratorExit) else None
+        self._emit(Ended(verb=self._verb, seconds=time.monotonic() - self._began, bytes=sum(self._sizes), error=error))
 
 
 def both(emit: Emit, observe: Observe | None) -> Observe | None:
@@ -71,11 +77,15 @@ def told(verb: Verb) -> Verb:
     async def telling(self: Parts, *given: Any, **options: Any) -> Any:
         emit = self._emit
         if emit is quiet:
-            return await verb(self, *given, **options)
+            running = verb(self, *given, **options)
+            options.clear()  # the verb has them: 0.3 KB in each of a thousand transfers
+            return await running
         if takes_observe:
             options["observe"] = both(emit, options.get("observe"))
-        with _telling(emit, verb.__name__) as sizes:
-            result = await verb(self, *given, **options)
+        with _Telling(emit, verb.__name__) as sizes:
+            running = verb(self, *given, **options)
+            options.clear()
+            result = await running
             if isinstance(result, AddResult | GetResult | VerifyResult | RepairResult):
                 sizes.append(result.bytes)
             return result
@@ -95,7 +105,7 @@ def told_pieces(verb: Pieces) -> Pieces:
 
 
 async def _told_pieces(emit: Emit, verb: str, pieces: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    with _telling(emit, verb) as sizes:
+    with _Telling(emit, verb) as sizes:
         sizes.append(0)
         async with aclosing(pieces):
             async for piece in pieces:
@@ -110,7 +120,7 @@ def told_while(verb: While) -> While:
     @wraps(verb)
     @asynccontextmanager
     async def telling(self: Parts, *given: Any, **options: Any) -> AsyncIterator[Any]:
-        with _telling(self._emit, verb.__name__):
+        with _Telling(self._emit, verb.__name__):
             async with verb(self, *given, **options) as opened:
                 yield opened
 

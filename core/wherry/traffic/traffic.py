@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,8 @@ from wherry.traffic.report import LevelReport, Motion, TrafficReport, TransferRe
 from wherry.traffic.way import Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from contextlib import AbstractContextManager
 
     from wherry.flow import Direction, Reason
     from wherry.traffic.level import Level, Transfer
@@ -145,23 +145,12 @@ class Traffic:
             self._steer(entry)
         return TransferFlow(self, entry, "")
 
-    @contextmanager
-    def using(self, transfer: str, klass: ClassName = "normal", limit: Pair = UNLIMITED) -> Iterator[Flow]:
+    def using(self, transfer: str, klass: ClassName = "normal", limit: Pair = UNLIMITED) -> AbstractContextManager[Flow]:
         """Gives the flow of a transfer as long as the context lasts. ``limit``: its own, where the plan has another or none.
 
         Raises UsageError, also if there is such a transfer already.
         """
-        if transfer in self._entries:
-            raise UsageError(f"the transfer {transfer!r} runs already")
-        flow = self.flow(transfer, klass)
-        try:
-            if limit != UNLIMITED:
-                usual = self.plan.transfer
-                up = usual.up if limit.up is None else limit.up
-                self.limit(transfer, Pair(up, usual.down if limit.down is None else limit.down))
-            yield flow
-        finally:
-            self.end(transfer)
+        return _Using(self, transfer, klass, limit)
 
     def end(self, transfer: str) -> None:
         """Forgets a transfer. Whoever still waits in it waits no longer, and later bytes of it count for the node only."""
@@ -202,6 +191,35 @@ class Traffic:
             name=entry.name, up=whole.up, down=whole.down, klass=entry.klass,
             waited_up=_waited(up, now), waited_down=_waited(down, now), peers=peers,
         )  # fmt: skip
+
+
+class _Using:
+    """A transfer that lasts as long as a context. A generator for it took half a KiB more, in each of a thousand transfers."""
+
+    __slots__ = ("_klass", "_limit", "_traffic", "_transfer")
+
+    def __init__(self, traffic: Traffic, transfer: str, klass: ClassName, limit: Pair) -> None:
+        self._traffic, self._transfer = traffic, transfer
+        self._klass: ClassName = klass
+        self._limit = limit
+
+    def __enter__(self) -> Flow:
+        traffic, transfer, limit = self._traffic, self._transfer, self._limit
+        if transfer in traffic._entries:
+            raise UsageError(f"the transfer {transfer!r} runs already")
+        flow = traffic.flow(transfer, self._klass)
+        if limit != UNLIMITED:
+            try:
+                usual = traffic.plan.transfer
+                up = usual.up if limit.up is None else limit.up
+                traffic.limit(transfer, Pair(up, usual.down if limit.down is None else limit.down))
+            except BaseException:
+                traffic.end(transfer)
+                raise
+        return flow
+
+    def __exit__(self, *_problem: object) -> None:
+        self._traffic.end(self._transfer)
 
 
 class TransferFlow(Flow):

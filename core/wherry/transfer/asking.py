@@ -90,7 +90,7 @@ class Asking:
         self._observe = observe
         self._emit = emit
         self._flying: dict[tuple[Task[Job], Source], asyncio.Task[None]] = {}
-        self._beaten: set[asyncio.Task[None]] = set()  # whose job another source has brought
+        self._beaten: frozenset[asyncio.Task[None]] = frozenset()  # whose job another source has brought: few, if any
         self.member: Membership | None = None  # in the swarm
         self.circle: Circle | None = None  # who remembers peers
         self.open_jobs = 0  # leaf jobs not yet done
@@ -175,7 +175,7 @@ class Asking:
             if asyncio.current_task() not in self._beaten:
                 raise
         finally:
-            self._beaten.discard(self._flying.pop((task, source)))
+            self._forgive(self._flying.pop((task, source)))
             self._scheduler.twice(job.repeated)
             self._scheduler.done(source, task, time.monotonic())
             self._bell.ring()
@@ -185,11 +185,16 @@ class Asking:
         if self._flying.get((task, source)) is flight:
             del self._flying[task, source]
             self._left(source)
-            self._beaten.discard(flight)
+            self._forgive(flight)
             if not task.over:
                 self._scheduler.again(task, source)
             self._scheduler.done(source, task, time.monotonic())
             self._bell.ring()
+
+    def _forgive(self, flight: asyncio.Task[None]) -> None:
+        """It is over: it does not count as beaten any more."""
+        if flight in self._beaten:
+            self._beaten -= {flight}
 
     async def _do(self, task: Task[Job], job: Job, source: Source, channel: Channel) -> None:
         """Has a job done, and puts back what is left of it. Raises what `fetch_once` does."""
@@ -287,7 +292,7 @@ class Asking:
             self.open_wants -= len(task.job.wants)
         for other in self._scheduler.others(task, source):
             flight = self._flying[task, other]
-            self._beaten.add(flight)
+            self._beaten |= {flight}
             self._scheduler.beaten(task, other, time.monotonic())
             flight.cancel()
 

@@ -20,6 +20,7 @@ from wherry.limits import FETCH_S, PARALLEL_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.transport import BlockSource, SupportsListen, Transport, Want
 
@@ -172,30 +173,49 @@ class Blame:
         return self.broken(f"it raised {type(problem).__name__}: {problem}")
 
 
-@asynccontextmanager
-async def guarded(transport: Transport, address: str) -> AsyncIterator[Channel]:
+def guarded(transport: Transport, address: str) -> AbstractAsyncContextManager[Channel]:
     """Opens a channel to ``address``. Raises PeerError, and other errors of wherry that ``connect`` raises, nothing else."""
-    blame = Blame(address, f"{type(transport).__module__}.{type(transport).__qualname__}")
-    try:
-        entering = transport.connect(address)
-        async with asyncio.timeout(FETCH_S):
-            inner = await entering.__aenter__()
-    except WherryError:
-        raise
-    except Exception as problem:
-        raise blame.of(problem) from problem
-    try:
-        yield GuardedChannel(inner, blame)
-    except BaseException as problem:
+    return _Guarded(transport, address)
+
+
+class _Guarded:
+    """One who has a channel. A generator for it took half a KiB more, in each of a thousand transfers."""
+
+    __slots__ = ("_address", "_blame", "_entering", "_transport")
+
+    def __init__(self, transport: Transport, address: str) -> None:
+        self._transport, self._address = transport, address
+        self._blame = Blame(address, f"{type(transport).__module__}.{type(transport).__qualname__}")
+
+    async def __aenter__(self) -> Channel:
+        try:
+            self._entering = self._transport.connect(self._address)
+            async with asyncio.timeout(FETCH_S):
+                inner = await self._entering.__aenter__()
+        except WherryError:
+            raise
+        except Exception as problem:
+            raise self._blame.of(problem) from problem
+        try:
+            return GuardedChannel(inner, self._blame)
+        except BaseException as problem:
+            await self._leave(problem)
+            raise
+
+    async def __aexit__(self, _kind: object, problem: BaseException | None, _trace: object) -> None:
+        if problem is not None:
+            await self._leave(problem)
+            return
+        try:
+            await self._entering.__aexit__(None, None, None)
+        except WherryError:
+            raise
+        except Exception as late:
+            raise self._blame.of(late) from late
+
+    async def _leave(self, problem: BaseException) -> None:
         with suppress(Exception):  # what led to leaving is told, not what came of it
-            await entering.__aexit__(type(problem), problem, problem.__traceback__)
-        raise
-    try:
-        await entering.__aexit__(None, None, None)
-    except WherryError:
-        raise
-    except Exception as problem:
-        raise blame.of(problem) from problem
+            await self._entering.__aexit__(type(problem), problem, problem.__traceback__)
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ class Planning(Generic[J]):
         self._able = able
         self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
         self._planned_at = 0.0
-        self._chosen: set[int] = set()  # id() of the sources that the last plan gave a job; emptied by any failure
+        self._chosen: frozenset[int] = frozenset()  # id() of the sources that the last plan gave a job; emptied by any failure
 
     def clear(self) -> None:
         """Something changed: the plan holds no more."""
@@ -46,7 +46,7 @@ class Planning(Generic[J]):
 
     def failed(self) -> None:
         """A source failed, or came: whoever was chosen lately is to be chosen again."""
-        self._chosen.clear()
+        self._chosen = frozenset()
 
     def next(self, source: Source, now: float, *, more: bool) -> Task[J] | None:
         """Gives the job that ``source`` gets, which waits on until it is taken out; ``more`` will come."""
@@ -115,5 +115,5 @@ class Planning(Generic[J]):
         for job, peer in sorted(pairs):
             self._plan[id(there[peer])].append(tasks[job])
         for key, given in self._plan.items():  # one that gets only what others do not have may be spared otherwise
-            (self._chosen.add if any(task.for_all for task in given) else self._chosen.discard)(key)
+            self._chosen = self._chosen | {key} if any(task.for_all for task in given) else self._chosen - {key}
         return True

@@ -53,9 +53,11 @@ class Nodes:
         self._at_hand: dict[CID, Block] = {}  # fetched and not yet in the store
         self._at_hand_bytes = 0
         self._saved_at = time.monotonic()
-        self._unsure: set[CID] = set()  # of those at hand, which may be leaves
+        self._unsure: dict[
+            CID, None
+        ] = {}  # of those at hand, which may be leaves; an empty set takes three times an empty dict
         self._unsure_bytes = 0
-        self._roots: set[CID] = set()  # kept as nodes whatever they are
+        self._roots: frozenset[CID] = frozenset()  # kept as nodes whatever they are: one, or two
         self._lately: dict[CID, Block] = {}  # leaves that came as nodes, the newest last
         self._lately_bytes = 0
         self.leaf: Block | None = None  # the root, if it is a leaf
@@ -110,7 +112,7 @@ class Nodes:
             self.leaf = block
         self.unlocked = None
         if cid.codec == DAG_PB:
-            self._roots.add(cid)
+            self._roots |= {cid}
             from wherry.unixfs.node import root_of as unixfs_root_of
 
             self._sort(block, leaf=False)
@@ -143,7 +145,7 @@ class Nodes:
         if block.cid not in self._at_hand:
             self._at_hand[block.cid] = block
             if block.cid.codec == DAG_PB:
-                self._unsure.add(block.cid)
+                self._unsure[block.cid] = None
                 self._unsure_bytes += len(block.data)
             else:
                 self._at_hand_bytes += len(block.data)
@@ -157,7 +159,7 @@ class Nodes:
     def _sort(self, block: Block, *, leaf: bool) -> None:
         """Says what a block is, now that the walk has read it."""
         if block.cid in self._unsure:
-            self._unsure.discard(block.cid)
+            del self._unsure[block.cid]
             self._unsure_bytes -= len(block.data)
             if not leaf:
                 self._at_hand_bytes += len(block.data)
