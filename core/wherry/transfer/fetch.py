@@ -48,6 +48,7 @@ _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further so
 _VERDICT_S: Final = 0.25
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
 _FIRST_JOBS: Final = 1  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
+_DONE_A_JOB: Final = 4  # then one more for each so many done: a job is a fifth of a second of the limit, and soon made
 _SWARM_JOBS: Final = 1024  # the same in a swarm, where there must be something to choose from: a GiB of leaves ...
 _SWARM_WANTS: Final = 16_384  # ... but of small files no more than so many: some 10 MB of memory
 _RNG: Final = random.Random()  # noqa: S311  # jitter is no secret; 2.5 KB, of which a thousand transfers need but one
@@ -144,7 +145,8 @@ class Fetcher:
 
     def _most_ahead(self) -> int:
         if not self._scheduler.swarming:
-            return min(max(_FIRST_JOBS, self._asking.done_jobs), _QUEUE_JOBS) if self.flow.limited else _QUEUE_JOBS
+            done = self._asking.done_jobs // _DONE_A_JOB
+            return min(max(_FIRST_JOBS, done), _QUEUE_JOBS) if self.flow.limited else _QUEUE_JOBS
         if not self._cut:
             self._cut = True
             self._asking.open_jobs += self._scheduler.recut(_SWARM_JOB_BYTES, _parts)

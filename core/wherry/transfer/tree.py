@@ -40,6 +40,8 @@ _UNSURE_BYTES_MAX: Final = 16 << 20  # of blocks at hand of which the walk has n
 _UNSAVED_BYTES_MAX: Final = 4 << 20
 _UNSAVED_S_MAX: Final = 1.0  # of fetched nodes, what a kill may cost
 
+_NONE: Final[frozenset[CID]] = frozenset()  # shared: each empty one takes 216 bytes
+
 
 class Nodes:
     """Where a verb gets manifest nodes from."""
@@ -57,7 +59,7 @@ class Nodes:
             CID, None
         ] = {}  # of those at hand, which may be leaves; an empty set takes three times an empty dict
         self._unsure_bytes = 0
-        self._roots: frozenset[CID] = frozenset()  # kept as nodes whatever they are: one, or two
+        self._roots = _NONE  # kept as nodes whatever they are: one, or two
         self._lately: dict[CID, Block] = {}  # leaves that came as nodes, the newest last
         self._lately_bytes = 0
         self.leaf: Block | None = None  # the root, if it is a leaf
