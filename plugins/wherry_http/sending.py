@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 WORKERS: Final = 6
 _PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no other answer waits for a worker
 _HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
+_GONE_S: Final = 1.0  # and how long one that has closed its side and takes nothing is waited for
 _LATE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent
 
 
@@ -85,7 +86,7 @@ class Sender:
             else:
                 async with asyncio.timeout(self._idle_s):
                     await writer.drain()
-                await self._pump_out(raw, frames, flow, strict=strict)
+                await self._pump_out(transport, frames, flow, strict=strict)
             await response.write_eof()
             return True
         except BaseException as problem:
@@ -98,18 +99,19 @@ class Sender:
         finally:
             paced.close()
 
-    async def _pump_out(self, raw: socket.socket, frames: Iterable[Frame], flow: Flow, *, strict: bool) -> None:
+    async def _pump_out(self, transport: asyncio.Transport, frames: Iterable[Frame], flow: Flow, *, strict: bool) -> None:
         """Sends past the event loop, by workers."""
+        raw: socket.socket = transport.get_extra_info("socket")
         sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
         sock.setblocking(False)
         outlet = Outlet(sock, frames, self._pool, flow=flow, strict=strict)
         try:
-            await self._run(outlet, sock, flow)
+            await self._run(outlet, sock, flow, transport)
         finally:
             outlet.close()
             sock.close()
 
-    async def _run(self, outlet: Outlet, sock: socket.socket, flow: Flow) -> None:
+    async def _run(self, outlet: Outlet, sock: socket.socket, flow: Flow, transport: asyncio.Transport) -> None:
         """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
         loop, idle_s = asyncio.get_running_loop(), self._idle_s
         window, mark = loop.time(), 0
@@ -133,7 +135,7 @@ class Sender:
                 await _writable(sock, min(_HOLD_S, idle_s))
             except TimeoutError:
                 outlet.rest()
-                await _writable(sock, idle_s)
+                await _taken(sock, idle_s, transport)
             if loop.time() - window > idle_s:
                 if outlet.sent - mark < RATE_BYTES_MIN * idle_s:
                     raise TimeoutError
@@ -215,6 +217,21 @@ class Sender:
     async def _fill(self, writer: PacedWriter, count: int) -> None:
         for start in range(0, count, GATHER_BYTES):
             await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
+
+
+async def _taken(sock: socket.socket, timeout_s: float, transport: asyncio.Transport) -> None:
+    """Waits until the reader has taken something. Raises TimeoutError; sooner, if it has closed its side of the connection.
+
+    Its socket may be gone without the kernel's saying so: a window that is shut when it is closed is probed, not reset.
+    """
+    while True:
+        gone = transport.is_closing()
+        try:
+            return await _writable(sock, min(_GONE_S, timeout_s))
+        except TimeoutError:
+            timeout_s -= _GONE_S
+            if gone or timeout_s <= 0:
+                raise
 
 
 async def _writable(sock: socket.socket, timeout_s: float) -> None:

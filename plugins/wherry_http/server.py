@@ -213,8 +213,9 @@ def _is_local(peer: tuple[str, int] | None) -> bool:
 
 
 def _logger() -> logging.Logger:
-    """Gives aiohttp a logger that is silent on clients' faults: strangers do not write to this terminal."""
+    """Gives aiohttp a logger that is silent on clients' faults and their leaving: strangers do not write to this terminal."""
     logger = logging.Logger("wherry_http.server")  # noqa: LOG001 - of this server alone, so that a filter on it is too
     logger.parent = logging.getLogger()
-    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    theirs = HttpProcessingError | ConnectionError
+    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], theirs)))
     return logger

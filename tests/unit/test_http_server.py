@@ -204,6 +204,19 @@ async def test_nonsense_is_refused_and_said_nowhere(sent, caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_who_leaves_in_the_middle_of_a_request_is_said_nowhere(caplog):
+    async with serving() as address:
+        base = parse_base(address)
+        _, writer = await asyncio.open_connection(base.host, base.port)
+        head = f"POST {BLOCKS_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WANTS_TYPE}\r\nContent-Length: 100\r\n\r\n"
+        writer.write(head.encode() + b"some of it")
+        await asyncio.sleep(0.2)
+        writer.close()
+        await writer.wait_closed()
+        assert await status(address) == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 class Reader:
     """A client that asks and then reads nothing, with little room in its kernel."""
 
@@ -216,6 +229,11 @@ class Reader:
         head = f"POST {BLOCKS_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WANTS_TYPE}\r\n"
         self.sock.sendall((f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body) * count)
         self.sock.setblocking(False)
+
+    def at_the_server(self):
+        """Gives the states that the server's end of the connection is in."""
+        name = self.sock.getsockname()
+        return [one.status for one in psutil.Process().net_connections("tcp") if one.raddr == name]
 
     async def ended(self, within_s):
         """Reads nothing until the server has given up; tells whether it did."""
@@ -267,6 +285,22 @@ async def test_readers_that_take_nothing_are_cut_and_hold_nobody_up(hashed, tmp_
                 for reader in readers:
                     reader.sock.close()
             right(await harvest(channel, wants, CountedPool()), file)
+
+
+async def test_a_reader_that_closes_its_side_and_takes_nothing_is_not_waited_for_long(tmp_path):
+    """A client that goes while its window is shut is not reset by its kernel: the server has to see that it said good-bye."""
+    file = file_of("large", *[1_000_000] * 8)
+    async with store_of(tmp_path, file) as store, serving(HttpOptions(idle_timeout=60.0), store) as address:
+        reader = Reader(address, [leaf.want for leaf in file])
+        try:
+            await asyncio.sleep(0.3)
+            assert reader.at_the_server() == ["ESTABLISHED"]
+            reader.sock.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(20):
+                while reader.at_the_server():
+                    await asyncio.sleep(0.1)
+        finally:
+            reader.sock.close()
 
 
 async def test_a_reader_that_asks_again_and_again_and_reads_nothing_is_cut(tmp_path):
