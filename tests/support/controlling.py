@@ -22,18 +22,25 @@ async def controlling(world):
                     yield daemon, control, home
 
 
-async def raw(home, data, *, end=False):
-    """Sends bytes to the socket; gives the status and the body of the answer."""
+@asynccontextmanager
+async def talking(home):
+    """A connection to the socket: its reader and its writer. All that is said over it must be said within 30 seconds."""
     with places.dialable(home) as path:
         reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(data)
-    if end:
-        writer.write_eof()
     try:
         async with asyncio.timeout(30):
-            answer = await reader.read()
+            yield reader, writer
     finally:
         writer.close()
+
+
+async def raw(home, data, *, end=False):
+    """Sends bytes to the socket; gives the status and the body of the answer."""
+    async with talking(home) as (reader, writer):
+        writer.write(data)
+        if end:
+            writer.write_eof()
+        answer = await reader.read()
     head, _, rest = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]) if head else None, rest
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
-from controlling import controlling, raw, request
+from controlling import controlling, raw, request, talking
 from getting import World
 
-from wherry.daemon import places
 from wherry.limits import CONTROL_BODY_BYTES_MAX
 from wherry_cli.control import server as server_module
 
@@ -82,9 +80,7 @@ async def test_what_is_no_plain_http_is_refused_in_words(world, head, word):
 async def test_requests_may_follow_each_other_on_one_connection(world):
     status = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
     async with controlling(world) as (_, _, home):
-        with places.dialable(home) as path:
-            reader, writer = await asyncio.open_unix_connection(path)
-        async with asyncio.timeout(30):
+        async with talking(home) as (reader, writer):
             writer.write(status + status.replace(b"GET", b"HEAD") + status.replace(b"status", b"nothing"))
             found = []
             for lines in (2, 1):
@@ -95,29 +91,23 @@ async def test_requests_may_follow_each_other_on_one_connection(world):
                     found.append((head.split()[1], length > 0, bool(body)))
             assert found == [(b"200", True, True), (b"200", True, False), (b"404", True, True)]
             assert await reader.read() == b""  # what was refused is the last
-            writer.close()
 
 
 async def test_a_body_is_waited_for_where_the_client_waits_for_leave(world):
     body = b'{"what": "nonsense", "output": "/x"}'
     async with controlling(world) as (_, _, home):
-        with places.dialable(home) as path:
-            reader, writer = await asyncio.open_unix_connection(path)
-        async with asyncio.timeout(30):
+        async with talking(home) as (reader, writer):
             lines = [b"Content-Length: %d" % len(body), b"Expect: 100-continue"]
             writer.write(request("POST", "/v1/transfers", b"", *lines))
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(body)
             assert b'"CIDError"' in await reader.read()
-            writer.close()
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 async def test_events_go_to_other_clients_too(world, version):
     async with controlling(world) as (_, _, home):
-        with places.dialable(home) as path:
-            reader, writer = await asyncio.open_unix_connection(path)
-        async with asyncio.timeout(30):
+        async with talking(home) as (reader, writer):
             writer.write(request("GET", "/v1/events").replace(b"HTTP/1.1", b"HTTP/" + version))
             head = await reader.readuntil(b"\r\n\r\n")
             assert (b"chunked" in head) == (version == b"1.1")
@@ -125,7 +115,6 @@ async def test_events_go_to_other_clients_too(world, version):
             size = int(await reader.readline(), 16) if version == b"1.1" else -1
             line = await reader.readexactly(size) if size > 0 else await reader.readline()
             assert json.loads(line)["event"] == "listed"
-            writer.close()
         assert (await raw(home, request("HEAD", "/v1/events"))) == (200, b"")
 
 

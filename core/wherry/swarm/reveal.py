@@ -269,6 +269,8 @@ class Reveal:
         """
         told = []
         for shown in self.followers:
+            if shown.open or shown.done:
+                continue
             if shown.keeps and not shown.pending and now - shown.gained_at > stall_s:
                 for unit in shown.kept:
                     del self._keepers[unit]

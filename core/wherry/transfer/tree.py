@@ -55,9 +55,8 @@ class Nodes:
         self._at_hand: dict[CID, Block] = {}  # fetched and not yet in the store
         self._at_hand_bytes = 0
         self._saved_at = time.monotonic()
-        self._unsure: dict[
-            CID, None
-        ] = {}  # of those at hand, which may be leaves; an empty set takes three times an empty dict
+        # Of those at hand, which may be leaves; in a dict, since an empty set takes three times an empty one.
+        self._unsure: dict[CID, None] = {}
         self._unsure_bytes = 0
         self._roots = _NONE  # kept as nodes whatever they are: one, or two
         self._lately: dict[CID, Block] = {}  # leaves that came as nodes, the newest last
