@@ -60,6 +60,25 @@ async def test_a_file_of_zeros_whose_leaves_are_all_the_same(world, tmp_path):
     assert target.read_bytes() == source.read_bytes()
 
 
+async def test_the_loop_goes_on_while_a_disk_takes_its_time_to_make_room(world, tmp_path, monkeypatch):
+    """A file system without room at hand fills a large file with zeros: nobody else is to wait for that."""
+    loops, allocate = [], os.posix_fallocate
+
+    def slow(fd, offset, size):
+        future = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)  # comes back only if the loop runs meanwhile
+        future.result(20)
+        loops.append(size)
+        allocate(fd, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", slow)
+    loop = asyncio.get_running_loop()
+    source = tmp_path / "file"
+    source.write_bytes(bytes(9 * MIB))
+    async with world.shared(source) as cid, world.node() as session:
+        await session.get(cid, sources=[A], output=str(tmp_path / "copy"))
+    assert loops == [9 * MIB]
+
+
 async def test_modes_times_and_links(world, tmp_path):
     source = write(tmp_path / "tree", {"run.sh": b"#!/bin/sh\n", "plain": b"x"})
     (source / "run.sh").chmod(0o750)

@@ -250,7 +250,7 @@ class Get:
                 if self._leftovers is not None:
                     self._leftovers.enter(step)
             if isinstance(step, EnterFile):
-                slot = self._begin(step)
+                slot = await self._begin(step)
                 told = step.guessed or not isinstance(self._sealing, Wrapping)
                 if slot.size and slot.cid.codec == RAW and told:  # the commonest by far: a file that is one leaf
                     walk.skip()
@@ -295,7 +295,7 @@ class Get:
 
     # One file
 
-    def _begin(self, step: EnterFile) -> Slot:
+    async def _begin(self, step: EnterFile) -> Slot:
         entry = step.entry
         slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self._place(entry.size), entry.size, entry.key)
         slot.wrapped = entry.cid.codec == DAG_PB
@@ -306,7 +306,7 @@ class Get:
         self.count.files += 1
         self._pieces = []
         if not slot.small or not slot.size:
-            self._sink.begin(slot)
+            await in_thread(partial(self._sink.begin, slot))  # it syncs a record, and takes the room on the disk
         return slot
 
     async def _leaf(self, slot: Slot, piece: Piece) -> None:
