@@ -36,6 +36,8 @@ _ALL: Final = 1 << 30  # as good a piece as any where nothing is limited
 class Flow:
     """One stretch of traffic without limits. Safe for threads; `up` and `down` are for one event loop."""
 
+    __slots__ = ()
+
     @property
     def limited(self) -> bool:
         """Tells whether leave must be asked for. False, now and for the next moment: nothing need be asked.

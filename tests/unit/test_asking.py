@@ -1,24 +1,20 @@
-"""The bell that wakes those who wait in a get, and what a get holds while it waits for a limited link (specs/0013)."""
+"""What a get holds while it waits for a limited link (specs/0013)."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
 
-import pytest
-
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
 from wherry.flow import Flow
 from wherry.manifest import PLAIN
-from wherry.transfer.asking import Bell
 from wherry.transfer.fetch import Fetcher
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.running import running
 from wherry.transfer.sink import Piece, Sink, Slot
 
-LONG_S = 3600.0
 LEAF = bytes(100)
 JOBS = 12
 
@@ -79,46 +75,3 @@ async def test_a_get_that_waits_for_its_link_holds_few_jobs_and_asks_for_leave_o
         await made.drained()
     assert sink.done_bytes == JOBS * len(LEAF)
     assert flow.most == 1
-
-
-async def test_a_bell_wakes_all_who_wait_and_nobody_who_comes_later():
-    bell = Bell()
-    waiting = [asyncio.create_task(bell.heard(LONG_S)) for _ in range(3)]
-    await asyncio.sleep(0)
-    bell.ring()
-    bell.ring()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    late = asyncio.create_task(bell.heard(LONG_S))
-    await asyncio.sleep(0)
-    assert not late.done()
-    bell.ring()
-    await asyncio.wait_for(late, 5)
-
-
-async def test_whoever_waits_for_a_bell_is_let_go_in_time():
-    bell = Bell()
-    await asyncio.wait_for(bell.heard(0.001), 5)
-    bell.ring()
-    await asyncio.wait_for(bell.heard(0.0), 5)
-
-
-async def test_whoever_is_cancelled_leaves_nothing_behind():
-    bell = Bell()
-    for _ in range(100):
-        waiting = asyncio.create_task(bell.heard(LONG_S))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-    assert not bell._waiting
-    bell.ring()
-
-
-async def test_a_cancellation_that_comes_with_the_bell_is_not_lost():
-    bell = Bell()
-    waiting = asyncio.create_task(bell.heard(LONG_S))
-    await asyncio.sleep(0)
-    bell.ring()
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting

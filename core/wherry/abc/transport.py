@@ -94,6 +94,8 @@ class Lender(ABC):
 class Channel(ABC):
     """A way to one source. Safe for concurrent fetches from tasks of one loop."""
 
+    __slots__ = ()  # for those that have thousands of channels
+
     parallel: ClassVar[int] = 4  # fetches that core keeps under way at a time
     manifests: ClassVar[bool] = True  # False: it holds plain files, and can have no manifest node
 

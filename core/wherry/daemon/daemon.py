@@ -23,7 +23,8 @@ from wherry.traffic.plan import check_rate
 from wherry.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from typing import Any
 
     from wherry.daemon.entry import Entry
     from wherry.daemon.record import Asked
@@ -151,9 +152,9 @@ class Daemon:
         """Waits until somebody called `stop`."""
         await self._stopping.wait()
 
-    async def _get(self, entry: Entry, observe: Observe) -> object:
+    def _get(self, entry: Entry, observe: Observe) -> Coroutine[Any, Any, object]:
         asked = entry.record.asked
-        return await self._session.get(
+        return self._session.get(  # not awaited here: a frame of this takes 0.3 KB, in each of a thousand transfers
             asked.what, sources=asked.sources, output=asked.output, transfer=entry.record.id, klass=asked.traffic_class,
             limit_up=asked.limit_up, limit_down=asked.limit_down, observe=observe, ledger=entry.ledger,
         )  # fmt: skip

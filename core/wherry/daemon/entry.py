@@ -22,6 +22,8 @@ _OVER = frozenset({"complete", "seeding", "failed", "cancelled"})  # no time pas
 class Entry:
     """One transfer. For the thread of the daemon's loop."""
 
+    __slots__ = ("_before", "_clock", "_meter", "_moving", "_said", "ledger", "record", "sources_alive", "task")
+
     def __init__(self, record: Record, clock: Callable[[], float]) -> None:
         """``clock`` gives seconds that do not go back."""
         self.record = record

@@ -11,6 +11,8 @@ _STEP_S: Final = 0.5  # counts within it are one: 20 samples, however often some
 class Meter:
     """Counts bytes and tells how many a second came lately. For one thread."""
 
+    __slots__ = ("_samples", "total")
+
     def __init__(self, now: float) -> None:
         self.total = 0
         self._samples = [(now, 0)]  # the total at that time, before what came after it

@@ -117,6 +117,8 @@ class _Frame:
 class Walk:
     """Steps through the tree under one entry. Not for several threads."""
 
+    __slots__ = ("_before", "_held_bytes", "_node", "_node_bytes", "_small_leaves", "_stack", "_start", "_stop")
+
     def __init__(self, root: Entry, *, path: str = "", start: int = 0, stop: int | None = None, depth: int = 0) -> None:
         """``start`` and ``stop`` give a byte range, for a root that is a file: only leaves that touch it are given."""
         self._stack = [_Frame("root", path, root, root.cid, root.size, root.entries, depth, key=root.key)]

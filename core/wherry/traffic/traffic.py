@@ -225,6 +225,8 @@ class _Using:
 class TransferFlow(Flow):
     """The flow of a transfer, or to one peer of it. See `Flow`."""
 
+    __slots__ = ("_entry", "_peer", "_traffic")
+
     def __init__(self, traffic: Traffic, entry: _Entry, peer: str) -> None:
         self._traffic = traffic
         self._entry = entry

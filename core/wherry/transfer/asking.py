@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.flow import Flow
     from wherry.observe import Emit, Observe
+    from wherry.transfer.bell import Bell
     from wherry.transfer.circle import Circle
     from wherry.transfer.member import Membership
     from wherry.transfer.scheduler import Scheduler
@@ -35,40 +36,6 @@ _KEEP_S: Final = 15.0  # a kill loses what a peer did since it was told of last
 _LOOK_S: Final = 0.1  # between two looks at what others are late with
 
 _NOBODY: Final[frozenset[asyncio.Task[None]]] = frozenset()  # shared: each empty one takes 216 bytes
-
-
-class Bell:
-    """Wakes all who wait for anything to change. For one loop.
-
-    Three wait in each transfer nearly always: a future and a timer take 400 bytes each, an event with a timeout 1.5 KB.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def ring(self) -> None:
-        """Something changed."""
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            _wake(future)
-
-    async def heard(self, timeout_s: float) -> None:
-        """Waits until something changes, or the time is over."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        timer = loop.call_later(timeout_s, _wake, future)
-        self._waiting.append(future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            if future in self._waiting:
-                self._waiting.remove(future)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class _Reconnect(Exception):
@@ -82,6 +49,11 @@ class _Reconnect(Exception):
 
 class Asking:
     """The flights of one get. For one loop."""
+
+    __slots__ = (
+        "_beaten", "_bell", "_emit", "_flow", "_flying", "_observe", "_pool", "_scheduler", "came_at", "circle", "done_jobs",
+        "member", "open_jobs", "open_wants", "wire_bytes",
+    )  # fmt: skip
 
     def __init__(
         self, scheduler: Scheduler[Job], pool: BufferPool, bell: Bell, *, observe: Observe, emit: Emit, flow: Flow

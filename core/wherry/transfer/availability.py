@@ -20,6 +20,8 @@ J = TypeVar("J")
 class Availability(Generic[J]):
     """Waiting jobs and the sources that offer them. For one thread."""
 
+    __slots__ = ("_anywhere", "_longest", "_offers", "_parts", "_places", "_sources")
+
     def __init__(self) -> None:
         self._offers: dict[int, dict[Task[J], None]] = {}  # id() of a source with a map -> what it offers, of what waits
         self._parts: dict[int, dict[Task[J], None]] = {}  # the same of jobs of which it has a part only

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from wherry.errors import PeerBusy, PeerDenied, PeerError, UsageError
 from wherry.flow import FREE
 from wherry.observe import Note, PeerFailed, quiet
-from wherry.transfer.asking import Asking, Bell, scheme_of
+from wherry.transfer.asking import Asking, scheme_of
+from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
 from wherry.transfer.ending import end_of
 from wherry.transfer.guard import adopted
@@ -57,6 +58,11 @@ _SWARM_JOB_BYTES: Final = 1 << 20  # a job in a swarm: what one has, another can
 
 class Fetcher:
     """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
+
+    __slots__ = (
+        "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_observe", "_pool", "_scheduler",
+        "_snubbed_at", "_wait_s", "_wanted", "connect", "flow",
+    )  # fmt: skip
 
     def __init__(
         self,

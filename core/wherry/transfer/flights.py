@@ -48,6 +48,8 @@ class Flight:
 class Flights(Generic[J]):
     """What is under way. For one thread."""
 
+    __slots__ = ("_flights", "_moved_at", "_owed", "_patient", "_total", "wasted")
+
     def __init__(self, *, patient: bool = False) -> None:
         """``patient``: jobs are done in any order, so that none is waited for before the end."""
         self._patient = patient

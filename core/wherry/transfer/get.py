@@ -36,7 +36,8 @@ from wherry.units import format_size
 from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
 
     from wherry.abc.transport import Channel
     from wherry.buffers import BufferPool
@@ -86,6 +87,12 @@ def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int, exact:
 class Get:
     """One run of `get` into one target. Made and used on one event loop."""
 
+    __slots__ = (
+        "_asks_by_place", "_bytes_max", "_careful", "_channels", "_fetcher", "_guard", "_journal", "_leftovers", "_nodes",
+        "_observe", "_packer", "_part", "_pieces", "_plain", "_pool", "_recheck", "_sealing", "_selection", "_sink",
+        "_stages", "_store", "_target", "count",
+    )  # fmt: skip
+
     def __init__(
         self,
         nodes: Nodes,
@@ -134,12 +141,12 @@ class Get:
         """Bytes that are verified and in their place."""
         return self._sink.done_bytes
 
-    async def to_nowhere(self, root: Root) -> None:
+    def to_nowhere(self, root: Root) -> Coroutine[Any, Any, None]:
         """Fetches and verifies everything, and keeps nothing of it."""
         self._begin_root(root)
         self._sink.placed = self._asks_by_place
         self._use_known()
-        await self._work(root)
+        return self._work(root)
 
     async def to_target(
         self,

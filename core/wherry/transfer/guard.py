@@ -88,6 +88,8 @@ class GuardedLender(Lender):
 class GuardedChannel(Channel):
     """A channel of anybody's transport."""
 
+    __slots__ = ("_blame", "_inner", "manifests", "parallel")
+
     def __init__(self, inner: object, blame: Blame) -> None:
         """Raises PeerProtocolError if it is no channel, or does not say how many fetches it bears."""
         parallel: object = getattr(inner, "parallel", None)

@@ -28,6 +28,8 @@ class Verdict(NamedTuple, Generic[J]):
 class Hope(Generic[J]):
     """Looks at what waits, and at who might give it. For one thread."""
 
+    __slots__ = ("_is_bad", "_may_ask", "_sources", "_wait_s")
+
     def __init__(
         self,
         sources: Sequence[Source],

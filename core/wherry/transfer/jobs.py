@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Job(ABC):
-    """A batch of wants that is with one source at a time."""
+    """A batch of wants that is with one source at a time. Each of a thousand transfers has several: slots, and no lists."""
+
+    __slots__ = ()
 
     wants: Sequence[Want]
     size: int = 0  # bytes of the wants whose size is known
@@ -78,6 +80,8 @@ class JobLender(Lender):
 class LeafJob(Job):
     """Leaves that go to the sink."""
 
+    __slots__ = ("_claiming", "_sink", "done", "in_place", "pieces", "plain", "repeated", "size", "spans", "wants")
+
     def __init__(
         self,
         sink: Sink,
@@ -92,16 +96,18 @@ class LeafJob(Job):
         ``in_place``: those are the very files that are written. ``twin``: a job of the same pieces, asked of another source.
         """
         self._sink = sink
-        self.pieces = pieces
+        self.pieces = pieces = tuple(pieces)
+        self.wants: tuple[Want, ...]
         sealing = None if plain else sink.sealing
         if sealing is None:
-            self.wants = [Want(piece.cid, piece.size, piece.slot.path, piece.offset, _part(piece)) for piece in pieces]
+            self.wants = tuple([Want(piece.cid, piece.size, piece.slot.path, piece.offset, _part(piece)) for piece in pieces])
         else:  # where plain bytes lie is no help to a source, and nobody's business
-            self.wants = [_want(piece, sealing) for piece in pieces]
+            self.wants = tuple([_want(piece, sealing) for piece in pieces])
         self.size = sum([piece.size for piece in pieces])
         self.spans = _spans(pieces) if sink.placed else ()
         self.done: bytearray = bytearray(len(pieces)) if twin is None else twin.done
         self._claiming: threading.Lock = threading.Lock() if twin is None else twin._claiming
+        self.repeated = 0
         self.in_place = in_place
         self.plain = plain
 
@@ -161,7 +167,7 @@ def _part(piece: Piece) -> FilePart | None:
     return FilePart(file, piece.offset, piece.offset + piece.size) if file[1] == DAG_PB and file != piece.cid else None
 
 
-def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
+def _spans(pieces: Sequence[Piece]) -> tuple[tuple[int, int], ...]:
     """Gives where pieces lie in the dataset's stretch of bytes; neighbours are one span."""
     spans: list[tuple[int, int]] = []
     for start, end in sorted((piece.slot.base + piece.offset, piece.slot.base + piece.offset + piece.size) for piece in pieces):
@@ -169,11 +175,13 @@ def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
             spans.append((start, end))
-    return spans
+    return tuple(spans)
 
 
 class NodeJob(Job):
     """Manifest nodes, or a root of unknown size; the first is needed, the others are welcome."""
+
+    __slots__ = ("answer", "found", "wants")
 
     def __init__(self, cids: Sequence[CID], answer: asyncio.Future[dict[CID, Block]]) -> None:
         self.wants = [Want(cid) for cid in cids]

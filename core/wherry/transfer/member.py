@@ -51,6 +51,10 @@ class _Known:
 class Membership:
     """See `wherry.swarm.dataset.Listener`. For the loop's thread, but for `gained`."""
 
+    __slots__ = (
+        "_adopted", "_connect", "_entry", "_fetcher", "_known", "_lock", "_loop", "_news", "_observe", "_part", "_swarm",
+    )  # fmt: skip
+
     def __init__(self, root: CID, fetcher: Fetcher, swarm: Swarm, connect: ConnectAs, observe: Observe) -> None:
         """Enters the swarm of ``root``. ``connect`` opens a channel within an address policy."""
         self._fetcher = fetcher

@@ -17,6 +17,8 @@ class Packer:
     may follow its end.
     """
 
+    __slots__ = ("_bytes", "_flow", "_full", "_pieces", "_sealing")
+
     def __init__(self, sealing: Sealer | None = None, flow: Flow = FREE) -> None:
         """``sealing`` tells how long pieces are on their way, ``flow`` how much may come at once."""
         self._flow = flow

@@ -24,6 +24,8 @@ _NOBODY: Final[frozenset[int]] = frozenset()  # shared: each empty one takes 216
 class Planning(Generic[J]):
     """A policy's last plan, and what goes without asking it. For one thread."""
 
+    __slots__ = ("_able", "_choice", "_chosen", "_plan", "_planned_at", "_slots", "_sources", "_waiting")
+
     def __init__(
         self,
         choice: Choice | None,

@@ -24,6 +24,8 @@ Links = Literal["refuse", "skip", "keep"]
 class Selection:
     """Patterns as the shell has them, matched against the whole path, and, without "/", against each name in it."""
 
+    __slots__ = ("_exclude", "_include")
+
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._include = tuple(include)
         self._exclude = tuple(exclude)
@@ -90,6 +92,8 @@ async def chosen(
 
 class Guard:
     """Applies the rules for names and links to what a walk enters (specs/0003 §6)."""
+
+    __slots__ = ("_collisions", "_portable", "links", "skipped_links")
 
     def __init__(self, names: Names, links: Links) -> None:
         self._portable = names == "portable"

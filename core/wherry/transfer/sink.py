@@ -80,6 +80,8 @@ class Piece(NamedTuple):
 class Sink:
     """Takes settled pieces. This one writes nothing: the target ``null:``. Safe for threads."""
 
+    __slots__ = ("_counting", "done_bytes", "gained", "placed", "sealing")
+
     def __init__(self, sealing: Sealer | None = None) -> None:
         """``sealing`` opens what arrives, where the dataset is encrypted."""
         self.sealing = sealing
@@ -122,6 +124,8 @@ class Sink:
 
 class FileSink(Sink):
     """Writes into the part of a target, journals, and records for the index. Safe for threads."""
+
+    __slots__ = ("_cut", "_direct", "_open_slots", "_recorder", "_recording", "_store", "_sync", "_target")
 
     def __init__(
         self,

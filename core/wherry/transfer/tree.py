@@ -46,6 +46,11 @@ _NONE: Final[frozenset[CID]] = frozenset()  # shared: each empty one takes 216 b
 class Nodes:
     """Where a verb gets manifest nodes from."""
 
+    __slots__ = (
+        "_at_hand", "_at_hand_bytes", "_fetcher", "_lately", "_lately_bytes", "_locksmith", "_roots", "_saved_at", "_store",
+        "_unsure", "_unsure_bytes", "leaf", "unlocked",
+    )  # fmt: skip
+
     def __init__(self, store: Store, fetcher: Fetcher | None, locksmith: Locksmith | None = None) -> None:
         """``locksmith`` opens encrypted datasets; without it they are not opened."""
         self._store = store

@@ -24,6 +24,8 @@ Order = Literal["rarest", "sequential"]
 class Waiting(Generic[J]):
     """Jobs in the order in which they were put, urgent ones first. For one thread."""
 
+    __slots__ = ("_better", "_may_ask", "_order", "_queue", "by_chance", "haves", "sources")
+
     def __init__(
         self, order: Order, may_ask: Callable[[Source, Task[J]], bool], better: Callable[[Source, Task[J]], bool]
     ) -> None:

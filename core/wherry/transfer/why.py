@@ -90,6 +90,8 @@ class Why(Result):
 class Ledger:
     """Attributes the time of one transfer. For one thread. Begins with "planning" when it is made."""
 
+    __slots__ = ("_began", "_clock", "_detail", "_details", "_reason", "_seconds", "_seen", "_since", "_what", "_when")
+
     def __init__(self, clock: Callable[[], float], reason: Reason = "planning") -> None:
         """``clock`` gives seconds that do not go back; a step back counts as none passed."""
         self._clock = clock
