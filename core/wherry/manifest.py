@@ -145,23 +145,20 @@ def file_block(links: list[CID], sizes: list[int], keys: list[bytes] | None = No
     return named(DAG_CBOR, dagcbor.encode(value))
 
 
-def dir_block(entries: list[Entry], *, sealed: bool = False) -> Block:
-    """Writes a directory node; ``entries`` are sorted by name."""
+def dir_block(entries: list[Entry], names: list[bytes] | None = None, *, sealed: bool = False) -> Block:
+    """Writes a directory node; ``entries`` are sorted by name. ``names``: theirs, where they are encoded already."""
     if sealed:
         keys = b"".join([entry.key for entry in entries if entry.has_block])
         values = [_entry_value(entry) for entry in entries]
         return named(DAG_CBOR, dagcbor.encode({"wherry": "dir/1", "entries": values, "keys": keys}))
-    body = [
-        _file_bytes(entry) if entry.kind == FILE and entry.attrs == PLAIN else dagcbor.encode(_entry_value(entry))
-        for entry in entries
-    ]
-    return named(DAG_CBOR, b"".join([b"\xa2", _WHERRY, _DIR_1, _ENTRIES, dagcbor.head(4, len(entries)), *body]))
-
-
-def _file_bytes(entry: Entry) -> bytes:
-    """Writes the entry of a plain file, by far the commonest, three times faster than the general way."""
-    name = entry.name.encode()
-    return b"".join((b"\x84", dagcbor.head(3, len(name)), name, _FILE_LINK, entry.cid, dagcbor.head(0, entry.size)))
+    head = dagcbor.head
+    body = [b"\xa2", _WHERRY, _DIR_1, _ENTRIES, head(4, len(entries))]
+    for entry, name in zip(entries, names or [entry.name.encode() for entry in entries], strict=True):
+        if entry.kind == FILE and entry.attrs == PLAIN:  # by far the commonest, three times faster than in the general way
+            body += (b"\x84", head(3, len(name)), name, _FILE_LINK, entry.cid, head(0, entry.size))
+        else:
+            body.append(dagcbor.encode(_entry_value(entry)))
+    return named(DAG_CBOR, b"".join(body))
 
 
 def shards_block(shards: list[Shard]) -> Block:

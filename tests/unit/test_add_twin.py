@@ -246,3 +246,23 @@ async def test_doctor_says_that_a_twin_is_lost(home, tree):
         assert found.unixfs_cid in warned[0].detail
         await session.add(str(tree))
         assert [check.status for check in await session.doctor() if check.name == "root"] == ["ok"]
+
+
+@pytest.mark.parametrize(("count", "letters"), [(1000, 240), (1300, 3)])
+def test_a_directory_that_is_a_hamt_or_cut_in_the_manifest_links_to_the_twins_of_what_is_in_it(store, tmp_path, count, letters):
+    """One node in the manifest and no block in UnixFS; cut in the manifest, and one block."""
+    root = tmp_path / "large"
+    root.mkdir()
+    for number in range(count):
+        path = root / f"{number:04d}{'n' * letters}"
+        if number % 3 == 0:
+            path.mkdir()
+            (path / "é").write_bytes(b"inner")
+        elif number % 50 == 1:
+            path.symlink_to("target")
+        else:
+            path.write_bytes(b"%d" % number * (300 if number % 70 == 2 else 1))
+    run, _ = added(store, root, leaf=256)
+    blocks = []
+    assert PublicCID(built(root, blocks.append, 256).cid) == run.unixfs
+    assert all(store.find([block.cid for block in blocks]))

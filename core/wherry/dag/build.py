@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wherry.cid import CID
 
     Emit: TypeAlias = Callable[[Block], "tuple[CID, bytes] | None"]  # takes a node; gives CID and key if it was sealed
+    Beside: TypeAlias = Callable[[list[bytes], list[Entry]], None]  # takes entries, and their names in UTF-8
 
 # Only long link targets come near: a thousand of them would not fit into a node. An entry's weight is an upper bound of its
 # encoded bytes that is simple to compute anywhere.
@@ -103,10 +104,13 @@ class FileBuilder:
 class DirBuilder:
     """Takes the entries of one directory, sorted by name; gives the directory's CID, size and entries."""
 
-    def __init__(self, emit: Emit, *, sealed: bool = False) -> None:
+    def __init__(self, emit: Emit, *, sealed: bool = False, beside: Beside | None = None) -> None:
+        """``beside`` gets the entries of each piece of a directory that is cut, in order, and their names."""
         self._emit = emit
         self._sealed = sealed
+        self._beside = beside
         self._held: list[Entry] = []
+        self._names: list[bytes] = []  # of those held
         self._weight = 0  # of those held
         self._last = ""
         self._cutting = False
@@ -115,8 +119,11 @@ class DirBuilder:
         self.entries = 0
         self.key = b""  # of the whole, once it is finished, if it is sealed
 
-    def add(self, entry: Entry) -> None:
-        """Takes the next entry. Raises UnsafeName, or ValueError if its name does not sort behind the one before."""
+    def add(self, entry: Entry, name: bytes | None = None) -> None:
+        """Takes the next entry. Raises UnsafeName, or ValueError if its name does not sort behind the one before.
+
+        ``name``: its name in UTF-8, where the caller has it.
+        """
         check_name(entry.name)
         if entry.kind == LINK:
             check_target(entry.target)
@@ -125,38 +132,53 @@ class DirBuilder:
         self._last = entry.name
         self.size += entry.size
         self.entries += entry.entries
+        if name is None:
+            name = entry.name.encode()
         if self._cutting:
-            self._put_entry(entry)
+            self._put_entry(entry, name)
             return
         self._held.append(entry)
-        self._weight += _weight(entry)
+        self._names.append(name)
+        self._weight += _weight(entry, name)
         if len(self._held) > FANOUT or self._weight > _WEIGHT_MAX:
             self._cutting = True
-            held, self._held, self._weight = self._held, [], 0
-            for earlier in held:
-                self._put_entry(earlier)
+            for earlier_name, earlier in zip(*self._release(), strict=True):
+                self._put_entry(earlier, earlier_name)
+
+    @property
+    def held(self) -> tuple[list[bytes], list[Entry]]:
+        """The entries that are in no piece, and their names in UTF-8: all of them in a directory that is not cut."""
+        return self._names, self._held
 
     def finish(self) -> CID:
         """Gives the CID of the directory."""
         if not self._cutting:
-            cid, self.key = self._made(manifest.dir_block(self._held, sealed=self._sealed))
+            cid, self.key = self._made(manifest.dir_block(self._held, self._names, sealed=self._sealed))
             return cid
         if self._held:
             self._close_piece()
         return self._close_levels()
 
-    def _put_entry(self, entry: Entry) -> None:
-        weight = _weight(entry)
+    def _release(self) -> tuple[list[bytes], list[Entry]]:
+        names, entries = self._names, self._held
+        self._names, self._held, self._weight = [], [], 0
+        return names, entries
+
+    def _put_entry(self, entry: Entry, name: bytes) -> None:
+        weight = _weight(entry, name)
         if self._weight + weight > _WEIGHT_MAX:
             self._close_piece()
         self._held.append(entry)
+        self._names.append(name)
         self._weight += weight
-        if len(self._held) == FANOUT or _cuts(entry.name, 0):
+        if len(self._held) == FANOUT or _cuts(name, 0):
             self._close_piece()
 
     def _close_piece(self) -> None:
-        entries, self._held, self._weight = self._held, [], 0
-        cid, key = self._made(manifest.dir_block(entries, sealed=self._sealed))
+        names, entries = self._release()
+        if self._beside is not None:
+            self._beside(names, entries)
+        cid, key = self._made(manifest.dir_block(entries, names, sealed=self._sealed))
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
         self._put(0, Shard(entries[-1].name, cid, size, count, key))
 
@@ -165,7 +187,7 @@ class DirBuilder:
             self._levels.append([])
         shards = self._levels[level]
         shards.append(shard)
-        if len(shards) == FANOUT or (len(shards) > 1 and _cuts(shard.last, level + 1)):
+        if len(shards) == FANOUT or (len(shards) > 1 and _cuts(shard.last.encode(), level + 1)):
             self._close_index(level)
 
     def _close_index(self, level: int) -> None:
@@ -192,10 +214,10 @@ class DirBuilder:
         return self._emit(block) or (block.cid, b"")
 
 
-def _weight(entry: Entry) -> int:
-    return _ENTRY_WEIGHT + len(entry.name.encode()) + len(entry.target.encode())
+def _weight(entry: Entry, name: bytes) -> int:
+    return _ENTRY_WEIGHT + len(name) + len(entry.target.encode())
 
 
-def _cuts(name: str, level: int) -> bool:
+def _cuts(name: bytes, level: int) -> bool:
     """Whether a piece ends behind ``name``: one name in 256, each level by another byte of the hash."""
-    return hashlib.sha256(name.encode()).digest()[level] == 0
+    return hashlib.sha256(name).digest()[level] == 0

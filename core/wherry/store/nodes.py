@@ -104,7 +104,7 @@ def _insert(run: sqlite3.Connection, nodes: Mapping[CID, bytes]) -> int:
     cids = sorted(nodes)
     for start in range(0, len(cids), _ROWS):
         some = cids[start : start + _ROWS]
-        # Python looks for an adapter of every value that is bytes, and of none that is a bytearray: that takes longer than a copy.
+        # Python looks for an adapter of each value that is bytes, which takes longer than a copy, and of no bytearray.
         values = [bytearray(value) for cid in some for value in (cid, nodes[cid])]
         run.execute(f"INSERT OR IGNORE INTO nodes VALUES {','.join(['(?,?)'] * len(some))}", values)
     return run.total_changes - before

@@ -211,7 +211,7 @@ class Add:
             elif isinstance(item, Skipped):
                 self.tally.warn(f"{item.path!r} is left out: {item.why}")
             else:
-                trees.file(*self._settle_file(item, threads))
+                trees.put(*self._settle_file(item, threads))
                 if self.tally.files % _BATCH_FILES == 0:
                     self._flush_if_due()
 

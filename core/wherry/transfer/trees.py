@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.cid import CID, RAW
 from wherry.dag.build import DirBuilder, FileBuilder
+from wherry.dagpb import link_pieces
 from wherry.errors import DataError, LimitExceeded, NoSpace, StoreError
 from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, LINK, PLAIN, Entry, FileNode, decode
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from wherry.store.nodes import NodeDB
     from wherry.unixfs.build import Child
 
-_POUR: Final = 1024  # entries at a time
 ENCRYPTED: Final = "the dataset is encrypted"
 
 
@@ -38,56 +38,52 @@ class Trees:
         self._emit = emit
         self._emit_twin = emit_twin
         self._sealed = sealed
-        self._builders = [DirBuilder(emit, sealed=sealed)]
+        self._builders = [self._builder()]
         self._names: list[str] = []
         self._alone: Entry | None = None
-        self._twins = [] if without else [unixfs_dir.DirBuilder(emit_twin)]
-        # The last files of this directory that are their leaf, as its twin links to them; poured into it together.
-        self._plain: list[tuple[bytes, CID, int]] = []
+        self._twins = [] if without else [_Twin()]  # of the directories under way
         self.reason = without  # why there is no twin
         self.twin: PublicCID | None = None  # once it is finished
 
     def enter(self, name: str) -> None:
         """Begins a directory."""
-        self._builders.append(DirBuilder(self._emit, sealed=self._sealed))
+        self._builders.append(self._builder())
         self._names.append(name)
         if self._twins:
-            if self._plain:
-                self._pour()
-            self._twins.append(unixfs_dir.DirBuilder(self._emit_twin))
+            self._twins.append(_Twin())
 
     def leave(self) -> None:
         """Ends the directory that was begun last."""
-        name = self._names.pop()
-        entry = _directory(name, self._builders.pop())
-        self._builders[-1].add(entry)
-        self._put(name, self._finished())
+        self.put(*self._finished(self._names.pop()))
 
     def link(self, name: str, target: str) -> None:
         """Takes a symbolic link."""
-        self._builders[-1].add(Entry(name, LINK, target=target))
-        if self._twins:
-            self._put(name, build.link(target.encode(), self._emit_twin))
+        self.put(Entry(name, LINK, target=target), build.link(target.encode(), self._emit_twin) if self._twins else None)
 
     def begin(self) -> FileTrees:
         """Begins a file of several leaves."""
         return FileTrees(self, self._emit, build.FileBuilder(self._emit_twin) if self._twins else None)
 
-    def file(self, entry: Entry, twin: Child | None) -> None:
+    def put(self, entry: Entry, twin: Child | None) -> None:
         """Takes a file, or the only one if it has no name; ``twin`` None: it is its leaf, if there is a twin at all."""
         if not entry.name:
             self._alone = entry
             if self._twins and (twin is not None or self._fits(entry.name, entry.size)):
                 self.twin = PublicCID(twin.cid if twin is not None else entry.cid)
             return
-        self._builders[-1].add(entry)
-        if twin is not None:
-            self._put(entry.name, twin)
-        elif self._twins and (entry.size <= PB_BYTES_MAX or self._fits(entry.name, entry.size)):
-            plain = self._plain
-            plain.append((entry.name.encode(), entry.cid, entry.size))
-            if len(plain) >= _POUR:
-                self._pour()
+        name = entry.name.encode()
+        if self._twins:  # before the entry, which may complete a piece
+            under = self._twins[-1]
+            if twin is not None:
+                under.apart[entry.name] = twin
+                under.more += twin.tsize - entry.size
+                if under.large is None:
+                    under.links += link_pieces(name, twin.cid, twin.tsize)
+            elif entry.size > PB_BYTES_MAX:
+                self._fits(entry.name, entry.size)
+            elif under.large is None:
+                under.links += link_pieces(name, entry.cid, entry.size)
+        self._builders[-1].add(entry, name)
 
     def known(self, cid: CID, nodes: NodeDB) -> Child | None:
         """Makes the twin of a file that is not read again, from its manifest."""
@@ -108,8 +104,7 @@ class Trees:
         """Gives the entry, without a name, of all that came."""
         if self._alone is not None:
             return self._alone
-        entry = _directory("", self._builders.pop())
-        twin = self._finished()
+        entry, twin = self._finished("")
         if twin is not None:
             self.twin = PublicCID(twin.cid)
         return entry
@@ -117,33 +112,47 @@ class Trees:
     def give_up(self, reason: str) -> None:
         """Goes on without the twin."""
         self.reason = self.reason or reason
-        self._twins, self._plain = [], []
+        self._twins = []
 
-    def _put(self, name: str, twin: Child | None) -> None:
-        if twin is not None and self._twins:
-            try:
-                self._twins[-1].put(name.encode(), twin.cid, twin.tsize)
-            except (LimitExceeded, NoSpace) as problem:
-                self.give_up(problem.message)
+    def _builder(self) -> DirBuilder:
+        return DirBuilder(self._emit, sealed=self._sealed, beside=self._piece)
 
-    def _pour(self) -> None:
-        """Puts the files that wait into the directory's twin."""
-        plain, self._plain = self._plain, []
-        try:
-            self._twins[-1].put_many(plain)
-        except (LimitExceeded, NoSpace) as problem:
-            self.give_up(problem.message)
-
-    def _finished(self) -> Child | None:
-        if self._plain:
-            self._pour()
+    def _piece(self, names: list[bytes], entries: list[Entry]) -> None:
+        """Takes a piece of a directory that is cut: its twin, too, is hardly one block."""
         if not self._twins:
-            return None
+            return
+        under = self._twins[-1]
+        if under.large is None:
+            under.large = unixfs_dir.DirBuilder(self._emit_twin)
+            under.links = []
         try:
-            return self._twins.pop().finish()
+            under.large.put_many(_linked(names, entries, under.apart))
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
-            return None
+
+    def _finished(self, name: str) -> tuple[Entry, Child | None]:
+        """Ends the directory under way; gives its entry, and its twin if there is one."""
+        builder = self._builders.pop()
+        cid = builder.finish()
+        entry = Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
+        if not self._twins:
+            return entry, None
+        under = self._twins.pop()
+        try:
+            return entry, self._twin(under, builder)
+        except (LimitExceeded, NoSpace) as problem:
+            self.give_up(problem.message)
+            return entry, None
+
+    def _twin(self, under: _Twin, builder: DirBuilder) -> Child:
+        """Makes the twin of a directory that is finished. Raises LimitExceeded, NoSpace."""
+        if under.large is None:
+            twin = unixfs_dir.one_block(under.links, builder.size + under.more, self._emit_twin)
+            if twin is not None:
+                return twin
+            under.large = unixfs_dir.DirBuilder(self._emit_twin)
+            under.large.put_many(_linked(*builder.held, under.apart))
+        return under.large.finish()
 
     def _fits(self, what: str, size: int) -> bool:
         """Tells whether an IPFS block can be as large as this leaf; gives the twin up if not."""
@@ -151,6 +160,18 @@ class Trees:
             where = f"a chunk of {shown(what)}" if what else "a chunk"
             self.give_up(f"{where} is larger than the 2 MiB of an IPFS block; --chunker fixed:1MiB cuts smaller ones")
         return size <= PB_BYTES_MAX
+
+
+class _Twin:
+    """The twin of a directory under way."""
+
+    __slots__ = ("apart", "large", "links", "more")
+
+    def __init__(self) -> None:
+        self.links: list[bytes] = []  # so far, while it may be one block
+        self.apart: dict[str, Child] = {}  # what it links to otherwise than the manifest, by name
+        self.more = 0  # bytes of blocks below, beyond those that the manifest counts
+        self.large: unixfs_dir.DirBuilder | None = None  # once the manifest's directory is cut
 
 
 class FileTrees:
@@ -212,6 +233,10 @@ def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:
         start = end
 
 
-def _directory(name: str, builder: DirBuilder) -> Entry:
-    cid = builder.finish()
-    return Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
+def _linked(names: list[bytes], entries: list[Entry], apart: dict[str, Child]) -> list[tuple[bytes, bytes, int]]:
+    """Gives the links of the twin to some entries; forgets what was apart of them."""
+    links = []
+    for name, entry in zip(names, entries, strict=True):
+        twin = apart.pop(entry.name, None) if apart else None
+        links.append((name, entry.cid, entry.size) if twin is None else (name, twin.cid, twin.tsize))
+    return links

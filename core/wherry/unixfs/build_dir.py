@@ -95,17 +95,15 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
-        links = encode_links(held)
-        if self._attributes is NO_ATTRIBUTES:  # as nearly all
-            links.append(_PLAIN)
-            data = b"".join(links)
-        else:
-            mode, mtime = self._attributes
-            data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
+        links, below = encode_links(held), sum([tsize for _, _, tsize in held])
+        if self._profile is V1_2025 and self._attributes is NO_ATTRIBUTES:  # as nearly all
+            return one_block(links, below, self._emit)
+        mode, mtime = self._attributes
+        data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
         if measured > SPLIT_BYTES:
             return None
-        return made(self._profile, data, sum([tsize for _, _, tsize in held]), self._emit)
+        return made(self._profile, data, below, self._emit)
 
     def _root(self, spread: _Spread) -> Child:
         links: list[tuple[bytes, bytes, int]] = []
@@ -155,6 +153,16 @@ class DirBuilder:
         mode, mtime = attributes
         inner = encode(Data(HAMT_SHARD, field, hash_type=MURMUR3, fanout=FANOUT, mode=mode, mtime=mtime))
         return made(self._profile, join(encode_links(links), inner), below, self._emit)
+
+
+def one_block(links: list[bytes], below: int, emit: Emit) -> Child | None:
+    """Emits a directory of the profile unixfs-v1-2025 if it is small enough for one block.
+
+    ``links``: as `encode_links` gives them, sorted by name; the caller forgets them. ``below``: bytes of all blocks below.
+    """
+    links.append(_PLAIN)
+    data = b"".join(links)
+    return None if len(data) > SPLIT_BYTES else made(V1_2025, data, below, emit)
 
 
 class _Spread:
