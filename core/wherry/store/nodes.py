@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE: Final = 256  # values in one query
 _ROWS: Final = 32  # in one statement: of 3,700 nodes, each in one of its own, half of the time was for running statements
+_COPIED: Final = 4096  # bytes of a value below which a copy is cheap, and 32 of them are little
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
 _ROOM: Final = 3  # times its size that must be free for it to be written anew, which takes two
 
@@ -104,7 +105,7 @@ def _insert(run: sqlite3.Connection, nodes: Mapping[CID, bytes]) -> int:
     cids = sorted(nodes)
     for start in range(0, len(cids), _ROWS):
         some = cids[start : start + _ROWS]
-        # Python looks for an adapter of each value that is bytes, which takes longer than a copy, and of no bytearray.
-        values = [bytearray(value) for cid in some for value in (cid, nodes[cid])]
+        # Python looks for an adapter of each value that is bytes, and of no bytearray: longer than the copy of a small one.
+        values = [bytearray(value) if len(value) < _COPIED else value for cid in some for value in (cid, nodes[cid])]
         run.execute(f"INSERT OR IGNORE INTO nodes VALUES {','.join(['(?,?)'] * len(some))}", values)
     return run.total_changes - before

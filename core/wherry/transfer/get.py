@@ -146,7 +146,7 @@ class Get:
         self._begin_root(root)
         self._sink.placed = self._asks_by_place
         self._use_known()
-        return self._work(root)
+        return self._work(root)  # not awaited here: a frame of this takes 0.2 KB, in each of a thousand transfers
 
     async def to_target(
         self,

@@ -43,7 +43,7 @@ class _Running:
             self._working.cancel()
         try:
             await self._group.__aexit__(kind, problem, trace)
-        except BaseExceptionGroup as problems:
+        except BaseExceptionGroup as problems:  # the group puts all that was raised into one; nothing is kept back
             raise _worst(problems) from problems
 
 
