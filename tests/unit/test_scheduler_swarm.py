@@ -175,18 +175,6 @@ def test_a_partial_source_is_waited_for_as_long_as_it_gets_more():
     assert made.verdict(40.0 + WAIT_S + 1).job == 0
 
 
-def test_few_jobs_lie_with_a_slow_source_and_more_with_a_fast_one():
-    made, (slow, fast) = swarm("slow", "fast", jobs=40)
-    for source in (slow, fast):
-        made.have(source, 0.0, has(*range(40)))
-    fast.meter.add(1.0, 40 * MiB)
-    for source, count in ((slow, 2), (fast, 8)):
-        given = 0
-        while made.take(source, 1.0) is not None:
-            given += 1
-        assert given == count
-
-
 # Hedging
 
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Final, Generic
 from wherry.dial import is_near
 from wherry.limits import WAIT_S
 from wherry.transfer.availability import offers
+from wherry.transfer.depth import depth
 from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
 from wherry.transfer.newcomers import crowded
 from wherry.transfer.planning import Planning
-from wherry.transfer.source import DEPTH_MIN, J, Source, Task
+from wherry.transfer.source import J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
 
 if TYPE_CHECKING:
@@ -207,13 +208,10 @@ class Scheduler(Generic[J]):
         return (source.proven or not source.working) and not crowded(source, self.sources)
 
     def _bears(self, source: Source, now: float) -> int:
-        """Jobs that a source may have before it: two at the least, but the last ones of a swarm go to those that have none.
-
-        A second one would wait there while others idle; only where jobs take no time does that not matter.
-        """
-        depth = source.depth(now, self._job_bytes)
-        ending = depth == DEPTH_MIN and not self.more and len(self._waiting) <= len(self.sources) and self.swarming
-        return 1 if ending else depth
+        """Jobs that a source may have before it, and one more that a walk waits for."""
+        ending = not self.more and len(self._waiting) <= len(self.sources) and self.swarming
+        urgent = bool(self._waiting) and self._waiting.first.urgent
+        return min(source.parallel, depth(source, self.sources, now, self._job_bytes, ending=ending) + urgent)
 
     def _to_be_heard(self, source: Source, now: float) -> bool:
         """Whether a peer is new and will say in a moment what it has; what a walk waits for is asked of it at once."""

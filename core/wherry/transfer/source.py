@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from wherry.abc.exchange import HaveMap
 
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
-DEPTH_MIN: Final = 2  # jobs before a source: one comes, and the next was asked for
-_AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
 _LN2: Final = math.log(2.0)
 
 J = TypeVar("J")
@@ -103,15 +101,6 @@ class Source:
             self.address, self.local, slots, self.working, self.standing.rate, self.standing.latency_s,
             self.standing.score(now, best_rate), self.bytes, self.jobs, self.doubts, self.standing.rejected,
         )  # fmt: skip
-
-    def depth(self, now: float, size: int) -> int:
-        """Gives how many jobs of ``size`` bytes it should have before it: what its link holds, and one more.
-
-        The bandwidth-delay product, of what it gave lately and the time until its answers begin. A source that could give
-        more is found out by the one more: so the depth doubles, as TCP's window does, until it gives no more.
-        """
-        ahead = self.meter.rate(now) * (self.standing.latency_s + _AHEAD_S) / max(size, 1)
-        return min(self.parallel, DEPTH_MIN + int(ahead))
 
 
 @dataclass(slots=True, eq=False)
