@@ -208,7 +208,7 @@ class Scheduler(Generic[J]):
         return (source.proven or not source.working) and not crowded(source, self.sources)
 
     def _bears(self, source: Source, now: float) -> int:
-        """Jobs that a source may have before it, and one more that a walk waits for."""
+        """Jobs that a source may have before it, and one more that is urgent."""
         ending = not self.more and len(self._waiting) <= len(self.sources) and self.swarming
         urgent = bool(self._waiting) and self._waiting.first.urgent
         return min(source.parallel, depth(source, self.sources, now, self._job_bytes, ending=ending) + urgent)
