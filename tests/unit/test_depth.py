@@ -38,19 +38,6 @@ def test_few_jobs_lie_with_a_slow_source_and_more_with_a_fast_one():
         assert given == count
 
 
-def test_one_job_lies_with_each_of_many_so_that_whoever_is_free_gets_the_next():
-    made, sources = swarm("a", "b", "c", "d", "e", jobs=40)
-    for source in sources:
-        made.have(source, 0.0, has(*range(40)))
-    first = [made.take(source, 1.0) for source in sources]
-    assert None not in first
-    assert [made.take(source, 1.0) for source in sources] == [None] * 5
-    made.done(sources[0], first[0], 1.0)  # three others are at work: the link may idle when one runs dry
-    assert [made.take(sources[1], 1.0) is not None for _ in range(2)] == [True, False]
-    assert made.take(sources[0], 1.0) is not None
-    assert made.take(sources[0], 1.0) is None
-
-
 def test_one_job_lies_with_a_source_that_shows_others_something_else():
     made, (seed, other) = swarm("seed", "other", jobs=8)
     made.have(seed, 0.0, has(*range(8), complete=True, choosy=True))
