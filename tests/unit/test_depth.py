@@ -46,6 +46,19 @@ def test_one_job_lies_with_a_source_that_shows_others_something_else():
         assert [made.take(source, 1.0) is not None for _ in range(3)] == [True] * count + [False] * (3 - count)
 
 
+def test_one_job_lies_with_each_of_many_who_download_as_well():
+    made, sources = swarm("a", "b", "c", "d", "seed", jobs=40)
+    *leechers, seed = sources
+    for source in leechers:
+        made.have(source, 0.0, has(*range(40)))
+    made.have(seed, 0.0, has(*range(40), complete=True))
+    first = [made.take(source, 1.0) for source in sources]
+    assert None not in first
+    assert [made.take(source, 1.0) is not None for source in sources] == [False] * 4 + [True]  # who has all never idles
+    made.done(leechers[0], first[0], 1.0)  # three others are at work: the link may idle when one runs dry
+    assert [made.take(leechers[1], 1.0) is not None for _ in range(2)] == [True, False]
+
+
 def test_what_a_walk_waits_for_is_asked_beside_the_jobs_that_a_source_has():
     made, (seed,) = swarm("seed", jobs=8)
     made.have(seed, 0.0, has(*range(8), complete=True, choosy=True))

@@ -8,22 +8,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wherry.transfer.source import Source
 
 _LEAST: Final = 2  # one comes, and the next was asked for
 _AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
+_MANY: Final = 4  # others at work: our link is busy, whoever runs dry
 
 
-def depth(source: Source, now: float, size: int, *, ending: bool, urgent: bool) -> int:
-    """Gives how many jobs of ``size`` bytes ``source`` may have before it.
+def depth(source: Source, sources: Iterable[Source], now: float, size: int, *, ending: bool, urgent: bool) -> int:
+    """Gives how many jobs of ``size`` bytes ``source`` may have before it, of ``sources``.
 
     What it gave lately, over the time until its answers begin and a little more, and two: one that could give more is found out
     by the one more, so the depth doubles, as TCP's window does, until it gives no more.
 
-    One less of a source that shows each of its followers something else: that one would only wait behind the answers to
-    others, and be chosen too early. Not where what comes next is ``urgent``. ``ending``: there is not a job for each source;
-    then those that have none go first, but where jobs take no time.
+    One less of a source that shares its uplink with others who want the same; not where what comes next is ``urgent``.
+    ``ending``: there is not a job for each source; then those that have none go first, but where jobs take no time.
     """
     ahead = int(source.meter.rate(now) * (source.standing.latency_s + _AHEAD_S) / max(size, 1))
-    shares = source.have is not None and source.have.choosy and not urgent
-    return min(source.parallel, (1 if shares or (ending and not ahead) else _LEAST) + ahead)
+    one = (ending and not ahead) or (not urgent and _shared(source, sources))
+    return min(source.parallel, (1 if one else _LEAST) + ahead)
+
+
+def _shared(source: Source, sources: Iterable[Source]) -> bool:
+    """Whether one job more would only wait behind the answers to others, and be chosen too early for that.
+
+    So it is with a seed that shows each of its followers something else, and with one who downloads as we do, where many are at
+    work: somebody else may have that block by then. Not with whoever has all: where uplinks are narrow, each would idle between
+    two jobs.
+    """
+    if source.have is None:
+        return False
+    if source.have.choosy:
+        return True
+    return source.partial and sum([1 for other in sources if other.working and other is not source]) >= _MANY

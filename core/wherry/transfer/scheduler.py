@@ -211,7 +211,7 @@ class Scheduler(Generic[J]):
         """Jobs that a source may have before it."""
         ending = not self.more and len(self._waiting) <= len(self.sources) and self.swarming
         urgent = bool(self._waiting) and self._waiting.first.urgent
-        return depth(source, now, self._job_bytes, ending=ending, urgent=urgent)
+        return depth(source, self.sources, now, self._job_bytes, ending=ending, urgent=urgent)
 
     def _to_be_heard(self, source: Source, now: float) -> bool:
         """Whether a peer is new and will say in a moment what it has; what a walk waits for is asked of it at once."""
