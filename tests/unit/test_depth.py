@@ -59,6 +59,14 @@ def test_one_job_lies_with_each_of_many_who_download_as_well():
     assert [made.take(leechers[1], 1.0) is not None for _ in range(2)] == [True, False]
 
 
+def test_two_jobs_lie_with_each_of_a_large_swarm():
+    made, sources = swarm(*(f"peer {number}" for number in range(13)), jobs=40)
+    for source in sources:
+        made.have(source, 0.0, has(*range(40)))
+    assert None not in [made.take(source, 1.0) for source in sources]
+    assert [made.take(source, 1.0) is not None for source in sources] == [True] * 13
+
+
 def test_what_a_walk_waits_for_is_asked_beside_the_jobs_that_a_source_has():
     made, (seed,) = swarm("seed", jobs=8)
     made.have(seed, 0.0, has(*range(8), complete=True, choosy=True))

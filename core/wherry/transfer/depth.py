@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from wherry.transfer.source import Source
 
 _LEAST: Final = 2  # one comes, and the next was asked for
 _AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
 _MANY: Final = 4  # others at work: our link is busy, whoever runs dry
+_FEW: Final = 12  # sources: each of them has to do with most of the others
 
 
-def depth(source: Source, sources: Iterable[Source], now: float, size: int, *, ending: bool, urgent: bool) -> int:
+def depth(source: Source, sources: Sequence[Source], now: float, size: int, *, ending: bool, urgent: bool) -> int:
     """Gives how many jobs of ``size`` bytes ``source`` may have before it, of ``sources``.
 
     What it gave lately, over the time until its answers begin and a little more, and two: one that could give more is found out
@@ -31,15 +32,18 @@ def depth(source: Source, sources: Iterable[Source], now: float, size: int, *, e
     return min(source.parallel, (1 if one else _LEAST) + ahead)
 
 
-def _shared(source: Source, sources: Iterable[Source]) -> bool:
+def _shared(source: Source, sources: Sequence[Source]) -> bool:
     """Whether one job more would only wait behind the answers to others, and be chosen too early for that.
 
-    So it is with a seed that shows each of its followers something else, and with one who downloads as we do, where many are at
-    work: somebody else may have that block by then. Not with whoever has all: where uplinks are narrow, each would idle between
-    two jobs.
+    So it is with a seed that shows each of its followers something else; and in a small swarm with one who downloads as we do,
+    while many are at work: somebody else may have that block by then. Not in a large one, where a node hears only of a part,
+    and is choked by most: there it took longer. Not with whoever has all: where uplinks are narrow, each would idle between two
+    jobs (specs/decisions/0014).
     """
     if source.have is None:
         return False
     if source.have.choosy:
         return True
-    return source.partial and sum([1 for other in sources if other.working and other is not source]) >= _MANY
+    if not source.partial or len(sources) > _FEW:
+        return False
+    return sum([1 for other in sources if other.working and other is not source]) >= _MANY
