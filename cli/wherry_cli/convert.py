@@ -72,12 +72,28 @@ def _converter(hint: Any) -> Convert | None:
         return parser
     if typing.get_origin(kind) is Literal:
         return _one_of(typing.get_args(kind))
-    known: dict[Any, Convert] = {str: str, Path: Path, list[str]: list, bool: bool, int: int}  # int: of an option that counts
+    if kind is int:
+        return _whole(getattr(info, "min", None), getattr(info, "max", None))
+    known: dict[Any, Convert] = {str: str, Path: Path, list[str]: list, bool: bool}
     return known.get(kind)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _whole(least: int | None, most: int | None) -> Convert:
+    def convert(value: Any) -> int:
+        try:
+            found = int(value)
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is no whole number") from None
+        if (least is not None and found < least) or (most is not None and found > most):
+            bounds = f"at least {least}" if most is None else f"at most {most}" if least is None else f"{least} to {most}"
+            raise typer.BadParameter(f"{found} is out of bounds: {bounds}")
+        return found
+
+    return convert
 
 
 def _one_of(choices: tuple[str, ...]) -> Convert:

@@ -146,9 +146,12 @@ def size(text: str | int) -> int:
 def rate(text: str | int) -> int:
     """Reads a rate in bytes a second, such as 10MB/s, 10MB or 100Mbit/s. Raises BadParameter."""
     try:
-        return round(parse_rate(str(text)))
+        found = parse_rate(str(text))
     except ValueError as problem:
         raise typer.BadParameter(str(problem)) from problem
+    if 0 < found < 1:
+        raise typer.BadParameter(f"{text!r} is less than a byte a second; 0 means no limit")
+    return round(found)
 
 
 def duration(text: str | float) -> float:
@@ -204,12 +207,15 @@ TrafficClass = Annotated[
 TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
 
 
-def http_overrides(
+def access_overrides(
     *, tls_cert: Path | None = None, tls_key: Path | None = None, token_file: Path | None = None
 ) -> dict[str, str] | None:
-    """Gives the configuration that these options stand for, as dotted keys; None if none was given."""
-    given = {"tls_cert": tls_cert, "tls_key": tls_key, "token_file": token_file}
-    found = {f"transport.http.{name}": str(path.absolute()) for name, path in given.items() if path is not None}
+    """Gives the configuration that these options stand for, as dotted keys; None if none was given.
+
+    The token is that of every transport which has one, as WHERRY_TOKEN is: one that did not get it would let in everybody.
+    """
+    given = {"http.tls_cert": tls_cert, "http.tls_key": tls_key, "http.token_file": token_file, "tcp.token_file": token_file}
+    found = {f"transport.{name}": str(path.absolute()) for name, path in given.items() if path is not None}
     return found or None
 
 

@@ -52,6 +52,20 @@ def test_the_lines_that_share_prints_work_as_they_are(start, environ, tree, tmp_
     assert cid in line
 
 
+@pytest.mark.parametrize("scheme", ["http", "tcp", "tcps"])
+def test_a_token_file_guards_every_transport(scheme, start, wherry, tree, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret-of-the-server\n")
+    said = start(
+        "share", tree, "--home", tmp_path / "home-a", "--listen", f"{scheme}://127.0.0.1:0", "--token-file", secret, "--json"
+    ).said()
+    line = ["get", said["cid"], "--from", said["listen"][0], "-o", tmp_path / "copy"]
+    refused = wherry(*line, "--wait", "1s", code=7)
+    assert b"token" in refused.stderr
+    wherry(*line, "--token-file", secret)
+    assert list(compare(tree, tmp_path / "copy")) == []
+
+
 def test_serve_says_when_it_is_ready_and_stops_cleanly(start, wherry, tree, tmp_path):
     process = start("serve", tree, "--listen", "http://127.0.0.1:0", "--json")
     said = process.said()

@@ -57,3 +57,17 @@ def test_an_invariant_that_does_not_hold_is_an_error(capsys, go, fake_session, m
 def test_each_policy_can_be_tried(name):
     assert policy_of(name) is not None
     assert policy_of("none") is None
+
+
+def test_figures_of_a_run_in_which_nothing_came(capsys, go, fake_session):
+    assert go(fake_session(), "sim", "fanout", "--nodes", "2", "--size", "4MiB", "--latency", "1h") == 0
+    assert "complete       0 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(("--nodes", "abc"), "no whole number"), (("--nodes", "0"), "at least 1"), (("--rate", "0.5"), "less than")],
+)
+def test_numbers_that_are_none(words, why, capsys, go, fake_session):
+    assert go(fake_session(), "sim", "fanout", *words) == 2
+    assert why in capsys.readouterr().err

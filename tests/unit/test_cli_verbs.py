@@ -173,7 +173,7 @@ def test_serve_adds_first_and_says_so(capsys, go, fake_session):
     assert [each["cid"] for each in found["added"]] == [str(TREE)] * 2
 
 
-def test_tls_and_token_go_to_the_http_transport(tmp_path, monkeypatch, go, fake_session):
+def test_tls_goes_to_the_http_transport_and_the_token_to_all(tmp_path, monkeypatch, go, fake_session):
     monkeypatch.chdir(tmp_path)
     session = fake_session(add=added())
     go(session, "serve", "--tls-cert", "c.pem", "--tls-key", "/k.pem", "--token-file", "t")
@@ -181,6 +181,7 @@ def test_tls_and_token_go_to_the_http_transport(tmp_path, monkeypatch, go, fake_
         "transport.http.tls_cert": str(tmp_path / "c.pem"),
         "transport.http.tls_key": "/k.pem",
         "transport.http.token_file": str(tmp_path / "t"),
+        "transport.tcp.token_file": str(tmp_path / "t"),
     }
     go(session, "serve")
     assert "overrides" not in session.opened
@@ -228,7 +229,7 @@ def test_get_passes_on_what_was_said(go, fake_session):
         "include": ("a*",), "exclude": ("*.b",), "force": True, "wait_s": 300.0, "links": "keep",
         "names": "posix", "max_bytes": 2 * 10**9,
     } == options  # fmt: skip
-    assert session.opened["overrides"] == {"transport.http.token_file": "/t"}
+    assert session.opened["overrides"] == {"transport.http.token_file": "/t", "transport.tcp.token_file": "/t"}
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_secrets_from_a_file_of_their_own_and_from_variables(tmp_path, write, ma
     assert load(None, tmp_path, {}, manager).origin("transport.http.token").endswith(f"which names {tmp_path / 'token'}")
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * 70_000, b"a\0b"])
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"x" * 70_000, b"a\0b"])
 def test_files_that_hold_no_secret(tmp_path, write, manager, content):
     write('[transport.http]\ntoken_file = "token"')
     if content is not None:

@@ -244,6 +244,15 @@ async def test_a_fault_in_an_answer_is_told_and_logged(world, caplog):
     assert "Traceback" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["../stop#", "../limits", "t1/why", "t1?x=1", "", "t0"])
+async def test_a_name_of_a_transfer_leads_to_nothing_else(name, world):
+    async with controlling(world) as (_, control, _):
+        for asked in (control.show(name), control.why(name), control.act(name, "pause"), control.set(name, priority=1)):
+            with pytest.raises(UsageError, match="no name of a transfer"):
+                await asked
+        assert (await control.status())["pid"]
+
+
 async def test_a_daemon_that_does_not_answer(tmp_path, monkeypatch):
     with pytest.raises(NotFound, match="no daemon"):
         async with connected(tmp_path):

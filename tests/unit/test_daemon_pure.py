@@ -16,7 +16,7 @@ from wherry.daemon import queue, requests, retry
 from wherry.daemon.meter import WINDOW_S, Meter
 from wherry.daemon.record import CLASSES, Asked, Failure, Record
 from wherry.daemon.states import ASKED, CHANGES, OVER, STATES, UNFINISHED, after
-from wherry.errors import StoreError, UsageError, WherryError
+from wherry.errors import StoreError, TargetError, UsageError, WherryError
 from wherry.limits import CONTROL_BODY_BYTES_MAX, PRIORITY_MAX, TRANSFER_SOURCES_MAX
 
 SPEC = (Path(__file__).parents[2] / "specs/0027-daemon.md").read_text()
@@ -218,7 +218,8 @@ def test_a_transfer_that_is_asked_for():
     assert requests.decode_add(body()) == Asked(what="bafy", output="/o")
     assert requests.decode_add(body(), seed=False).seed is False
     assert requests.decode_add(body(output="null:")).output == "null:"
-    assert requests.decode_add(body(output="/a/\udc80")).output == "/a/\udc80"
+    with pytest.raises(TargetError, match="not UTF-8"):  # it could not be written down
+        requests.decode_add(body(output="/a/\udc80"))
 
 
 @pytest.mark.parametrize(

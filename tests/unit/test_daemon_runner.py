@@ -185,8 +185,10 @@ async def test_two_transfers_have_two_targets(keeper):
         await runner.add(asked("/a"))
         await runner.add(asked("null:"))
         await runner.add(asked("null:"))
-        with pytest.raises(TargetBusy, match="t1"):
-            await runner.add(asked("/a"))
+        for path in ("/a", "/a/within", "/"):
+            with pytest.raises(TargetBusy, match="t1"):
+                await runner.add(asked(path))
+        await runner.add(asked("/ab"))
         await runner.act("t1", "cancel")
         await runner.add(asked("/a"))
 

@@ -14,6 +14,7 @@ from wherry.errors import (
     LimitExceeded,
     TargetBusy,
     TargetChanged,
+    TargetError,
     TargetExists,
     UnsafeName,
 )
@@ -33,6 +34,15 @@ async def test_a_tree_arrives_as_it_is(world, tree, tmp_path):
     assert got.bytes == size
     assert size <= got.fetched_bytes < size + 64 * 1024
     assert got.sources[0].bytes == got.fetched_bytes
+
+
+async def test_a_path_that_is_no_text_is_said_before_anything_is_fetched(world, tmp_path):
+    (tmp_path / "file").write_bytes(bytes(3 * MIB))
+    target = os.fsdecode(os.fsencode(tmp_path) + b"/\xff/copy")
+    async with world.shared(tmp_path / "file") as cid, world.node() as session:
+        with pytest.raises(TargetError, match="is not UTF-8"):
+            await session.get(cid, sources=[A], output=target)
+    assert not os.path.lexists(os.path.dirname(target))
 
 
 @pytest.mark.parametrize("chunker", ["fixed:1MiB", "fixed:4MiB"])

@@ -190,9 +190,19 @@ def test_no_source_named():
 
 
 def test_waiting_less_is_waiting_less_for_the_first_too():
-    made, _ = scheduler("a", wait_s=2.0)
+    made, (a,) = scheduler("a", wait_s=2.0)
     made.put("x")
+    made.gone(a, 0.0, "refused")
+    assert kind(made, 1.9) is None
     assert kind(made, 2.1) == "unreached"
+
+
+def test_a_source_is_tried_once_however_short_the_wait_for_those_that_are_lost():
+    made, (a,) = scheduler("a", wait_s=0.0)
+    made.put("x")
+    assert kind(made, 1.0) is None
+    made.gone(a, 1.0, "refused")
+    assert kind(made, 1.1) == "unreached"
 
 
 def test_a_source_that_is_lost_is_waited_for_since_it_failed_first():

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from wherry.daemon import places
+from wherry.daemon.requests import parse_number
 from wherry.errors import LimitExceeded, PeerTimeout, PeerUnreachable
 from wherry.limits import CONTROL_ANSWER_BYTES_MAX
 from wherry_cli.control.paths import ALIVE_S, EVENTS, HOST, LIMITS, PEERS, STATUS, STOP, TRANSFERS, error_in
@@ -50,19 +51,19 @@ class Control:
 
     async def show(self, name: str) -> dict[str, Any]:
         """One transfer. Raises NotFound."""
-        return await self._ask("GET", f"{TRANSFERS}/{name}")
+        return await self._ask("GET", _transfer(name))
 
     async def set(self, name: str, **settings: Any) -> dict[str, Any]:
         """Gives a transfer other settings."""
-        return await self._ask("PATCH", f"{TRANSFERS}/{name}", settings)
+        return await self._ask("PATCH", _transfer(name), settings)
 
     async def act(self, name: str, action: str) -> dict[str, Any]:
         """Pauses, resumes or cancels a transfer."""
-        return await self._ask("POST", f"{TRANSFERS}/{name}/{action}")
+        return await self._ask("POST", f"{_transfer(name)}/{action}")
 
     async def why(self, name: str) -> dict[str, Any]:
         """Where the time of a transfer went."""
-        return await self._ask("GET", f"{TRANSFERS}/{name}/why")
+        return await self._ask("GET", f"{_transfer(name)}/why")
 
     async def limits(self) -> dict[str, Any]:
         """The limits in force."""
@@ -124,6 +125,11 @@ class Control:
         return found
 
 
+def _transfer(name: str) -> str:
+    """Gives the path of a transfer, whose name comes from a command line and must lead to nothing else. Raises UsageError."""
+    return f"{TRANSFERS}/t{parse_number(name)}"
+
+
 def _url(path: str) -> str:
     return f"http://{HOST}{path}"
 
@@ -153,7 +159,7 @@ async def _reach(http: aiohttp.ClientSession, home: Path, patience_s: float) -> 
     end = asyncio.get_running_loop().time() + patience_s
     while True:
         try:
-            async with http.head(_url(STATUS)):
+            async with http.head(_url(STATUS), timeout=aiohttp.ClientTimeout(total=min(_ANSWER_S, max(patience_s, 1.0)))):
                 return
         except _GONE as problem:
             who = places.running(home)
@@ -163,5 +169,10 @@ async def _reach(http: aiohttp.ClientSession, home: Path, patience_s: float) -> 
                     f"the daemon of home {home} does not answer; {said}", hint="its log says more"
                 ) from problem
         except TimeoutError as problem:
-            raise PeerTimeout(f"the daemon of home {home} does not answer", hint="its log says more") from problem
+            who = places.running(home)
+            said = "" if who is None else f"; its process is {who.pid}"
+            hint = (
+                "its log says more" if who is None else f"its log says more; `kill -9 {who.pid}` ends it, and loses no transfer"
+            )
+            raise PeerTimeout(f"the daemon of home {home} does not answer{said}", hint=hint) from problem
         await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ import typer
 from wherry.units import format_duration, format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import From, TokenFile, duration, http_overrides, size
+from wherry_cli.options import From, TokenFile, access_overrides, duration, size
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def warm(
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("cache", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("cache", overrides=access_overrides(token_file=token_file)) as session:
             with run.watcher() as watcher:
                 result = await session.cache_warm(
                     what, sources=tuple(sources or ()), **given(max_bytes=max_bytes, wait_s=wait_s), observe=watcher

@@ -10,7 +10,7 @@ import typer
 from wherry.errors import UsageError
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides, size
+from wherry_cli.options import From, TokenFile, access_overrides, size
 
 
 def cat(
@@ -35,7 +35,7 @@ def cat(
     async def work() -> None:
         from wherry_cli.pipe import PipeWriter
 
-        async with run.session("cat", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("cat", overrides=access_overrides(token_file=token_file)) as session:
             read = session.cat(what, sources=tuple(sources or ()), offset=offset, length=length)
             with closing(PipeWriter()) as writer:
                 async with aclosing(read) as pieces:

@@ -12,7 +12,7 @@ from wherry.errors import UsageError
 from wherry.units import format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def stat(ctx: typer.Context, what: Node, *, sources: From = None, token_file: To
 
 def _drive(run: Invocation, verb: Any, token_file: Any = None) -> None:
     async def work() -> None:
-        async with run.session("dag", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("dag", overrides=access_overrides(token_file=token_file)) as session:
             await verb(session)
 
     run.drive(work)

@@ -10,7 +10,7 @@ from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides, size
+from wherry_cli.options import From, TokenFile, access_overrides, size
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def export(
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("export", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("export", overrides=access_overrides(token_file=token_file)) as session:
             with run.watcher() as watcher:
                 if car is not None:
                     result = await session.export_car(

@@ -22,8 +22,8 @@ from wherry_cli.options import (
     Listen,
     TokenFile,
     TrafficClass,
+    access_overrides,
     duration,
-    http_overrides,
     size,
     with_class,
     with_limits,
@@ -114,7 +114,7 @@ def get(
         raise UsageError("--listen and --dry-run do not go together", hint="leave out one of them")
     if allow_public and not (listen or seed):
         raise UsageError("--allow-public is for --listen and --seed", hint="add one of them, or leave it out")
-    overrides = with_limits(http_overrides(token_file=token_file), up=limit_up, down=limit_down)
+    overrides = with_limits(access_overrides(token_file=token_file), up=limit_up, down=limit_down)
     overrides = with_class(overrides, klass)  # of what it gives to others when it is complete
     target = output if output is not None else default_target(what)
 

@@ -8,7 +8,7 @@ import typer
 
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides
 from wherry_cli.verbs import add as add_verb  # noqa: TC001 - typer reads annotations when it runs
 
 
@@ -32,7 +32,7 @@ def grant(
     granted cannot be taken back: whoever could open a dataset may have kept it.
     """
     run = Invocation.of(ctx)
-    overrides = http_overrides(token_file=token_file)
+    overrides = access_overrides(token_file=token_file)
 
     async def work() -> None:
         async with run.session("grant", overrides=overrides) as session:

@@ -11,7 +11,7 @@ import typer
 
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides
 from wherry_cli.render import Out, safe, to_json
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def ls(
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("ls", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("ls", overrides=access_overrides(token_file=token_file)) as session:
             out, listed = run.out(), session.ls(what, sources=tuple(sources or ()))
             async with aclosing(listed) as entries:
                 if out.as_json:

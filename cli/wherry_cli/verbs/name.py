@@ -9,7 +9,7 @@ import typer
 
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import From, TokenFile, duration, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides, duration
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def follow(
 
 def _drive(run: Invocation, verb: Any, *, token_file: Any = None, kept: str = "") -> None:
     async def work() -> None:
-        async with run.session("name", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("name", overrides=access_overrides(token_file=token_file)) as session:
             await verb(session)
 
     run.drive(work, kept=kept)

@@ -17,7 +17,7 @@ from wherry_cli.options import (
     TlsKey,
     TokenFile,
     TrafficClass,
-    http_overrides,
+    access_overrides,
     with_class,
     with_limits,
 )
@@ -47,7 +47,7 @@ def serve(
     When it is ready it prints one address a line. Ctrl-C or SIGTERM ends it cleanly.
     """
     run = Invocation.of(ctx)
-    overrides = http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    overrides = access_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
     overrides = with_class(with_limits(overrides, up=limit_up), klass)
 
     async def work() -> None:

@@ -14,7 +14,7 @@ from wherry.cid import CID
 from wherry.ticket import Ticket, usable_name
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import AllowPublic, LimitUp, Listen, TlsCert, TlsKey, TokenFile, http_overrides, with_limits
+from wherry_cli.options import AllowPublic, LimitUp, Listen, TlsCert, TlsKey, TokenFile, access_overrides, with_limits
 from wherry_cli.render import Out, safe
 from wherry_cli.verbs import add as add_verb
 from wherry_cli.verbs.serve import until_stopped, warner
@@ -47,7 +47,7 @@ def share(
     It stays in the foreground; Ctrl-C stops it. Started again, it reads only what changed.
     """
     run = Invocation.of(ctx)
-    overrides = with_limits(http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file), up=limit_up)
+    overrides = with_limits(access_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file), up=limit_up)
     sealed = add_verb.encryption(encrypt, to, sign_as, random_keys=random_keys, pad=pad, compress=compress)
 
     async def work() -> None:

@@ -154,7 +154,7 @@ def show(out: Out, outcome: Outcome, policy: str, took_s: float) -> None:
             "waste",
             f"{outcome.waste:.2%} ({format_size(outcome.twice_bytes)} twice, {format_size(outcome.cut_bytes)} cut)",
         ),
-        ("messages", f"{outcome.message_bytes / outcome.useful_bytes:.3%} of the bytes of blocks"),
+        ("messages", f"{outcome.message_bytes / max(1, outcome.useful_bytes):.3%} of the bytes of blocks"),
         ("longest stall", f"{outcome.stall_s:.1f} s"),
     ]
     if plan.liars:

@@ -9,7 +9,7 @@ import typer
 from wherry.units import format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def stat(
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("stat", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("stat", overrides=access_overrides(token_file=token_file)) as session:
             found = await session.stat(what, sources=tuple(sources or ()))
         show(run.out(), found)
 

@@ -10,7 +10,7 @@ import typer
 from wherry.errors import WherryError
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, descriptor, http_overrides
+from wherry_cli.options import AllowPublic, Listen, TlsCert, TlsKey, TokenFile, access_overrides, descriptor
 from wherry_cli.render import Out, error_json, safe
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def up(
     earlier one left; `wherry down` or SIGTERM ends it.
     """
     run = Invocation.of(ctx)
-    overrides = http_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    overrides = access_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
     if not foreground:
         from wherry_cli.detached import start
 

@@ -10,7 +10,7 @@ from wherry.errors import VerifyFailed
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.options import From, TokenFile, http_overrides
+from wherry_cli.options import From, TokenFile, access_overrides
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def verify(
     run = Invocation.of(ctx)
 
     async def work() -> None:
-        async with run.session("verify", overrides=http_overrides(token_file=token_file)) as session:
+        async with run.session("verify", overrides=access_overrides(token_file=token_file)) as session:
             with run.watcher() as watcher:
                 result = await session.verify(what, path, sources=tuple(sources or ()), observe=watcher)
         show(run.out(), result, path)

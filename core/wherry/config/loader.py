@@ -197,6 +197,8 @@ class _Assembly:
         try:
             path = convert(_PATH, entry)
             secret = read_bounded(path, SECRET_BYTES_MAX).decode().rstrip("\r\n")
+            if not secret:
+                raise Refused("names a file that is empty: it would be as if no secret were asked for")
             value = convert(option, Entry(secret, "environment", str(path)))
         except Refused as refused:
             why = str(refused)

@@ -25,10 +25,19 @@ from wherry.limits import (
     TRANSFER_SOURCES_MAX,
 )
 from wherry.traffic.peers import peer_name
+from wherry.transfer.target import check_path
 
 NOWHERE: Final = "null:"
 _NUMBER: Final = re.compile(r"t?([1-9][0-9]{0,17})", re.ASCII)
 _SOURCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)  # a name under [peers]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two targets are one, or one lies within the other."""
+    if NOWHERE in (one, other):
+        return False
+    first, second = one.rstrip("/") + "/", other.rstrip("/") + "/"
+    return first.startswith(second) or second.startswith(first)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,7 @@ def decode_add(body: bytes, *, seed: bool = True) -> Asked:
     output = _text(found, "output", PATH_BYTES_MAX)
     if output != NOWHERE and not output.startswith("/"):
         raise UsageError(f"output {output[:80]!r} is no absolute path", hint="the daemon has another current folder than you")
+    check_path(output)
     sources = found.get("sources", [])
     if not isinstance(sources, list) or len(sources) > TRANSFER_SOURCES_MAX:
         raise UsageError(f"sources is no list of at most {TRANSFER_SOURCES_MAX} addresses")

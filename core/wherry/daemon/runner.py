@@ -18,7 +18,7 @@ from wherry.daemon import queue, retry
 from wherry.daemon.entry import Entry
 from wherry.daemon.news import News
 from wherry.daemon.record import Failure, Record
-from wherry.daemon.requests import NOWHERE, parse_number
+from wherry.daemon.requests import overlap, parse_number
 from wherry.daemon.states import OVER, UNFINISHED, after
 from wherry.errors import LimitExceeded, NotFound, StoreError, TargetBusy, WherryError
 from wherry.limits import TRANSFERS_MAX, TRANSFERS_OVER_MAX
@@ -200,9 +200,9 @@ class Runner:
         if len(mine) >= TRANSFERS_MAX:
             raise LimitExceeded(f"there are {len(mine)} transfers already", hint="cancel some, or wait until some are done")
         for record in mine:
-            if record.asked.output == asked.output != NOWHERE:
+            if overlap(record.asked.output, asked.output):
                 raise TargetBusy(
-                    f"transfer {record.id} writes {asked.output!r} already", hint=f"`wherry transfers show {record.id}`"
+                    f"transfer {record.id} writes {record.asked.output!r} already", hint=f"`wherry transfers show {record.id}`"
                 )
 
     # The loop

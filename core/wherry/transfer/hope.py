@@ -75,7 +75,8 @@ class Hope(Generic[J]):
         One that does not have the job is waited for as long as it goes on to get more.
         """
         if not source.reached:
-            return now - source.since < min(FIRST_SOURCE_S, self._wait_s)
+            # One that was not tried yet is, however short the wait for those that are lost.
+            return now - source.since < (min(FIRST_SOURCE_S, self._wait_s) if source.failures else FIRST_SOURCE_S)
         if source.alive and not source.failures:
             return not source.partial or self._may_ask(source, task) or now - source.grew < self._wait_s
         asked = source.alive and source.working  # it is back, perhaps: its answer is waited for

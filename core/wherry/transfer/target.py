@@ -8,7 +8,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import NoSpace, TargetExists, WherryError, local_error
+from wherry.errors import NoSpace, TargetError, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
 from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
 from wherry.transfer.journal import Journal
@@ -29,11 +29,21 @@ def hidden_names(path: str) -> tuple[str, str]:
     return os.path.join(parent, f".{name}.wherry-part"), os.path.join(parent, f".{name}.wherry-journal")
 
 
+def check_path(path: str) -> None:
+    """A target's path is written down as text. Raises TargetError, before anything is fetched."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as problem:
+        hint = "choose another -o or folder; where the locale is not UTF-8, set PYTHONUTF8=1"
+        raise TargetError(f"the path {path!r} is not UTF-8", hint=hint) from problem
+
+
 class Target:
     """The part of one transfer, open and locked. ``tree`` and ``inside`` say where each file of the dataset is written."""
 
     def __init__(self, path: str, root: Entry, identity: dict[str, str]) -> None:
-        """Opens or makes the part for ``path`` (absolute). Raises TargetBusy, LocalError."""
+        """Opens or makes the part for ``path`` (absolute). Raises TargetBusy, TargetError, LocalError."""
+        check_path(path)
         self.path = path
         self.finished = False
         self._root = root
@@ -95,7 +105,8 @@ class Target:
         free = free_bytes(os.path.dirname(self.path))
         if missing_bytes + RESERVE_BYTES > free:
             raise NoSpace(
-                f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free",
+                f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free, "
+                f"of which {format_size(RESERVE_BYTES)} are left for journals",
                 hint="free some space, or choose another -o; nothing was fetched",
             )
 
