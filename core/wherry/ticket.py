@@ -57,7 +57,11 @@ class Ticket:
             raise DecodeError(f"ticket: does not begin with {PREFIX!r}", hint="a ticket is what `wherry share` prints")
         if len(text) > TICKET_CHARS_MAX:
             raise LimitExceeded(f"ticket: {len(text)} characters, at most {TICKET_CHARS_MAX} are read")
-        fields = dagcbor.decode(_from_base64url(text[len(PREFIX) :]))
+        data = _from_base64url(text[len(PREFIX) :])
+        try:
+            fields = dagcbor.decode(data)
+        except DecodeError as problem:
+            raise DecodeError(f"ticket: damaged or cut off ({problem.message})", hint=_COPY_HINT) from problem
         if not isinstance(fields, dict):
             raise DecodeError("ticket: not a map", hint=_COPY_HINT)
         version = fields.get("v")

@@ -304,3 +304,8 @@ def test_get_refuses_what_makes_no_sense(argv, go, fake_session):
     session = fake_session()
     assert go(session, "get", str(TREE), *argv) == 2
     assert session.calls == []
+
+
+def test_an_empty_target_is_no_target(capsys, go, fake_session):
+    assert go(fake_session(), "get", str(TREE), "-o", "") == 2
+    assert "-o names nothing" in capsys.readouterr().err

@@ -74,3 +74,9 @@ def test_a_writer_keeps_the_same_bounds() -> None:
 )
 def test_usable_name(name: str, usable: bool) -> None:
     assert (usable_name(name) == name) is usable
+
+
+def test_a_ticket_that_was_cut_off_says_so_and_what_to_do():
+    with pytest.raises(DecodeError, match="damaged or cut off") as found:
+        Ticket.parse("wherry:pGFhgXV0")
+    assert found.value.hint == "copy it again, in full"

@@ -18,6 +18,7 @@ from wherry.testing.certificates import make_certificate
 from wherry_locate.announcement import Announcement, encode
 from wherry_locate.options import TrackerOptions
 from wherry_locate.server.app import dial_of
+from wherry_locate.server.options import TrackerServerOptions
 from wherry_locate.server.serving import tracking
 from wherry_locate.tracker import Tracker
 
@@ -299,3 +300,10 @@ async def test_where_it_does_not_listen(tmp_path, address, changes, problem):
     with pytest.raises(ConfigError):
         async with running(tmp_path, "https://127.0.0.1:0", tls_cert=tmp_path / "no", tls_key=tmp_path / "no"):
             pass
+
+
+@pytest.mark.parametrize(("given", "kept"), [("::FFFF:192.0.2.7", "192.0.2.7"), ("2001:DB8:0::1", "2001:db8::1")])
+def test_a_proxy_is_kept_in_the_form_in_which_peers_are_seen(given, kept):
+    assert TrackerServerOptions(proxies=(given,)).proxies == (kept,)
+    with pytest.raises(UsageError, match="no IP address"):
+        TrackerServerOptions(proxies=("front.example",))

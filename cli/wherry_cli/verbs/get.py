@@ -108,6 +108,8 @@ def get(
             run, wish, [name for name, said in refused.items() if said], with_limits({}, up=limit_up, down=limit_down) or {}
         )
         return
+    if output == "":
+        raise UsageError("-o names nothing", hint="an empty variable? Leave -o out for the usual name")
     if seed and dry_run:
         raise UsageError("--seed and --dry-run do not go together", hint="leave out one of them")
     if listen and dry_run:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
+
+from wherry.errors import UsageError
+from wherry_locate.server.vouched import plain_ip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +54,16 @@ class TrackerServerOptions:
     keepalive_s: float = 15.0  # also the deadline for a request's header: aiohttp has no other
     body_s: float = 10.0  # for 128 KB
     sweep_s: float = 60.0  # between two removals of what has expired
+
+    def __post_init__(self) -> None:
+        """Takes each proxy in the one form in which peers are seen. Raises UsageError: a name would never be met, unsaid."""
+        object.__setattr__(self, "proxies", tuple([_address(text) for text in self.proxies]))
+
+
+def _address(text: str) -> str:
+    try:
+        return plain_ip(str(ip_address(text)))
+    except ValueError as problem:
+        raise UsageError(
+            f"the proxy {text!r} is no IP address", hint="write --proxy IP, once for each front server"
+        ) from problem
