@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from wherry.errors import CIDError, DataError, NotFound, UsageError, WherryError
+from wherry.errors import CIDError, DataError, NotFound, SourceChanged, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Blocks, Part
 from wherry.gateway.files import located, look
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _FINDERS: Final = 2
-_ROUTE: Final = "/{space:ip[fn]s}/{rest:.*}"
+_ROUTE: Final = r"/{space:ip[fn]s}/{rest:[\s\S]*}"  # a name may hold a newline, which "." does not match
 _CANONICAL: Final = "/{space}/{rest}"  # as the router calls it
 _EXPOSED: Final = (
     "Content-Length, Content-Location, Content-Range, Etag, Ipfs-Uri, X-Ipfs-Path, X-Ipfs-Roots, X-Chunked-Output, "
@@ -112,7 +112,10 @@ class Gateway:
             raise self.refusal(web.HTTPNotImplemented, _line(problem)) from None
         except NotAcceptable as problem:
             raise self.refusal(web.HTTPNotAcceptable, _line(problem)) from None
-        except (NotFound, DataError, UsageError) as problem:
+        except (NotFound, DataError, UsageError, SourceChanged) as problem:
+            # Strangers learn no path of a file.
+            if isinstance(problem, SourceChanged) or isinstance(problem.__cause__, OSError):
+                raise self.refusal(web.HTTPNotFound, "what it leads to is not here any more") from None
             if isinstance(problem, NotFound) and request.headers.get("Cache-Control") == _ONLY_CACHED:
                 raise self.refusal(web.HTTPPreconditionFailed, _line(problem)) from None
             found = web.HTTPNotFound if isinstance(problem, NotFound) or _of_data(problem) else web.HTTPBadRequest

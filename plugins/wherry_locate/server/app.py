@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from wherry.cid import CID
 from wherry.dial import LAN, NAMED, PUBLIC, network_of
 from wherry.errors import CIDError, DataError, DecodeError, WherryError
 from wherry.nodekey import peer_id_of
 from wherry.offload import in_thread
+from wherry.publiccid import PublicCID
 from wherry_locate.announcement import BODY_BYTES_MAX, PATH, Announcement, decode
 from wherry_locate.server import names
 from wherry_locate.server.book import record_of
@@ -154,7 +154,7 @@ class Tracker:
         filters, now = _filters(request), self._clock()
         text = request.match_info["cid"]
         try:
-            digest = CID.parse(text).digest
+            digest = PublicCID.parse(text).block().digest  # in any form: kubo asks for version 0 as it is
         except CIDError as problem:
             if not _OTHER_CID.fullmatch(text):
                 raise web.HTTPUnprocessableEntity(text=f"{problem.message}\n") from None
