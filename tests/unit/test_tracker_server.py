@@ -14,6 +14,7 @@ from wherry.dial import LAN, NAMED, PUBLIC
 from wherry.errors import ConfigError, LocalError, UsageError
 from wherry.nodekey import NodeKey
 from wherry.plugin import Duration
+from wherry.publiccid import PublicCID
 from wherry.testing.certificates import make_certificate
 from wherry_locate.announcement import Announcement, encode
 from wherry_locate.options import TrackerOptions
@@ -39,6 +40,8 @@ async def test_what_is_announced_is_answered_as_the_api_says_until_it_expires(tm
         assert headers["Content-Type"].startswith("application/json")
         assert headers["Vary"] == "Accept"
         assert headers["Cache-Control"] == "public, max-age=60"
+        for base in ("base36", "base16", "base58btc"):
+            assert (await tracker.get(f"/routing/v1/providers/{PublicCID(CID_).to_base(base)}"))[2] == text
         assert not [name for name in headers if name.startswith("Access-Control")]
         status, headers, text = await tracker.get(
             f"/routing/v1/providers/{CID_}", Accept="application/x-ndjson, application/json"
