@@ -105,8 +105,8 @@ class Target:
         free = free_bytes(os.path.dirname(self.path))
         if missing_bytes + RESERVE_BYTES > free:
             raise NoSpace(
-                f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free, "
-                f"of which {format_size(RESERVE_BYTES)} are left for journals",
+                f"{self.path!r} needs {format_size(missing_bytes)} more, its disk has {format_size(free)} free, and "
+                f"{format_size(RESERVE_BYTES)} must be left for journals",
                 hint="free some space, or choose another -o; nothing was fetched",
             )
 

@@ -109,8 +109,8 @@ class TorrentPlace:
         free, missing = free_bytes(self.folder), torrent.size - sum(one.st_blocks * 512 for one in self._files())
         if missing + RESERVE_BYTES > free:
             raise NoSpace(
-                f"{self.target!r} needs {format_size(max(missing, 0))} more, its disk has {format_size(free)} free, "
-                f"of which {format_size(RESERVE_BYTES)} are left for journals",
+                f"{self.target!r} needs {format_size(max(missing, 0))} more, its disk has {format_size(free)} free, and "
+                f"{format_size(RESERVE_BYTES)} must be left for journals",
                 hint="free some space, or choose another -o",
             )
 

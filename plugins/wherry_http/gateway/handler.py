@@ -113,13 +113,13 @@ class Gateway:
         except NotAcceptable as problem:
             raise self.refusal(web.HTTPNotAcceptable, _line(problem)) from None
         except (NotFound, DataError, UsageError, SourceChanged) as problem:
-            # Strangers learn no path of a file.
-            if isinstance(problem, SourceChanged) or isinstance(problem.__cause__, OSError):
-                raise self.refusal(web.HTTPNotFound, "what it leads to is not here any more") from None
-            if isinstance(problem, NotFound) and request.headers.get("Cache-Control") == _ONLY_CACHED:
-                raise self.refusal(web.HTTPPreconditionFailed, _line(problem)) from None
-            found = web.HTTPNotFound if isinstance(problem, NotFound) or _of_data(problem) else web.HTTPBadRequest
-            raise self.refusal(found, _line(problem)) from None
+            lost = isinstance(problem, SourceChanged) or isinstance(problem.__cause__, OSError)
+            text = "what it leads to is not here any more" if lost else _line(problem)  # strangers learn no path of a file
+            absent = lost or isinstance(problem, NotFound)
+            if absent and request.headers.get("Cache-Control") == _ONLY_CACHED:
+                raise self.refusal(web.HTTPPreconditionFailed, text) from None
+            found = web.HTTPNotFound if absent or _of_data(problem) else web.HTTPBadRequest
+            raise self.refusal(found, text) from None
         except WherryError:
             raise self.refusal(web.HTTPInternalServerError, "the store cannot be read") from None
 
