@@ -109,8 +109,9 @@ class CarReader:
 
     def _bound(self, cid: PublicCID, size: int) -> None:
         """Raises LimitExceeded for a block that is longer than one of its codec may be."""
-        if size > PB_BYTES_MAX and cid.codec != RAW:
-            raise LimitExceeded(f"{self._origin}: block {cid} has {size} bytes, at most {PB_BYTES_MAX} are read")
+        most = LEAF_BYTES_MAX if cid.codec == RAW else PB_BYTES_MAX
+        if size > most:
+            raise LimitExceeded(f"{self._origin}: block {cid} has {size} bytes, at most {most} are read")
 
     def take(self, view: memoryview) -> None:
         """Receives the block that `section` gave into ``view``, which is as long as it is. Raises as iteration does."""

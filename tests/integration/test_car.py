@@ -61,6 +61,35 @@ def test_what_is_exported_is_imported_elsewhere_and_got_there(tmp_path, wherry, 
     assert wherry("doctor", home="other").returncode == 0
 
 
+@pytest.mark.parametrize("key", ["cid", "unixfs_cid"])
+def test_a_car_restores_what_was_lost(tmp_path, wherry, added, key):
+    tree, said = added
+    wherry("export", said[key], "--car", tmp_path / "x.car")
+    tree.rename(tmp_path / "moved")  # the home still knows where its leaves were
+    lost = json.loads(wherry("import", "-", "--json", data=_root_alone(tmp_path / "x.car")).stdout)
+    assert not lost["roots"][0]["complete"]
+    assert "not here any more" in lost["roots"][0]["missing"]
+    took = wherry("import", tmp_path / "x.car", "--json")
+    assert took.returncode == 0, took.stderr
+    found = json.loads(took.stdout)
+    assert found["roots"][0]["complete"]
+    assert found["stored_bytes"] >= 3 << 20
+    got = wherry("get", said[key], "-o", tmp_path / "copy")
+    assert got.returncode == 0, got.stderr
+    assert list(compare(tmp_path / "moved", tmp_path / "copy")) == []
+    assert wherry("doctor").returncode == 0
+    again = json.loads(wherry("import", tmp_path / "x.car", "--json").stdout)
+    assert again["new_blocks"] == 0
+
+
+def _root_alone(path):
+    """A CAR of which only the header and the first block are left."""
+    with path.open("rb") as file:
+        reader = CarReader(file.read)
+        cid, data = next(iter(reader))
+    return header(reader.roots) + section_head(cid, len(data)) + data
+
+
 def test_streams_and_a_path_of_which_the_proof_is_there(wherry, added):
     _, said = added
     out = wherry("export", f"{said['unixfs_cid']}/sub/small", "--car", "-", "--scope", "entity")

@@ -148,7 +148,8 @@ def test_a_block_that_is_cut_off_is_refused_however_it_is_taken(into):
 
 
 def test_only_raw_blocks_may_be_as_large_as_leaves():
-    for codec, size, taken in ((RAW, LEAF_BYTES_MAX, True), (DAG_PB, PB_BYTES_MAX, True), (DAG_PB, PB_BYTES_MAX + 1, False),
+    for codec, size, taken in ((RAW, LEAF_BYTES_MAX, True), (RAW, LEAF_BYTES_MAX + 1, False),
+                               (DAG_PB, PB_BYTES_MAX, True), (DAG_PB, PB_BYTES_MAX + 1, False),
                                (DAG_CBOR, PB_BYTES_MAX + 1, False), (0x0129, PB_BYTES_MAX + 1, False)):  # fmt: skip
         data = bytes(size)
         cid = PublicCID.of(codec, data)

@@ -13,6 +13,7 @@ from wherry.block import EMPTY_LEAF, named
 from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
 from wherry.errors import IntegrityError, LocalError, NotFound, SourceChanged, StoreError, WherryError
 from wherry.fileio import open_regular, open_unchanged, read_exactly
+from wherry.store.held import stays
 from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -130,6 +131,38 @@ def test_a_place_that_changed_gives_way_to_another(store, path):
     twin.unlink()
     with pytest.raises(WherryError):
         read(held)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("where", ["node", "cache"])
+def test_what_the_index_says_hides_no_other_copy(tmp_path, path, change, where):
+    cache = MemoryCache(1 << 20)
+    with closing(Store(tmp_path, lambda: cache)) as store:
+        put(store, path)
+        held = store.find([FIRST.cid])[0]
+        held.confirm()
+        assert stays(held)
+        CHANGES[change](path)
+        with pytest.raises((LocalError, NotFound)):
+            held.confirm()
+        assert not stays(held)
+        if where == "node":
+            store.nodes.put_many([FIRST])
+        else:
+            cache.put_many([Kept(*FIRST, len(FIRST.data))])
+        held.confirm()
+        assert stays(held) == (where == "node")  # a cache may forget it
+        assert held.open_span() is None
+        assert read(held) == FIRST.data
+
+
+def test_what_is_held_says_whether_it_stays(tmp_path):
+    cache = MemoryCache(1 << 20)
+    with closing(Store(tmp_path, lambda: cache)) as store:
+        cache.put_many([Kept(*FIRST, len(FIRST.data))])
+        store.nodes.put_many([SECOND])
+        assert [stays(held) for held in store.find([FIRST.cid, SECOND.cid, EMPTY_LEAF])] == [False, True, True]
+        assert not stays(None)
 
 
 def test_a_hashing_store_finds_what_times_do_not_tell(tmp_path, store, path):

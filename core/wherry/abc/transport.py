@@ -177,6 +177,9 @@ class Held(ABC):
     def read_into(self, view: memoryview) -> None:
         """Fills ``view`` (``size`` bytes) with the block. Raises SourceChanged or LocalError if it is no longer there."""
 
+    def confirm(self) -> None:  # noqa: B027 -- most blocks are where they were found
+        """Raises SourceChanged or LocalError where the file that it lies in is known to be gone or changed. Reads no bytes."""
+
     def follows(self, other: Held) -> bool:
         """Tells whether this block lies directly behind ``other`` in one file, so that both can be sent as one span."""
         del other

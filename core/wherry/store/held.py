@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Held, Span
@@ -14,13 +15,15 @@ from wherry.synth import Synth, is_synth
 from wherry.unixfs.wrap import split
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from wherry.cid import CID
     from wherry.sealing.seal import Sealing
     from wherry.store.cached import Cached
     from wherry.store.index import Place, SealedPlace
     from wherry.store.nodes import NodeDB
+
+    Elsewhere = Callable[[CID], Held | None]
 
 
 class HeldNode(Held):
@@ -69,29 +72,59 @@ class HeldCached(Held):
         return self._cached.coded(self._cid, self.size, accepted)
 
 
-class HeldLeaf(Held):
-    """A leaf inside files of the user; the first place that is unchanged is taken."""
+class _InFiles(Held):
+    """A block whose bytes lie in files of the user, and perhaps elsewhere as well: asked when the files fail."""
 
-    def __init__(self, cid: CID, places: Sequence[Place], *, hashed: bool) -> None:
-        """``hashed``: hash before giving out, so that no span of the file itself is lent."""
-        self.size = places[0].size
+    def __init__(self, cid: CID, size: int, places: Sequence[Place], elsewhere: Elsewhere) -> None:
+        self.size = size
         self._cid = cid
         self._places = places
-        self._hashed = hashed
+        self._elsewhere = elsewhere
+
+    def resolved(self) -> Held | None:
+        """Gives this block if one of its files is as it was, or else where it lies besides; None: nowhere."""
+        for place in self._places:
+            if _stands(place):
+                return self
+        return self._elsewhere(self._cid)
+
+    def confirm(self) -> None:
+        """Opens the first file that stands, and looks elsewhere if there is none. Raises SourceChanged or LocalError."""
+        if self.resolved() is None:
+            _open(self._places[0])  # says what is wrong
+            raise SourceChanged(f"block {self._cid} has no place left")
 
     def read_into(self, view: memoryview) -> None:
-        """Reads the leaf from the first place that still holds it."""
+        """Reads the block from the first place that still holds it. Raises SourceChanged or LocalError."""
         failure: WherryError | None = None
         for place in self._places:
             try:
-                _read(place, view)
-                if self._hashed:
-                    verify(self._cid, view, origin=repr(place.path))
+                self._read_from(place, view)
             except WherryError as problem:
                 failure = problem
             else:
                 return
-        raise failure or SourceChanged(f"block {self._cid} has no place left")
+        instead = self._elsewhere(self._cid)
+        if instead is None or instead.size != self.size:
+            raise failure or SourceChanged(f"block {self._cid} has no place left")
+        instead.read_into(view)
+
+    @abstractmethod
+    def _read_from(self, place: Place, view: memoryview) -> None: ...
+
+
+class HeldLeaf(_InFiles):
+    """A leaf inside files of the user; the first place that is unchanged is taken."""
+
+    def __init__(self, cid: CID, places: Sequence[Place], elsewhere: Elsewhere, *, hashed: bool) -> None:
+        """``hashed``: hash before giving out, so that no span of the file itself is lent."""
+        super().__init__(cid, places[0].size, places, elsewhere)
+        self._hashed = hashed
+
+    def _read_from(self, place: Place, view: memoryview) -> None:
+        _read(place, view)
+        if self._hashed:
+            verify(self._cid, view, origin=repr(place.path))
 
     def follows(self, other: Held) -> bool:
         """Whether this leaf lies directly behind ``other`` in the same file."""
@@ -101,56 +134,73 @@ class HeldLeaf(Held):
         return mine.path == before.path and mine.offset == before.offset + before.size and mine.signature == before.signature
 
     def open_span(self) -> Span | None:
-        """Opens the first file; a later place is read and copied instead, by `read_into`."""
+        """Opens the first file; a later place, or a block that lies elsewhere too, is read and copied by `read_into`."""
         place = self._places[0]
         if self._hashed or is_synth(place.path):
             return None
         try:
             return Span(open_unchanged(place.path, place.signature), place.offset)
         except WherryError:
-            if len(self._places) == 1:
+            if len(self._places) == 1 and self._elsewhere(self._cid) is None:
                 raise
             return None
 
 
-class HeldSealed(Held):
+class HeldSealed(_InFiles):
     """A sealed leaf, made again from the plain bytes in a file of the user; it leaves only if it is the same as it was."""
 
-    def __init__(self, cid: CID, sealed: SealedPlace, sealing: Sealing) -> None:
-        self._cid = cid
-        self._sealed = sealed
+    def __init__(self, cid: CID, sealed: SealedPlace, sealing: Sealing, elsewhere: Elsewhere) -> None:
+        super().__init__(cid, sealing.wire_size(sealed.place.size) or 0, [sealed.place], elsewhere)
+        self._key = sealed.key
         self._sealing = sealing
-        self.size = sealing.wire_size(sealed.place.size) or 0
 
-    def read_into(self, view: memoryview) -> None:
-        """Reads, seals and hashes. Raises SourceChanged if the file does not hold it any more, or LocalError."""
-        place = self._sealed.place
+    def _read_from(self, place: Place, view: memoryview) -> None:
+        """Reads, seals and hashes."""
         plain = view[: place.size]
         _read(place, plain)
         final = place.offset + place.size == place.signature.size
-        sealed = self._sealing.seal_leaf(plain, self._sealed.key, place.offset, final=final)
+        sealed = self._sealing.seal_leaf(plain, self._key, place.offset, final=final)
         if hashlib.sha256(sealed).digest() != self._cid.digest:
             raise SourceChanged(f"{place.path!r} no longer holds the block {self._cid}", hint="add it again")
         view[:] = sealed
 
 
-class HeldWrapped(Held):
+class HeldWrapped(_InFiles):
     """A leaf of UnixFS within a dag-pb block, made again from the bytes in a file of the user (specs/0031 §8)."""
 
-    def __init__(self, cid: CID, wrapped: SealedPlace) -> None:
-        self._cid = cid
-        self._place = wrapped.place
+    def __init__(self, cid: CID, wrapped: SealedPlace, elsewhere: Elsewhere) -> None:
         self._before, self._behind = split(wrapped.key)
-        self.size = self._place.size + len(self._before) + len(self._behind)
+        size = wrapped.place.size + len(self._before) + len(self._behind)
+        super().__init__(cid, size, [wrapped.place], elsewhere)
 
-    def read_into(self, view: memoryview) -> None:
-        """Reads, wraps and hashes. Raises SourceChanged if the file does not hold it any more, or LocalError."""
+    def _read_from(self, place: Place, view: memoryview) -> None:
+        """Reads, wraps and hashes."""
         start = len(self._before)
-        stop = start + self._place.size
+        stop = start + place.size
         view[:start], view[stop:] = self._before, self._behind
-        _read(self._place, view[start:stop])
+        _read(place, view[start:stop])
         if hashlib.sha256(view).digest() != self._cid.digest:
-            raise SourceChanged(f"{self._place.path!r} no longer holds the block {self._cid}", hint="get it again")
+            raise SourceChanged(f"{place.path!r} no longer holds the block {self._cid}", hint="get it again")
+
+
+def stays(held: Held | None) -> bool:
+    """Tells whether a block is here until the user takes it away: not in the cache alone, nor in a file that is gone."""
+    if isinstance(held, _InFiles):
+        held = held.resolved()
+    return held is not None and not isinstance(held, HeldCached)
+
+
+def _stands(place: Place) -> bool:
+    try:
+        _open(place)
+    except WherryError:
+        return False
+    return True
+
+
+def _open(place: Place) -> None:
+    if not is_synth(place.path):
+        os.close(open_unchanged(place.path, place.signature))
 
 
 def _read(place: Place, view: memoryview) -> None:

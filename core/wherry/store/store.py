@@ -109,21 +109,33 @@ class Store(BlockSource):
         for cid in cids:
             sealed = located.get(cid.digest)
             if sealed is not None and sealed.cut.split(" ")[1] == WRAPPED:
-                found[cid] = HeldWrapped(cid, sealed)
+                found[cid] = HeldWrapped(cid, sealed, self._forgettable)
             elif sealed is not None and self._sealing is not None:
                 scheme = scheme_of(sealed.cut)
                 if not scheme.coding:  # what was coded before it was sealed cannot be made again
-                    found[cid] = HeldSealed(cid, sealed, self._sealing(scheme))
+                    found[cid] = HeldSealed(cid, sealed, self._sealing(scheme), self._forgettable)
         return found
 
     def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Held]) -> Held | None:
         if cid.codec == RAW and cid.digest in places:
-            return HeldLeaf(cid, places[cid.digest], hashed=self._hashed)
+            return HeldLeaf(cid, places[cid.digest], self._elsewhere, hashed=self._hashed)
         if cid in nodes:
             return HeldNode(cid, nodes[cid], self.nodes)
         if cid == EMPTY_LEAF:
             return HeldEmpty()
         return cached.get(cid)
+
+    def _elsewhere(self, cid: CID) -> Held | None:
+        """Finds a block that is not in a file of the user's: what the index says hides no other copy, should that be gone."""
+        size = self.nodes.sizes([cid]).get(cid)
+        if size is not None:
+            return HeldNode(cid, size, self.nodes)
+        return self._forgettable(cid)
+
+    def _forgettable(self, cid: CID) -> Held | None:
+        cache = self.cache
+        size = cache.sizes([cid])[0] if cache is not None else None
+        return HeldCached(cid, size, cache) if cache is not None and size is not None else None
 
     def blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Reads nodes, or small blocks, that are held; verified. Leaves in files are for `find`."""

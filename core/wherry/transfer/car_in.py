@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import Block
 from wherry.car import CarReader, verified
-from wherry.errors import CIDError, WherryError
+from wherry.errors import BlockNotFound, CIDError, WherryError
 from wherry.gateway.blocks import Blocks
 from wherry.gateway.order import Found, Walk
 from wherry.gateway.request import CarWish
-from wherry.store.held import HeldCached
+from wherry.store.held import stays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,16 +99,18 @@ class CarImport:
     def _keep(self) -> None:
         waiting, self._waiting, self._waiting_bytes = list(self._waiting.values()), {}, 0
         found = self._store.find([block.cid for block in waiting])
-        fresh = [block for block, held in zip(waiting, found, strict=True) if held is None or isinstance(held, HeldCached)]
+        fresh = [block for block, held in zip(waiting, found, strict=True) if not stays(held)]
         self.new_blocks += self._store.nodes.put_many(fresh)
         self.new_bytes += sum(len(block.data) for block in fresh)
 
     def _root(self, root: PublicCID) -> ImportedRoot:
         """Walks from a root to every block below it, but for those below roots before it that miss nothing."""
         try:
-            for _ in self._walk.blocks(Found((), root)):
+            for sent in self._walk.blocks(Found((), root)):
                 if self._cancelled:
                     raise InterruptedError
+                if sent.held is not None and not stays(sent.held):
+                    raise BlockNotFound(f"block {sent.cid} is not here any more")
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
             self._walk = Walk(Blocks(self._store), CarWish())  # that one was where something is missing
