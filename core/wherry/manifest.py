@@ -32,13 +32,14 @@ _MTIME_ABS_MAX: Final = 1 << 40  # seconds; 34,000 years either way
 
 
 class Attrs(NamedTuple):
-    """What a file has besides its bytes. ``mtime`` is seconds and nanoseconds since 1970, or None: not recorded."""
+    """What a file has besides its bytes. None: not recorded. ``mtime`` is seconds and nanoseconds since 1970."""
 
-    executable: bool = False
+    executable: bool | None = False  # a manifest records it always, UnixFS where a file has a mode
     mtime: tuple[int, int] | None = None
 
 
 PLAIN: Final = Attrs()
+UNSAID: Final = Attrs(executable=None)
 
 
 class Entry(NamedTuple):

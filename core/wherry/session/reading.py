@@ -12,6 +12,7 @@ from wherry.manifest import DIR, FILE
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import DifferenceReport, LsEntry, Stat, VerifyResult
+from wherry.session.apart import apart
 from wherry.session.parts import Parts, absolute
 from wherry.session.telling import told, told_pieces
 from wherry.transfer.pace import paced
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from wherry.observe import Observe
 
 _DIFFERENCES_MAX = 10_000  # listed; more are counted
+_ROWS_AHEAD = 64
 
 
 class Reading(Parts):
     """Cat, ls, stat and verify."""
 
     @told_pieces
+    @apart(1)
     async def cat(
         self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
@@ -43,6 +46,7 @@ class Reading(Parts):
                 yield piece
 
     @told_pieces
+    @apart(_ROWS_AHEAD)
     async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncGenerator[LsEntry, None]:
         """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
         from wherry.transfer import read
@@ -52,7 +56,7 @@ class Reading(Parts):
                 mtime = entry.attrs.mtime
                 yield LsEntry(
                     name=entry.name, kind=read.shape(entry), size=entry.size, cid=str(entry.cid) if not entry.target else None,
-                    executable=entry.attrs.executable, mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
+                    executable=bool(entry.attrs.executable), mtime=mtime[0] + mtime[1] / 1e9 if mtime else None,
                     target=entry.target or None, entries=_below(entry),
                 )  # fmt: skip
 

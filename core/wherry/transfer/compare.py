@@ -190,8 +190,9 @@ class Comparison:
                 return f"has {found.st_size} bytes, more than one block"
         elif found.st_size != entry.size:
             return f"has {found.st_size} bytes, not {entry.size}"
-        if step.path and bool(found.st_mode & 0o100) != entry.attrs.executable:
-            return "should be executable" if entry.attrs.executable else "should not be executable"
+        executable = entry.attrs.executable
+        if step.path and executable is not None and bool(found.st_mode & 0o100) != executable:
+            return "should be executable" if executable else "should not be executable"
         return None
 
     async def _extra(self, entry: Entry, path: str, place: str, present: int) -> AsyncGenerator[Difference, None]:

@@ -57,6 +57,7 @@ def _worst(problems: BaseExceptionGroup[BaseException]) -> BaseException:
             stack.extend(problem.exceptions)
         else:
             flat.append(problem)
-    bugs = [problem for problem in flat if not isinstance(problem, WherryError | asyncio.CancelledError)]
+    # A generator that is closed because its work failed is told so where it stands: that is no bug, and no reason either.
+    bugs = [problem for problem in flat if not isinstance(problem, WherryError | asyncio.CancelledError | GeneratorExit)]
     own = [problem for problem in flat if isinstance(problem, WherryError)]
     return (bugs or own or flat)[0]

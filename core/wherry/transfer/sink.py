@@ -305,7 +305,7 @@ class FileSink(Sink):
     def _finish(self, slot: Slot, fd: int, fresh: bool, leaves: list[LeafRow]) -> FileRecord:
         """Gives a whole file its attributes, closes it, and says what is to be recorded of it."""
         try:
-            if not fresh:  # a file that was there before may have any mode
+            if not fresh and slot.attrs.executable is not None:  # a file that was there before may have any mode
                 mode = os.fstat(fd).st_mode
                 # Who may read may execute: so the umask holds for both.
                 wanted = mode | (mode & 0o444) >> 2 if slot.attrs.executable else mode & ~0o111

@@ -9,7 +9,7 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import Need
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded, NotFound
 from wherry.limits import UNIXFS_SHARD_DEPTH_MAX
-from wherry.manifest import DIR, FILE, Entry
+from wherry.manifest import DIR, FILE, UNSAID, Entry
 from wherry.names import shown
 from wherry.publiccid import PublicCID
 from wherry.unixfs.node import Child, DirNode, ShardNode, decode, entry_of, hash_of
@@ -44,7 +44,7 @@ def _entered(child: Child, path: str) -> Generator[Need, Block, Entry]:
         raise DecodeError(f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS")
     block = yield from _read(child.cid)
     if block.cid.codec == RAW:
-        return Entry(child.name, FILE, block.cid, len(block.data))
+        return Entry(child.name, FILE, block.cid, len(block.data), attrs=UNSAID)
     return entry_of(child.name, block, decode(block), child.tsize or 0)
 
 

@@ -13,7 +13,7 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import Root
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded, UnsafeName
 from wherry.limits import TREE_BYTES_MAX, UNIXFS_FANOUT_MAX, UNIXFS_SHARD_DEPTH_MAX
-from wherry.manifest import DIR, FILE, LINK, Attrs, Entry
+from wherry.manifest import DIR, FILE, LINK, UNSAID, Attrs, Entry
 from wherry.names import check_name, check_target, shown
 from wherry.unixfs import data as unixfs_data
 
@@ -205,7 +205,7 @@ def entry_of(name: str, block: Block, node: Node, hint: int = 0) -> Entry:
     if isinstance(node, LinkNode):
         return Entry(name, LINK, target=node.target)
     if isinstance(node, FileNode):
-        executable = node.mode is not None and node.mode & 0o100 != 0
+        executable = None if node.mode is None else node.mode & 0o100 != 0
         mtime = node.mtime if node.mtime is not None and abs(node.mtime[0]) <= _MTIME_ABS_MAX else None
         return Entry(name, FILE, block.cid, node.size, 1, Attrs(executable, mtime))
     return Entry(name, DIR, block.cid, hint)
@@ -214,7 +214,7 @@ def entry_of(name: str, block: Block, node: Node, hint: int = 0) -> Entry:
 def root_of(block: Block) -> Root:
     """Reads a root block of UnixFS. Raises what `decode` raises; a link is no root."""
     if block.cid.codec == RAW:
-        return Root(Entry("", FILE, block.cid, len(block.data)), {})
+        return Root(Entry("", FILE, block.cid, len(block.data), attrs=UNSAID), {})
     node = decode(block)
     hint = sum(link.tsize or 0 for link in node.links) if isinstance(node, DirNode | ShardNode) else 0
     return Root(entry_of("", block, node, min(hint, TREE_BYTES_MAX)), {}, exact=isinstance(node, FileNode))

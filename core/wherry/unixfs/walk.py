@@ -23,7 +23,7 @@ from wherry.limits import (
     UNIXFS_FILE_DEPTH_MAX,
     UNIXFS_REPEATED_MAX,
 )
-from wherry.manifest import DIR, FILE, LINK, Entry
+from wherry.manifest import DIR, FILE, LINK, UNSAID, Entry
 from wherry.names import check_path, shown
 from wherry.publiccid import PublicCID
 from wherry.units import KiB, MiB
@@ -202,7 +202,7 @@ class UnixWalk:
             return
         if child.cid.codec not in (RAW, DAG_PB):
             problem = f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS"
-            self._enter_file(path, Entry(child.name, FILE, child.cid.block(), child.tsize or 0))
+            self._enter_file(path, Entry(child.name, FILE, child.cid.block(), child.tsize or 0, attrs=UNSAID))
             self._stack.append(Refused(problem))
             return
         if child.cid.codec == RAW and child.cid.inline is None:
@@ -210,7 +210,7 @@ class UnixWalk:
             size = 0 if cid == EMPTY_LEAF else child.tsize
             if cid == EMPTY_LEAF or (self._hints and size is not None and 0 < size <= LEAF_BYTES_MAX):
                 guessed = cid != EMPTY_LEAF
-                self._enter_file(path, Entry(child.name, FILE, cid, size or 0), guessed=guessed)
+                self._enter_file(path, Entry(child.name, FILE, cid, size or 0, attrs=UNSAID), guessed=guessed)
                 if size:
                     self._ready.append(Leaf(cid, 0, size, b"", final=True, guessed=guessed))
                 return
@@ -249,7 +249,7 @@ class UnixWalk:
             entry = awaited.entry
         else:
             name = awaited.child.name if awaited.child is not None else ""
-            entry = Entry(name, FILE, block.cid, size)
+            entry = Entry(name, FILE, block.cid, size, attrs=UNSAID)
             self._enter_file(awaited.path, entry)
         self.leaf = block.cid
         final = entry is not None and awaited.offset + size == entry.size
