@@ -175,7 +175,7 @@ class Stat(Result):
 
     schema = "wherry/stat/1"
 
-    cid: str
+    cid: str | None  # None for a symbolic link, which has no block of its own
     kind: str
     bytes: int
     files: int | None  # None for a directory: counting them would mean to walk it all
@@ -186,6 +186,7 @@ class Stat(Result):
     held: bool  # whether this node added or fetched it whole
     encrypted: str | None = None  # how, if it is: the scheme's name (specs/0016 §2)
     granted_by: str | None = None  # the sender of the grant that opened it; None: a key of our own did
+    target: str | None = None  # of a symbolic link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 
@@ -10,9 +11,9 @@ import pytest
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
-def asked(url):
+def asked(url, method="GET", **headers):
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method), timeout=20) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as problem:
         return problem.code, problem.read()
@@ -31,6 +32,31 @@ def test_a_file_that_is_no_more_what_it_was_is_not_here_and_no_path_is_told(chan
     status, text = asked(f"{said['listen'][0]}/ipfs/{cid}")
     assert status == 404
     assert str(tmp_path).encode() not in text
+
+
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_what_was_lost_is_refused_in_every_form_before_an_answer_begins(change, start, wherry, tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    file = tree / "file"
+    file.write_bytes(bytes(3 << 20))
+    said = json.loads(wherry("add", "--json", tree).stdout)
+    base = start("serve", "--listen", "http://127.0.0.1:0", "--json").said()["listen"][0]
+    forms = ("?format=raw", "?format=car", "?format=tar", "", "?format=car&dag-scope=entity")
+    for root in (said["cid"], said["unixfs_cid"]):
+        for form in forms:
+            assert asked(f"{base}/ipfs/{root}/file{form}")[0] == 200, form
+    if change == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"other")
+    ways = (({}, 404), ({"Range": "bytes=0-9"}, 404), ({"Cache-Control": "only-if-cached, no-transform"}, 412))
+    for method in ("GET", "HEAD"):
+        for root in (said["cid"], said["unixfs_cid"]):
+            assert asked(f"{base}/ipfs/{root}/file?format=raw", method)[0] == 200  # the node of the file, which is here
+            for form in forms[1 : 4 if root == said["cid"] else 5]:  # an entity of a manifest is its node alone
+                for headers, expected in ways:
+                    assert asked(f"{base}/ipfs/{root}/file{form}", method, **headers)[0] == expected, (form, headers)
 
 
 def test_a_name_with_a_newline_is_reached(start, tmp_path):

@@ -161,6 +161,9 @@ def test_why_of_all(asked, go, capsys):
     assert "no transfer" in capsys.readouterr().err
     assert go("transfers") == 0
     assert "There are no transfers" in capsys.readouterr().err
+    asked.answers["limits"]["limits"].insert(0, {"scope": "timetable", "up": None, "down": 1 << 20})
+    assert go("limit") == 0
+    assert "timetable  up free, down 1.0 MiB/s  (holds now, in the place of node's" in capsys.readouterr().out
     asked.answers["limits"]["limits"] = []
     assert go("limit") == 0
     assert "no limit" in capsys.readouterr().err

@@ -113,6 +113,11 @@ def test_stat(capsys, go, fake_session):
     assert not [line for line in lines if line.startswith(("blocks", "files", "sealed", "granted"))]
     assert go(fake_session(stat=found), "stat", "x", "-q") == 0
     assert capsys.readouterr().out == "2048\n"
+    link = replace(found, cid=None, kind="symlink", target="../\x1bto")
+    assert go(fake_session(stat=link), "stat", "x") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "target   ../\\x1bto" in lines
+    assert not [line for line in lines if line.startswith("cid")]
     sealed = replace(found, encrypted="chacha20poly1305/domain/none/", granted_by="wherry-to1abc")
     assert go(fake_session(stat=sealed), "stat", "x") == 0
     assert {"sealed   chacha20poly1305/domain/none", "granted  by wherry-to1abc"} <= set(capsys.readouterr().out.splitlines())

@@ -169,6 +169,21 @@ async def test_names_that_only_posix_takes_are_taken_where_it_is_said(tmp_path):
         assert step.changed
 
 
+async def test_links_that_lead_out_of_the_tree_are_treated_as_it_is_said(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "out").symlink_to("/etc")
+    async with followed(tmp_path) as one:
+        one.record = made(1, f"/ipfs/{(await one.session.add(str(tmp_path / 'data'))).cid}")
+        await one.run(nothing)
+        assert "--links" in one.said[0]
+        for links, found in (("skip", []), ("keep", ["out"])):
+            link = tmp_path / links
+            assert [step.changed async for step in one.session.follow_name(NAME, link=str(link), once=True, links=links)] == [
+                True
+            ]
+            assert [path.name for path in link.iterdir()] == found
+
+
 async def test_a_link_that_somebody_put_something_else_for_ends_it(tmp_path):
     async with followed(tmp_path) as one:
 

@@ -173,9 +173,18 @@ def test_ranges_of_an_entity(span, size, expected):
         ("bytes=", None),
         ("bytes=-", None),
         ("lines=1-2", None),
+        ("Bytes=1-2", (1, 3)),
         ("bytes=1-2,4-5", (1, 3)),
+        ("bytes=20-30, 4-5", (4, 6)),
+        ("bytes=,-0,\t7- ,", (7, 10)),
+        ("bytes=20-,-0", "none"),
+        ("bytes=1-2,5-2", None),
+        ("bytes=1-2,x", None),
+        ("bytes=1-2 3-4", None),
         ("bytes=a-b", None),
-        ("bytes=" + "9" * 40 + "-", None),
+        ("bytes=0-" + "9" * 30, (0, 10)),
+        ("bytes=" + "9" * 30 + "-", "none"),
+        ("bytes=" + "9" * 41 + "-", None),
     ],
 )
 def test_ranges_of_http(text, expected):
@@ -188,6 +197,23 @@ def test_any_range_is_within_the_data_or_none(text, size):
     for sent in (text, "bytes=" + text):
         found = said.byte_range({"Range": sent}, '"t"', size)
         assert found is None or found == "none" or 0 <= found[0] < found[1] <= size
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], False),
+        (["only-if-cached"], True),
+        (["Only-If-Cached"], True),
+        (["no-transform, only-if-cached"], True),
+        (["max-age=0", "no-cache,only-if-cached\t, x"], True),
+        (["only-if-cached-not", "no-cache"], False),
+        (["x=only-if-cached"], False),
+        (["x" * 20_000 + ",only-if-cached"], False),
+    ],
+)
+def test_what_of_cache_control_counts(fields, expected):
+    assert said.only_cached(fields) is expected
 
 
 @pytest.mark.parametrize(

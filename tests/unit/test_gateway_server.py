@@ -174,6 +174,9 @@ async def test_the_probe_and_only_if_cached(site):
             assert (
                 await ask(address, f"/ipfs/{absent}?format=car", method=method, Cache_Control="only-if-cached")
             ).status == 412
+            lost = {"method": method, "Cache_Control": "No-Transform, ONLY-IF-CACHED"}
+            assert (await ask(address, f"/ipfs/{absent}?format=raw", **lost)).status == 412
+            assert (await ask(address, f"/ipfs/{root}/no-such-name", **lost)).status == 404  # what is here says so
         old = await ask(address, f"/ipfs/{root}?format=car", version="1.0")  # without chunks: its end is the connection's
         assert "transfer-encoding" not in old.headers
         assert car_cids(old.body)[0] == root
@@ -189,8 +192,9 @@ async def test_pages_may_read_unless_there_is_a_token_and_native_endpoints_stay_
     tree, root, _ = site
     page = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
     async with gateway(tree.source()) as address:
-        answer = await ask(address, f"/ipfs/{root}?format=raw", **page)
-        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+        for what in (f"/ipfs/{root}?format=raw", f"/ipfs/{root}/", f"/ipfs/{root}/note.txt", f"/ipfs/{root}/?format=tar"):
+            answer = await ask(address, what, **page)
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
         asked = await ask(address, f"/ipfs/{root}", method="OPTIONS", **page)
         assert (asked.status, asked.headers["access-control-allow-methods"]) == (204, "GET, HEAD, OPTIONS")
         assert (await ask(address, "/wherry/v1", **page)).status == 403
@@ -312,11 +316,18 @@ async def test_a_dataset_of_wherrys_own():
             assert car_cids(car.body) == [str(cid) for cid in (root.cid, top.cid, inner.cid, leaf)]
         for path in ("d/l", "d/no", "a.txt/no"):
             assert (await ask(address, f"/ipfs/{root.cid}/{path}?format=car")).status == 404
-        other = tree.put(dagcbor.encode({"some": "data"}), DAG_CBOR)
+        others = [
+            tree.put(dagcbor.encode(value), DAG_CBOR)
+            for value in ({"some": "data"}, {"wherry": True}, {"wherry": "boat"}, {"wherry": "boat/1"}, ["wherry"])
+        ]
+        newer = tree.put(dagcbor.encode({"wherry": "dir/7"}), DAG_CBOR)
         source = tree.source()
     async with gateway(source) as address:
-        data = await ask(address, f"/ipfs/{other}")
-        assert (data.status, data.headers["content-type"]) == (200, "application/vnd.ipld.dag-cbor")
+        for other in others:
+            data = await ask(address, f"/ipfs/{other}")
+            assert (data.status, data.headers["content-type"]) == (200, "application/vnd.ipld.dag-cbor")
+        refused = await ask(address, f"/ipfs/{newer}")
+        assert (refused.status, b"a newer wherry" in refused.body) == (404, True)
 
 
 async def test_who_is_banned_is_refused_and_observers_are_told(site):

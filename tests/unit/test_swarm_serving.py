@@ -177,11 +177,26 @@ def test_one_that_has_given_enough_gives_nothing_more():
     link.answered()
     while link.answering:
         link.answered(0)
-    assert [peer.waiting for peer in world.swarm.stats().peers] == [1]
+    assert [peer.waiting for peer in world.swarm.stats().peers] == [4]
     world.after(10.5)
     assert link.choked == [True]
     with pytest.raises(PeerBusy, match="given what it may"):
         world.meet(2)
+
+
+@pytest.mark.parametrize("answer", [MiB // 2, 4 * MiB])
+def test_what_is_under_way_counts_so_that_hardly_more_is_given_than_may_be(answer):
+    world = World(held=SEEDS, options=SwarmOptions(upload_bytes=10 * MiB))
+    links = [world.meet(number) for number in range(1, 5)]
+    for link in links:
+        for request in range(16):
+            link.peer.asked(request, [cid(request)])
+    given = 0
+    while answering := [link for link in links if link.answering]:
+        for link in answering:  # those that are under way end together
+            given += answer
+            link.answered(answer)
+    assert 10 * MiB <= given < 10 * MiB + answer
 
 
 def test_choking_by_peers_is_passed_on_once():

@@ -91,7 +91,8 @@ def show(out: Out, found: dict[str, Any]) -> None:
         out.result(found)
         return
     for one in found["limits"]:
-        out.line(f"{safe(one['scope'])}  up {_rate(one['up'])}, down {_rate(one['down'])}")
+        more = "  (holds now, in the place of node's; `wherry limit off` ends it)" if one["scope"] == "timetable" else ""
+        out.line(f"{safe(one['scope'])}  up {_rate(one['up'])}, down {_rate(one['down'])}{more}")
     if not found["limits"]:
         out.note("there is no limit")
 

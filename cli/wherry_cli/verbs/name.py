@@ -122,6 +122,10 @@ def follow(
         Literal["portable", "posix"] | None,
         typer.Option("--names", help="Which names to take: those that every system can write, or all of POSIX's."),
     ] = None,
+    links: Annotated[
+        Literal["refuse", "skip", "keep"] | None,
+        typer.Option("--links", help="What to do with a symbolic link that leads out of the tree."),
+    ] = None,
     token_file: TokenFile = None,
 ) -> None:
     """Get each new version of a name, until Ctrl-C.
@@ -133,7 +137,7 @@ def follow(
     async def work(session: Session) -> None:
         out = run.out()
         with run.watcher() as watcher:
-            options = given(every_s=every_s, names=names)
+            options = given(every_s=every_s, names=names, links=links)
             found = session.follow_name(name, link=link, sources=tuple(source or ()), once=once, observe=watcher, **options)
             async for step in found:
                 show_step(out, step)

@@ -42,8 +42,11 @@ def show(out: Out, found: Stat) -> None:
     if out.quiet:
         out.line(str(found.bytes))
         return
-    out.line(f"cid      {found.cid}")
+    if found.cid is not None:
+        out.line(f"cid      {found.cid}")
     out.line(f"kind     {safe(found.kind)}")
+    if found.target is not None:
+        out.line(f"target   {safe(found.target)}")
     out.line(f"size     {found.bytes:,} bytes ({format_size(found.bytes)})")
     if found.files is not None:
         out.line(f"files    {found.files:,}")

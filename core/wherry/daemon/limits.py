@@ -45,7 +45,7 @@ class NodeLimits:
         self._traffic.set(plan)
 
     def show(self) -> list[LimitReport]:
-        """Lists the limits in force, the widest scope first."""
+        """Lists the limits in force, the widest scope first, and before it what the timetable puts in the node's place."""
         plan = self._traffic.plan
         found = [("node", plan.node), *((f"class:{name}", plan.classes[name].limit) for name in CLASSES)]
         found += [
@@ -53,7 +53,10 @@ class NodeLimits:
             ("peer", plan.peer),
             *((f"peer:{name}", one) for name, one in plan.peers.items()),
         ]
-        return [LimitReport(scope=scope, up=_whole(pair.up), down=_whole(pair.down)) for scope, pair in found if any(pair)]
+        scheduled = self._traffic.scheduled
+        first = [("timetable", scheduled)] if scheduled is not None else []
+        listed = [*first, *(one for one in found if any(one[1]))]
+        return [LimitReport(scope=scope, up=_whole(pair.up), down=_whole(pair.down)) for scope, pair in listed]
 
     def off(self) -> None:
         """Takes all limits away, those of the configuration and of its timetable too. Shares stay."""

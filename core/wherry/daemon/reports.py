@@ -71,7 +71,7 @@ class LimitReport(Result):
 
     schema = "wherry/limit/1"
 
-    scope: str  # node, class:NAME, transfer (each), transfer:ID, peer (each), peer:NAME
+    scope: str  # node, class:NAME, transfer (each), transfer:ID, peer (each), peer:NAME; timetable: the node's, by it, now
     up: int | None
     down: int | None
 

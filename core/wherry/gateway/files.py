@@ -6,6 +6,7 @@ requests, and of a directory of a million entries a page reads the blocks on its
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.gateway.nodes import Entry as Link
     from wherry.manifest import Entry
 
+_KIND: Final = re.compile(r"(?:file|dir|shards|dataset|sealed)/[0-9]{1,9}", re.ASCII)  # specs/0003 §2, 0016 §4
 _KINDS: Final = {manifest.FILE: "file", manifest.DIR: "dir", manifest.LINK: "link"}
 
 
@@ -98,11 +100,12 @@ def located(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
 
 
 def _is_ours(data: bytes) -> bool:
-    """Tells whether a DAG-CBOR block is a node of wherry's manifests, by the field that each of them has."""
+    """Tells whether a DAG-CBOR block is a node of wherry's manifests, of this version or another: its kind says so."""
     if b"\x66wherry" not in data:
         return False
     value = dagcbor.decode_public(data)
-    return isinstance(value, dict) and "wherry" in value
+    kind = value.get("wherry") if isinstance(value, dict) else None
+    return isinstance(kind, str) and _KIND.fullmatch(kind) is not None
 
 
 def _look_native(blocks: Blocks, cid: PublicCID, data: bytes, parts: Sequence[str]) -> Thing:
@@ -191,6 +194,9 @@ class _Inner(Part):
     def read_into(self, view_of: memoryview) -> None:
         node = view(self._blocks.node(self._cid))
         view_of[:] = node.data[self._start : self._stop] if isinstance(node, File) else b""
+
+    def confirm(self) -> None:
+        pass  # it was read to come here
 
     def open_span(self) -> None:
         return None

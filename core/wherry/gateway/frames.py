@@ -6,12 +6,14 @@ that the kernel sends past the HTTP library cannot get it from there; its last c
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry import dagcbor
 from wherry.limits import LEAF_BYTES_MAX
 from wherry.outlet import GATHER_BYTES
 from wherry.protobuf import varint
+from wherry.units import KiB
 from wherry.wire.frames import Frame
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from wherry.publiccid import PublicCID
 
 _RUN_MAX: Final = 16  # blocks of a file that go by one call
+_BEGUN_FRAMES: Final = 16  # made before an answer begins
+_BEGUN_BYTES: Final = 256 * KiB
 
 
 def car_header(root: PublicCID) -> bytes:
@@ -63,6 +67,31 @@ def plain(stretches: Iterable[Stretch]) -> Iterator[Frame]:
         size += held.size
     if run:
         yield Frame(b"", run, size, 0)
+
+
+def begun(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Makes the first of them, up to one that lies in a file, and looks whether that is still there.
+
+    What is lost from the beginning is so refused, where otherwise an answer would begin and be cut off. Raises what ``frames``
+    does, SourceChanged and LocalError.
+    """
+    rest = iter(frames)
+    first: deque[Frame] = deque()
+    made = 0
+    for frame in rest:
+        first.append(frame)
+        made += len(frame.head)
+        if frame.blocks:
+            frame.blocks[0].confirm()  # those behind it lie in the same file
+        if frame.blocks or made > _BEGUN_BYTES or len(first) == _BEGUN_FRAMES:
+            break
+    return _chained(first, rest)
+
+
+def _chained(first: deque[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:
+    while first:
+        yield first.popleft()
+    yield from rest
 
 
 def in_chunks(frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from wherry.gateway.request import CAR, MEDIA, RAW, RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wherry.gateway.request import Target, Wish
 
 IMMUTABLE: Final = "public, max-age=29030400, immutable"
 _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
-_RANGE: Final = re.compile(r"bytes=\s*([0-9]{0,19})-([0-9]{0,19})\s*", re.ASCII)
+_RANGE: Final = re.compile(r"[ \t]*(?=-?[0-9])(?P<first>[0-9]{0,40})-(?P<last>[0-9]{0,40})[ \t]*", re.ASCII)
 _HEADER_CHARS_MAX: Final = 16_384
 _NAME_CHARS_MAX: Final = 255
 _HEADER_TEXT: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
@@ -72,6 +72,12 @@ def unchanged(if_none_match: str | None, tag: str) -> bool:
         return True
     plain = tag.removeprefix("W/")
     return any(found.removeprefix("W/") == plain for found in _TAG.findall(if_none_match[:_HEADER_CHARS_MAX]))
+
+
+def only_cached(fields: Iterable[str]) -> bool:
+    """Tells whether Cache-Control asks for what is here alone: a directive among others, in any case (RFC 9111 §5.2)."""
+    found = [one for field in fields for one in field[:_HEADER_CHARS_MAX].split(",")]
+    return any(one.strip(" \t").lower() == "only-if-cached" for one in found)
 
 
 def disposition(how: str, name: str) -> str:
@@ -139,19 +145,23 @@ def where(target: Target) -> str:
 def byte_range(headers: Mapping[str, str], tag: str, size: int) -> tuple[int, int] | str | None:
     """Says what of a body of ``size`` bytes is to be sent: start and stop, None for all of it, "none" for a 416.
 
-    One range is honoured; several are answered by the first, and what is malformed by everything, as RFC 9110 allows.
+    One range is given: of several the first of which there is any byte. What is malformed is answered by everything. RFC 9110
+    §14.2 allows both.
     """
     text = headers.get("Range")
     if text is None or ("If-Range" in headers and headers["If-Range"].strip() != tag):
         return None
-    found = _RANGE.fullmatch(text[:_HEADER_CHARS_MAX].split(",")[0])
-    if found is None or found.groups() == ("", ""):
+    unit, _, ranges = text[:_HEADER_CHARS_MAX].partition("=")
+    spans = [_RANGE.fullmatch(one) for one in ranges.split(",") if one.strip(" \t")]
+    if unit.lower() != "bytes" or not spans:
         return None
-    first, last = found.groups()
-    if not first:
-        count = int(last)
-        return (max(size - count, 0), size) if count and size else "none"
-    if last and int(last) < int(first):
-        return None
-    start = int(first)
-    return (start, min(int(last), size - 1) + 1 if last else size) if start < size else "none"
+    found: list[tuple[int, int]] = []
+    for span in spans:
+        if span is None:
+            return None
+        first, last = span["first"], span["last"]
+        if first and last and int(last) < int(first):
+            return None
+        start = int(first) if first else max(size - int(last), 0)
+        found.append((start, min(int(last), size - 1) + 1 if first and last else size))
+    return next(((start, stop) for start, stop in found if start < stop), "none")

@@ -151,7 +151,7 @@ def wish(query: str, accept: str) -> Wish:
     page = wanted is None and by_accept == _PAGE
     by_accept = None if by_accept == _PAGE else by_accept
     if wanted is not None and wanted not in MEDIA:
-        raise UsageError(f"format={wanted[:40]!a} is unknown", hint="ask for raw or car")
+        raise UsageError(f"format={wanted[:40]!a} is unknown", hint=f"ask for one of {', '.join(MEDIA)}")
     found = wanted or by_accept
     return Wish(
         found,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wherry.errors import IntegrityError, TargetExists, UsageError, WherryError, local_error
@@ -15,14 +16,14 @@ from wherry.session.parts import Parts, absolute
 from wherry.session.telling import told, told_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from wherry.ipns.name import Name
     from wherry.ipns.record import Record
     from wherry.observe import Observe
     from wherry.store.namekeys import NameKeys
     from wherry.store.names import Known, NameBook
-    from wherry.transfer.select import Names
+    from wherry.transfer.select import Links, Names
 
 LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
 TTL_S = 300.0
@@ -133,24 +134,26 @@ class Naming(Parts):
         once: bool = False,
         every_s: float = 60.0,
         names: Names | None = None,
+        links: Links | None = None,
         observe: Observe | None = None,
     ) -> AsyncGenerator[FollowResult, None]:
         """Looks where a name leads, again and again, and gives each change; with ``once`` the first look alone.
 
         With ``link``, a new version is got whole and verified into ``LINK.versions/CID``, and only then does the symbolic
-        link lead to it, by one rename. ``names``: as `get` has it. What fails, and a look at which nobody gave the record, is
-        tried again, ever later up to ten times ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins,
-        and a warning of a change.
+        link lead to it, by one rename. ``names`` and ``links``: as `get` has them. What fails, and a look at which nobody
+        gave the record, is tried again, ever later up to ten times ``every_s``; with ``once`` it is raised. What is wrong is
+        a Note when it begins, and a warning of a change.
         """
         if every_s <= 0:
             raise UsageError("there is some time between two looks", hint="--every 60s")
+        get = partial(self._session_get, names=names, links=links, observe=observe)
         last: tuple[str, int] | None = None
         failures = 0
         noted: list[str] = []
         while True:
             wrong: list[str] = []
             try:
-                result, gave = await self._follow_step(name, link, sources, names, observe)
+                result, gave = await self._follow_step(name, link, sources, get)
                 failures = 0 if gave or not result.warnings else failures + 1
                 if last != (result.value, result.sequence) or once:
                     last = (result.value, result.sequence)
@@ -173,7 +176,7 @@ class Naming(Parts):
             await self._sleep(every_s * min(10, 2 ** min(failures, 4)))
 
     async def _follow_step(
-        self, name: str, link: str | None, sources: Sequence[str], names: Names | None, observe: Observe | None
+        self, name: str, link: str | None, sources: Sequence[str], get: Callable[[str, Sequence[str], str], Awaitable[None]]
     ) -> tuple[FollowResult, list[str]]:
         """Looks once; gives what it did, and who gave the record."""
         from wherry.session.names import led, resolved
@@ -185,7 +188,7 @@ class Naming(Parts):
             where = await led(self, record.value, sources)
             asked = self._parse(where)
             path = os.path.join(target + ".versions", _version(str(asked.cid), asked.path))
-            await self._session_get(where, sources, path, names, observe)
+            await get(where, sources, path)
             changed = await in_thread(lambda: _swap(target, path or ""))
         result = FollowResult(
             name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,
@@ -194,13 +197,14 @@ class Naming(Parts):
         return result, answers.gave
 
     async def _session_get(
-        self, what: str, sources: Sequence[str], path: str, names: Names | None, observe: Observe | None
-    ) -> None:
+        self, what: str, sources: Sequence[str], path: str, *,
+        names: Names | None, links: Links | None, observe: Observe | None,
+    ) -> None:  # fmt: skip
         from wherry.session.getting import Getting
 
         if not isinstance(self, Getting):
             raise UsageError("this session cannot get")
-        await self.get(what, sources=sources, output=path, names=names, observe=observe)
+        await self.get(what, sources=sources, output=path, names=names, links=links, observe=observe)
 
     def _note(self, observe: Observe | None, text: str) -> None:
         from wherry.observe import Note

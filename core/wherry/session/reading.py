@@ -75,8 +75,10 @@ class Reading(Parts):
             blocks, chunk = await read.leaves_of(nodes, entry)
             held = await in_thread(lambda: bool(self._store.state.roots(cid)))
             unlocked = nodes.unlocked
+            named = entry.cid if path else cid
             return Stat(
-                cid=str(entry.cid if path else cid), kind=read.shape(entry), bytes=entry.size,
+                cid=str(named) if not entry.target else None, target=entry.target or None,
+                kind=read.shape(entry), bytes=entry.size,
                 files=1 if entry.kind == FILE else None,
                 entries=_below(entry) if entry.kind == DIR else 0, blocks=blocks, chunk_bytes=chunk, meta=meta, held=held,
                 encrypted=unlocked.header.scheme.name if unlocked is not None else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wherry.limits import LEAF_BYTES_MAX
 from wherry.swarm.choking import Choking
 from wherry.swarm.haves import lacks
 from wherry.swarm.uploads import Uploads
@@ -29,6 +30,7 @@ class Service:
     ) -> None:
         """``neighbours`` are those that are connected, kept by who made this."""
         self.sent = 0  # bytes of blocks, to all peers
+        self._largest = LEAF_BYTES_MAX  # bytes of an answer, as far as is known
         self._neighbours = neighbours
         self._shared = shared
         self._options = options
@@ -41,6 +43,12 @@ class Service:
     def spent(self) -> bool:
         """Whether this node has given all that it may give."""
         return 0 < self._options.upload_bytes <= self.sent
+
+    @property
+    def _promised(self) -> bool:
+        """Whether the answers under way may use up what is left."""
+        most = self._options.upload_bytes
+        return bool(most) and self.sent + self._uploads.serving * self._largest >= most
 
     @property
     def idle(self) -> bool:
@@ -79,6 +87,7 @@ class Service:
         self._uploads.answered(neighbour.line, request, sent, now)
         neighbour.uploaded += sent
         self.sent += sent
+        self._largest = max(self._largest, sent)
         self._fill(now)
 
     def gone(self, neighbour: Neighbour, now: float) -> None:
@@ -100,7 +109,7 @@ class Service:
         self._filling = True  # a transport may say `answered` from within `answer`
         try:
             spare = self._shared.revealing if self._uploads.waiting else False
-            while (picked := self._uploads.next(now, spare=spare)) is not None:
+            while not self._promised and (picked := self._uploads.next(now, spare=spare)) is not None:
                 line, request = picked
                 line.peer.link.answer(request)
         finally:

@@ -65,6 +65,12 @@ class Traffic:
         self._entries: dict[str, _Entry] = {}
         self.set(self.plan)
 
+    @property
+    def scheduled(self) -> Pair | None:
+        """The limits of the node that hold by the timetable now, in the place of the plan's; None: no line of it holds."""
+        now = self._wall()
+        return self.plan.at(now) if any(row.holds(now) for row in self.plan.timetable) else None
+
     # What may be changed while it runs
 
     def set(self, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from wherry.block import Block
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep
 from wherry.errors import NotFound, UsageError
 from wherry.manifest import DIR, FILE, LINK
+from wherry.names import shown
 from wherry.offload import in_thread, settled
 from wherry.transfer.tree import read_here, walk_of
 from wherry.unixfs.wrap import unwrap
@@ -51,8 +52,11 @@ async def content(
     if offset < 0 or (length or 0) < 0:
         raise UsageError("offset and length are at least 0")
     if root.kind != FILE:
-        what = "a directory" if root.kind == DIR else "a symbolic link"
-        raise UsageError(f"this is {what}, not a file", hint="`wherry ls` shows what is in it; give the path of a file")
+        if root.kind == LINK:
+            raise UsageError(
+                "this is a symbolic link, not a file", hint=f"it leads to {shown(root.target)}; give the path of a file"
+            )
+        raise UsageError("this is a directory, not a file", hint="`wherry ls` shows what is in it; give the path of a file")
     if offset > root.size:
         raise NotFound(f"the file has {root.size} bytes, none at {offset}")
     stop = root.size if length is None else min(root.size, offset + length)

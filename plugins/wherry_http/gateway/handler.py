@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from wherry.errors import CIDError, DataError, NotFound, SourceChanged, UsageError, WherryError
+from wherry.errors import BlockNotFound, CIDError, DataError, NotFound, SourceChanged, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Blocks, Part
 from wherry.gateway.files import located, look
-from wherry.gateway.frames import Stretch, car, in_chunks, plain
+from wherry.gateway.frames import Stretch, begun, car, in_chunks, plain
 from wherry.gateway.order import Walk
 from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, wish
 from wherry.limits import GATEWAY_READS_MAX
@@ -43,7 +43,6 @@ _EXPOSED: Final = (
     "X-Stream-Output"  # the last two other gateways send, and pages may ask for
 )
 _METHODS: Final = "GET, HEAD, OPTIONS"
-_ONLY_CACHED: Final = "only-if-cached"
 
 
 class Gateway:
@@ -115,10 +114,10 @@ class Gateway:
         except (NotFound, DataError, UsageError, SourceChanged) as problem:
             lost = isinstance(problem, SourceChanged) or isinstance(problem.__cause__, OSError)
             text = "what it leads to is not here any more" if lost else _line(problem)  # strangers learn no path of a file
-            absent = lost or isinstance(problem, NotFound)
-            if absent and request.headers.get("Cache-Control") == _ONLY_CACHED:
+            if (lost or isinstance(problem, BlockNotFound)) and said.only_cached(request.headers.getall("Cache-Control", ())):
                 raise self.refusal(web.HTTPPreconditionFailed, text) from None
-            found = web.HTTPNotFound if absent or _of_data(problem) else web.HTTPBadRequest
+            absent = lost or isinstance(problem, NotFound) or _of_data(problem)
+            found = web.HTTPNotFound if absent else web.HTTPBadRequest
             raise self.refusal(found, text) from None
         except WherryError:
             raise self.refusal(web.HTTPInternalServerError, "the store cannot be read") from None
@@ -191,7 +190,8 @@ class Gateway:
         return await self.stream(request, headers, car(root, walk.blocks(found)))
 
     async def stream(self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame]) -> web.StreamResponse:
-        """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally."""
+        """Answers with a body whose length nobody knows. What ``frames`` raises later than at first ends it abnormally."""
+        frames = await self.off_loop(partial(begun, frames))
         response = web.StreamResponse(headers=headers | self.common())
         if request.method == "HEAD":
             response.content_length = None
@@ -226,10 +226,11 @@ class Gateway:
         if span:
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         response.content_length = stop - start
+        frames = await self.off_loop(partial(begun, plain(made(start, stop))))
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        return await self.send(request, response, plain(made(start, stop)))
+        return await self.send(request, response, frames)
 
     async def send(self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame]) -> web.StreamResponse:
         """Sends a body in frames that are made as they go; tells the observers."""

@@ -145,7 +145,7 @@ class People:
         headers["Content-Type"] = "text/html; charset=utf-8"
         if asked.space == "ipfs":
             headers["Cache-Control"] = "public, max-age=604800, stale-while-revalidate=2678400"  # wherry's page may change
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers=headers | gateway.common())
         response.content_length = len(text)
         if request.method == "HEAD":
             await response.prepare(request)
