@@ -204,7 +204,10 @@ TrafficClass = Annotated[
     Literal["interactive", "high", "normal", "bulk"] | None,
     typer.Option("--class", help="Its share where the link is limited; bulk gives way to everything else."),
 ]
-TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", exists=True, dir_okay=False, help="File with the token of the server."),
+]
 
 
 def access_overrides(

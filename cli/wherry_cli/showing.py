@@ -77,7 +77,7 @@ def _properties(one: dict[str, Any]) -> list[tuple[str, str]]:
     if failure is not None:
         found.append(("error", f"{safe(failure['error'])}: {safe(failure['message'])}"))
         found += [("hint", safe(failure["hint"]))] if failure["hint"] else []
-    if one["retry_at"] is not None:
+    if one["retry_at"] is not None and one["state"] == "queued":
         found.append(("again", f"in {format_duration(max(0.0, one['retry_at'] - time.time()))}"))
     return found
 

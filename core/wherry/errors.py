@@ -242,6 +242,11 @@ class NoKey(KeyProblem):
     """A dataset is encrypted, and no key of this home opens it."""
 
 
+_HINTS = {
+    errno.EADDRINUSE: "another process listens there: stop it, or choose another port (0 takes a free one)",
+    errno.EADDRNOTAVAIL: "this machine has no such address: listen on one of its own, on 0.0.0.0 or [::]",
+    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`), or do less at a time",
+}
 _WRITE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
@@ -254,4 +259,11 @@ def local_error(problem: OSError, doing: str, path: str) -> WherryError:
         return NotFound(what, hint="check the path")
     if problem.errno in _WRITE_ERRNOS:
         return Unwritable(what, hint="check the permissions and the mount of that place")
-    return LocalError(what)
+    return LocalError(what, hint=_HINTS.get(problem.errno or 0))
+
+
+def in_words(problem: BaseException) -> str:
+    """Gives what an error of a library says: its own text on one line, at most 200 characters of it, or else its kind."""
+    text = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+    line = " ".join("".join([char if char.isprintable() else " " for char in text]).split())
+    return line[:200] or type(problem).__name__

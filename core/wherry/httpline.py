@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from wherry.dial import NAMED
-from wherry.errors import PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, in_words
 from wherry.limits import RATE_BYTES_MIN, STARVED_S
 
 if TYPE_CHECKING:
@@ -273,4 +273,4 @@ def blaming(line: Line, peer: str) -> Iterator[None]:
         raise PeerUnreachable(f"cannot find {peer}: {problem.strerror}", peer=peer, hint="check the address") from problem
     except (OSError, http.client.HTTPException) as problem:
         line.close()
-        raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem
+        raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {in_words(problem)}", peer=peer) from problem

@@ -15,7 +15,7 @@ from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.dial import NAMED
-from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError, in_words
 from wherry.httpline import Line
 from wherry.httplines import Lines
 from wherry.limits import RATE_BYTES_MIN
@@ -185,7 +185,7 @@ class HttpChannel(Channel):
             hint = "check that it serves, the address, and that the network lets you through"
             raise PeerUnreachable(f"cannot connect to {peer}: {problem.strerror or problem}", peer=peer, hint=hint) from problem
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {problem!r}", peer=peer) from problem
+            raise PeerProtocolError(f"{peer} cut the connection or broke HTTP: {in_words(problem)}", peer=peer) from problem
 
 
 def _allowed_by(dial: Dial, peer: str) -> Callable[[aiohttp.AddrInfoType], socket.socket]:

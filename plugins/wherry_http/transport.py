@@ -12,7 +12,7 @@ from wherry.access import anybody
 from wherry.buffers import BufferPool
 from wherry.coding import Codings
 from wherry.dial import NAMED
-from wherry.errors import ConfigError, UsageError, local_error
+from wherry.errors import ConfigError, UsageError, in_words, local_error
 from wherry.flow import FREE
 from wherry.hosts import is_loopback, reachable
 from wherry.limits import BUFFER_BYTES
@@ -134,5 +134,6 @@ def _server_tls(options: HttpOptions) -> ssl.SSLContext:
     try:
         context.load_cert_chain(str(options.tls_cert), str(options.tls_key))
     except OSError as problem:  # ssl.SSLError is one
-        raise ConfigError(f"transport.http: cannot load tls_cert and tls_key: {problem}") from problem
+        hint = "both are PEM files: the certificate with its chain, and the key that belongs to it, without a passphrase"
+        raise ConfigError(f"transport.http: cannot load tls_cert and tls_key: {in_words(problem)}", hint=hint) from problem
     return context

@@ -17,7 +17,7 @@ import zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from wherry.abc.locator import Locator
-from wherry.errors import LocalError, local_error
+from wherry.errors import LocalError, in_words, local_error
 from wherry.offload import settled
 from wherry_locate.multiaddr import PEER
 
@@ -90,7 +90,7 @@ class Mdns(Locator):
                     try:
                         await (await multicast.async_register_service(info, cooperating_responders=True))
                     except (zeroconf.Error, OSError) as problem:
-                        raise LocalError(f"cannot announce on the local network: {problem!r}") from problem
+                        raise LocalError(f"cannot announce on the local network: {in_words(problem)}") from problem
                 yield
             finally:
                 await _to_its_end(_withdrawn(multicast, begun))

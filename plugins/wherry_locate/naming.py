@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, in_words
 from wherry.limits import NAME_RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -97,4 +97,4 @@ async def _asking(url: str, timeout_s: float) -> AsyncIterator[aiohttp.ClientSes
     except TimeoutError as problem:
         raise PeerTimeout(f"{url} took more than {timeout_s:g} s", peer=url) from problem
     except (aiohttp.ClientError, OSError, ValueError) as problem:
-        raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {problem!r}", peer=url) from problem
+        raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {in_words(problem)}", peer=url) from problem

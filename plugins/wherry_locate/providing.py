@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wherry.abc.transport import Listening
-from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, in_words
 from wherry.nodekey import NodeKey
 from wherry.offload import in_thread
 from wherry_locate.announcement import ADDRS_MAX, CIDS_MAX, PATH, PROTOCOLS_MAX, Announcement, encode, is_protocol
@@ -179,7 +179,9 @@ class Feed:
         except TimeoutError as problem:
             raise PeerTimeout(f"{self._url} took more than {self._options.timeout:g} s", peer=self._url) from problem
         except (aiohttp.ClientError, OSError, ValueError) as problem:
-            raise PeerProtocolError(f"{self._url} cut the connection or broke HTTP: {problem!r}", peer=self._url) from problem
+            raise PeerProtocolError(
+                f"{self._url} cut the connection or broke HTTP: {in_words(problem)}", peer=self._url
+            ) from problem
 
 
 def _parts(cids: Iterable[CID]) -> list[list[CID]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry.abc.locator import Found, Locator
 from wherry.dial import is_near
-from wherry.errors import ConfigError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import ConfigError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, in_words
 from wherry_locate.multiaddr import DETAILS, MULTIADDR_CHARS_MAX, to_address, why_not
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Tracker(Locator):
         except (aiohttp.ClientError, OSError, ValueError) as problem:
             if isinstance(problem, TimeoutError):
                 raise
-            raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {problem!r}", peer=url) from problem
+            raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {in_words(problem)}", peer=url) from problem
 
 
 async def _lines(response: aiohttp.ClientResponse, url: str) -> AsyncGenerator[Any, None]:

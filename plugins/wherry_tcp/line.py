@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.transport import Arrival
-from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, in_words
 from wherry.limits import BATCH_BYTES_MAX, RATE_BYTES_MIN, STARVED_S
 from wherry.offload import in_thread, settled
 from wherry.outlet import LEAVE_BYTES, CutShort
@@ -246,7 +246,7 @@ class Line:
         if isinstance(problem, TimeoutError):
             return PeerTimeout(f"{self.peer} was silent or too slow", peer=self.peer)
         if isinstance(problem, OSError | CutShort | ssl.SSLError):
-            return PeerProtocolError(f"the connection to {self.peer} is cut: {problem!r}", peer=self.peer)
+            return PeerProtocolError(f"the connection to {self.peer} is cut: {in_words(problem)}", peer=self.peer)
         raise problem or RuntimeError("a task that failed has no exception")
 
     # Receiving

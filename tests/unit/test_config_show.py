@@ -95,6 +95,10 @@ def test_secrets_from_a_file_of_their_own_and_from_variables(tmp_path, write, ma
     assert token({}) == "hush-hush"
     assert token({"WHERRY_TOKEN": "other"}) == "other"
     assert token({"WHERRY_TOKEN": "other", "WHERRY_TRANSPORT__HTTP__TOKEN": "nearest"}) == "nearest"
+    write("given\n", "given")
+    file = {"WHERRY_TRANSPORT__HTTP__TOKEN_FILE": str(tmp_path / "given")}  # as --token-file is
+    assert token(file) == token({"WHERRY_TOKEN": "other", **file}) == "given"
+    assert token({"WHERRY_TRANSPORT__HTTP__TOKEN": "nearest", **file}) == "nearest"
     assert load(None, tmp_path, {}, manager).origin("transport.http.token").endswith(f"which names {tmp_path / 'token'}")
 
 

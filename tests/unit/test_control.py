@@ -289,6 +289,33 @@ async def test_answers_of_something_else(tmp_path):
                 assert [event async for event in control.events()] == [{"event": 1}]
 
 
+async def test_a_stream_that_is_cut_off_is_no_end(tmp_path):
+    async def answer(reader, writer):
+        line = await reader.readline()
+        while (await reader.readline()).strip():
+            pass
+        if b"events" in line:
+            writer.write(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{"event":1}\r\n1\r\n\n\r\n')
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    heard = []
+
+    async def listen(control):
+        async for event in control.events():
+            heard.append(event)
+            await asyncio.sleep(0)
+
+    with places.taken(tmp_path) as seat:
+        server = await asyncio.start_unix_server(answer, sock=seat.listen())
+        async with server, connected(tmp_path) as control:
+            with pytest.raises(PeerUnreachable, match="the daemon is gone"):
+                await listen(control)
+    assert heard == [{"event": 1}]
+
+
 @pytest.mark.parametrize(
     "kind", [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, WherryError)]
 )

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from wherry import errors
-from wherry.errors import PeerError, WherryError, local_error
+from wherry.errors import PeerError, WherryError, in_words, local_error
 
 CLASSES = {
     name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, WherryError)
@@ -71,14 +71,30 @@ def test_an_error_of_a_peer_names_it():
         (errno.ENOENT, errors.NotFound), (errno.EACCES, errors.Unwritable), (errno.EPERM, errors.Unwritable),
         (errno.EROFS, errors.Unwritable), (errno.EIO, errors.Unwritable), (errno.ENOTDIR, errors.Unwritable),
         (errno.ENAMETOOLONG, errors.Unwritable), (errno.EMFILE, errors.LocalError), (errno.ESTALE, errors.LocalError),
+        (errno.EADDRINUSE, errors.LocalError), (errno.EADDRNOTAVAIL, errors.LocalError),
     ],
 )  # fmt: skip
 def test_errors_of_the_operating_system(number, kind):
     problem = local_error(OSError(number, os.strerror(number)), "writing", "/a/b\n")
     assert type(problem) is kind
     assert problem.message == f"writing '/a/b\\n': {os.strerror(number)}"
-    assert (problem.hint is None) == (kind is errors.LocalError)
+    assert (problem.hint is None) == (number == errno.ESTALE)  # of which nobody knows what to do
 
 
 def test_an_operating_system_error_without_a_number():
     assert local_error(OSError("odd"), "reading", "x").message == "reading 'x': odd"
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "Connection reset by peer"),
+        (OSError("no number"), "no number"),
+        (ValueError("two\n  lines\x1b[31m"), "two lines [31m"),
+        (ValueError(), "ValueError"),
+        (EOFError("\0\n"), "EOFError"),
+        (ValueError("long" * 100), "long" * 50),
+    ],
+)
+def test_errors_of_libraries_are_said_on_one_short_line(problem, said):
+    assert in_words(problem) == said

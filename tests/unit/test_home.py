@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wherry.errors import HomeBusy, HomeTooNew, LocalError, StoreError, WherryError
+from wherry.errors import HomeBusy, HomeTooNew, LocalError, NoSpace, StoreError, WherryError
 from wherry.store.home import Home, default_home
 
 HOLDER = """
@@ -35,6 +36,17 @@ def holder(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def test_a_full_disk_leaves_nothing_of_the_mark(tmp_path, monkeypatch):
+    def full(path, text):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(NoSpace), Home(tmp_path / "home", "add"):
+        pass
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["run"]
 
 
 def test_where_the_home_is():

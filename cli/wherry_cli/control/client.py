@@ -12,7 +12,7 @@ import aiohttp
 
 from wherry.daemon import places
 from wherry.daemon.requests import parse_number
-from wherry.errors import LimitExceeded, PeerTimeout, PeerUnreachable
+from wherry.errors import LimitExceeded, PeerTimeout, PeerUnreachable, in_words
 from wherry.limits import CONTROL_ANSWER_BYTES_MAX
 from wherry_cli.control.paths import ALIVE_S, EVENTS, HOST, LIMITS, PEERS, STATUS, STOP, TRANSFERS, error_in
 from wherry_cli.render import to_json
@@ -86,7 +86,7 @@ class Control:
         return await self._ask("GET", f"{PEERS}?{urlencode({'explain': name})}")
 
     async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yields the daemon's events, the signs of life left out, until it ends."""
+        """Yields the daemon's events, the signs of life left out, until it ends; PeerUnreachable if it died."""
         # Two signs of life that are missing are no accident.
         times = aiohttp.ClientTimeout(total=None, sock_read=3 * ALIVE_S)
         try:
@@ -99,8 +99,8 @@ class Control:
                         yield event
         except TimeoutError as problem:
             raise PeerTimeout("the daemon says nothing any more") from problem
-        except _GONE:
-            return  # it has ended
+        except _GONE as problem:
+            raise PeerUnreachable(f"the daemon is gone: {in_words(problem)}", hint="`wherry status` looks for it") from problem
         except ValueError as problem:
             raise PeerUnreachable("the daemon says something else than JSON") from problem
 
@@ -115,7 +115,7 @@ class Control:
         except TimeoutError as problem:
             raise PeerTimeout(f"the daemon did not answer within {_ANSWER_S:.0f} s", hint="its log says more") from problem
         except _GONE as problem:
-            raise PeerUnreachable(f"the daemon is gone: {problem}", hint="`wherry status` looks for it") from problem
+            raise PeerUnreachable(f"the daemon is gone: {in_words(problem)}", hint="`wherry status` looks for it") from problem
         try:
             found = json.loads(text)
         except ValueError:

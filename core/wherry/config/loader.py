@@ -163,8 +163,8 @@ class _Assembly:
                 expected = None if near else ", ".join(known) or "no option at all"
                 self._complain(entry, "unknown option", near, expected)
         for option in options.values():
-            direct = entries.get(option.name)
-            if option.env and option.env in self._environ and not (direct and direct.is_text):
+            own = (entries.get(option.name), entries.get(f"{option.name}_file") if option.secret else None)
+            if option.env and option.env in self._environ and not any(entry is not None and entry.is_text for entry in own):
                 self._set(values, option, Entry(self._environ[option.env], "environment", option.env), where)
         try:
             return cls(**values)
@@ -192,7 +192,7 @@ class _Assembly:
             self._origins[f"{where}.{option.name}"] = entry.origin
 
     def _set_from_file(self, values: dict[str, Any], option: Option, entry: Entry, where: str) -> None:
-        """Reads the secret that ``<name>_file`` leads to; one given by a variable goes before it."""
+        """Reads the secret that ``<name>_file`` leads to; one given directly goes before it."""
         why = None
         try:
             path = convert(_PATH, entry)

@@ -138,7 +138,7 @@ class Swarm:
     followers: int = option(
         0, help="peers that fetch one dataset from here at a time, others are sent to them; 0: as many as there are", minimum=0
     )
-    upload: Size = option(Size(0), help="bytes given away in all by the native exchange (not by http), and then nothing more; 0: without end", minimum=0)
+    upload: Size = option(Size(0), help="bytes given away in all, not counting those by http; 0: without end", minimum=0)
     reveal: bool = option(True, help="show a dataset piece by piece, so that little more than one copy is sent")
 
 

@@ -36,15 +36,17 @@ class Database:
         what: str,
         steps: Mapping[int, str] | None = None,
         page_bytes: int = 4096,
+        damaged: str = _REPAIR,
     ) -> None:
         """Opens or creates ``path``; ``steps`` bring a file of an older version one version further, each by its own SQL.
 
-        ``page_bytes`` holds for a file that is created.
+        ``page_bytes`` holds for a file that is created; ``damaged`` is the hint for one that cannot be read.
 
         Raises StoreError if it is damaged, HomeTooNew if a newer wherry wrote it.
         """
         self.path = path
         self._what = what
+        self._damaged = damaged
         self._lock = threading.RLock()
         with self._typed():
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
@@ -114,7 +116,7 @@ class Database:
         with self.reading() as run:
             said = run.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":
-            raise StoreError(f"{self._what} {self.path}: {said}", hint=_REPAIR)
+            raise StoreError(f"{self._what} {self.path}: {said}", hint=self._damaged)
 
     def page_bytes(self) -> int:
         """Gives the length of a page of the file as it is."""
@@ -155,5 +157,5 @@ class Database:
         if name.startswith("SQLITE_BUSY"):
             return StoreError(f"{what} for {_BUSY_S:.0f} s", hint="another wherry process is writing; try again")
         if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-            return StoreError(what, hint=_REPAIR)
+            return StoreError(what, hint=self._damaged)
         return StoreError(what)

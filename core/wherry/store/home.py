@@ -61,8 +61,12 @@ class Home:
             found = marker.read_text(errors="replace")[:80]
         except FileNotFoundError:
             temporary = self.path / f"FORMAT.{os.getpid()}"
-            temporary.write_text(_FORMAT)
-            temporary.replace(marker)
+            try:
+                temporary.write_text(_FORMAT)
+                temporary.replace(marker)
+            except OSError:  # a full disk: nothing is left of it
+                temporary.unlink(missing_ok=True)
+                raise
             return
         if found != _FORMAT:
             if found.startswith("wherry-home "):

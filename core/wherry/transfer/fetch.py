@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a busy source is spared
 _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
+_SAY_AGAIN_S: Final = 10.0  # that a source is gone, which comes and goes
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
 _FIRST_JOBS: Final = 1  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
 _DONE_A_JOB: Final = 4  # then one more for each so many done: a job is a fifth of a second of the limit, and soon made
@@ -233,11 +234,13 @@ class Fetcher:
                 source.busy = source.busy or isinstance(problem, PeerBusy)
                 self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
             _obey_cancellation()
-            if source.alive and not for_good and not source.busy:
+            now = time.monotonic()
+            if source.alive and not for_good and not source.busy and now - source.said_at >= _SAY_AGAIN_S:
+                source.said_at = now
                 self._observe(
                     Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
                 )
-            seconds = self._scheduler.gone(source, time.monotonic(), reason, for_good=for_good, busy=source.busy)
+            seconds = self._scheduler.gone(source, now, reason, for_good=for_good, busy=source.busy)
             self._bell.ring()
             await self._stand_back(source, seconds)
 

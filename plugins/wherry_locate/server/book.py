@@ -69,8 +69,9 @@ class Book:
         """Opens or makes the file at ``path``. Raises StoreError, HomeTooNew."""
         self._options = options
         self._db = Database(
-            path, ";".join([_SCHEMA, *_STEPS.values()]), 1 + len(_STEPS), synchronous="NORMAL", what="tracker", steps=_STEPS
-        )
+            path, ";".join([_SCHEMA, *_STEPS.values()]), 1 + len(_STEPS), synchronous="NORMAL", what="tracker", steps=_STEPS,
+            damaged="give --store another file, or move this one away: what peers announce again is soon there",
+        )  # fmt: skip
         self._lock = threading.Lock()  # one announcement at a time: bounds are looked at, then changed
         with self._db.reading() as run:
             self._records, self._places = run.execute("SELECT ifnull(sum(records), 0), count(*) FROM places").fetchone()

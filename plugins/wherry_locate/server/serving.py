@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from wherry.errors import ConfigError, UsageError, WherryError, local_error
+from wherry.errors import ConfigError, UsageError, WherryError, in_words, local_error
 from wherry.limits import ADDRESS_CHARS_MAX
 from wherry.offload import in_thread
 from wherry_locate.server.app import Tracker, is_loopback
@@ -164,7 +164,8 @@ def _tls(address: str, scheme: str, options: TrackerServerOptions) -> ssl.SSLCon
     try:
         context.load_cert_chain(str(options.tls_cert), str(options.tls_key))
     except OSError as problem:  # ssl.SSLError is one
-        raise ConfigError(f"cannot load {options.tls_cert} and {options.tls_key}: {problem}") from problem
+        hint = "both are PEM files: the certificate with its chain, and the key that belongs to it, without a passphrase"
+        raise ConfigError(f"cannot load {options.tls_cert} and {options.tls_key}: {in_words(problem)}", hint=hint) from problem
     return context
 
 
