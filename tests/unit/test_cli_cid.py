@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from wherry import multibase
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
 
@@ -39,6 +40,24 @@ def test_a_cid_is_inspected(cid):
     )  # fmt: skip
     assert first["digest"] == first["multihash"][4:]
     assert (bytes.fromhex(second["inline"]), second["block"]) == (b"hello\n", None)
+
+
+KEY = "k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w"
+
+
+def test_a_name_is_the_cid_of_a_key_in_any_of_its_forms(cid):
+    code, out, _ = cid("inspect", "--json", f"/ipns/{KEY}/a/b")
+    (found,) = json.loads(out)["cids"]
+    assert (code, found["codec"], found["base"], found["path"]) == (0, "libp2p-key", "base36", "a/b")
+    peer = multibase.encode_base58(bytes.fromhex(found["multihash"]))
+    assert peer.startswith("12D3Koo")
+    for text, base in ((KEY, "base36"), (f"ipns://{KEY}", "base36"), (peer, "base58btc"), (f"/ipns/{peer}", "base58btc")):
+        (other,) = json.loads(cid("inspect", "--json", text)[1])["cids"]
+        assert other == {**found, "input": text, "base": base, "path": None}
+        assert cid("convert", "--base", "base36", text)[1] == f"{KEY}\n"
+    assert "no data" in cid("explain", f"/ipns/{KEY}")[1]
+    for wrong in ("/ipns/example.org", f"/ipns/{V1}", "/ipns/"):
+        assert cid("inspect", wrong)[0] == 5
 
 
 def test_a_cid_is_converted_and_comes_back(cid):

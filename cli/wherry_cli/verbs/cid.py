@@ -10,6 +10,7 @@ import typer
 from wherry import multibase
 from wherry.cid import CODECS
 from wherry.errors import CIDError, UsageError
+from wherry.ipns.name import split
 from wherry.publiccid import IDENTITY, PublicCID, codec_number, parse_path
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
@@ -64,7 +65,7 @@ def convert(
         raise UsageError(problem.message, hint=problem.hint) from problem
 
     def converted(text: str) -> dict[str, object]:
-        cid, path = parse_path(text)
+        cid, path, _ = _parsed(text)
         if number is not None:
             cid = cid.to_codec(number)
         if version is not None:
@@ -87,15 +88,14 @@ def explain(ctx: typer.Context, cids: Cids = None) -> None:
 
 def facts(text: str) -> dict[str, object]:
     """What a CID says. Raises CIDError."""
-    cid, path = parse_path(text)
-    written = text.removeprefix("/ipfs/").removeprefix("ipfs://")
+    cid, path, base = _parsed(text)
     inline = cid.inline
     return {
         "input": text,
         "cid": str(cid),
         "path": path or None,
         "version": cid.version,
-        "base": multibase.base_of(written) if cid.version else "base58btc",
+        "base": base,
         "codec": cid.codec_name,
         "codec_number": cid.codec,
         "hash": cid.hash_name,
@@ -106,6 +106,19 @@ def facts(text: str) -> dict[str, object]:
         "inline": inline.hex() if inline is not None else None,
         "block": block_of(cid),
     }
+
+
+def _parsed(text: str) -> tuple[PublicCID, str, str]:
+    """Gives the CID, the path and the base of ``CID[/PATH]``, and of a name also as the id of a peer. Raises CIDError."""
+    found = split(text)
+    if found is None:
+        cid, path = parse_path(text)
+        written = text.removeprefix("/ipfs/").removeprefix("ipfs://")
+        return cid, path, multibase.base_of(written) if cid.version else "base58btc"
+    name, path = found
+    written = text.removeprefix("/ipns/").removeprefix("ipns://")
+    base = "base58btc" if written[:1] == "1" or written[:2] == "Qm" else multibase.base_of(written)
+    return PublicCID(b"\x01\x72" + bytes(name)), path, base
 
 
 def block_of(cid: PublicCID) -> str | None:
@@ -137,7 +150,7 @@ def show_facts(out: Out, found: dict[str, object]) -> None:
 
 def words(text: str) -> str:
     """Explains one CID. Raises CIDError."""
-    cid, path = parse_path(text)
+    cid, path, _ = _parsed(text)
     known = facts(text)
     lines = [f"{safe(text)}"]
     if cid.version:
