@@ -1,11 +1,10 @@
-"""The root command, and the one place where a run ends: every error becomes words and an exit code here."""
+"""The root command. Where its run ends, every error becomes words and an exit code (`ending`)."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-import traceback
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,16 +14,16 @@ from typer.core import TyperCommand, TyperGroup
 
 from wherry.errors import UsageError, WherryError
 from wherry_cli.command import epilog, need_verb
+from wherry_cli.ending import PIPE_CLOSED, ended
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import add_global_options
-from wherry_cli.render import error_json, prepare_streams, safe, silence_stdout, to_json
+from wherry_cli.render import prepare_streams, silence_stdout
 from wherry_cli.table import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPLETE_VARIABLE: Final = "_WHERRY_COMPLETE"  # set by the script that --install-completion writes
-PIPE_CLOSED: Final = 141  # the shell's code for a process that SIGPIPE ended
 EXIT_CODES: Final = (
     "0 done; 1 a fault in wherry; 2 usage; 3 configuration; 4 plugin; 5 bad data or CID; 6 not found; 7 other machine; "
     "8 this machine's files; 9 the destination; 10 wherry's home; 11 differences found; 12 keys; 130 Ctrl-C; 143 SIGTERM"
@@ -105,20 +104,14 @@ def run(argv: Sequence[str], invocation: Invocation | None = None) -> int:
     try:
         _parse_and_run(argv, run_of)
         sys.stdout.flush()
-    except BrokenPipeError:
-        silence_stdout()
-        return PIPE_CLOSED
-    except typer.Exit as ended:
-        return _flushed(ended.exit_code)
-    except WherryError as problem:
-        _explain(run_of, problem)
-        return problem.exit_code
+    except typer.Exit as exited:
+        return _flushed(exited.exit_code)
     except BaseException as problem:  # noqa: BLE001 - this is where a run ends: all become words and a code
         if hasattr(problem, "format_message"):  # of the parser; older typers have no public class for all of these
             run_of.json = run_of.json or "--json" in argv  # which may not have been met yet
             run_of.out().error(_usage_error(problem))
             return UsageError.exit_code
-        return _ended_otherwise(run_of, problem)
+        return ended(run_of, problem)
     return 0
 
 
@@ -146,33 +139,3 @@ def _usage_error(problem: Any) -> UsageError:
     ctx = getattr(problem, "ctx", None)
     hint = f"see `{ctx.command_path} --help`" if ctx is not None else "see `wherry --help`"
     return UsageError(problem.format_message(), hint=hint)
-
-
-def _explain(run_of: Invocation, problem: BaseException) -> None:
-    if run_of.verbose >= 2:
-        run_of.out().say("\n".join(safe(line) for line in "".join(traceback.format_exception(problem)).split("\n")))
-    if isinstance(problem, WherryError):
-        run_of.out().error(problem)
-
-
-def _ended_otherwise(run_of: Invocation, problem: BaseException) -> int:
-    """Ends on what no verb raises on purpose: signals, and faults in wherry itself."""
-    if isinstance(problem, SystemExit):
-        raise problem
-    code = 130 if isinstance(problem, KeyboardInterrupt) else getattr(problem, "exit_code", None)
-    from wherry_cli.signals import Interrupted
-
-    if isinstance(problem, (KeyboardInterrupt, Interrupted)):
-        words = f"stopped; {run_of.kept}" if run_of.kept else "stopped"
-        stopped = WherryError(words)
-        if run_of.json:
-            run_of.out().say(to_json({**error_json(stopped), "error": "Interrupted", "exit_code": code}))
-        else:
-            run_of.out().say(f"wherry: {words}")
-        return code if isinstance(code, int) else 130
-    _explain(run_of, problem)
-    first = str(problem).split("\n", 1)[0]
-    words = f"{type(problem).__name__}: {first}" if first else type(problem).__name__
-    hint = None if run_of.verbose >= 2 else "this is a fault in wherry; run with -v -v for the traceback"
-    run_of.out().error(WherryError(f"unexpected {words}", hint=hint))
-    return 1

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.daemon import places
@@ -17,12 +18,14 @@ from wherry.errors import HomeBusy, LocalError, local_error
 from wherry.limits import DRAIN_S
 from wherry_cli.asking import home_of
 from wherry_cli.control.paths import error_of
+from wherry_cli.daemon_process import command
 from wherry_cli.render import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from wherry_cli.daemon_process import Orders
     from wherry_cli.invocation import Invocation
 
 LOG_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -36,8 +39,8 @@ def log_of(run: Invocation) -> Path:
     return home_of(run) / "logs" / "daemon.log"
 
 
-def start(run: Invocation, words: Sequence[str]) -> dict[str, Any]:
-    """Starts the daemon with the options ``words`` and waits until it is ready; gives what it says of itself.
+def start(run: Invocation, orders: Orders) -> dict[str, Any]:
+    """Starts the daemon with ``orders`` and waits until it is ready; gives what it says of itself.
 
     Raises HomeBusy if one runs, whatever it fails with, and LocalError if it ends without a word, or says none in a minute.
     """
@@ -50,7 +53,7 @@ def start(run: Invocation, words: Sequence[str]) -> dict[str, Any]:
         )
     read, write = os.pipe()
     try:
-        process = _spawn(run, home, log, [*words, "--ready-fd", str(write)], write)
+        process = _spawn(run, home, log, replace(orders, home=str(home), ready_fd=write), write)
         os.close(write)
         write = -1
         try:
@@ -72,11 +75,7 @@ def start(run: Invocation, words: Sequence[str]) -> dict[str, Any]:
             os.close(write)
 
 
-def _spawn(run: Invocation, home: Path, log: Path, words: Sequence[str], fd: int) -> subprocess.Popen[bytes]:
-    given = ["--home", str(home), *["-v"] * run.verbose]
-    given += ["--config", str(run.config.absolute())] if run.config is not None else []
-    given += ["--profile", run.profile] if run.profile is not None else []
-    line = [sys.executable, "-m", "wherry_cli", *given, "up", "--foreground", *words]
+def _spawn(run: Invocation, home: Path, log: Path, orders: Orders, fd: int) -> subprocess.Popen[bytes]:
     try:
         for folder in (home, log.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,7 +84,7 @@ def _spawn(run: Invocation, home: Path, log: Path, words: Sequence[str], fd: int
         raise local_error(problem, "cannot write the daemon's log", str(log)) from problem
     try:
         return subprocess.Popen(  # it is waited for until it is ready, and then left on purpose
-            line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True,
+            command(orders), stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(fd,), start_new_session=True,
             env=dict(run.environ),
         )  # fmt: skip
     except OSError as problem:

@@ -6,12 +6,12 @@ import gc
 import sys
 
 # Millions of small tuples come and go in a run, and none of them in cycles: looking for cycles every 700 of them costs 3 %.
-_GC_THRESHOLDS = (20_000, 50, 50)
+GC_THRESHOLDS = (20_000, 50, 50)
 
 
 def main() -> None:
     """Runs the command line of this process and exits with its code."""
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         from wherry_cli.app import run
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
+    from wherry.observe import Observe
+
 Color = Literal["auto", "always", "never"]
 Style = Literal["bold", "red", "green", "yellow", "dim"]
 
@@ -178,3 +180,14 @@ def silence_stdout() -> None:
         os.close(nowhere)
     except (OSError, ValueError):  # no such stream any more: then there is no flush either
         pass
+
+
+def warner(out: Out) -> Observe:
+    """Makes an observer that says warnings: of a locator that cannot announce this node."""
+    from wherry.observe import Note
+
+    def warn(event: object) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            out.warning(safe(event.text))
+
+    return warn

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -12,10 +15,12 @@ import pytest
 
 from wherry.daemon import places
 from wherry.errors import LocalError, TargetExists
-from wherry_cli import detached
+from wherry_cli import daemon_process, detached
 from wherry_cli.app import run
 from wherry_cli.control import client
+from wherry_cli.daemon_process import Orders, command
 from wherry_cli.invocation import Invocation
+from wherry_cli.verbs import up
 
 ONE = {
     "schema": "wherry/transfer/1", "id": "t1", "state": "running", "what": "bafy", "output": "/o\x1b", "traffic_class": "high",
@@ -263,17 +268,52 @@ def spawned(monkeypatch):
 def test_up_in_the_background_passes_its_options_on(spawned, go, capsys, tmp_path):
     made = spawned(json.dumps({"schema": "wherry/up/1", "pid": 5, "listen": ["http://a:1"], "home": "h"}).encode())
     (tmp_path / "c.toml").write_text("")
-    line = ["up", "--listen", "http://127.0.0.1:0", "--allow-public", "--token-file", "tok", "--profile", "p", "-v"]
+    token = tmp_path / "tok"
+    token.write_text("secret")
+    line = ["up", "--listen", "http://127.0.0.1:0", "--allow-public", "--token-file", str(token), "--profile", "p", "-v"]
     assert go(*line, "--config", str(tmp_path / "c.toml")) == 0
     assert capsys.readouterr().out == "http://a:1\n"
-    words = made[0].line
-    for pair in (["--listen", "http://127.0.0.1:0"], ["--token-file", os.path.abspath("tok")], ["--profile", "p"]):
-        at = words.index(pair[0])
-        assert words[at : at + 2] == pair
-    assert {"--foreground", "--allow-public", "-v", "--ready-fd", "--config"} <= set(words)
-    assert words[words.index("--home") + 1] == str(tmp_path / "home")
+    *words, told = made[0].line
+    assert words == [sys.executable, "-P", "-m", "wherry_cli.daemon_process"]
+    orders = Orders(**json.loads(told))
+    assert orders.overrides == {f"transport.{name}.token_file": str(token) for name in ("http", "tcp")}
+    assert (orders.listen, orders.allow_public, orders.profile, orders.verbose) == (["http://127.0.0.1:0"], True, "p", 1)
+    assert (orders.home, orders.config) == (str(tmp_path / "home"), str(tmp_path / "c.toml"))
+    assert isinstance(orders.ready_fd, int)
     assert go("up", "--json") == 0
     assert json.loads(capsys.readouterr().out)["log"] == str(tmp_path / "home/logs/daemon.log")
+
+
+def test_up_in_the_foreground_becomes_the_daemon(monkeypatch, go, tmp_path, capsys):
+    became = []
+
+    def execve(path, line, environ):
+        became.append((path, line, environ))
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(up.os, "execve", execve)
+    assert go("up", "--foreground", "--listen", "http://a:1", "--json", "-q") == LocalError.exit_code
+    assert "cannot start" in capsys.readouterr().err
+    ((path, line, environ),) = became
+    orders = Orders(**json.loads(line[-1]))
+    assert (path, environ) == (sys.executable, {"WHERRY_HOME": str(tmp_path / "home")})
+    assert (orders.json, orders.quiet, orders.ready_fd, orders.allow_public) == (True, True, None, False)
+    made = orders.run()
+    assert (made.home, made.json, made.quiet, made.config) == (None, True, True, None)  # as the environment says
+
+
+def test_the_daemon_loads_no_command_line():
+    code = "import sys, wherry_cli.daemon_process, wherry_cli.detached; print(*sys.modules, sep=chr(10))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "wherry_cli.invocation" in loaded
+    assert not {"typer", "click", "rich"} & set(loaded)
+
+
+def test_what_the_daemon_cannot_start_with_is_said_and_is_its_exit_code(tmp_path, capsys):
+    (tmp_path / "wherry.toml").write_text("[nonsense]\n")
+    orders = Orders(home=str(tmp_path), json=True)
+    assert daemon_process.main([command(orders)[-1]]) == 3
+    assert json.loads(capsys.readouterr().err)["exit_code"] == 3
 
 
 @pytest.mark.parametrize(("said", "word"), [(b"", "code 3"), (b"[]", "code 3"), (b"Traceback", "code 3")])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherry.observe import Note
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import (
@@ -21,11 +20,10 @@ from wherry_cli.options import (
     with_class,
     with_limits,
 )
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, safe, warner
 from wherry_cli.verbs import add as add_verb
 
 if TYPE_CHECKING:
-    from wherry.observe import Observe
     from wherry.results import AddResult
     from wherry.transfer.serve import Serving
 
@@ -78,16 +76,6 @@ def show(out: Out, addresses: list[str], added: list[AddResult]) -> None:
     for address in addresses:
         out.line(safe(address))
     out.flush()
-
-
-def warner(out: Out) -> Observe:
-    """Makes an observer that says warnings: of a locator that cannot announce this node."""
-
-    def warn(event: object) -> None:
-        if isinstance(event, Note) and event.level == "warning":
-            out.warning(safe(event.text))
-
-    return warn
 
 
 async def until_stopped(serving: Serving) -> None:

@@ -15,9 +15,9 @@ from wherry.ticket import Ticket, usable_name
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import AllowPublic, LimitUp, Listen, TlsCert, TlsKey, TokenFile, access_overrides, with_limits
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, safe, warner
 from wherry_cli.verbs import add as add_verb
-from wherry_cli.verbs.serve import until_stopped, warner
+from wherry_cli.verbs.serve import until_stopped
 
 if TYPE_CHECKING:
     from wherry.results import AddResult

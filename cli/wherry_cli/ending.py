@@ -1,0 +1,55 @@
+"""Where a run ends: every error becomes words on standard error and an exit code here."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from wherry.errors import WherryError
+from wherry_cli.render import error_json, safe, silence_stdout, to_json
+
+if TYPE_CHECKING:
+    from wherry_cli.invocation import Invocation
+
+PIPE_CLOSED: Final = 141  # the shell's code for a process that SIGPIPE ended
+
+
+def ended(run_of: Invocation, problem: BaseException) -> int:
+    """Says what a run ended with, and gives its exit code. Raises nothing but SystemExit."""
+    if isinstance(problem, BrokenPipeError):
+        silence_stdout()
+        return PIPE_CLOSED
+    if isinstance(problem, WherryError):
+        _explain(run_of, problem)
+        return problem.exit_code
+    return _ended_otherwise(run_of, problem)
+
+
+def _explain(run_of: Invocation, problem: BaseException) -> None:
+    if run_of.verbose >= 2:
+        run_of.out().say("\n".join(safe(line) for line in "".join(traceback.format_exception(problem)).split("\n")))
+    if isinstance(problem, WherryError):
+        run_of.out().error(problem)
+
+
+def _ended_otherwise(run_of: Invocation, problem: BaseException) -> int:
+    """Ends on what no verb raises on purpose: signals, and faults in wherry itself."""
+    if isinstance(problem, SystemExit):
+        raise problem
+    code = 130 if isinstance(problem, KeyboardInterrupt) else getattr(problem, "exit_code", None)
+    from wherry_cli.signals import Interrupted
+
+    if isinstance(problem, (KeyboardInterrupt, Interrupted)):
+        words = f"stopped; {run_of.kept}" if run_of.kept else "stopped"
+        stopped = WherryError(words)
+        if run_of.json:
+            run_of.out().say(to_json({**error_json(stopped), "error": "Interrupted", "exit_code": code}))
+        else:
+            run_of.out().say(f"wherry: {words}")
+        return code if isinstance(code, int) else 130
+    _explain(run_of, problem)
+    first = str(problem).split("\n", 1)[0]
+    words = f"{type(problem).__name__}: {first}" if first else type(problem).__name__
+    hint = None if run_of.verbose >= 2 else "this is a fault in wherry; run with -v -v for the traceback"
+    run_of.out().error(WherryError(f"unexpected {words}", hint=hint))
+    return 1
