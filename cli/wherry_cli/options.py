@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.main
 
+from wherry.errors import UsageError
 from wherry.units import parse_duration, parse_rate, parse_size
 from wherry_cli.convert import lighten
 from wherry_cli.invocation import Invocation, ProgressMode
@@ -204,10 +205,7 @@ TrafficClass = Annotated[
     Literal["interactive", "high", "normal", "bulk"] | None,
     typer.Option("--class", help="Its share where the link is limited; bulk gives way to everything else."),
 ]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option("--token-file", metavar="FILE", exists=True, dir_okay=False, help="File with the token of the server."),
-]
+TokenFile = Annotated[Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token of the server.")]
 
 
 def access_overrides(
@@ -216,9 +214,13 @@ def access_overrides(
     """Gives the configuration that these options stand for, as dotted keys; None if none was given.
 
     The token is that of every transport which has one, as WHERRY_TOKEN is: one that did not get it would let in everybody.
+    Raises UsageError for a file that is not there.
     """
+    for name, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--token-file", token_file)):
+        if path is not None and not path.expanduser().exists():
+            raise UsageError(f"{name} {str(path)!r}: there is no such file", hint="check the path")
     given = {"http.tls_cert": tls_cert, "http.tls_key": tls_key, "http.token_file": token_file, "tcp.token_file": token_file}
-    found = {f"transport.{name}": str(path.absolute()) for name, path in given.items() if path is not None}
+    found = {f"transport.{name}": str(path.expanduser().absolute()) for name, path in given.items() if path is not None}
     return found or None
 
 

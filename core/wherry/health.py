@@ -22,6 +22,7 @@ from wherry.publiccid import PublicCID
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
 from wherry.store import peers
+from wherry.store.held import there
 from wherry.store.index import FileRecord, Index, LeafRow
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
@@ -166,10 +167,10 @@ def _direct() -> Check:
 
 def _root(row: RootRow, store: Store) -> Check:
     if is_synth(row.path) or os.path.lexists(row.path):
-        known = bool(store.blocks([row.cid])) or bool(store.find([row.cid])[0])
+        known = bool(store.blocks([row.cid])) or there(store.find([row.cid])[0])
         if known:
             twin = row.options.get("unixfs")
-            if twin is not None and store.find([PublicCID.parse(twin).block()])[0] is None:
+            if twin is not None and not there(store.find([PublicCID.parse(twin).block()])[0]):
                 what = f"{row.cid}: its UnixFS form {twin} is not in the store"
                 return Check(name="root", status="warn", detail=what, hint="`wherry add` it again")
             return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import select
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from wherry.errors import WherryError
@@ -221,9 +222,10 @@ class Outlet:
 
     def _begin(self, frame: Frame, gathered: bytearray) -> None:
         """Begins a long run: by a span of its file, or block by block through a buffer."""
-        try:
+        span = None
+        with suppress(WherryError):  # its file is gone; the block may lie elsewhere too
             span = frame.blocks[0].open_span() if self._spans else None
-        except WherryError:
+        if span is None and not (self._strict or whole(frame)):
             gathered += self._withdraw(frame)
             return
         if span is not None:
@@ -271,6 +273,19 @@ class Outlet:
         if self._from_buffer and self._frame is not None and self._block == len(self._frame.blocks):
             self._frame = None
         self._from_buffer = False
+
+
+def whole(frame: Frame) -> bool:
+    """Tells whether all blocks of a run are still there: once its head is sent, it cannot be withdrawn any more.
+
+    They lie in one file. Where that is gone, one of them may lie elsewhere too, and the next one not.
+    """
+    try:
+        for block in frame.blocks:
+            block.confirm()
+    except WherryError:
+        return False
+    return True
 
 
 def read_small(frame: Frame, *, strict: bool = False) -> bytes | bytearray:

@@ -13,7 +13,7 @@ from wherry.errors import WherryError
 from wherry.limits import RATE_BYTES_MIN
 from wherry.links import trips
 from wherry.offload import in_thread
-from wherry.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small
+from wherry.outlet import GATHER_BYTES, CutShort, Outlet, Pump, read_small, whole
 from wherry.wire.frames import HEADER_BYTES, withdrawn
 from wherry_http.paced import PacedWriter
 
@@ -169,6 +169,10 @@ class Sender:
 
     async def _copy_run(self, writer: PacedWriter, frame: Frame, *, strict: bool) -> None:
         head = frame.head
+        if head and not strict and not await in_thread(partial(whole, frame), self._threads):
+            await self._write(writer, withdrawn(frame))
+            await self._fill(writer, len(frame.head) + frame.size - HEADER_BYTES)
+            return
         for block in frame.blocks:
             at = 0
             while at < block.size:

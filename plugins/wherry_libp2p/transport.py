@@ -181,6 +181,7 @@ class _Serving:
             if held is None or held.size > BLOCK_BYTES_MAX:
                 return None
             if only_whether:
+                held.confirm()
                 return b""
             data = bytearray(held.size)
             held.read_into(memoryview(data))

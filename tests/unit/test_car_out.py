@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 
 import pytest
+from getting import A
 
 from wherry import dagcbor
 from wherry.car import CarReader, header, section_head
 from wherry.cid import DAG_CBOR
-from wherry.errors import NotFound
+from wherry.errors import NotFound, WherryError
 from wherry.publiccid import PublicCID
 from wherry.session import Session
+from wherry_cli.demo import compare
 
 
 def roots_and_cids(path):
@@ -71,6 +74,19 @@ def test_a_path_in_a_dataset_gives_what_lies_there(tmp_path):
     content = (data / "sub dir" / "ünï" / "f").read_bytes()
     assert run(read, tmp_path / "other") == content == (tmp_path / "got" / "ünï" / "f").read_bytes()
     assert PublicCID.parse(found["none"]).block()
+
+
+async def test_what_was_lost_here_comes_from_a_source(world, tree, tmp_path):
+    async with world.shared(tree) as cid, world.node() as session:
+        await session.get(cid, sources=[A], output=str(tmp_path / "copy"))
+        shutil.rmtree(tmp_path / "copy")
+        with pytest.raises(WherryError):
+            await session.export_car(cid, str(tmp_path / "x.car"))
+        await session.export_car(cid, str(tmp_path / "x.car"), sources=[A])
+    async with world.node("other") as other:
+        assert (await other.import_car(str(tmp_path / "x.car"))).roots[0].complete
+        await other.get(cid, output=str(tmp_path / "again"))
+    assert list(compare(tree, tmp_path / "again")) == []
 
 
 def test_roots_below_each_other_are_told_apart(tmp_path):

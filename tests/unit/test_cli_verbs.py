@@ -175,16 +175,25 @@ def test_serve_adds_first_and_says_so(capsys, go, fake_session):
 
 def test_tls_goes_to_the_http_transport_and_the_token_to_all(tmp_path, monkeypatch, go, fake_session):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("c.pem", "k.pem", "t"):
+        (tmp_path / name).touch()
     session = fake_session(add=added())
-    go(session, "serve", "--tls-cert", "c.pem", "--tls-key", "/k.pem", "--token-file", "t")
+    go(session, "serve", "--tls-cert", "c.pem", "--tls-key", "~/k.pem", "--token-file", "t")
     assert session.opened["overrides"] == {
         "transport.http.tls_cert": str(tmp_path / "c.pem"),
-        "transport.http.tls_key": "/k.pem",
+        "transport.http.tls_key": str(tmp_path / "k.pem"),
         "transport.http.token_file": str(tmp_path / "t"),
         "transport.tcp.token_file": str(tmp_path / "t"),
     }
     go(session, "serve")
     assert "overrides" not in session.opened
+
+
+@pytest.mark.parametrize("option", ["--token-file", "--tls-cert", "--tls-key"])
+def test_a_file_that_is_not_there_is_said_by_the_name_of_its_option(capsys, tmp_path, go, fake_session, option):
+    assert go(fake_session(), "serve", option, str(tmp_path / "none")) == 2
+    assert f"{option} '{tmp_path}/none': there is no such file" in capsys.readouterr().err
 
 
 # get
@@ -206,8 +215,9 @@ def test_get_of_what_is_complete_says_so(capsys, go, fake_session):
     assert capsys.readouterr().out == "out\n1.0 MiB, nothing to fetch\n"
 
 
-def test_get_passes_on_what_was_said(go, fake_session):
+def test_get_passes_on_what_was_said(go, fake_session, tmp_path):
     session = fake_session(get=got())
+    (tmp_path / "t").touch()
     argv = [
         "--include",
         "a*",
@@ -223,13 +233,13 @@ def test_get_passes_on_what_was_said(go, fake_session):
         "--max-bytes",
         "2GB",
     ]
-    assert go(session, "get", str(TREE), *argv, "--token-file", "/t") == 0
+    assert go(session, "get", str(TREE), *argv, "--token-file", str(tmp_path / "t")) == 0
     options = session.calls[0][2]
     assert options | {
         "include": ("a*",), "exclude": ("*.b",), "force": True, "wait_s": 300.0, "links": "keep",
         "names": "posix", "max_bytes": 2 * 10**9,
     } == options  # fmt: skip
-    assert session.opened["overrides"] == {"transport.http.token_file": "/t", "transport.tcp.token_file": "/t"}
+    assert session.opened["overrides"] == {f"transport.{name}.token_file": str(tmp_path / "t") for name in ("http", "tcp")}
 
 
 @pytest.mark.parametrize(

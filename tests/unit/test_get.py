@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import stat
 
 import pytest
@@ -166,6 +167,16 @@ async def test_a_plan_writes_nothing_and_says_what_it_would_take(world, chosen_f
         assert [source.reachable for source in plan.sources] == [True, False]
     assert not target.exists()
     assert beside(target) == []
+
+
+async def test_a_plan_counts_on_no_file_that_is_gone(world, tree, tmp_path):
+    async with world.shared(tree) as cid, world.node() as session:
+        await session.get(cid, sources=[A], output=str(tmp_path / "first"))
+        plan = await session.get(cid, sources=[A], output=str(tmp_path / "second"), dry_run=True)
+        assert (plan.want_bytes, plan.have_bytes > 6 * MIB) == (0, True)
+        shutil.rmtree(tmp_path / "first")
+        plan = await session.get(cid, sources=[A], output=str(tmp_path / "second"), dry_run=True)
+        assert (plan.have_bytes, plan.want_bytes > 6 * MIB) == (0, True)
 
 
 async def test_nowhere_fetches_everything_and_writes_nothing(world, tree, tmp_path):

@@ -10,6 +10,7 @@ from contextlib import aclosing
 import pytest
 
 from wherry.cid import CID, RAW
+from wherry.config import resolve
 from wherry.errors import ConfigError, HomeBusy, LocalError, NotFound, PeerError, UsageError
 from wherry.results import LsEntry
 from wherry.session import Session
@@ -245,6 +246,13 @@ async def test_opening_says_what_is_wrong(home, tmp_path):
     with pytest.raises(ConfigError):
         async with Session.open(home=home, overrides={"memory.budget": "1"}):
             pytest.fail("it opened")
+    (tmp_path / "token").write_text("told")
+    given = {f"transport.{name}.token_file": str(tmp_path / "token") for name in ("http", "tcp")}
+    environ = {"WHERRY_TOKEN": "other", "WHERRY_TRANSPORT__HTTP__TOKEN": "another"}
+    async with Session.open(home=home, environ=environ, overrides=given) as session:
+        wiring = session._wiring
+        for name in ("http", "tcp"):  # what the line says goes before every variable
+            assert resolve(wiring.config, "transport", name, wiring.manager, wiring._environ)[1].token == "told"
     async with Session.open(home=home, overrides={"add.mtime": "true"}) as session:
         assert session.config.add.mtime is True
         with pytest.raises(HomeBusy, match=str(os.getpid())):

@@ -177,8 +177,12 @@ class Held(ABC):
     def read_into(self, view: memoryview) -> None:
         """Fills ``view`` (``size`` bytes) with the block. Raises SourceChanged or LocalError if it is no longer there."""
 
-    def confirm(self) -> None:  # noqa: B027 -- most blocks are where they were found
-        """Raises SourceChanged or LocalError where the file that it lies in is known to be gone or changed. Reads no bytes."""
+    def confirm(self) -> bool:
+        """Looks whether the file that it lies in is there and unchanged. Reads no bytes.
+
+        Gives True if so, and False where it lies in none and so is where it was found. Raises SourceChanged or LocalError.
+        """
+        return False
 
     def follows(self, other: Held) -> bool:
         """Tells whether this block lies directly behind ``other`` in one file, so that both can be sent as one span."""

@@ -49,9 +49,9 @@ class Part(Held):
             self._whole.read_into(all_of_it)
             view[:] = all_of_it[self._start : self._stop]
 
-    def confirm(self) -> None:
+    def confirm(self) -> bool:
         """Looks whether the whole block is there."""
-        self._whole.confirm()
+        return self._whole.confirm()
 
     def open_span(self) -> Span | None:
         """Opens the file of the whole block, at the part."""

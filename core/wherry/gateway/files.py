@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wherry.gateway.nodes import Entry as Link
     from wherry.manifest import Entry
 
-_KIND: Final = re.compile(r"(?:file|dir|shards|dataset|sealed)/[0-9]{1,9}", re.ASCII)  # specs/0003 §2, 0016 §4
+_KIND: Final = re.compile(r"(?:file|dir|shards|dataset|sealed|blocks)/[0-9]{1,9}", re.ASCII)  # specs/0003 §2, 0016 §4
 _KINDS: Final = {manifest.FILE: "file", manifest.DIR: "dir", manifest.LINK: "link"}
 
 
@@ -195,8 +195,8 @@ class _Inner(Part):
         node = view(self._blocks.node(self._cid))
         view_of[:] = node.data[self._start : self._stop] if isinstance(node, File) else b""
 
-    def confirm(self) -> None:
-        pass  # it was read to come here
+    def confirm(self) -> bool:
+        return False  # it was read to come here
 
     def open_span(self) -> None:
         return None

@@ -81,9 +81,8 @@ def begun(frames: Iterable[Frame]) -> Iterator[Frame]:
     for frame in rest:
         first.append(frame)
         made += len(frame.head)
-        if frame.blocks:
-            frame.blocks[0].confirm()  # those behind it lie in the same file
-        if frame.blocks or made > _BEGUN_BYTES or len(first) == _BEGUN_FRAMES:
+        found = [block.confirm() for block in frame.blocks]
+        if any(found) or made > _BEGUN_BYTES or len(first) == _BEGUN_FRAMES:
             break
     return _chained(first, rest)
 

@@ -67,7 +67,10 @@ class Session(
         """
         surroundings = dict(os.environ if environ is None else environ)
         for key, value in (overrides or {}).items():
-            surroundings[f"WHERRY_{key.replace('.', '__').replace('-', '_').upper()}"] = value
+            variable = f"WHERRY_{key.replace('.', '__').replace('-', '_').upper()}"
+            surroundings[variable] = value
+            if variable.endswith("_FILE"):  # a secret that the environment gives directly would go before it
+                surroundings.pop(variable.removesuffix("_FILE"), None)
         if profile is not None:
             surroundings["WHERRY_PROFILE"] = profile
         path = (home or default_home(surroundings)).expanduser().absolute()

@@ -41,9 +41,10 @@ async def _taken(pieces: AsyncGenerator[Any, None], ahead: int) -> AsyncGenerato
     async def make() -> None:
         try:
             async with aclosing(pieces):
+                await room.acquire()
                 async for piece in pieces:
-                    await room.acquire()
                     ready.put_nowait(piece)
+                    await room.acquire()
         finally:
             ready.put_nowait(_END)
 

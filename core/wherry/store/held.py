@@ -88,11 +88,12 @@ class _InFiles(Held):
                 return self
         return self._elsewhere(self._cid)
 
-    def confirm(self) -> None:
-        """Opens the first file that stands, and looks elsewhere if there is none. Raises SourceChanged or LocalError."""
+    def confirm(self) -> bool:
+        """Opens the first file that stands, and looks elsewhere if there is none."""
         if self.resolved() is None:
             _open(self._places[0])  # says what is wrong
             raise SourceChanged(f"block {self._cid} has no place left")
+        return True
 
     def read_into(self, view: memoryview) -> None:
         """Reads the block from the first place that still holds it. Raises SourceChanged or LocalError."""
@@ -134,14 +135,14 @@ class HeldLeaf(_InFiles):
         return mine.path == before.path and mine.offset == before.offset + before.size and mine.signature == before.signature
 
     def open_span(self) -> Span | None:
-        """Opens the first file; a later place, or a block that lies elsewhere too, is read and copied by `read_into`."""
+        """Opens the first file; a later place is read and copied instead, by `read_into`."""
         place = self._places[0]
         if self._hashed or is_synth(place.path):
             return None
         try:
             return Span(open_unchanged(place.path, place.signature), place.offset)
         except WherryError:
-            if len(self._places) == 1 and self._elsewhere(self._cid) is None:
+            if len(self._places) == 1:
                 raise
             return None
 
@@ -181,6 +182,14 @@ class HeldWrapped(_InFiles):
         _read(place, view[start:stop])
         if hashlib.sha256(view).digest() != self._cid.digest:
             raise SourceChanged(f"{place.path!r} no longer holds the block {self._cid}", hint="get it again")
+
+
+def there(held: Held | None) -> bool:
+    """Tells whether a block can be read, as far as that is known without reading it: not from a file that is gone."""
+    try:
+        return held is not None and (held.confirm() or True)
+    except WherryError:
+        return False
 
 
 def stays(held: Held | None) -> bool:

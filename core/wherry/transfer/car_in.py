@@ -14,7 +14,7 @@ from wherry.block import Block
 from wherry.car import CarReader, verified
 from wherry.errors import BlockNotFound, CIDError, WherryError
 from wherry.gateway.blocks import Blocks
-from wherry.gateway.order import Found, Walk
+from wherry.gateway.order import Found, Sent, Walk
 from wherry.gateway.request import CarWish
 from wherry.store.held import stays
 
@@ -103,14 +103,25 @@ class CarImport:
         self.new_blocks += self._store.nodes.put_many(fresh)
         self.new_bytes += sum(len(block.data) for block in fresh)
 
+    def _hold(self, sent: Sent) -> None:
+        """Keeps a block below a root that is in the cache alone. Raises BlockNotFound for one whose file is gone."""
+        held = sent.held if sent.held is not None else self._store.find([sent.cid.block()])[0]
+        if held is None or stays(held):  # None: what was read stands under another codec, beside the nodes
+            return
+        data = bytearray(held.size)
+        try:
+            held.read_into(memoryview(data))
+        except WherryError as problem:
+            raise BlockNotFound(f"block {sent.cid} is not here any more") from problem
+        self._store.nodes.put_many([Block(sent.cid.block(), bytes(data))])
+
     def _root(self, root: PublicCID) -> ImportedRoot:
         """Walks from a root to every block below it, but for those below roots before it that miss nothing."""
         try:
             for sent in self._walk.blocks(Found((), root)):
                 if self._cancelled:
                     raise InterruptedError
-                if sent.held is not None and not stays(sent.held):
-                    raise BlockNotFound(f"block {sent.cid} is not here any more")
+                self._hold(sent)
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
             self._walk = Walk(Blocks(self._store), CarWish())  # that one was where something is missing

@@ -16,6 +16,7 @@ from wherry.errors import CIDError, LimitExceeded
 from wherry.gateway.blocks import Blocks
 from wherry.limits import PB_BYTES_MAX
 from wherry.offload import settled
+from wherry.store.held import there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ class FetchedBlocks(Blocks):
         found = super().held(cids)
         absent: list[tuple[int, CID]] = []
         for at, (cid, held) in enumerate(zip(cids, found, strict=True)):
-            if held is None:
+            if not there(held):
                 try:
                     absent.append((at, cid.block()))
                 except CIDError:  # a hash that nothing is fetched by
@@ -76,7 +77,7 @@ class FetchedBlocks(Blocks):
         name = cid.block()
         future = self._soon.pop(name, None)
         if future is None:
-            if super().held([cid])[0] is not None:
+            if there(super().held([cid])[0]):
                 return super().node(cid)
             future = self.ask(name)
         block = self.wait(future)
@@ -91,7 +92,7 @@ class FetchedBlocks(Blocks):
         """Begins to fetch blocks that will be read as nodes, the first one first."""
         wanted = cids[:_NODES_AHEAD]
         for cid, held in zip(wanted, super().held(wanted), strict=True):
-            if held is not None:
+            if there(held):
                 continue
             try:
                 name = cid.block()

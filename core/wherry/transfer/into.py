@@ -17,6 +17,7 @@ from wherry.manifest import FILE, LINK
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import GetPlan, SourcePlan
+from wherry.store.held import there
 from wherry.store.index import Signature
 from wherry.stretches import Stretches
 from wherry.swarm.haves import coarsened
@@ -233,9 +234,12 @@ async def plan_target(fill: Fill, cid: CID, root: Root, path: str) -> GetPlan:
     async def look_up() -> int:
         leaves = list(batch)
         batch.clear()
-        digests = [leaf.cid.digest for leaf in leaves]
-        found = await in_thread(lambda: {*fill.store.index.locate(digests), *fill.store.index.locate_sealed(digests)})
-        return sum(leaf.size for leaf in leaves if leaf.cid.digest in found)
+
+        def here() -> int:
+            found = fill.store.find([leaf.cid for leaf in leaves])
+            return sum([leaf.size for leaf, held in zip(leaves, found, strict=True) if there(held)])
+
+        return await in_thread(here)
 
     walk = walk_of(root.entry, predict=True)
     async for step in chosen(fill.nodes.steps(walk), walk, fill.selection):

@@ -17,6 +17,7 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
 from wherry.errors import CIDError, StoreError, WherryError
 from wherry.flow import FREE
+from wherry.store.held import there
 from wherry.stretches import Stretches
 from wherry.swarm.swarm import Swarm
 from wherry.unixfs.node import root_of as unixfs_root_of
@@ -154,7 +155,7 @@ class Node:
                 return None
             if root.codec == RAW:
                 held = self._store.find([root])[0]
-                return (held.size, True) if held is not None else None
+                return (held.size, True) if held is not None and there(held) else None
             block = self._store.nodes.get_many([root]).get(root)
             if block is None:
                 return None

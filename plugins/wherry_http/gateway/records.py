@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wherry.abc.naming import HoldsRecords
-from wherry.errors import CIDError, NotFound, UsageError, WherryError
+from wherry.errors import BlockNotFound, CIDError, NotFound, UsageError, WherryError
 from wherry.gateway import headers as said
 from wherry.gateway.blocks import Inline
 from wherry.gateway.frames import Stretch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def record_of(gateway: Gateway, asked: Target) -> tuple[bytes, int]:
-    """Gives the record of a name and for how many seconds it may be kept. Raises NotFound, UsageError."""
+    """Gives the record of a name and for how many seconds it may be kept. Raises BlockNotFound, UsageError."""
     try:
         name = name_of(asked.name)
     except CIDError as problem:
@@ -34,7 +34,7 @@ async def record_of(gateway: Gateway, asked: Target) -> tuple[bytes, int]:
     source = gateway.source
     record = await gateway.off_loop(partial(source.record, name)) if isinstance(source, HoldsRecords) else None
     if record is None:
-        raise NotFound(f"no record of {asked.name} is here")
+        raise BlockNotFound(f"no record of {asked.name} is here")
     return record, freshness(record, dt.datetime.now(dt.UTC))
 
 

@@ -1,0 +1,56 @@
+"""`import` keeps what only the cache, or a file that is gone, seemed to hold."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+
+import pytest
+
+from wherry.abc.cache import Kept
+from wherry.block import named
+from wherry.car import header, section_head
+from wherry.cid import DAG_CBOR, RAW
+from wherry.dagcbor import encode
+from wherry.publiccid import PublicCID
+from wherry.store.held import stays
+from wherry.store.store import Store
+from wherry.transfer.car_in import CarImport
+from wherry_cache.memory import MemoryCache
+
+LEAF = named(RAW, b"leaf" * 1000)
+ROOT = named(DAG_CBOR, encode([PublicCID(LEAF.cid)]))
+
+
+@pytest.fixture
+def opened(tmp_path):
+    cache = MemoryCache(1 << 20)
+    with closing(Store(tmp_path, lambda: cache)) as store:
+        yield store, cache
+
+
+def taken(store, *blocks):
+    root = PublicCID(ROOT.cid)
+    car = header([root]) + b"".join(section_head(PublicCID(one.cid), len(one.data)) + one.data for one in blocks)
+    return CarImport(store, io.BytesIO(car).read, origin="a CAR", where="here").run()[0]
+
+
+def test_what_the_cache_alone_has_is_kept_below_a_root(opened):
+    store, cache = opened
+    cache.put_many([Kept(*block, len(block.data)) for block in (ROOT, LEAF)])
+    assert taken(store).missing == ""
+    assert all(stays(held) for held in store.find([ROOT.cid, LEAF.cid]))
+    assert [row.cid for row in store.state.roots(ROOT.cid)] == [ROOT.cid]
+
+
+def test_what_the_cache_alone_has_is_kept_if_the_car_brings_it(opened):
+    store, cache = opened
+    cache.put_many([Kept(*LEAF, len(LEAF.data))])
+    assert taken(store, ROOT, LEAF).missing == ""
+    assert all(stays(held) for held in store.find([ROOT.cid, LEAF.cid]))
+
+
+def test_what_is_nowhere_is_missing(opened):
+    store, _ = opened
+    assert str(LEAF.cid) in taken(store, ROOT).missing
+    assert store.state.roots(ROOT.cid) == []
