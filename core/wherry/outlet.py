@@ -281,6 +281,13 @@ def whole(frame: Frame) -> bool:
     They lie in one file. Where that is gone, one of them may lie elsewhere too, and the next one not.
     """
     try:
+        span = frame.blocks[0].open_span()
+    except WherryError:
+        span = None
+    if span is not None:
+        os.close(span.fd)
+        return True
+    try:
         for block in frame.blocks:
             block.confirm()
     except WherryError:

@@ -186,10 +186,13 @@ class HeldWrapped(_InFiles):
 
 def there(held: Held | None) -> bool:
     """Tells whether a block can be read, as far as that is known without reading it: not from a file that is gone."""
+    if held is None:
+        return False
     try:
-        return held is not None and (held.confirm() or True)
+        held.confirm()
     except WherryError:
         return False
+    return True
 
 
 def stays(held: Held | None) -> bool:
