@@ -122,7 +122,7 @@ def test_options_come_from_the_environment_too(go, capsys):
     ],
 )  # fmt: skip
 def test_how_a_command_ends(go, words, code, monkeypatch):
-    monkeypatch.setattr("wherry_cli.app.silence_stdout", lambda: None)
+    monkeypatch.setattr("wherry_cli.ending.silence_stdout", lambda: None)
     assert go("acme.do", *words) == code
 
 

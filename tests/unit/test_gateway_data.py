@@ -92,6 +92,13 @@ def directory(tree, *rows):
     return tree.node(unixfs.Data(unixfs.DIRECTORY), *rows)
 
 
+def before(tree):
+    """So much that an archive begins before what lies behind it is looked at."""
+    data = bytes(20_000)
+    leaf = tree.put(data)
+    return directory(tree, *[(b"%02d" % number, leaf, len(data)) for number in range(20)])
+
+
 @pytest.mark.parametrize(
     "name", [b"..", b".", b"", b"a/../../b", b"/etc/passwd", b"a/b", b"a\\..\\..\\b", b"x\0y", b"\xff\xfe"]
 )
@@ -99,8 +106,12 @@ async def test_a_name_that_leads_elsewhere_ends_the_archive(name):
     tree = Tree()
     good, bad = tree.put(b"good"), tree.put(b"bad")
     root = directory(tree, (b"0-good", good, 4), (name, bad, 3))
+    many = before(tree)
+    late = directory(tree, (b"0", many, 0), (b"1", directory(tree, (name, bad, 3)), 0))
     async with gateway(tree.source()) as address:
-        answer = await ask(address, f"/ipfs/{root}?format=tar")
+        refused = await ask(address, f"/ipfs/{root}?format=tar")  # it is seen before the archive begins
+        assert (refused.status, refused.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+        answer = await ask(address, f"/ipfs/{late}?format=tar")
         assert answer.status == 200
         assert not answer.whole
         assert b"bad" not in answer.body
@@ -116,10 +127,15 @@ async def test_what_is_missing_lies_or_nests_too_deep_ends_the_archive():
     leaf = tree.put(b"four")
     liar = tree.node(unixfs.Data(unixfs.FILE, filesize=9, blocksizes=(9,)), (b"", leaf, 4))
     data = tree.put(dagcbor.encode({"some": "data"}), DAG_CBOR)
-    roots = [directory(tree, (b"x", what, 0)) for what in (absent, deep, liar, data)]
+    wrong = (absent, deep, liar, data)
+    many = before(tree)
+    roots = [directory(tree, (b"x", what, 0)) for what in wrong]
+    behind = [directory(tree, (b"0", many, 0), (b"1", root, 0)) for root in roots]
     async with gateway(tree.source()) as address:
-        for root in roots:
+        for root, late in zip(roots, behind, strict=True):
             answer = await ask(address, f"/ipfs/{root}?format=tar")
+            assert (answer.status, answer.whole) == (404, True), root
+            answer = await ask(address, f"/ipfs/{late}?format=tar")
             assert (answer.status, answer.whole) == (200, False), root
         assert (await ask(address, f"/ipfs/{absent}?format=tar")).status == 404
         assert (await ask(address, f"/ipfs/{data}?format=tar")).status == 406

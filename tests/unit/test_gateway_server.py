@@ -192,7 +192,12 @@ async def test_pages_may_read_unless_there_is_a_token_and_native_endpoints_stay_
     tree, root, _ = site
     page = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
     async with gateway(tree.source()) as address:
-        for what in (f"/ipfs/{root}?format=raw", f"/ipfs/{root}/", f"/ipfs/{root}/note.txt", f"/ipfs/{root}/?format=tar"):
+        for what in (
+            f"/ipfs/{root}?format=raw",
+            f"/ipfs/{root}/",
+            f"/ipfs/{root}/note.txt",
+            f"/ipfs/{root}/note.txt?format=tar",
+        ):
             answer = await ask(address, what, **page)
             assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
         asked = await ask(address, f"/ipfs/{root}", method="OPTIONS", **page)
