@@ -24,9 +24,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value if type(value) in (bool, int, float, str) or value is None else str(value)
-    return str(value)
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
 
 
 UNIXFS_OFF: Final = "it was not asked for"  # a reason of `AddResult.unixfs_reason`

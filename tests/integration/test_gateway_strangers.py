@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -38,25 +39,28 @@ def test_a_file_that_is_no_more_what_it_was_is_not_here_and_no_path_is_told(chan
 def test_what_was_lost_is_refused_in_every_form_before_an_answer_begins(change, start, wherry, tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
-    file = tree / "file"
-    file.write_bytes(bytes(3 << 20))
+    for name, size in (("large", 3 << 20), ("small", 100_000)):  # a node and three leaves; one leaf
+        (tree / name).write_bytes(bytes(size))
     said = json.loads(wherry("add", "--json", tree).stdout)
     base = start("serve", "--listen", "http://127.0.0.1:0", "--json").said()["listen"][0]
-    forms = ("?format=raw", "?format=car", "?format=tar", "", "?format=car&dag-scope=entity")
-    for root in (said["cid"], said["unixfs_cid"]):
-        for form in forms:
-            assert asked(f"{base}/ipfs/{root}/file{form}")[0] == 200, form
-    if change == "gone":
-        file.unlink()
-    else:
-        file.write_bytes(b"other")
+    cars = ("?format=car", "?format=car&dag-scope=entity")
+    forms = [("large", ""), ("large", "?format=tar"), *(("small", form) for form in ("", "?format=tar", "?format=raw", *cars))]
+    roots = (said["cid"], said["unixfs_cid"])
+    for root in roots:
+        for name, form in forms:
+            assert asked(f"{base}/ipfs/{root}/{name}{form}")[0] == 200, form
+    for name in ("large", "small"):
+        (tree / name).unlink() if change == "gone" else (tree / name).write_bytes(b"other")
     ways = (({}, 404), ({"Range": "bytes=0-9"}, 404), ({"Cache-Control": "only-if-cached, no-transform"}, 412))
     for method in ("GET", "HEAD"):
-        for root in (said["cid"], said["unixfs_cid"]):
-            assert asked(f"{base}/ipfs/{root}/file?format=raw", method)[0] == 200  # the node of the file, which is here
-            for form in forms[1 : 4 if root == said["cid"] else 5]:  # an entity of a manifest is its node alone
+        for root in roots:
+            for name, form in forms:
                 for headers, expected in ways:
-                    assert asked(f"{base}/ipfs/{root}/file{form}", method, **headers)[0] == expected, (form, headers)
+                    assert asked(f"{base}/ipfs/{root}/{name}{form}", method, **headers)[0] == expected, (name, form, headers)
+    for root in roots:
+        assert asked(f"{base}/ipfs/{root}/large?format=raw")[0] == 200  # the node of the file, which is here
+        with pytest.raises((OSError, http.client.HTTPException)):  # and of a CAR the blocks before the first that is gone
+            asked(f"{base}/ipfs/{root}/large?format=car")
 
 
 def test_a_name_with_a_newline_is_reached(start, tmp_path):

@@ -327,29 +327,6 @@ async def test_a_peer_that_was_named_and_is_lost_is_called_again_if_it_was_of_us
     assert calls == ["named"] * (3 if of_use else 1)
 
 
-async def test_of_a_source_that_comes_and_goes_it_is_said_once_in_a_while(monkeypatch, pool):
-    monkeypatch.setattr(scheduler_module, "_BACKOFF_FIRST_S", 0.01)
-    notes, calls = [], []
-
-    async def gone(wants, lender, count):
-        raise PeerUnreachable("it ended the connection", peer="peer")
-        yield
-
-    @asynccontextmanager
-    async def connect(address):
-        calls.append(address)
-        yield Scripted(gone)
-
-    made = Fetcher(["peer"], connect, pool, wait_s=1.0, observe=notes.append)
-    with pytest.raises(NoSource):
-        async with running(made):
-            await made.nodes([CID.of(RAW, LEAVES[0])])
-    assert len(calls) > 2
-    assert [note.text for note in notes if "is gone" in note.text] == [
-        "peer is gone (it ended the connection); trying again for up to 1 s"
-    ]
-
-
 async def test_who_is_sent_on_calls_again_late_but_at_once_when_nobody_else_is_left(monkeypatch):
     """It would be minutes: the last of the others goes, and it is called within a moment."""
     monkeypatch.setattr(scheduler_module, "STAND_BACK_S", (600.0, 600.0))

@@ -205,3 +205,18 @@ async def test_a_page_of_data_shows_what_is_hostile_as_text():
     assert b"<script>" not in page.body
     assert b"<img" not in page.body
     assert "\u202e".encode() not in page.body
+
+
+async def test_data_with_a_key_that_manifests_have_is_data_unless_its_kind_is_one_of_theirs():
+    tree = Tree()
+    others = [
+        tree.put(dagcbor.encode(value), DAG_CBOR)
+        for value in ({"some": "data"}, {"wherry": True}, {"wherry": "boat"}, {"wherry": "boat/1"}, ["wherry"])
+    ]
+    newer = tree.put(dagcbor.encode({"wherry": "dir/7"}), DAG_CBOR)
+    async with gateway(tree.source()) as address:
+        for other in others:
+            data = await ask(address, f"/ipfs/{other}")
+            assert (data.status, data.headers["content-type"]) == (200, "application/vnd.ipld.dag-cbor")
+        refused = await ask(address, f"/ipfs/{newer}")
+        assert (refused.status, b"a newer wherry" in refused.body) == (404, True)

@@ -10,7 +10,7 @@ import pytest
 from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Tree, ask, car_cids, gateway, unchunked
 
 from wherry import dagcbor
-from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.cid import CID, RAW
 from wherry.gateway.record import name_of
 from wherry.ipns.name import Name
 from wherry.manifest import DIR, FILE, LINK, Entry, dataset_block, dir_block
@@ -321,18 +321,6 @@ async def test_a_dataset_of_wherrys_own():
             assert car_cids(car.body) == [str(cid) for cid in (root.cid, top.cid, inner.cid, leaf)]
         for path in ("d/l", "d/no", "a.txt/no"):
             assert (await ask(address, f"/ipfs/{root.cid}/{path}?format=car")).status == 404
-        others = [
-            tree.put(dagcbor.encode(value), DAG_CBOR)
-            for value in ({"some": "data"}, {"wherry": True}, {"wherry": "boat"}, {"wherry": "boat/1"}, ["wherry"])
-        ]
-        newer = tree.put(dagcbor.encode({"wherry": "dir/7"}), DAG_CBOR)
-        source = tree.source()
-    async with gateway(source) as address:
-        for other in others:
-            data = await ask(address, f"/ipfs/{other}")
-            assert (data.status, data.headers["content-type"]) == (200, "application/vnd.ipld.dag-cbor")
-        refused = await ask(address, f"/ipfs/{newer}")
-        assert (refused.status, b"a newer wherry" in refused.body) == (404, True)
 
 
 async def test_who_is_banned_is_refused_and_observers_are_told(site):

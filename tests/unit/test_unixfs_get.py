@@ -218,43 +218,6 @@ async def test_whether_a_file_is_executable_is_compared_only_where_that_is_said(
     assert all((copy / name).stat().st_mode & 0o100 for name in ("tree/small", "tree/big", "tree/inner/middle"))
 
 
-@pytest.mark.parametrize("think_s", [0, 0.1])
-async def test_a_reading_that_lacks_a_block_ends_with_its_name_wherever_the_reader_is(world, think_s):
-    dag = Dag()
-    leaves = [dag.raw(piece) for piece in cut(MIDDLE, 32 * KIB)]
-    what = str(dag.directory([("file", dag.file(leaves))])[0])
-    lost = leaves[9][0]  # behind those that are read ahead of the first
-    del dag.blocks[lost.block()]
-    read = []
-
-    async def reading(session):
-        async for piece in session.cat(f"{what}/file", sources=[A]):
-            read.append(piece)
-            await asyncio.sleep(think_s)
-
-    async with offered(world, dag), world.node() as session:
-        with pytest.raises(NotFound, match=str(lost)):
-            await reading(session)
-    assert MIDDLE.startswith(b"".join(read))
-    assert asyncio.current_task().cancelling() == 0
-
-
-async def test_a_listing_that_lacks_a_block_ends_with_its_name(world):
-    dag = Dag()
-    entries = [(f"file {number}", dag.leaf(b"%d" % number)) for number in range(300)]
-    what = str(dag.directory(entries)[0])
-    lost = entries[200][1][0]
-    del dag.blocks[lost.block()]
-
-    async def reading(session):
-        async for _ in session.ls(what, sources=[A]):
-            await asyncio.sleep(0.01)
-
-    async with offered(world, dag), world.node() as session:
-        with pytest.raises(NotFound, match=str(lost)):
-            await reading(session)
-
-
 async def test_a_changed_file_of_the_old_form_is_said_without_asking_anybody(world, tmp_path):
     dag = Dag(0)
     what = str(old_tree(dag)[0])

@@ -185,13 +185,12 @@ class Gateway:
         if said.unchanged(request.headers.get("If-None-Match"), tag):
             return self.not_modified(headers)
         found = await self.off_loop(partial(located, self.blocks(GATEWAY_READS_MAX), root, asked.below))
-        await self.off_loop(partial(self.blocks().one, found.cid))
+        await self.off_loop(lambda: self.blocks().one(found.cid).confirm())
         walk = Walk(self.blocks(), wanted.car)
         return await self.stream(request, headers, car(root, walk.blocks(found)))
 
     async def stream(self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame]) -> web.StreamResponse:
-        """Answers with a body whose length nobody knows. What ``frames`` raises later than at first ends it abnormally."""
-        frames = await self.off_loop(partial(begun, frames))
+        """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally."""
         response = web.StreamResponse(headers=headers | self.common())
         if request.method == "HEAD":
             response.content_length = None

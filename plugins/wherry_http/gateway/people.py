@@ -10,7 +10,7 @@ from aiohttp import web
 from wherry.errors import BlockNotFound, NotFound, UsageError
 from wherry.gateway import headers as said
 from wherry.gateway.files import Thing, content, has_child, listing, look
-from wherry.gateway.frames import pieces
+from wherry.gateway.frames import begun, pieces
 from wherry.gateway.padding import padding_bytes, zeros
 from wherry.gateway.request import MEDIA, TAR, NotAcceptable
 from wherry.gateway.tar import archive
@@ -128,7 +128,8 @@ class People:
         headers["Content-Type"] = MEDIA[TAR]
         headers["Content-Disposition"] = said.disposition("attachment", wanted.filename or f"{cid}.tar")
         headers["Accept-Ranges"] = "none"
-        return await gateway.stream(request, headers, archive(gateway.blocks(), thing, cid))
+        frames = await gateway.off_loop(partial(begun, archive(gateway.blocks(), thing, cid)))
+        return await gateway.stream(request, headers, frames)
 
     async def _page(
         self, request: web.Request, asked: Target, wanted: Wish, thing: Thing, headers: dict[str, str]
