@@ -7,7 +7,7 @@ import time
 import pytest
 
 from wherry.block import named
-from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
 from wherry.store.index import FileRecord, LeafRow, Signature
 from wherry.store.store import Store
 from wherry.transfer import record as record_module
@@ -85,6 +85,70 @@ def test_a_large_file_goes_on_behind_what_was_saved(store):
     again.finish(node(1).cid)
     assert list(store.index.progress(again._file)) == []
     assert store.index.files(["/x"])["/x"].cid == node(1).cid
+
+
+def test_a_file_that_is_read_soon_is_recorded_with_others(store, monkeypatch):
+    monkeypatch.setattr(store.index, "begin", None)
+    recorder = Recorder(store)
+    for path in ("/x", "/y"):
+        record = recorder.large(path, SIGNATURE, "fixed:1MiB")
+        record.add([LeafRow(digest(0), 0, 10), LeafRow(digest(1), 10, 20)])
+        record.finish(node(1).cid)
+    recorder.node(node(1))
+    recorder.flush_if_due()
+    assert store.index.usage() == (0, 0)
+    recorder.flush()
+    assert store.index.usage() == (2, 2)
+    assert [(row.cid, row.leaves) for row in store.index.files(["/x", "/y"]).values()] == [(node(1).cid, 2)] * 2
+    assert (recorder.blocks, recorder.new_blocks, recorder.new_bytes) == (5, 3, 30)
+
+
+def test_a_file_does_not_wait_longer_for_having_been_read_for_long(store, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    recorder = Recorder(store)
+    record = recorder.large("/x", SIGNATURE, "fixed:1MiB")
+    now[0] += 1.5
+    recorder.flush()
+    record.add([LeafRow(digest(0), 0, 30)])
+    record.finish(node(1).cid)
+    now[0] += 0.4
+    recorder.flush_if_due()
+    assert store.index.usage() == (0, 0)
+    now[0] += 0.2
+    recorder.flush_if_due()
+    assert store.index.usage() == (1, 1)
+
+
+def test_a_file_that_takes_long_is_begun(store, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    recorder = Recorder(store)
+    record = recorder.large("/x", SIGNATURE, "fixed:1MiB")
+    now[0] += 2.1
+    record.add([LeafRow(digest(0), 0, 30)])
+    assert store.index.usage() == (1, 1)
+    assert store.index.files(["/x"])["/x"].cid is None
+    record.finish(node(1).cid)
+    assert store.index.files(["/x"])["/x"].cid == node(1).cid
+    assert recorder.blocks == 1
+
+
+def test_the_twin_is_written_at_the_end_or_when_it_is_much(store, monkeypatch):
+    recorder = Recorder(store)
+    twins = [named(DAG_PB, b"%d" % number) for number in range(3)]
+    recorder.node(node(1))
+    recorder.twin(twins[0])
+    recorder.flush()
+    assert store.nodes.sizes([node(1).cid, twins[0].cid]) == {node(1).cid: 1}
+    monkeypatch.setattr(record_module, "_ROWS_MAX", 4)
+    recorder.twin(twins[1])
+    recorder.flush()
+    assert store.nodes.usage()[0] == 3
+    recorder.twin(twins[2])
+    recorder.root(node(1).cid, "/x", "add", {})
+    assert store.nodes.usage()[0] == 4
+    assert recorder.new_blocks == 1
 
 
 @pytest.mark.parametrize("change", ["signature", "chunker", "finished"])

@@ -32,19 +32,10 @@ class NodeDB:
         """Keeps blocks, and ``more``, on disk when it returns. Gives how many of ``blocks`` were new."""
         if not blocks and not more:
             return 0
-        distinct, rest = dict(blocks), dict(more)
         with self._db.writing() as run:
-            # In the order of their keys all of them are appended to pages, where two passes would split each page again.
-            run.execute("SAVEPOINT together")
-            both = distinct | rest
-            new = _insert(run, both)
-            if new == len(both):
-                return len(distinct)
-            if new:
-                run.execute("ROLLBACK TO together")  # some are here: which of the two they belong to is not known
-                new = _insert(run, distinct)
-                _insert(run, rest)
-            return new
+            # Those of UnixFS come first in the order of keys (0x70 before 0x71): in a new file, all are appended.
+            _insert(run, dict(more))
+            return _insert(run, dict(blocks))
 
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives those that are held. Raises IntegrityError if the disk has damaged one."""

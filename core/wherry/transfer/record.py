@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Final
+
+from wherry.store.index import FileRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.store.index import FileRecord, Fresh, LeafRow, Signature
+    from wherry.store.index import Fresh, LeafRow, Signature
     from wherry.store.store import Store
 
 _ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait
@@ -51,8 +54,9 @@ class Recorder:
         self._twin_bytes += len(block.data)
         self.stored_bytes += len(block.data)
 
-    def file(self, record: FileRecord) -> None:
-        """Takes a file that was read whole."""
+    def file(self, record: FileRecord, since: float = inf) -> None:
+        """Takes a file that was read whole; its reading began at ``since`` (of `time.monotonic`), if that is some time ago."""
+        self._since = min(self._since, since)
         self._files.append(record)
         self._rows += 1 + len(record.leaves)
         self.blocks += len(record.leaves)
@@ -79,13 +83,19 @@ class Recorder:
         if due or time.monotonic() - self._since > _SECONDS_MAX:
             self.flush()
 
-    def flush(self) -> None:
-        """Writes everything; it is on disk when this returns."""
+    def flush(self, *, last: bool = False) -> None:
+        """Writes everything but what the twin needs, unless that is much or this is the ``last`` time.
+
+        It is on disk when this returns. Whoever adds the same files again makes the twin anew, without reading them: a kill
+        costs nothing, and of a table in the order of its keys fewer pages are written twice.
+        """
         self.before()
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
-        twins, self._twins, self._twin_bytes = self._twins, [], 0
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
+        twins: list[Block] = []
+        if last or 2 * len(self._twins) >= _ROWS_MAX or 2 * self._twin_bytes >= _NODE_BYTES_MAX:
+            twins, self._twins, self._twin_bytes = self._twins, [], 0
         self.new_blocks += self._store.nodes.put_many(nodes, twins)
         self._count(self._store.index.record(files))
         self._count(self._store.index.add_rows(loose))
@@ -97,7 +107,7 @@ class Recorder:
 
     def root(self, cid: CID, path: str, how: str, options: dict[str, str]) -> None:
         """Writes everything, and then acknowledges the root."""
-        self.flush()
+        self.flush(last=True)
         self._store.state.put_root(cid, path, how, options)
 
 
@@ -106,22 +116,27 @@ def _nothing() -> None:
 
 
 class LargeFile:
-    """The record of one large file: leaves are written every few seconds, so reading can go on behind them."""
+    """The record of one large file: leaves are written every few seconds, so reading can go on behind them.
+
+    One that is read sooner is recorded as small files are, together with others: its own transactions would be four, each with
+    its syncs, and a tree of many files of some MiB is nothing but such files.
+    """
 
     def __init__(self, recorder: Recorder, store: Store, path: str, signature: Signature, cut: str) -> None:
         self._recorder = recorder
         self._store = store
+        self._path, self._signature, self._cut = path, signature, cut
         self._leaves: list[LeafRow] = []
         self._count = 0
         self._since = time.monotonic()
         before = store.index.files([path], cut).get(path)
         self.resumed = before is not None and before.cid is None and before.signature == signature
-        self._file = before.id if before is not None and self.resumed else store.index.begin(path, signature, cut)
+        self._file = before.id if before is not None and self.resumed else None  # None: not begun in the index
 
     def so_far(self) -> Iterator[LeafRow]:
         """Gives the leaves that an interrupted run left, from the file's start up to the first gap."""
         expected = 0
-        for leaves in self._store.index.progress(self._file) if self.resumed else ():
+        for leaves in self._store.index.progress(self._file) if self._file is not None else ():
             if leaves[0].offset != expected:
                 return
             for leaf in leaves:
@@ -133,22 +148,29 @@ class LargeFile:
         """Takes the next leaves."""
         self._leaves += leaves
         self._count += len(leaves)
-        self._recorder.blocks += len(leaves)
         if len(self._leaves) >= _ROWS_MAX or time.monotonic() - self._since > _SECONDS_MAX:
             self.save()
 
-    def save(self) -> None:
-        """Writes the leaves taken so far."""
+    def save(self) -> int:
+        """Writes the leaves taken so far, of a file that is begun in the index; gives its number there."""
         self._recorder.before()
+        if self._file is None:
+            self._file = self._store.index.begin(self._path, self._signature, self._cut)
         leaves, self._leaves = self._leaves, []
+        self._recorder.blocks += len(leaves)
         self._recorder._count(self._store.index.add_leaves(self._file, leaves, progress=True))
         self._since = time.monotonic()
+        return self._file
 
     def finish(self, cid: CID | None, key: bytes = b"") -> None:
         """Says that the file is whole (None: but to be read again by the next add).
 
         Its nodes are written first, for a finished file is not read again.
         """
-        self.save()
+        if self._file is None:
+            leaves, self._leaves = self._leaves, []
+            self._recorder.file(FileRecord(self._path, self._signature, cid, self._cut, leaves, key), self._since)
+            return
+        number = self.save()
         self._recorder.flush()
-        self._store.index.finish(self._file, cid, key=key, leaves=self._count)
+        self._store.index.finish(number, cid, key=key, leaves=self._count)
