@@ -7,7 +7,7 @@ recorded for a file that has changed since point to nothing. A leaf that lies in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from wherry.cid import CID
 from wherry.errors import HomeTooNew, StoreError
@@ -56,6 +56,8 @@ DROP TABLE progress;
 _AT_ONCE: Final = 256  # values in one query
 _PLACES_MAX: Final = 8  # of a leaf besides the first: a tree may hold a million copies of one small file
 DIGEST_BYTES: Final = 32
+
+_Row = TypeVar("_Row", bound="tuple[bytes, int, int, int] | tuple[bytes, int, int, int, bytes]")
 
 
 class Signature(NamedTuple):
@@ -352,14 +354,10 @@ def _move_sealed(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int,
 
     One place is enough: who has the key makes the block from it, and who has not can fetch it from others.
     """
-    new = 0
-    for digest, file, offset, size, key in rows:
-        found = run.execute("SELECT file, offset FROM sealed WHERE digest=?", (digest,)).fetchone()
-        if found == (file, offset):
-            new += size
-        else:
-            run.execute("UPDATE sealed SET file=?, offset=?, size=?, key=? WHERE digest=?", (file, offset, size, key, digest))
-    return new
+    elsewhere = _elsewhere(run, "sealed", rows)
+    for digest, file, offset, size, key in elsewhere:
+        run.execute("UPDATE sealed SET file=?, offset=?, size=?, key=? WHERE digest=?", (file, offset, size, key, digest))
+    return sum([row[3] for row in rows]) - sum([row[3] for row in elsewhere])
 
 
 def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int]]) -> int:
@@ -367,17 +365,27 @@ def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, in
 
     Gives the bytes of the leaves among ``rows`` that were new.
     """
-    new = 0
-    query = "SELECT file, files.id, offset FROM leaves LEFT JOIN files ON files.id = leaves.file WHERE digest=?"
-    for digest, file, offset, size in rows:
-        row = run.execute(query, (digest,)).fetchone()
-        if row[0] == file:
-            new += size if row[2] == offset else 0
-        elif row[1] is None:
+    elsewhere = _elsewhere(run, "leaves", rows)
+    query = "SELECT file, files.id FROM leaves LEFT JOIN files ON files.id = leaves.file WHERE digest=?"
+    for digest, file, offset, size in elsewhere:
+        kept, known = run.execute(query, (digest,)).fetchone()
+        if known is None:
             run.execute("UPDATE leaves SET file=?, offset=?, size=? WHERE digest=?", (file, offset, size, digest))
-        elif _has_room(run, digest):
+        elif kept != file and _has_room(run, digest):
             run.execute("INSERT OR REPLACE INTO more_leaves VALUES (?,?,?,?)", (digest, file, offset, size))
-    return new
+    return sum([row[3] for row in rows]) - sum([row[3] for row in elsewhere])
+
+
+def _elsewhere(run: sqlite3.Connection, table: str, rows: Sequence[_Row]) -> list[_Row]:
+    """Gives the rows whose leaf is kept in another place: few of a tree, so they are not looked for one by one."""
+    found: list[_Row] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        marks = ",".join("?" * len(some))
+        query = f"SELECT digest, file, offset FROM {table} WHERE digest IN ({marks})"
+        places = set(run.execute(query, [row[0] for row in some]))
+        found += [row for row in some if row[:3] not in places]
+    return found
 
 
 def _has_room(run: sqlite3.Connection, digest: bytes) -> bool:
