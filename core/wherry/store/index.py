@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from wherry.cid import CID
 from wherry.errors import HomeTooNew, StoreError
-from wherry.store.database import Database
+from wherry.store.database import Database, insert
 
 if TYPE_CHECKING:
     import os
@@ -149,11 +149,11 @@ class Index:
             return Fresh()
         with self._db.writing() as run:
             first = _reserve(run, len(files))
-            rows = [
-                (number, file.path, file.cut, *file.signature, file.cid, file.key, len(file.leaves))
-                for number, file in enumerate(files, first)
-            ]
-            run.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            rows = (
+                (number, path, cut, *signature, cid and bytearray(cid), bytearray(key), len(leaves))
+                for number, (path, signature, cid, cut, leaves, key) in enumerate(files, first)
+            )
+            insert(run, "INSERT OR REPLACE INTO files", rows)
             return _add_leaves(run, [(number, leaf) for number, file in enumerate(files, first) for leaf in file.leaves])
 
     def begin(self, path: str, signature: Signature, cut: str) -> int:
@@ -336,13 +336,13 @@ def _add_leaves(run: sqlite3.Connection, leaves: list[tuple[int, LeafRow]]) -> F
     if rows:
         rows.sort()  # neighbours in the tree are written together
         before = run.total_changes
-        run.executemany("INSERT OR IGNORE INTO leaves VALUES (?,?,?,?)", rows)
+        insert(run, "INSERT OR IGNORE INTO leaves", ((bytearray(row[0]), *row[1:]) for row in rows))
         count = run.total_changes - before
         size = sum([row[3] for row in rows]) if count == len(rows) else _add_further_places(run, rows)
     if sealed:
         sealed.sort()
         before = run.total_changes
-        run.executemany("INSERT OR IGNORE INTO sealed VALUES (?,?,?,?,?)", sealed)
+        insert(run, "INSERT OR IGNORE INTO sealed", sealed)
         new = run.total_changes - before
         count += new
         size += sum([row[3] for row in sealed]) if new == len(sealed) else _move_sealed(run, sealed)
@@ -383,7 +383,7 @@ def _elsewhere(run: sqlite3.Connection, table: str, rows: Sequence[_Row]) -> lis
         some = rows[start : start + _AT_ONCE]
         marks = ",".join("?" * len(some))
         query = f"SELECT digest, file, offset FROM {table} WHERE digest IN ({marks})"
-        places = set(run.execute(query, [row[0] for row in some]))
+        places = set(run.execute(query, [bytearray(row[0]) for row in some]))
         found += [row for row in some if row[:3] not in places]
     return found
 

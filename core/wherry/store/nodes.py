@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.block import Block, checked
-from wherry.store.database import Database
+from wherry.store.database import Database, insert
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE: Final = 256  # values in one query
-_ROWS: Final = 32  # in one statement: of 3,700 nodes, each in one of its own, half of the time was for running statements
-_COPIED: Final = 4096  # bytes of a value below which a copy is cheap, and 32 of them are little
+_COPIED: Final = 4096  # bytes of a value below which a copy is cheap
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
 _ROOM: Final = 3  # times its size that must be free for it to be written anew, which takes two
 
@@ -93,10 +92,6 @@ class NodeDB:
 def _insert(run: sqlite3.Connection, nodes: Mapping[CID, bytes]) -> int:
     """Inserts what is not there; gives how many those are."""
     before = run.total_changes
-    cids = sorted(nodes)
-    for start in range(0, len(cids), _ROWS):
-        some = cids[start : start + _ROWS]
-        # Python looks for an adapter of each value that is bytes, and of no bytearray: longer than the copy of a small one.
-        values = [bytearray(value) if len(value) < _COPIED else value for cid in some for value in (cid, nodes[cid])]
-        run.execute(f"INSERT OR IGNORE INTO nodes VALUES {','.join(['(?,?)'] * len(some))}", values)
+    rows = ((bytearray(cid), bytearray(data) if len(data) < _COPIED else data) for cid, data in sorted(nodes.items()))
+    insert(run, "INSERT OR IGNORE INTO nodes", rows)
     return run.total_changes - before
