@@ -16,6 +16,7 @@ class RootImported(Result):
     cid: str
     complete: bool  # everything below it is here, so it is acknowledged
     missing: str | None = None  # what is missing, or why that is not known
+    malformed: bool = False  # it never can be complete: a block below is not as it must be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

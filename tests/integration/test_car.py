@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wherry.car import CarReader, header, section_head
-from wherry.cid import RAW
+from wherry.cid import CID, DAG_PB, RAW
 from wherry.publiccid import PublicCID
 from wherry_cli.demo import compare
 
@@ -50,7 +50,7 @@ def test_what_is_exported_is_imported_elsewhere_and_got_there(tmp_path, wherry, 
     assert json.loads(wrote.stdout)["bytes"] == (tmp_path / "x.car").stat().st_size
     took = wherry("import", tmp_path / "x.car", "--json", home="other")
     found = json.loads(took.stdout)
-    assert found["roots"] == [{"cid": said[key], "complete": True, "missing": None}]
+    assert found["roots"] == [{"cid": said[key], "complete": True, "missing": None, "malformed": False}]
     assert found["blocks"] == json.loads(wrote.stdout)["blocks"]
     assert found["new_blocks"] == found["blocks"] - 1  # everybody has the empty leaf
     got = wherry("get", said[key], "-o", tmp_path / "copy", home="other")
@@ -198,6 +198,19 @@ def test_a_stream_that_stands_still_can_be_left(tmp_path, wherry, added):
     process.stdin.close()
     process.stderr.close()
     assert wherry("import", "-", data=whole, home="other").returncode == 0
+
+
+def test_a_root_that_is_malformed_is_said_to_be(wherry, tmp_path):
+    data = b"\x0a\x03\x08\x01"  # dag-pb that ends within its data
+    root = PublicCID(CID.of(DAG_PB, data))
+    car = tmp_path / "malformed.car"
+    car.write_bytes(header([root]) + section_head(root, len(data)) + data)
+    done = wherry("import", car)
+    assert done.returncode == 5
+    assert f"{root}  malformed: " in done.stdout.decode()
+    assert "a block below is malformed" in done.stderr.decode()
+    found = json.loads(wherry("import", car, "--json").stdout)
+    assert [(one["complete"], one["malformed"]) for one in found["roots"]] == [(False, True)]
 
 
 def test_cars_that_others_wrote(wherry):

@@ -52,5 +52,7 @@ def test_what_the_cache_alone_has_is_kept_if_the_car_brings_it(opened):
 
 def test_what_is_nowhere_is_missing(opened):
     store, _ = opened
-    assert str(LEAF.cid) in taken(store, ROOT).missing
+    found = taken(store, ROOT)
+    assert str(LEAF.cid) in found.missing
+    assert not found.malformed
     assert store.state.roots(ROOT.cid) == []

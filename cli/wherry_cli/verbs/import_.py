@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherry.errors import BlockNotFound
+from wherry.errors import BlockNotFound, DecodeError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
-    from wherry.car_results import ImportResult
+    from wherry.car_results import ImportResult, RootImported
 
 
 def import_(
@@ -23,7 +23,7 @@ def import_(
     """Take in the blocks of CARs, verified.
 
     Roots below which nothing is missing are then served, read and kept like what was added. Of others the blocks stay, and
-    the exit code is 6.
+    the exit code is 6; 5 if a block below one is malformed.
     """
     run = Invocation.of(ctx)
 
@@ -42,14 +42,21 @@ def import_(
         finally:  # what came before an error is kept, and said
             if run.json and taken:
                 show_json(run.out(), taken, one=len(paths) == 1)
-        if incomplete:
-            hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
-            count = len(incomplete)
-            raise BlockNotFound(
-                f"{count} root{'' if count == 1 else 's'} cannot be used: something is missing below", hint=hint
-            )
+        refuse([root for root in incomplete if root.malformed], incomplete)
 
     run.drive(work, kept="what was read is kept: the same command goes on from it")
+
+
+def refuse(malformed: list[RootImported], incomplete: list[RootImported]) -> None:
+    """Raises what says that roots cannot be used. What is malformed goes first: no other CAR mends it."""
+    count = len(malformed or incomplete)
+    what = f"{count} root{'' if count == 1 else 's'} cannot be used"
+    if malformed:
+        hint = "whoever made the CAR wrote blocks that are none; get the data from somebody else, or made anew"
+        raise DecodeError(f"{what}: a block below is malformed", hint=hint)
+    if incomplete:
+        hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
+        raise BlockNotFound(f"{what}: something is missing below", hint=hint)
 
 
 def show(out: Out, result: ImportResult) -> None:
@@ -60,7 +67,7 @@ def show(out: Out, result: ImportResult) -> None:
         elif root.complete:
             out.line(f"{root.cid}  complete")
         else:
-            out.line(f"{root.cid}  incomplete: {safe(root.missing or '')}")
+            out.line(f"{root.cid}  {'malformed' if root.malformed else 'incomplete'}: {safe(root.missing or '')}")
     if out.quiet:
         return
     for text in result.skipped:

@@ -60,7 +60,10 @@ class Packing(Parts):
                 roots = await stoppable(run.run, end)
         finally:
             source.close()
-        found = [RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None) for root in roots]
+        found = [
+            RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None, malformed=root.malformed)
+            for root in roots
+        ]
         return ImportResult(
             roots=found, blocks=run.blocks, new_blocks=run.new_blocks, bytes=run.bytes_read, stored_bytes=run.new_bytes,
             skipped=run.skipped, more_skipped=run.more_skipped, seconds=time.monotonic() - began,
