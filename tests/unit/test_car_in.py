@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from contextlib import closing
 
 import pytest
@@ -56,3 +57,13 @@ def test_what_is_nowhere_is_missing(opened):
     assert str(LEAF.cid) in found.missing
     assert not found.malformed
     assert store.state.roots(ROOT.cid) == []
+
+
+def test_what_the_disk_has_damaged_is_not_laid_to_the_car(opened, tmp_path):
+    store, _ = opened
+    store.nodes.put_many([ROOT, LEAF])
+    with closing(sqlite3.connect(tmp_path / "nodes.db")) as run, run:
+        run.execute("UPDATE nodes SET data = x'00' WHERE cid = ?", [bytes(ROOT.cid)])
+    found = taken(store, ROOT, LEAF)
+    assert found.missing
+    assert not found.malformed

@@ -23,6 +23,14 @@ def store(tmp_path):
     opened.close()
 
 
+@pytest.fixture
+def now(monkeypatch):
+    """The time, in a list of one, for tests to change."""
+    at = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: at[0])
+    return at
+
+
 def digest(number):
     return CID.of(RAW, b"%d" % number).digest
 
@@ -103,9 +111,7 @@ def test_a_file_that_is_read_soon_is_recorded_with_others(store, monkeypatch):
     assert (recorder.blocks, recorder.new_blocks, recorder.new_bytes) == (5, 3, 30)
 
 
-def test_a_file_does_not_wait_longer_for_having_been_read_for_long(store, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_a_file_does_not_wait_longer_for_having_been_read_for_long(store, now):
     recorder = Recorder(store)
     record = recorder.large("/x", SIGNATURE, "fixed:1MiB")
     now[0] += 1.5
@@ -120,9 +126,7 @@ def test_a_file_does_not_wait_longer_for_having_been_read_for_long(store, monkey
     assert store.index.usage() == (1, 1)
 
 
-def test_a_file_that_takes_long_is_begun(store, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_a_file_that_takes_long_is_begun(store, now):
     recorder = Recorder(store)
     record = recorder.large("/x", SIGNATURE, "fixed:1MiB")
     now[0] += 2.1

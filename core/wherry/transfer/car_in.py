@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import Block
 from wherry.car import CarReader, verified
-from wherry.errors import BlockNotFound, CIDError, DataError, WherryError
+from wherry.errors import BlockNotFound, CIDError, DecodeError, LimitExceeded, WherryError
 from wherry.gateway.blocks import Blocks
 from wherry.gateway.order import Found, Sent, Walk
 from wherry.gateway.request import CarWish
@@ -126,8 +126,7 @@ class CarImport:
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
             self._walk = Walk(Blocks(self._store), CarWish())  # that one was where something is missing
-            known = not isinstance(problem, CIDError)  # else: a hash, or a codec, that nothing here can read
-            return ImportedRoot(root, problem.message, known and isinstance(problem, DataError))
+            return ImportedRoot(root, problem.message, isinstance(problem, (DecodeError, LimitExceeded)))
         if root.inline is None:  # how many bytes the files have is not known: of a directory no have-map is told
             self._store.state.put_root(name, self._where, IMPORTED, {})
         return ImportedRoot(root, "")

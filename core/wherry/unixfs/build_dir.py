@@ -13,8 +13,6 @@ from bisect import bisect_right
 from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from wherry.block import Block
-from wherry.cid import CID, DAG_PB
 from wherry.dagpb import encode_links, join
 from wherry.errors import LimitExceeded, NoSpace
 from wherry.units import KiB, MiB
@@ -164,11 +162,7 @@ def one_block(links: list[bytes], below: int, emit: Emit) -> Child | None:
     """
     links.append(_PLAIN)
     data = b"".join(links)
-    if len(data) > SPLIT_BYTES:
-        return None
-    cid = CID.of(DAG_PB, data)  # as `made` does it
-    emit(Block(cid, data))
-    return Child(cid, 0, len(data) + below)
+    return None if len(data) > SPLIT_BYTES else made(V1_2025, data, below, emit)
 
 
 class _Spread:
