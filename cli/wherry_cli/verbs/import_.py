@@ -76,7 +76,7 @@ def show(out: Out, result: ImportResult) -> None:
         out.say(f"... and {result.more_skipped:,} more")
     new = f"{result.new_blocks:,} new" if result.new_blocks else "none new"
     taken = f"{format_size(result.bytes)} in {format_duration(result.seconds)}"
-    out.line(f"{result.blocks:,} blocks, {new}; {taken}")
+    out.line(f"{result.blocks:,} block{'' if result.blocks == 1 else 's'}, {new}; {taken}")
 
 
 def show_json(out: Out, taken: list[tuple[str, ImportResult]], *, one: bool) -> None:
