@@ -77,25 +77,25 @@ def encode_link(link: PBLink) -> bytes:
     return b"\x12" + varint(len(body)) + body
 
 
-def link_pieces(name: bytes, cid: bytes, tsize: int) -> tuple[bytes, ...]:
-    """As `encode_link`, in a quarter of the time, in pieces: they are joined with those of other links. Raises ValueError."""
-    length = len(name)
-    if length <= _SHORT and len(cid) == 36:
-        if 0x80 <= tsize < 0x4000:
-            return _HEADS_2[length], cid, _NAMES[length], name, _FIRST[tsize & 0x7F], _LAST[tsize >> 7]
-        if 0x4000 <= tsize < 0x200000:
-            first, last = _FIRST[tsize & 0x7F], _LAST[tsize >> 14]
-            return _HEADS_3[length], cid, _NAMES[length], name, first, _NEXT[tsize >> 7 & 0x7F], last
-        if 0 <= tsize < 0x80:
-            return _HEADS_1[length], cid, _NAMES[length], name, _LONE[tsize]
-    return (encode_link(PBLink(PublicCID(cid), name, tsize)),)
-
-
 def encode_links(links: Iterable[tuple[bytes, bytes, int]]) -> list[bytes]:
-    """Writes many links, in pieces: each a name, a binary CID and a size. Raises ValueError."""
+    """As `encode_link` for many, each a name, a binary CID and a size; in pieces, and in a quarter of the time.
+
+    Raises ValueError for a size that has no form.
+    """
     out: list[bytes] = []
     for name, cid, tsize in links:
-        out += link_pieces(name, cid, tsize)
+        length = len(name)
+        if length > _SHORT or len(cid) != 36 or tsize < 0:
+            out.append(encode_link(PBLink(PublicCID(cid), name, tsize)))
+        elif tsize < 0x80:
+            out += (_HEADS_1[length], cid, _NAMES[length], name, _LONE[tsize])
+        elif tsize < 0x4000:
+            out += (_HEADS_2[length], cid, _NAMES[length], name, _FIRST[tsize & 0x7F], _LAST[tsize >> 7])
+        elif tsize < 0x200000:
+            middle = _NEXT[tsize >> 7 & 0x7F]
+            out += (_HEADS_3[length], cid, _NAMES[length], name, _FIRST[tsize & 0x7F], middle, _LAST[tsize >> 14])
+        else:
+            out.append(encode_link(PBLink(PublicCID(cid), name, tsize)))
     return out
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from wherry.cid import CID
 
     Emit: TypeAlias = Callable[[Block], "tuple[CID, bytes] | None"]  # takes a node; gives CID and key if it was sealed
-    Beside: TypeAlias = Callable[[list[bytes], list[Entry]], None]  # takes entries, and their names in UTF-8
 
 # Only long link targets come near: a thousand of them would not fit into a node. An entry's weight is an upper bound of its
 # encoded bytes that is simple to compute anywhere.
@@ -104,11 +103,11 @@ class FileBuilder:
 class DirBuilder:
     """Takes the entries of one directory, sorted by name; gives the directory's CID, size and entries."""
 
-    def __init__(self, emit: Emit, *, sealed: bool = False, beside: Beside | None = None) -> None:
-        """``beside`` gets the entries of each piece of a directory that is cut, in order, and their names."""
+    def __init__(self, emit: Emit, *, sealed: bool = False, cut: Callable[[], None] | None = None) -> None:
+        """``cut`` is called before each piece of a directory that is cut."""
         self._emit = emit
         self._sealed = sealed
-        self._beside = beside
+        self._cut = cut
         self._held: list[Entry] = []
         self._names: list[bytes] = []  # of those held
         self._weight = 0  # of those held
@@ -145,11 +144,6 @@ class DirBuilder:
             for earlier_name, earlier in zip(*self._release(), strict=True):
                 self._put_entry(earlier, earlier_name)
 
-    @property
-    def held(self) -> tuple[list[bytes], list[Entry]]:
-        """The entries that are in no piece, and their names in UTF-8: all of them in a directory that is not cut."""
-        return self._names, self._held
-
     def finish(self) -> CID:
         """Gives the CID of the directory."""
         if not self._cutting:
@@ -176,8 +170,8 @@ class DirBuilder:
 
     def _close_piece(self) -> None:
         names, entries = self._release()
-        if self._beside is not None:
-            self._beside(names, entries)
+        if self._cut is not None:
+            self._cut()
         cid, key = self._made(manifest.dir_block(entries, names, sealed=self._sealed))
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
         self._put(0, Shard(entries[-1].name, cid, size, count, key))

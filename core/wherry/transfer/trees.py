@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.cid import CID, RAW
 from wherry.dag.build import DirBuilder, FileBuilder
-from wherry.dagpb import link_pieces
 from wherry.errors import DataError, LimitExceeded, NoSpace, StoreError
 from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, LINK, PLAIN, Entry, FileNode, decode
@@ -41,7 +40,9 @@ class Trees:
         self._builders = [self._builder()]
         self._names: list[str] = []
         self._alone: Entry | None = None
-        self._twins = [] if without else [_Twin()]  # of the directories under way
+        # Of the directories under way: name, CID and tsize of the entries that are in no piece; empty: there is no twin.
+        self._twins: list[list[tuple[bytes, bytes, int]]] = [] if without else [[]]
+        self._large: dict[int, unixfs_dir.DirBuilder] = {}  # by depth, of those that the manifest cuts
         self.reason = without  # why there is no twin
         self.twin: PublicCID | None = None  # once it is finished
 
@@ -50,7 +51,7 @@ class Trees:
         self._builders.append(self._builder())
         self._names.append(name)
         if self._twins:
-            self._twins.append(_Twin())
+            self._twins.append([])
 
     def leave(self) -> None:
         """Ends the directory that was begun last."""
@@ -73,16 +74,10 @@ class Trees:
             return
         name = entry.name.encode()
         if self._twins:  # before the entry, which may complete a piece
-            under = self._twins[-1]
             if twin is not None:
-                under.apart[entry.name] = twin
-                under.more += twin.tsize - entry.size
-                if under.large is None:
-                    under.links += link_pieces(name, twin.cid, twin.tsize)
-            elif entry.size > PB_BYTES_MAX:
-                self._fits(entry.name, entry.size)
-            elif under.large is None:
-                under.links += link_pieces(name, entry.cid, entry.size)
+                self._twins[-1].append((name, twin.cid, twin.tsize))
+            elif entry.size <= PB_BYTES_MAX or self._fits(entry.name, entry.size):
+                self._twins[-1].append((name, entry.cid, entry.size))
         self._builders[-1].add(entry, name)
 
     def known(self, cid: CID, nodes: NodeDB) -> Child | None:
@@ -112,23 +107,25 @@ class Trees:
     def give_up(self, reason: str) -> None:
         """Goes on without the twin."""
         self.reason = self.reason or reason
-        self._twins = []
+        self._twins, self._large = [], {}
 
     def _builder(self) -> DirBuilder:
-        return DirBuilder(self._emit, sealed=self._sealed, beside=self._piece)
+        return DirBuilder(self._emit, sealed=self._sealed, cut=self._piece)
 
-    def _piece(self, names: list[bytes], entries: list[Entry]) -> None:
-        """Takes a piece of a directory that is cut: its twin, too, is hardly one block."""
+    def _piece(self) -> None:
+        """The manifest has cut a directory: its twin, too, is hardly one block."""
         if not self._twins:
             return
-        under = self._twins[-1]
-        if under.large is None:
-            under.large = unixfs_dir.DirBuilder(self._emit_twin)
-            under.links = []
+        depth = len(self._twins)
+        large = self._large.get(depth)
+        if large is None:
+            large = self._large[depth] = unixfs_dir.DirBuilder(self._emit_twin)
         try:
-            under.large.put_many(_linked(names, entries, under.apart))
+            large.put_many(self._twins[-1])
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
+            return
+        self._twins[-1] = []
 
     def _finished(self, name: str) -> tuple[Entry, Child | None]:
         """Ends the directory under way; gives its entry, and its twin if there is one."""
@@ -137,22 +134,23 @@ class Trees:
         entry = Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
         if not self._twins:
             return entry, None
-        under = self._twins.pop()
+        large = self._large.pop(len(self._twins), None)
+        links = self._twins.pop()
         try:
-            return entry, self._twin(under, builder)
+            return entry, self._twin(links, large)
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
             return entry, None
 
-    def _twin(self, under: _Twin, builder: DirBuilder) -> Child:
+    def _twin(self, links: list[tuple[bytes, bytes, int]], large: unixfs_dir.DirBuilder | None) -> Child:
         """Makes the twin of a directory that is finished. Raises LimitExceeded, NoSpace."""
-        if under.large is None:
-            twin = unixfs_dir.one_block(under.links, builder.size + under.more, self._emit_twin)
+        if large is None:
+            twin = unixfs_dir.one_block(links, self._emit_twin)
             if twin is not None:
                 return twin
-            under.large = unixfs_dir.DirBuilder(self._emit_twin)
-            under.large.put_many(_linked(*builder.held, under.apart))
-        return under.large.finish()
+            large = unixfs_dir.DirBuilder(self._emit_twin)
+        large.put_many(links)
+        return large.finish()
 
     def _fits(self, what: str, size: int) -> bool:
         """Tells whether an IPFS block can be as large as this leaf; gives the twin up if not."""
@@ -160,18 +158,6 @@ class Trees:
             where = f"a chunk of {shown(what)}" if what else "a chunk"
             self.give_up(f"{where} is larger than the 2 MiB of an IPFS block; --chunker fixed:1MiB cuts smaller ones")
         return size <= PB_BYTES_MAX
-
-
-class _Twin:
-    """The twin of a directory under way."""
-
-    __slots__ = ("apart", "large", "links", "more")
-
-    def __init__(self) -> None:
-        self.links: list[bytes] = []  # so far, while it may be one block
-        self.apart: dict[str, Child] = {}  # what it links to otherwise than the manifest, by name
-        self.more = 0  # bytes of blocks below, beyond those that the manifest counts
-        self.large: unixfs_dir.DirBuilder | None = None  # once the manifest's directory is cut
 
 
 class FileTrees:
@@ -231,12 +217,3 @@ def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:
         else:
             yield from _leaves(child, nodes)
         start = end
-
-
-def _linked(names: list[bytes], entries: list[Entry], apart: dict[str, Child]) -> list[tuple[bytes, bytes, int]]:
-    """Gives the links of the twin to some entries; forgets what was apart of them."""
-    links = []
-    for name, entry in zip(names, entries, strict=True):
-        twin = apart.pop(entry.name, None) if apart else None
-        links.append((name, entry.cid, entry.size) if twin is None else (name, twin.cid, twin.tsize))
-    return links

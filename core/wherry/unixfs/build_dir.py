@@ -95,9 +95,9 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
-        links, below = encode_links(held), sum([tsize for _, _, tsize in held])
         if self._profile is V1_2025 and self._attributes is NO_ATTRIBUTES:  # as nearly all
-            return one_block(links, below, self._emit)
+            return one_block(held, self._emit)
+        links, below = encode_links(held), sum([tsize for _, _, tsize in held])
         mode, mtime = self._attributes
         data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
@@ -155,14 +155,17 @@ class DirBuilder:
         return made(self._profile, join(encode_links(links), inner), below, self._emit)
 
 
-def one_block(links: list[bytes], below: int, emit: Emit) -> Child | None:
+def one_block(entries: Sequence[tuple[bytes, bytes, int]], emit: Emit) -> Child | None:
     """Emits a directory of the profile unixfs-v1-2025 if it is small enough for one block.
 
-    ``links``: as `encode_links` gives them, sorted by name; the caller forgets them. ``below``: bytes of all blocks below.
+    ``entries``: name, CID and tsize of each, sorted by name.
     """
+    links = encode_links(entries)
     links.append(_PLAIN)
     data = b"".join(links)
-    return None if len(data) > SPLIT_BYTES else made(V1_2025, data, below, emit)
+    if len(data) > SPLIT_BYTES:
+        return None
+    return made(V1_2025, data, sum([tsize for _, _, tsize in entries]), emit)
 
 
 class _Spread:
