@@ -121,12 +121,7 @@ def log_to_file(run: Invocation) -> None:
     from logging.handlers import RotatingFileHandler
 
     from wherry_cli.detached import LOG_BYTES_MAX, LOGS_KEPT, log_of
-
-    class Escaped(logging.Formatter):
-        """One line a record but for tracebacks, with names made safe."""
-
-        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-            return safe(super().formatMessage(record))
+    from wherry_cli.log_lines import Escaped
 
     handler = RotatingFileHandler(log_of(run), maxBytes=LOG_BYTES_MAX, backupCount=LOGS_KEPT, encoding="utf-8", delay=True)
     handler.setFormatter(Escaped("%(asctime)s %(levelname)s %(name)s: %(message)s"))

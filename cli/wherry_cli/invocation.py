@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from wherry_cli.render import Color, Out, safe
+from wherry_cli.render import Color, Out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,11 +99,7 @@ class Invocation:
         """Sends the log to standard error: warnings; with -v, what happens; with -v -v, all."""
         import logging
 
-        class Escaped(logging.Formatter):
-            """One line a record but for tracebacks, with names made safe."""
-
-            def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-                return safe(super().formatMessage(record))
+        from wherry_cli.log_lines import Escaped
 
         handler = logging.StreamHandler()
         handler.setFormatter(Escaped("%(levelname)s %(name)s: %(message)s"))
