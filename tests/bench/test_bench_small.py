@@ -212,6 +212,6 @@ def test_a_swarm_in_small(bench):
     assert told["bad weather: wrong files"]["value"] == 0
     assert 0 < told["of the sum of four seeds"]["value"] < 1.3
     assert 0 < told["of a link of 100 ms"]["value"] < 1.1
-    among_foes = [figure for name, figure in told.items() if name.startswith(("9 liars", "peers that die"))]
+    among_foes = {name: figure for name, figure in told.items() if name.startswith(("9 liars", "peers that die"))}
     assert len(among_foes) == 7
-    assert all(figure["met"] for figure in among_foes)
+    assert {name: figure["value"] for name, figure in among_foes.items() if not figure["met"]} == {}
