@@ -16,6 +16,7 @@ from wherry.daemon.runner import Runner, running
 from wherry.errors import LimitExceeded, NoSource, NotFound, PeerBusy, TargetBusy, TargetExists, Unwritable, UsageError
 from wherry.limits import CONTROL_STREAMS_MAX
 from wherry.observe import Note, Progress
+from wherry.results import GetResult
 from wherry.store.state import StateDB
 
 
@@ -35,7 +36,7 @@ class Getter:
         end = self.ends.setdefault(output, asyncio.get_running_loop().create_future())
         self.observe, self.entry = observe, entry
         try:
-            await asyncio.shield(end)
+            return await asyncio.shield(end)
         except asyncio.CancelledError:
             if self.slow_end is not None:
                 await self.slow_end.wait()
@@ -44,9 +45,9 @@ class Getter:
             self.now.discard(output)
             self.ends.pop(output, None)
 
-    def end(self, output, problem=None):
+    def end(self, output, problem=None, result=None):
         if problem is None:
-            self.ends[output].set_result(None)
+            self.ends[output].set_result(result)
         else:
             self.ends[output].set_exception(problem)
 
@@ -104,6 +105,19 @@ async def test_transfers_run_in_turn_and_are_seeded_or_complete(keeper):
         await until(lambda: states(runner)["/b"] == "complete")
     assert [event.state for event in events][:3] == ["queued", "running", "queued"]
     assert {event.traffic_class for event in events} == {"normal", "high"}
+
+
+async def test_of_a_target_that_is_whole_already_no_progress_comes_and_its_size_is_told(keeper):
+    there = GetResult(cid="c", path="/a", bytes=5_000_000, fetched_bytes=0, seconds=0.1, sources=[])
+    async with started(keeper) as (runner, get):
+        await runner.add(asked("/a"))
+        await until(lambda: get.now == {"/a"})
+        get.end("/a", result=there)
+        await until(lambda: states(runner) == {"/a": "seeding"})
+        (report,) = runner.listing()
+        assert (report.bytes_done, report.bytes_total, report.fetched_bytes) == (5_000_000, 5_000_000, 0)
+    async with started(keeper) as (runner, get):  # also kept
+        assert runner.listing()[0].bytes_done == 5_000_000
 
 
 async def test_what_is_kept_outlives_the_runner_and_goes_on(keeper):

@@ -77,6 +77,10 @@ class Entry:
         )  # fmt: skip
         return True
 
+    def whole(self, size: int) -> None:
+        """Takes that every byte is there: of a target that was whole already, no progress is told."""
+        self.record = replace(self.record, bytes_done=size, bytes_total=size)
+
     def report(self) -> TransferReport:
         """Tells what it is now."""
         reason = self.ledger.text

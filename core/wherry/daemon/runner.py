@@ -24,6 +24,7 @@ from wherry.errors import LimitExceeded, NotFound, StoreError, TargetBusy, Wherr
 from wherry.limits import TRANSFERS_MAX, TRANSFERS_OVER_MAX
 from wherry.observe import Progress, TransferChanged, quiet
 from wherry.offload import in_thread, settled
+from wherry.results import GetResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -59,7 +60,7 @@ class Get(Protocol):
     """Fetches one transfer to its end; cancelled, it keeps what it has. Raises WherryError."""
 
     async def __call__(self, entry: Entry, observe: Observe) -> object:
-        """Runs it."""
+        """Runs it; gives what `Session.get` does."""
 
 
 class Runner:
@@ -246,13 +247,15 @@ class Runner:
 
     async def _run(self, entry: Entry) -> None:
         try:
-            await self._get(entry, partial(self._observe, entry))
+            result = await self._get(entry, partial(self._observe, entry))
         except WherryError as problem:
             await self._failed(entry, problem)
         except Exception as problem:  # noqa: BLE001 - a fault in one transfer must not end the others
             _log.exception("transfer %s", entry.record.id)
             await self._failed(entry, WherryError(f"unexpected {type(problem).__name__}: {problem}"[:500]))
         else:
+            if isinstance(result, GetResult):
+                entry.whole(result.bytes)
             await self._finished(entry)
 
     def _observe(self, entry: Entry, event: Shown) -> None:
