@@ -18,6 +18,7 @@ from wherry.car import CarReader
 from wherry.errors import BlockNotFound, NoSource, WherryError
 from wherry.session import Session
 from wherry_cli.demo import compare
+from wherry_http.options import HttpOptions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -128,6 +129,30 @@ def test_a_gateway_that_lies_is_named_and_spoils_nothing(tmp_path, dataset, twis
         with gateway(blocks) as good:
             got(tmp_path, added.unixfs_cid, bad.address, good.address)
     assert list(compare(tree, tmp_path / "copy")) == []
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_nobody_waits_for_one_that_falls_silent_while_another_is_there(tmp_path, dataset, begins):
+    tree, added, blocks = dataset
+    over = threading.Event()
+
+    def silent(handler, _cid, data):
+        if begins:
+            handler.send_response(200)
+            handler.send_header("Content-Type", RAW)
+            handler.send_header("Content-Length", str(len(data)))
+            handler.end_headers()
+        over.wait(60)
+
+    began = time.monotonic()
+    try:
+        with gateway(blocks, silent) as bad, gateway(blocks, silent) as worse, gateway(blocks) as good:
+            got(tmp_path, added.unixfs_cid, bad.address, worse.address, good.address)
+            over.set()
+    finally:
+        over.set()
+    assert list(compare(tree, tmp_path / "copy")) == []
+    assert time.monotonic() - began < HttpOptions().idle_timeout / 2, "it was waited for until it was given up"
 
 
 def test_one_that_has_nothing(tmp_path, dataset):

@@ -122,7 +122,7 @@ class Asking:
         task = self._scheduler.take(source, now)
         if task is not None:
             return task, task.job
-        if not self._scheduler.swarming:
+        if not self._scheduler.hedging:
             return None
         task = self._scheduler.hedge(source, now, lambda job: isinstance(job, LeafJob | NodeJob))
         twin = task.job.twin() if task is not None else None
@@ -132,7 +132,7 @@ class Asking:
         now = time.monotonic()
         if now < source.rest_until:
             return max(0.05, source.rest_until - now)
-        return _LOOK_S if self._scheduler.swarming and self._scheduler.under_way else POLICY_IDLE_S / 2
+        return _LOOK_S if self._scheduler.hedging and self._scheduler.under_way else POLICY_IDLE_S / 2
 
     async def _fly(self, task: Task[Job], job: Job, source: Source, channel: Channel) -> None:
         """Has one job done by one source."""

@@ -92,13 +92,13 @@ class Scheduler(Generic[J]):
 
     @property
     def swarming(self) -> bool:
-        """Whether sources are to be asked for little at a time, and for what others are late with: a swarm.
+        """Whether to ask for little at a time: any source has only a part, or wants that; or one exchanges, and is not alone."""
+        return self._waiting.haves.any or (self.hedging and any(source.linked and source.alive for source in self.sources))
 
-        Any source has only a part, or wants to be asked for one; or one exchanges, and is not alone.
-        """
-        if self._waiting.haves.any:
-            return True
-        return len(self.sources) > 1 and any(source.linked and source.alive for source in self.sources)
+    @property
+    def hedging(self) -> bool:
+        """Whether a source may be asked for what another is late with: there is another."""
+        return len(self.sources) > 1
 
     @property
     def snubbed(self) -> bool:
