@@ -70,6 +70,7 @@ class Leaf(NamedTuple):
     final: bool = False  # the file ends with it
     guessed: bool = False  # whether its size, or how it is wrapped, may be otherwise
     block: Block | None = None  # where the walk had to read it
+    inline: bool = False  # whether its CID carries it: nobody else may have it
 
 
 class LeaveFile(NamedTuple):

@@ -90,7 +90,7 @@ class Get:
     __slots__ = (
         "_asks_by_place", "_bytes_max", "_careful", "_channels", "_fetcher", "_guard", "_journal", "_leftovers", "_nodes",
         "_observe", "_packer", "_part", "_pieces", "_plain", "_pool", "_recheck", "_sealing", "_selection", "_sink",
-        "_stages", "_store", "_target", "count",
+        "_stages", "_store", "_target", "_torn", "count",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +134,7 @@ class Get:
         self._channels: list[FilesChannel] = []
         self._leftovers: Leftovers | None = None
         self._pieces: list[Piece] = []
+        self._torn = False  # whether there are leaves among them that CIDs carry
         self.count = Count()
 
     @property
@@ -264,6 +265,7 @@ class Get:
                     self._pieces = [Piece(slot, slot.cid, 0, slot.size, slot.key, step.guessed)]
                     await self._leave(slot)
             elif isinstance(step, Leaf) and slot is not None:
+                self._torn |= step.inline
                 await self._leaf(slot, Piece(slot, step.cid, step.offset, step.size, step.key, step.guessed))
             elif isinstance(step, LeaveFile) and slot is not None:
                 await self._leave(slot)
@@ -311,7 +313,7 @@ class Get:
                 f"the dataset has more than {format_size(self._bytes_max)}, which is what is taken", hint="raise --max-bytes"
             )
         self.count.files += 1
-        self._pieces = []
+        self._pieces, self._torn = [], False
         if not slot.size:
             self._sink.begin(slot)  # made at once: a hop to a thread takes three times as long
         elif not slot.small:
@@ -329,7 +331,12 @@ class Get:
     async def _leave(self, slot: Slot) -> None:
         if not slot.small or not slot.size:
             return
-        if not (self._is_done(slot, 0, slot.size) and self._sink.known_whole(slot, self._pieces)):
+        if self._torn and len(self._pieces) > 1:
+            slot.torn = True
+            await in_thread(partial(self._sink.begin, slot))
+            for piece in self._pieces:
+                await self._leaf(slot, piece)
+        elif not (self._is_done(slot, 0, slot.size) and self._sink.known_whole(slot, self._pieces)):
             await self._send(self._packer.small(self._pieces))
 
     def _is_done(self, slot: Slot, offset: int, size: int) -> bool:

@@ -49,6 +49,7 @@ class Slot:
     key: bytes = b""  # where the dataset is encrypted
     wrapped: bool = False  # whether blocks of it may be longer than the plain bytes in them
     trusted: bool = True  # what the journal says of it can be taken
+    torn: bool = False  # whether its leaves come from several places, however small it is
     fd: int = -1
     direct: int = -1  # a second descriptor, for O_DIRECT
     record: FileRecord | None = None  # of a small file that is written, until it is committed
@@ -58,7 +59,7 @@ class Slot:
     @property
     def small(self) -> bool:
         """Whether it is written whole by one call."""
-        return self.size <= (_SEALED_SMALL_MAX if self.key or self.wrapped else BUFFER_BYTES)
+        return not self.torn and self.size <= (_SEALED_SMALL_MAX if self.key or self.wrapped else BUFFER_BYTES)
 
 
 class Piece(NamedTuple):

@@ -19,7 +19,7 @@ from wherry.limits import BUFFER_BYTES
 from wherry.offload import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 
     from wherry.cid import CID
     from wherry.dag.walk import Step
@@ -66,7 +66,7 @@ class Nodes:
         self._roots = _NONE  # kept as nodes whatever they are: one, or two
         self._lately: dict[CID, Block] = {}  # leaves that came as nodes, the newest last
         self._lately_bytes = 0
-        self.leaf: Block | None = None  # the root, if it is a leaf
+        self.leaf: Block | None = None  # the root, or what was found at a path, if it is a leaf that is in memory
 
     @property
     def index(self) -> Index:
@@ -156,6 +156,13 @@ class Nodes:
             else:
                 self._at_hand_bytes += len(block.data)
 
+    def _carried(self, block: Block) -> None:
+        """Takes what was looked for, if its CID carries it."""
+        if block.cid.codec == RAW:
+            self.leaf = block
+        else:
+            self.know(block)
+
     def known(self, cid: CID) -> Block | None:
         """Gives a leaf that came as a node, if that was not long ago."""
         if self.leaf is not None and self.leaf.cid == cid:
@@ -180,14 +187,25 @@ class Nodes:
 
     async def find(self, root: Entry, path: str) -> Entry:
         """Finds the entry at ``path``. Raises NotFound."""
-        search = find(root, path) if root.cid.codec != DAG_PB else _unixfs_find(root, path)
+        search = find(root, path) if root.cid.codec != DAG_PB else _unixfs_find(root, path, self._carried)
+        came: Block | None = None
         try:
             need = next(search)
             while True:
-                need = search.send(await self._opened(need))
+                block = await self._opened(need)
+                self._passed(came)
+                came = block
+                need = search.send(came)
         except StopIteration as found:
             entry: Entry = found.value
+            if came is not None and came.cid != entry.cid:
+                self._passed(came)
             return entry
+
+    def _passed(self, block: Block | None) -> None:
+        """Takes that a block was on the way to what was looked for: it is a directory, and kept as those of a walk are."""
+        if block is not None and block.cid.codec == DAG_PB:
+            self._sort(block, leaf=False)
 
     async def steps(self, walk: AnyWalk, remaker: Remaker | None = None) -> AsyncGenerator[Step, None]:
         """Gives the steps of a walk, supplying what it needs; ``remaker`` is asked for leaves before they are fetched."""
@@ -221,10 +239,10 @@ def walk_of(
     return UnixWalk(root, start=start, stop=stop, hints=hints, predict=_PREDICT_BYTES if predict else None, names=names)
 
 
-def _unixfs_find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
+def _unixfs_find(root: Entry, path: str, inline: Callable[[Block], None]) -> Generator[Need, Block, Entry]:
     from wherry.unixfs.find import find as unixfs_find
 
-    return unixfs_find(root, path)
+    return unixfs_find(root, path, inline)
 
 
 def read_here(store: Store, cid: CID) -> Block | None:

@@ -15,14 +15,15 @@ from wherry.publiccid import PublicCID
 from wherry.unixfs.node import Child, DirNode, ShardNode, decode, entry_of, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
-def find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
+def find(root: Entry, path: str, inline: Callable[[Block], None] | None = None) -> Generator[Need, Block, Entry]:
     """Finds the entry at ``path``: yields what it needs, is sent the verified block, returns the entry.
 
     A file's size is known then. Raises NotFound if nothing is there, and what `node.decode` raises; links are not followed, and
-    ".." is a name that no directory has.
+    ".." is a name that no directory has. ``inline`` is given the block that is found if its CID carries it: the entry names it
+    by its hash, under which nobody may have it.
     """
     entry, seen = root, ""
     parts = [part for part in path.split("/") if part]
@@ -36,6 +37,8 @@ def find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
         if child.cid.codec == RAW and at < len(parts) - 1:
             raise NotFound(f"{seen!r} is no directory, so it has no {parts[at + 1]!r} in it")
         entry = yield from _entered(child, seen)
+        if inline is not None and child.cid.inline is not None:
+            inline(Block(entry.cid, child.cid.inline))
     return entry
 
 

@@ -254,7 +254,8 @@ class UnixWalk:
         self.leaf = block.cid
         final = entry is not None and awaited.offset + size == entry.size
         if size:
-            self._ready.append(Leaf(block.cid, awaited.offset, size, b"", final=final, block=block))
+            inline = awaited.cid.inline is not None
+            self._ready.append(Leaf(block.cid, awaited.offset, size, b"", final=final, block=block, inline=inline))
 
     def _enter(self, awaited: Awaited, node: Node, block: Block) -> None:
         path, name = awaited.path, awaited.child.name if awaited.child is not None else ""
@@ -321,7 +322,8 @@ class UnixWalk:
             whole = None if node.children else block
             self.leaf = None if node.children else block.cid
             self._count_small(path, len(node.data), final=final)
-            self._ready.append(Leaf(block.cid, offset, len(node.data), form, final=final, block=whole))
+            inline = awaited.cid.inline is not None
+            self._ready.append(Leaf(block.cid, offset, len(node.data), form, final=final, block=whole, inline=inline))
             if not node.children:
                 self._learn(awaited.level, node, form)
         if node.children:
