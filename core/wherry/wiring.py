@@ -159,7 +159,9 @@ class Wiring:
 
     def chunker(self, text: str | None = None) -> Chunker:
         """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""
-        name, _, size = (text or self.chosen("chunker")[0]).partition(":")
+        name, colon, size = (self.chosen("chunker")[0] if text is None else text).partition(":")
+        if not name or (colon and not size):
+            raise UsageError(f"{text!a} names no chunker", hint="NAME or NAME:SIZE, such as fixed:2MiB or fastcdc")
         known = self.config.instances.get(("chunker", name))
         if name == "fixed" and not size and (known is None or (known.plugin == name and not known.entries)):
             from wherry.chunking import LEAF_CHOICES, FixedChunker

@@ -85,6 +85,13 @@ def test_many_come_on_standard_input_and_bad_ones_are_said_at_last(cid):
     assert json.loads(cid("inspect", "--json", stdin="")[1])["cids"] == []
 
 
+def test_a_line_that_is_too_long_is_one_that_is_wrong(cid):
+    code, out, err = cid("inspect", "--json", stdin=f"{'a' * 8192}{V1}\n{'b' * 100_000}\n{V0}\n{'c' * 20_000}{V1}")
+    found = json.loads(out)["cids"]
+    assert (code, ["error" in one for one in found], found[2]["cid"]) == (5, [True, True, False, True], V0)
+    assert "3 of 4 are no CIDs" in err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

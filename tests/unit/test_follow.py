@@ -102,6 +102,20 @@ async def test_new_versions_are_swapped_in_and_nothing_is_said_twice(tmp_path):
         assert sorted(os.listdir(tmp_path)) == ["home", "now", "now.versions"]
 
 
+async def test_of_a_version_that_was_changed_it_says_what_to_remove(tmp_path):
+    async with followed(tmp_path) as one:
+        await one.run()
+        version = os.path.realpath(one.link)
+        with open(version, "wb") as file:
+            file.write(b"changed")
+        await one.run()
+        assert "it was complete, and was changed since" in one.said[-1]
+        assert f"(remove {version!r}, and follow again" in one.said[-1]
+        os.unlink(version)
+        await one.run()
+        assert one.content == b"hello\n"
+
+
 async def test_a_source_that_is_away_is_said_once_and_asked_ever_later(tmp_path):
     async with followed(tmp_path) as one:
         away = one.says(failure=PeerUnreachable("nobody is there", peer="x"))

@@ -102,6 +102,9 @@ async def test_who_has_it_already_is_told_so(site):
         assert (await ask(address, f"/ipfs/{root}/", If_None_Match=f'W/"{root}"')).status == 304
         assert (await ask(address, f"/ipfs/{root}/web/")).headers["etag"] != (page.headers["etag"])
         assert (await ask(address, f"/ipfs/{root}/?after=m")).headers["etag"] != page.headers["etag"]
+        raw = (await ask(address, f"/ipfs/{root}/web/index.html?format=raw")).headers  # called by what it is, not by the root
+        assert raw["content-disposition"] == f'attachment; filename="{raw["etag"][1:-5]}.bin"'
+        assert root not in raw["content-disposition"]
 
 
 async def test_a_file_and_its_ranges(site):

@@ -283,8 +283,11 @@ def gateway(record, form=TYPE, status=200):
 def test_a_gateway_that_lies_gives_nothing(tmp_path, record, form):
     async def work():
         async with session(tmp_path) as mine:
-            with gateway(record, form) as server, pytest.raises(NotFound):
+            with gateway(record, form) as server, pytest.raises(NotFound) as missing:
                 await mine.resolve_name(NAME, sources=[server.url])
+            assert "nobody who could know" not in missing.value.message
+            with pytest.raises(NotFound, match="nobody who could know was asked"):
+                await mine.resolve_name(NAME)
             assert await mine.names() == []
 
     run(work())

@@ -68,6 +68,16 @@ def test_a_single_file(tmp_path):
     assert get(str(path), tmp_path / "got", Fake([])).single
 
 
+def test_where_a_single_file_is_to_be_may_be_a_folder(tmp_path):
+    path = tmp_path / "single.torrent"
+    path.write_bytes(hybrid([((), BIG)], name="file"))
+    (tmp_path / "got" / "mine").mkdir(parents=True)
+    with pytest.raises(TargetExists, match="is there already") as refused:
+        get(str(path), tmp_path / "got", Fake([]))
+    assert "--force" in refused.value.hint
+    assert os.listdir(tmp_path / "got") == ["mine"]
+
+
 def test_what_a_library_vouches_for_wrongly_is_looked_at_again_and_then_refused(tmp_path, torrent):
     notes = []
     fake = Fake(damage=[0])

@@ -37,6 +37,12 @@ def test_what_is_not_in_use_is_not_built(tmp_path):
         made.transport("http://127.0.0.1:1")
 
 
+@pytest.mark.parametrize("text", ["", ":", ":1MiB", "fixed:", "fastcdc:"])
+def test_a_chunker_has_a_name_and_a_size_where_one_is_begun(tmp_path, text):
+    with pytest.raises(UsageError, match="names no chunker"):
+        wiring(tmp_path).chunker(text)
+
+
 def test_a_plugin_that_is_not_installed(tmp_path):
     made = wiring(tmp_path, '[transport]\nuse = ["acme.quic"]\n')
     with pytest.raises((PluginNotFound, ConfigError), match="acme"):

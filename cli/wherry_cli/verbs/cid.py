@@ -217,6 +217,9 @@ def _lines() -> Iterator[str]:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no CID was given", hint="name some, or pipe them in, one a line")
     while line := sys.stdin.readline(_LINE_BYTES_MAX):
+        rest = line
+        while rest and not rest.endswith("\n"):  # one line is one CID, and no CID is so long
+            rest = sys.stdin.readline(_LINE_BYTES_MAX)
         if text := line.strip():
             yield text
 

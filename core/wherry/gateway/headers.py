@@ -90,10 +90,13 @@ def disposition(how: str, name: str) -> str:
     return f"{how}; filename=\"{plain}\"; filename*=UTF-8''{exact}"
 
 
-def trustless(target: Target, wish: Wish, tag: str) -> dict[str, str]:
-    """Gives the headers of a raw block, a CAR or a record, without its length and how long it may be kept."""
+def trustless(target: Target, wish: Wish, tag: str, *, block: str = "") -> dict[str, str]:
+    """Gives the headers of a raw block, a CAR or a record, without its length and how long it may be kept.
+
+    ``block``: what a raw block is called; CARs and records are called as they were asked for.
+    """
     kind = wish.format or RAW
-    name = wish.filename or f"{target.name}{_ENDINGS[kind]}"
+    name = wish.filename or f"{block or target.name}{_ENDINGS[kind]}"
     headers = {
         "Content-Type": wish.car.media if kind == CAR else MEDIA[kind],
         "Content-Disposition": disposition("attachment", name),

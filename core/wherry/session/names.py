@@ -29,6 +29,7 @@ class Answers(NamedTuple):
 
     gave: list[str]  # who gave a record that is right
     warnings: list[str]  # who failed, lied or is behind
+    asked: int = 0  # how many were asked
 
 
 async def led(parts: Parts, what: str, sources: Sequence[str]) -> str:
@@ -56,8 +57,10 @@ async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Re
     now = parts._clock()
     known = await in_thread(lambda: book.known(name))
     if known is None:
-        why = "; ".join(answers.warnings) or "nobody who could know was asked"
+        why = "; ".join(answers.warnings) or ("who was asked has none" if answers.asked else "nobody who could know was asked")
         hint = "name a gateway, a tracker or a peer: --from http://HOST:PORT, or [locator.tracker] urls"
+        if answers.asked:
+            hint = "ask others (--from http://HOST:PORT), or its owner to publish it again"
         raise NotFound(f"no record of {name} was found: {why}", hint=hint)
     record = known.record
     if stale := await in_thread(lambda: book.freshness(name, now)):
@@ -74,10 +77,10 @@ async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Re
 
 async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
     """Asks the sources, or else the locators, all at once; takes in what is right. Raises UsageError for a bad address."""
-    answers = Answers([], [])
     asked = (
         [_source(parts, address, name) for address in parts._addresses(sources, None)] if sources else _locators(parts, name)
     )
+    answers = Answers([], [], len(asked))
 
     async def one(records: AsyncGenerator[tuple[str, bytes], None]) -> None:
         try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wherry.errors import IntegrityError, TargetExists, UsageError, WherryError, local_error
+from wherry.errors import IntegrityError, TargetChanged, TargetExists, UsageError, WherryError, local_error
 from wherry.offload import in_thread
 from wherry.results import FollowResult, NameEventReport, NameReport
 from wherry.session.parts import Parts, absolute
@@ -188,7 +188,11 @@ class Naming(Parts):
             where = await led(self, record.value, sources)
             asked = self._parse(where)
             path = os.path.join(target + ".versions", _version(str(asked.cid), asked.path))
-            await get(where, sources, path)
+            try:
+                await get(where, sources, path)
+            except (TargetExists, TargetChanged) as problem:  # the folder is wherry's own, and `follow` has no --force
+                hint = f"remove {path!r}, and follow again: this version is got anew"
+                raise type(problem)(problem.message, hint=hint) from problem
             changed = await in_thread(lambda: _swap(target, path or ""))
         result = FollowResult(
             name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,

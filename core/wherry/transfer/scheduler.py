@@ -92,7 +92,7 @@ class Scheduler(Generic[J]):
 
     @property
     def swarming(self) -> bool:
-        """Whether to ask for little at a time: any source has only a part, or wants that; or one exchanges, and is not alone."""
+        """Whether to ask for little at a time: a source has only a part, or wants that; or one exchanges, and is not alone."""
         return self._waiting.haves.any or (self.hedging and any(source.linked and source.alive for source in self.sources))
 
     @property

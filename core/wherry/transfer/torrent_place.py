@@ -246,9 +246,10 @@ def _content(tree: SafeTree, path: str, size: int, read: Callable[[int], None], 
     flags = os.O_RDWR | os.O_CREAT if make and not size else os.O_RDONLY
     try:
         fd = tree.open(path, flags | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise IntegrityError(f"{path!r} is no file")
         with open(fd, "rb", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise IntegrityError(f"{path!r} is no file")
             while data := file.read(MiB):
                 yield data
                 read(len(data))

@@ -169,8 +169,9 @@ class Gateway:
             if thing.rest or (thing.kind == "link" and thing.entry is not None):
                 raise NotFound("what lies there is no block of its own")
             cid, roots = thing.cid, ",".join([str(one) for one in thing.roots]) or roots
-        tag = said.raw_etag(str(cid) if asked.below else asked.root_text)
-        headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept, "X-Ipfs-Roots": roots}
+        name = str(cid) if asked.below else asked.root_text
+        tag = said.raw_etag(name)
+        headers = said.trustless(asked, wanted, tag, block=name) | {"Cache-Control": kept, "X-Ipfs-Roots": roots}
         if said.unchanged(request.headers.get("If-None-Match"), tag):
             return self.not_modified(headers)
         held = await self.off_loop(partial(self.blocks().one, cid))
