@@ -93,12 +93,14 @@ class Scheduler(Generic[J]):
     @property
     def swarming(self) -> bool:
         """Whether to ask for little at a time: a source has only a part, or wants that; or one exchanges, and is not alone."""
-        return self._waiting.haves.any or (self.hedging and any(source.linked and source.alive for source in self.sources))
+        if self._waiting.haves.any:
+            return True
+        return len(self.sources) > 1 and any(source.linked and source.alive for source in self.sources)
 
     @property
     def hedging(self) -> bool:
-        """Whether a source may be asked for what another is late with: there is another."""
-        return len(self.sources) > 1
+        """Whether a source may be asked for what another is late with; one that is alone need not look for that."""
+        return self.swarming or sum([source.alive for source in self.sources]) > 1
 
     @property
     def snubbed(self) -> bool:
