@@ -159,9 +159,10 @@ class Wiring:
 
     def chunker(self, text: str | None = None) -> Chunker:
         """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""
-        name, colon, size = (self.chosen("chunker")[0] if text is None else text).partition(":")
+        asked = self.chosen("chunker")[0] if text is None else text
+        name, colon, size = asked.partition(":")
         if not name or (colon and not size):
-            raise UsageError(f"{text!a} names no chunker", hint="NAME or NAME:SIZE, such as fixed:2MiB or fastcdc")
+            raise UsageError(f"{asked!a} names no chunker", hint="NAME or NAME:SIZE, such as fixed:2MiB or fastcdc")
         known = self.config.instances.get(("chunker", name))
         if name == "fixed" and not size and (known is None or (known.plugin == name and not known.entries)):
             from wherry.chunking import LEAF_CHOICES, FixedChunker
