@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scheduling import SIZE, finish, has, swarm
 
 from wherry.abc.exchange import HaveMap
 from wherry.flow import FREE
@@ -14,32 +13,9 @@ from wherry.limits import WAIT_S
 from wherry.stretches import Stretches
 from wherry.transfer.availability import Availability, offers
 from wherry.transfer.idle import reason_of
-from wherry.transfer.scheduler import STAND_BACK_S, Scheduler
+from wherry.transfer.scheduler import STAND_BACK_S
 from wherry.transfer.source import Source, Task
 from wherry.units import MiB
-
-SIZE = 1 * MiB
-
-
-def has(*jobs, complete=False, choosy=False):
-    return HaveMap(Stretches((job * SIZE, (job + 1) * SIZE) for job in jobs), complete, choosy)
-
-
-def swarm(*names, jobs=8, order="rarest", seed=1):
-    made = Scheduler(list(names), now=0.0, rng=random.Random(seed), order=order)
-    for source in made.sources:
-        made.connected(source, 0.0, 8, linked=True)
-        made.succeeded(source, 0.0, 1, 1000)
-    made.came = 100 * SIZE  # beyond the jobs that are chosen by chance
-    made._waiting.by_chance = False
-    for job in range(jobs):
-        made.put(job, size=SIZE, spans=[(job * SIZE, (job + 1) * SIZE)])
-    return made, made.sources
-
-
-def finish(made, source, task, now=1.0):
-    made.succeeded(source, now, 1, SIZE, task)
-    made.done(source, task, now)
 
 
 def test_a_source_is_asked_only_for_what_it_has():
@@ -136,14 +112,6 @@ def test_who_lacks_a_job_that_it_claimed_is_asked_again_when_it_has_more():
     assert made.take(a, 1.0) is None
     made.have(a, 2.0, has(0, 1), [(SIZE, 2 * SIZE)])
     assert made.take(a, 2.0) is task
-
-
-def test_a_job_that_nobody_has_whole_is_asked_for_in_parts_after_a_while():
-    made, (a,) = swarm("a", jobs=0)
-    made.put("both", size=SIZE, spans=[(0, SIZE)], now=1.0)
-    made.have(a, 1.0, HaveMap(Stretches([(0, 1000)])))
-    assert made.take(a, 1.5) is None
-    assert made.take(a, 2.5).job == "both"
 
 
 def test_who_chokes_is_not_asked_until_it_does_not():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from hypothesis import given, settings
@@ -293,6 +294,44 @@ def test_everybody_gets_everything_and_about_one_copy_is_shown(count, units, see
             break
     assert all(len(theirs) == units for theirs in owned)
     assert sent <= (1 + EXTRA_PART) * units + WINDOW * count
+
+
+@settings(max_examples=30)
+@given(st.integers(2, 4), st.lists(st.integers(1, MiB), min_size=1, max_size=24), st.integers(0, 9999))
+def test_nobody_starves_where_jobs_are_of_any_size_and_some_are_here_already(count, sizes, seed):
+    """After gets that were interrupted: several jobs begin in one unit, and who has the last of them may lack another."""
+    rng = random.Random(seed)
+    ends = list(itertools.accumulate(sizes))
+    jobs = list(zip([0, *ends], ends, strict=False))
+    made = Reveal(ends[-1], random.Random(seed))
+    owned = [set(rng.sample(jobs, rng.randrange(len(jobs) + 1))) for _ in range(count)]
+    followers = [made.join(HaveMap(Stretches(mine)), 0.0) for mine in owned]
+    for step in range(8 * len(jobs) + 8):
+        now = step * STALL_TIMES * 10.0  # so that whoever gained nothing has stalled
+        for number, (shown, mine) in enumerate(zip(followers, owned, strict=True)):
+            made.onward(shown, now)
+            elsewhere = set().union(*(theirs for other, theirs in enumerate(owned) if other != number))
+            offered = [job for job in jobs if job not in mine and (job in elsewhere or shown.spans.covers(job[0], job[0] + 1))]
+            mine.update(rng.sample(offered, min(1, len(offered))))
+            said = HaveMap(Stretches(mine), complete=len(mine) == len(jobs))
+            made.has(shown, said, now)
+            made.refresh(shown, said, now)
+        made.again(now)
+    assert all(len(mine) == len(jobs) for mine in owned)
+
+
+def test_a_job_before_the_end_of_a_unit_is_shown_to_who_stalls():
+    """Both have what ends the second unit, and not what begins it; the end of a file is such a job."""
+    made = Reveal(3 * MiB, random.Random(1))
+    said = HaveMap(Stretches([(0, MiB), (MiB + 10, 3 * MiB)]))
+    a, b = made.join(said, 0.0), made.join(said, 0.0)
+    made.refresh(a, said, 1.0)
+    assert made.again(1.0) == []
+    assert {id(one): told for one, told in made.again(100.0)} == {id(a): [(MiB, 2 * MiB)]}
+    assert {id(one): told for one, told in made.again(200.0)} == {id(b): [(MiB, 2 * MiB)]}  # if it was of no use to a
+    for shown in (a, b):
+        made.refresh(shown, said, 201.0)
+    assert made.again(300.0) == []  # each was told: it asks
 
 
 @given(

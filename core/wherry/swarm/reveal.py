@@ -44,6 +44,7 @@ class Shown:
     state: bytearray  # of each unit
     listens: bool = True  # others can call it
     spans: Stretches = field(default_factory=Stretches)  # what it was shown, as it is told
+    theirs: Stretches = field(default_factory=Stretches)  # what it has, as it says; goes on growing
     pending: dict[int, float] = field(default_factory=dict)  # unit -> when it was shown, and it has it not
     window: int = WINDOW
     sent: int = 0  # bytes sent to it that it did not say to have yet
@@ -116,7 +117,7 @@ class Reveal:
             if not shown.done:
                 self._sync(shown, have, now)
             return []
-        total = have.spans.total
+        shown.theirs, total = have.spans, have.spans.total
         if total > shown.had:
             shown.had, shown.gained_at = total, now
         covers = have.spans.covers
@@ -146,18 +147,28 @@ class Reveal:
     def _sync(self, shown: Shown, have: HaveMap, now: float) -> None:
         if have.complete:
             shown.done = True
-        covers = have.spans.covers
+        shown.theirs, covers = have.spans, have.spans.covers
         for unit, state in enumerate(shown.state):
             if state != _HAS and (shown.done or covers(*self._mark(unit))):
                 self._gained(shown, unit, now)
 
     def _mark(self, unit: int) -> tuple[int, int]:
-        """Gives the stretch of a unit that a peer has when it has all that begins in it.
+        """Gives the stretch of a unit that a peer has when it has all that begins in it, if jobs come in their order.
 
         A job begins in one unit and may end in the next. The first of a unit may begin late in it, the last covers its end.
         """
         end = min((unit + 1) * self.unit, self.size)
         return min(unit * self.unit + UNIT_BYTES, end) - 1, end
+
+    def _holed(self, shown: Shown, unit: int) -> bool:
+        """Whether a follower lacks a job that begins in a unit of which it has the mark, and was not shown the unit.
+
+        So it is after a get that was interrupted, or where others bring the end of a unit first: the mark then hides the
+        job before it. What is missing begins in the unit if all up to the unit is there.
+        """
+        begin, end = unit * self.unit, min((unit + 1) * self.unit, self.size)
+        covers = shown.theirs.covers
+        return covers(max(0, begin - 1), begin) and not covers(begin, end) and not shown.spans.covers(begin, end)
 
     def _gained(self, shown: Shown, unit: int, now: float) -> Shown | None:
         """A follower has a unit. Gives the one who kept it until now."""
@@ -299,6 +310,8 @@ class Reveal:
         spend = self._extra < EXTRA_PART * self.count
         if not (stalled or lost or spend):
             return []
+        if stalled:
+            self._unhave(shown)
         lacking = [unit for unit, state in enumerate(shown.state) if state == _NOTHING and (stalled or spend or unit in lost)]
         self._rng.shuffle(lacking)  # followers that lack the same are shown different units
         lacking.sort(key=lambda unit: (unit not in lost, self._had[unit], self._copies[unit]))
@@ -313,6 +326,16 @@ class Reveal:
             self._show(shown, unit, now)
             units.append(unit)
         return units
+
+    def _unhave(self, shown: Shown) -> None:
+        """Takes back that a follower has units of which it lacks something after all."""
+        for unit, state in enumerate(shown.state):
+            if state == _HAS and self._holed(shown, unit):
+                shown.state[unit] = _NOTHING
+                self._had[unit] -= 1
+                self._fewer(unit)
+                if shown.kept.pop(unit, None) is not None:
+                    del self._keepers[unit]
 
     def _shown_lately(self, unit: int, now: float, patience: float) -> bool:
         """Whether somebody was shown a unit a moment ago, and is to bring it first."""

@@ -83,7 +83,9 @@ class Planning(Generic[J]):
             if not self._replan(now, more=more):
                 return self._plainly(source, now)
         given = self._plan.get(id(source))
-        return given.pop(0) if given else None
+        if given:
+            return given.pop(0)
+        return self._waiting.otherwise(source, now) if self._waiting.haves.any else None  # which is in nobody's plan
 
     def _chosen_lately(self, source: Source, now: float, *, more: bool) -> bool:
         return more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S

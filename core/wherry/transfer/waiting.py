@@ -6,7 +6,7 @@ import math
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Generic, Literal
 
-from wherry.limits import POLICY_JOBS_MAX
+from wherry.limits import IDLE_S, POLICY_JOBS_MAX
 from wherry.transfer.availability import Availability
 from wherry.transfer.source import J
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source, Task
 
 PARTS_S: Final = 1.0  # how long a job that nobody has whole waits, before those who have parts of it are asked
+UNSHOWN_S: Final = IDLE_S  # how long nothing comes and nobody gains, before a seed is asked for what it does not show
 
 Order = Literal["rarest", "sequential"]
 
@@ -93,7 +94,7 @@ class Waiting(Generic[J]):
     def rarest(self, source: Source, now: float) -> Task[J] | None:
         """Gives what ``source`` should be asked for: what fewest have, and of that anything."""
         found = self.best(source, 1)
-        return found[0] if found else self._in_parts(source, now)
+        return found[0] if found else self.otherwise(source, now)
 
     def best(self, source: Source, count: int) -> list[Task[J]]:
         """Gives up to ``count`` jobs that ``source`` should be asked for, the first one first."""
@@ -147,10 +148,26 @@ class Waiting(Generic[J]):
     def _rank(self, task: Task[J]) -> tuple[int, float]:
         return (0 if self.by_chance else task.copies, task.rank)
 
-    def _in_parts(self, source: Source, now: float) -> Task[J] | None:
-        """Gives a job that nobody has whole, and of which ``source`` has a part."""
+    def otherwise(self, source: Source, now: float) -> Task[J] | None:
+        """Gives a job for which no source's map asks: one of which ``source`` has a part, or that it does not show for long."""
         for task in self.haves.in_parts(source):
             if task.copies == 0 and now - task.put > PARTS_S and not_lacking(source, task):
+                return task
+        return self._unshown(source, now)
+
+    def _unshown(self, source: Source, now: float) -> Task[J] | None:
+        """Gives a job that nobody has but one who shows its dataset by pieces, and this not, while nobody gets on.
+
+        What it shows is a wish, no lock (specs/0025 §4.2): a get must not wait for ever for what it could ask for.
+        """
+        if source.have is None or not source.have.choosy or any(other.working for other in self.sources):
+            return None
+        if now - max(other.grew for other in self.sources) <= UNSHOWN_S:
+            return None
+        for task in self._queue:
+            if task.urgent or task.copies or now - task.put <= UNSHOWN_S:
+                continue
+            if id(source) not in task.absent and id(source) not in task.bad:
                 return task
         return None
 
