@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 from wherry.errors import DataError, UsageError
@@ -43,7 +44,7 @@ def parse_place(address: str) -> Place:
     if not colon or scheme not in SCHEMES:
         raise UsageError("an address of this transport is " + ", ".join(_FORMS.values()))
     if scheme == "unix":
-        if not rest.startswith("/") or "\0" in rest or len(rest.encode()) > _UNIX_BYTES_MAX:
+        if not rest.startswith("/") or "\0" in rest or len(os.fsencode(rest)) > _UNIX_BYTES_MAX:
             raise _wrong(scheme, f"a path from the root, of at most {_UNIX_BYTES_MAX} bytes")
         return Place(scheme, path=rest)
     peer, at, netloc = rest.rpartition("@")
@@ -68,6 +69,10 @@ def _split(scheme: str, netloc: str) -> tuple[str, int]:
         good = bool(colon)
     if not good or not host or any(char in host for char in "/?#@ ") or not text.isascii() or not text.isdigit():
         raise _wrong(scheme, "a host and a port")
+    try:
+        host.encode("idna")  # as whoever looks it up does
+    except UnicodeError as problem:
+        raise _wrong(scheme, "and its host is none: a part of it is empty, too long or no text") from problem
     if len(text) > 5 or int(text) > 65_535:
         raise _wrong(scheme, "with a port up to 65535")
     return host, int(text)

@@ -193,6 +193,7 @@ async def test_a_header_that_takes_too_long():
 )
 async def test_nonsense_is_refused_and_said_nowhere(sent, caplog):
     async with serving() as address:
+        caplog.clear()  # that the server was loaded, which takes a moment
         base = parse_base(address)
         reader, writer = await asyncio.open_connection(base.host, base.port)
         writer.write(sent)

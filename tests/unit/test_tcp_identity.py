@@ -174,6 +174,7 @@ async def test_a_claimed_id_counts_for_nothing_in_plain_tcp(tmp_path):
         "tcp:", "tcp://", "tcp://host", "tcp://host:", "tcp://host:x", "tcp://host:70000", "tcp://user@host:1", "tcp://[::1:1",
         "tcp://::1:1", "tcps://user@host:1", "tcps://12D3Koo@host:1", "unix://relative", "unix:///" + "x" * 200, "http://h:1",
         "tcp://host:1/path", "tcp://" + "h" * 3000 + ":1", "tcp://host:0",
+        "tcp://a..b:1", "tcp://" + "h" * 64 + ":1", "tcp://\udcff:1", "unix:///" + "\udcff" * 108,
     ],
 )  # fmt: skip
 async def test_malformed_addresses(tmp_path, address):
@@ -181,7 +182,17 @@ async def test_malformed_addresses(tmp_path, address):
         await get(transport(tmp_path / "c"), address)
 
 
-@pytest.mark.parametrize("address", ["tcp://[::1]:7", "tcps://h:1", "unix:///a/b", f"tcps://{NodeKey(bytes(32)).peer_id}@h:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://[::1]:7",
+        "tcps://h:1",
+        "tcp://h.:1",
+        "tcp://\u00fc.de:1",
+        "unix:///a/b",
+        f"tcps://{NodeKey(bytes(32)).peer_id}@h:1",
+    ],
+)
 def test_addresses_survive(address):
     assert str(parse_place(address)) == address
 

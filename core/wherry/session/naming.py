@@ -47,8 +47,8 @@ class Naming(Parts):
         """Lets the name of ``key`` (made when first used) lead to CID[/PATH] or to another name; hands the record over.
 
         Its sequence number is on disk first. While a node of this home serves it renews the record, unless ``renew`` is false.
-        Raises IntegrityError if others have a record of this key that this home does not know of, unless ``force``: then the
-        new one goes above it.
+        Raises NotFound if the dataset is here and has no such PATH, and IntegrityError if others have a record of this key that
+        this home does not know of, unless ``force``: then the new one goes above it.
         """
         from wherry.ipns.name import Name
         from wherry.session.names import hand_over
@@ -56,6 +56,9 @@ class Naming(Parts):
         value = _value(what)
         if lifetime_s <= 0 or ttl_s < 0:
             raise UsageError("a record is valid for some time", hint="--lifetime 48h --ttl 5m")
+        if ttl_s > lifetime_s:
+            raise UsageError("others may not keep a record for longer than it is valid", hint="a --ttl below --lifetime")
+        await self._check_leads(what, value)
         signer = await in_thread(lambda: self._name_keys.get_or_make(key))
         name = Name.of(signer.public)
         if value.removeprefix("/ipns/").partition("/")[0] == str(name):
@@ -68,6 +71,15 @@ class Naming(Parts):
         given = await hand_over(self, record)
         known = await in_thread(lambda: self._names.known(name))
         return report(known, record, given.gave, warnings + given.warnings)
+
+    async def _check_leads(self, what: str, value: str) -> None:
+        """Looks whether a dataset that is here has the path that a name is to lead to. Raises NotFound if it has not."""
+        if not value.startswith("/ipfs/"):
+            return
+        asked = self._parse(what)
+        roots = await in_thread(lambda: self._store.state.roots(asked.cid)) if asked.path else []
+        if any(not root.options.get("selection") for root in roots):
+            await self.stat(what)
 
     async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
         """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""
