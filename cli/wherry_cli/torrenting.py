@@ -38,7 +38,6 @@ class Wish(NamedTuple):
 
 def get_torrent(run: Invocation, wish: Wish, refused: Sequence[str], overrides: dict[str, str]) -> None:
     """Runs it. Raises UsageError for options that mean nothing for a torrent."""
-    from wherry_cli.verbs.get import KEPT
 
     if refused:
         hint = "get it whole, without"
@@ -72,7 +71,7 @@ def get_torrent(run: Invocation, wish: Wish, refused: Sequence[str], overrides: 
                 out.note("Complete. Serving until Ctrl-C.")
                 await until_stopped(serving)
 
-    run.drive(work, kept=KEPT)
+    run.drive(work, kept="pieces that came whole are kept: the same command goes on from there")
 
 
 def show(out: Out, watcher: Watcher, result: TorrentFetched) -> None:
