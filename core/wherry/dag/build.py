@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wherry.cid import CID
 
     Emit: TypeAlias = Callable[[Block], "tuple[CID, bytes] | None"]  # takes a node; gives CID and key if it was sealed
+    Cut: TypeAlias = Callable[[list[bytes], list[Entry]], None]
 
 # Only long link targets come near: a thousand of them would not fit into a node. An entry's weight is an upper bound of its
 # encoded bytes that is simple to compute anywhere.
@@ -103,8 +104,8 @@ class FileBuilder:
 class DirBuilder:
     """Takes the entries of one directory, sorted by name; gives the directory's CID, size and entries."""
 
-    def __init__(self, emit: Emit, *, sealed: bool = False, cut: Callable[[], None] | None = None) -> None:
-        """``cut`` is called before each piece of a directory that is cut."""
+    def __init__(self, emit: Emit, *, sealed: bool = False, cut: Cut | None = None) -> None:
+        """``cut`` is called before each piece of a directory that is cut, with the names and the entries in it."""
         self._emit = emit
         self._sealed = sealed
         self._cut = cut
@@ -144,6 +145,11 @@ class DirBuilder:
             for earlier_name, earlier in zip(*self._release(), strict=True):
                 self._put_entry(earlier, earlier_name)
 
+    @property
+    def held(self) -> tuple[list[bytes], list[Entry]]:
+        """The names and the entries of what is in no piece: all that came, where the directory is not cut."""
+        return self._names, self._held
+
     def finish(self) -> CID:
         """Gives the CID of the directory."""
         if not self._cutting:
@@ -171,7 +177,7 @@ class DirBuilder:
     def _close_piece(self) -> None:
         names, entries = self._release()
         if self._cut is not None:
-            self._cut()
+            self._cut(names, entries)
         cid, key = self._made(manifest.dir_block(entries, names, sealed=self._sealed))
         size, count = sum(entry.size for entry in entries), sum(entry.entries for entry in entries)
         self._put(0, Shard(entries[-1].name, cid, size, count, key))

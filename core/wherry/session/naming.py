@@ -79,7 +79,8 @@ class Naming(Parts):
         asked = self._parse(what)
         roots = await in_thread(lambda: self._store.state.roots(asked.cid)) if asked.path else []
         if any(not root.options.get("selection") for root in roots):
-            await self.stat(what)
+            async with self._reading(what, ()):
+                pass  # found
 
     async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
         """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""

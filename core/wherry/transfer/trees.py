@@ -6,6 +6,7 @@ be, the dataset is encrypted, names whose hashes collide) it is given up with a 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from wherry.cid import CID, RAW
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from wherry.store.nodes import NodeDB
     from wherry.unixfs.build import Child
 
+_CID_OF: Final = attrgetter("cid")
+_SIZE_OF: Final = attrgetter("size")
 ENCRYPTED: Final = "the dataset is encrypted"
 
 
@@ -40,8 +43,8 @@ class Trees:
         self._builders = [self._builder()]
         self._names: list[str] = []
         self._alone: Entry | None = None
-        # Of the directories under way: name, CID and tsize of the entries that are in no piece; empty: there is no twin.
-        self._twins: list[list[tuple[bytes, bytes, int]]] = [] if without else [[]]
+        # Of the directories under way, those twins of entries that are not what the entry names; empty: there is no twin.
+        self._twins: list[dict[bytes, Child]] = [] if without else [{}]
         self._large: dict[int, unixfs_dir.DirBuilder] = {}  # by depth, of those that the manifest cuts
         self.reason = without  # why there is no twin
         self.twin: PublicCID | None = None  # once it is finished
@@ -51,7 +54,7 @@ class Trees:
         self._builders.append(self._builder())
         self._names.append(name)
         if self._twins:
-            self._twins.append([])
+            self._twins.append({})
 
     def leave(self) -> None:
         """Ends the directory that was begun last."""
@@ -73,11 +76,11 @@ class Trees:
                 self.twin = PublicCID(twin.cid if twin is not None else entry.cid)
             return
         name = entry.name.encode()
-        if self._twins:  # before the entry, which may complete a piece
-            if twin is not None:
-                self._twins[-1].append((name, twin.cid, twin.tsize))
-            elif entry.size <= PB_BYTES_MAX or self._fits(entry.name, entry.size):
-                self._twins[-1].append((name, entry.cid, entry.size))
+        if twin is not None:
+            if self._twins:  # before the entry, which may complete a piece
+                self._twins[-1][name] = twin
+        elif entry.size > PB_BYTES_MAX and self._twins:
+            self._fits(entry.name, entry.size)
         self._builders[-1].add(entry, name)
 
     def known(self, cid: CID, nodes: NodeDB) -> Child | None:
@@ -112,7 +115,7 @@ class Trees:
     def _builder(self) -> DirBuilder:
         return DirBuilder(self._emit, sealed=self._sealed, cut=self._piece)
 
-    def _piece(self) -> None:
+    def _piece(self, names: list[bytes], entries: list[Entry]) -> None:
         """The manifest has cut a directory: its twin, too, is hardly one block."""
         if not self._twins:
             return
@@ -121,11 +124,9 @@ class Trees:
         if large is None:
             large = self._large[depth] = unixfs_dir.DirBuilder(self._emit_twin)
         try:
-            large.put_many(self._twins[-1])
+            large.put_many(zip(*_linked(names, entries, self._twins[-1]), strict=True))
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
-            return
-        self._twins[-1] = []
 
     def _finished(self, name: str) -> tuple[Entry, Child | None]:
         """Ends the directory under way; gives its entry, and its twin if there is one."""
@@ -135,21 +136,22 @@ class Trees:
         if not self._twins:
             return entry, None
         large = self._large.pop(len(self._twins), None)
-        links = self._twins.pop()
         try:
-            return entry, self._twin(links, large)
+            return entry, self._twin(builder, self._twins.pop(), large)
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
             return entry, None
 
-    def _twin(self, links: list[tuple[bytes, bytes, int]], large: unixfs_dir.DirBuilder | None) -> Child:
+    def _twin(self, builder: DirBuilder, twins: dict[bytes, Child], large: unixfs_dir.DirBuilder | None) -> Child:
         """Makes the twin of a directory that is finished. Raises LimitExceeded, NoSpace."""
-        if large is None:
-            twin = unixfs_dir.one_block(links, self._emit_twin)
-            if twin is not None:
-                return twin
-            large = unixfs_dir.DirBuilder(self._emit_twin)
-        large.put_many(links)
+        if large is not None:
+            return large.finish()
+        links = _linked(*builder.held, twins)
+        twin = unixfs_dir.one_block(*links, self._emit_twin)
+        if twin is not None:
+            return twin
+        large = unixfs_dir.DirBuilder(self._emit_twin)
+        large.put_many(zip(*links, strict=True))
         return large.finish()
 
     def _fits(self, what: str, size: int) -> bool:
@@ -200,6 +202,18 @@ class FileTrees:
         if self._twin is not None:
             self.twin = self._twin.finish()
         return self._own.finish()
+
+
+def _linked(names: list[bytes], entries: list[Entry], twins: dict[bytes, Child]) -> tuple[list[bytes], list[bytes], list[int]]:
+    """Gives what the links of a twin hold, as columns: names, CIDs, tsizes. Takes what it uses out of ``twins``."""
+    cids: list[bytes] = [*map(_CID_OF, entries)]
+    tsizes = [*map(_SIZE_OF, entries)]
+    if twins:
+        for at, name in enumerate(names):
+            twin = twins.pop(name, None)
+            if twin is not None:
+                cids[at], tsizes[at] = twin.cid, twin.tsize
+    return names, cids, tsizes
 
 
 def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:

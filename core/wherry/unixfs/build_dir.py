@@ -20,7 +20,7 @@ from wherry.unixfs.build import NO_ATTRIBUTES, V1_2025, Attributes, Child, Profi
 from wherry.unixfs.data import DIRECTORY, HAMT_SHARD, Data, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import IO
 
     from wherry.unixfs.build import Emit
@@ -63,7 +63,7 @@ class DirBuilder:
         if len(held) > _FLAT_MAX:
             self._spread()
 
-    def put_many(self, entries: Sequence[tuple[bytes, bytes, int]]) -> None:
+    def put_many(self, entries: Iterable[tuple[bytes, bytes, int]]) -> None:
         """As `put`, for many entries at a time."""
         held = self._held
         held += entries
@@ -95,9 +95,10 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
+        names, cids, tsizes = zip(*held, strict=True) if held else ((), (), ())
         if self._profile is V1_2025 and self._attributes is NO_ATTRIBUTES:  # as nearly all
-            return one_block(held, self._emit)
-        links, below = encode_links(held), sum([tsize for _, _, tsize in held])
+            return one_block(names, cids, tsizes, self._emit)
+        links, below = encode_links(held), sum(tsizes)
         mode, mtime = self._attributes
         data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
@@ -155,17 +156,14 @@ class DirBuilder:
         return made(self._profile, join(encode_links(links), inner), below, self._emit)
 
 
-def one_block(entries: Sequence[tuple[bytes, bytes, int]], emit: Emit) -> Child | None:
-    """Emits a directory of the profile unixfs-v1-2025 if it is small enough for one block.
-
-    ``entries``: name, CID and tsize of each, sorted by name.
-    """
-    links = encode_links(entries)
+def one_block(names: Sequence[bytes], cids: Sequence[bytes], tsizes: Sequence[int], emit: Emit) -> Child | None:
+    """Emits a directory of the profile unixfs-v1-2025 if it is small enough for one block; entries are sorted by name."""
+    links = encode_links(zip(names, cids, tsizes, strict=True))
     links.append(_PLAIN)
     data = b"".join(links)
     if len(data) > SPLIT_BYTES:
         return None
-    return made(V1_2025, data, sum([tsize for _, _, tsize in entries]), emit)
+    return made(V1_2025, data, sum(tsizes), emit)
 
 
 class _Spread:
