@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -334,21 +333,6 @@ def test_of_two_entries_with_one_name_the_first_counts():
     assert [step.entry.name for step in dag.steps(link) if isinstance(step, EnterFile)] == ["a", "b"]
     assert dag.find(link, "a").size == 5
     assert dag.find(link, "a").cid == CID.of(RAW, b"first")
-
-
-@pytest.mark.slow
-def test_trees_that_unfold_without_end_are_refused(monkeypatch):
-    monkeypatch.setattr(walk_module, "UNIXFS_REPEATED_MAX", 400)
-    dag = Dag()
-    link = dag.directory([("x", dag.raw(b"x"))])
-    for _ in range(100):
-        link = dag.directory([(str(number), link) for number in range(10)])
-    walk = UnixWalk(dag.root(link).entry)
-    with pytest.raises(LimitExceeded, match="occurred before"):
-        list(islice(dag.drive(walk), 10_000))
-    walk = UnixWalk(dag.root(link).entry, entries_max=50)
-    with pytest.raises(LimitExceeded, match="more than 50 entries"):
-        list(dag.drive(walk))
 
 
 def test_files_that_unfold_without_end_are_refused(monkeypatch):

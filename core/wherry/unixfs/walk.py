@@ -16,19 +16,14 @@ from wherry.block import EMPTY_LEAF, Block
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep, Need, Step
 from wherry.errors import DecodeError, IntegrityError, LimitExceeded
-from wherry.limits import (
-    LEAF_BYTES_MAX,
-    TREE_DEPTH_MAX,
-    TREE_ENTRIES_MAX,
-    UNIXFS_FILE_DEPTH_MAX,
-    UNIXFS_REPEATED_MAX,
-)
+from wherry.limits import LEAF_BYTES_MAX, TREE_DEPTH_MAX, TREE_ENTRIES_MAX, UNIXFS_FILE_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK, UNSAID, Entry
 from wherry.names import check_path, shown
 from wherry.publiccid import PublicCID
 from wherry.units import KiB, MiB
 from wherry.unixfs.frames import Awaited, Leave, Lies, Links, Nodes, Refused
 from wherry.unixfs.node import Child, DirNode, FileNode, LinkNode, ShardNode, decode, entry_of
+from wherry.unixfs.repeats import Repeats
 from wherry.unixfs.wrap import wrapping, wrapping_of
 
 if TYPE_CHECKING:
@@ -41,7 +36,6 @@ _HELD_BYTES_MAX: Final = 64 * MiB  # directories whose walk is not over
 _HELD_LINK_BYTES: Final = 320  # what a link of them takes in memory
 _SMALL_LEAF_BYTES: Final = 4 * KiB
 _SMALL_LEAVES_MAX: Final = 1 << 20  # smaller than that, besides a file's last: see `dag.walk`
-_SEEN_MAX: Final = 1 << 17  # directory nodes that are remembered, to tell a tree that repeats itself: some 10 MB
 
 
 _Frame: TypeAlias = Links | Nodes | Leave | Refused
@@ -80,10 +74,9 @@ class UnixWalk:
         self._block: Block | None = None
         self._held_bytes = 0
         self._small_leaves = 0
-        self._seen: set[int] = set()
+        self._repeats = Repeats()
         self._named: dict[CID, None] = {}  # by the last Need that named any
         self._named_since = 0
-        self._repeated = 0
         self._leaf_level = -1  # of the file that is walked, once a dag-pb leaf of it was seen
         self._leaf_size = 0
         self._leaf_form = 0
@@ -284,26 +277,17 @@ class UnixWalk:
         """Has the links of a directory, or of a shard of one, walked next."""
         if isinstance(node, ShardNode):
             node.check_place(bits, path)
-        self._count_repeats(path, block, len(node.links))
+        if not self._repeats.came(block.cid.digest, len(node.links)):
+            raise LimitExceeded(
+                f"{shown(path or '/')}: more than {self._repeats.most:,} entries come from directories that occurred before",
+                hint="get parts of it by their paths",
+            )
         weight = len(block.data) + len(node.links) * _HELD_LINK_BYTES
         if self._held_bytes + weight > _HELD_BYTES_MAX:
             raise LimitExceeded(f"{shown(path or '/')}: large directories are nested so deep that a walk takes too much memory")
         self._held_bytes += weight
         fanout = node.fanout if isinstance(node, ShardNode) else 0
         self._stack.append(Links(path, node.links, depth, fanout, bits, weight=weight))
-
-    def _count_repeats(self, path: str, block: Block, links: int) -> None:
-        """Refuses a tree of which nearly all is repetition: few blocks that unfold into any number of entries."""
-        key = int.from_bytes(block.cid.digest[:8], "big")
-        if key in self._seen:
-            self._repeated += links
-            if self._repeated > UNIXFS_REPEATED_MAX:
-                raise LimitExceeded(
-                    f"{shown(path or '/')}: more than {UNIXFS_REPEATED_MAX} entries come from directories that occurred before",
-                    hint="get parts of it by their paths",
-                )
-        elif len(self._seen) < _SEEN_MAX:
-            self._seen.add(key)
 
     # Files
 
