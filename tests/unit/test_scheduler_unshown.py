@@ -30,19 +30,42 @@ def test_in_parts_also_of_several_whatever_a_policy_says(policy):
     assert made.take(b, 2.5).job == "both"
 
 
+def test_what_a_policy_plans_for_one_who_has_it_is_not_asked_of_another_in_parts():
+    """The other would have taken it away from under the plan."""
+    for seed in range(20):
+        made, (whole, part) = swarm("whole", "part", jobs=3, seed=seed, policy=Reputation(0.25))
+        made.have(whole, 1.0, has(complete=True))
+        made.have(part, 1.0, HaveMap(Stretches([(0, 1000)])))
+        given = [made.take(source, 10.0) for source in (part, whole, whole, whole, part)]
+        assert given[0] is given[-1] is None
+        assert len({task.job for task in given[1:3]}) == 2
+
+
 @pytest.mark.parametrize("policy", [None, Reputation(0.25)])
-def test_a_seed_that_shows_nothing_more_is_asked_once_nobody_gets_on(policy):
-    """What it shows is a wish: nobody waits for ever for what is there to be had."""
+def test_in_parts_where_who_has_it_does_not_answer(policy):
+    made, (whole, part) = swarm("whole", "part", jobs=1, policy=policy)
+    made.have(whole, 1.0, has(complete=True))
+    made.have(part, 1.0, HaveMap(Stretches([(0, 1000)])))
+    assert made.take(part, 10.0) is None
+    made.choked(whole, on=True)
+    assert made.take(part, 20.0).job == 0
+
+
+@pytest.mark.parametrize("policy", [None, Reputation(0.25)])
+def test_a_seed_that_shows_nothing_more_is_asked_once_nothing_comes(policy):
+    """What it shows is a wish: nobody waits for ever for what is there to be had, whatever others say meanwhile."""
     made, (seed, peer) = swarm("seed", "peer", jobs=2, policy=policy)
     made.have(seed, 0.0, has(0, complete=True, choosy=True))
     made.have(peer, 0.0, has())
     task = made.take(seed, 1.0)
     assert made.take(seed, 1.0) is None
     finish(made, seed, task, 2.0)
-    made.have(peer, 10.0, has(0))
-    assert made.take(seed, 10.0 + UNSHOWN_S) is None
-    assert made.take(peer, 10.0 + UNSHOWN_S + 1) is None  # which has it not
-    last = made.take(seed, 10.0 + UNSHOWN_S + 1)
+    for now in range(3, 2 + int(UNSHOWN_S)):
+        made.have(peer, float(now), has(0))
+        assert made.take(seed, float(now)) is None
+        assert made.take(peer, float(now)) is None  # which has it not
+    assert made.take(peer, 3.0 + UNSHOWN_S) is None
+    last = made.take(seed, 3.0 + UNSHOWN_S)
     assert last.job == 1
     made.absent(last, seed)
     made.done(seed, last, 50.0)

@@ -174,7 +174,8 @@ async def test_a_claimed_id_counts_for_nothing_in_plain_tcp(tmp_path):
         "tcp:", "tcp://", "tcp://host", "tcp://host:", "tcp://host:x", "tcp://host:70000", "tcp://user@host:1", "tcp://[::1:1",
         "tcp://::1:1", "tcps://user@host:1", "tcps://12D3Koo@host:1", "unix://relative", "unix:///" + "x" * 200, "http://h:1",
         "tcp://host:1/path", "tcp://" + "h" * 3000 + ":1", "tcp://host:0",
-        "tcp://a..b:1", "tcp://" + "h" * 64 + ":1", "tcp://\udcff:1", "unix:///" + "\udcff" * 108,
+        "tcp://a..b:1", "tcp://" + "h" * 64 + ":1", "tcp://\udcff:1", "tcp://a\0b:1", "tcp://a\nb:1",
+        "unix:///" + "\udcff" * 108,
     ],
 )  # fmt: skip
 async def test_malformed_addresses(tmp_path, address):

@@ -9,7 +9,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wherry.errors import IntegrityError, TargetChanged, TargetExists, UsageError, WherryError, local_error
+from wherry.errors import (
+    BlockNotFound,
+    IntegrityError,
+    NotFound,
+    TargetChanged,
+    TargetExists,
+    UsageError,
+    WherryError,
+    local_error,
+)
 from wherry.offload import in_thread
 from wherry.results import FollowResult, NameEventReport, NameReport
 from wherry.session.parts import Parts, absolute
@@ -40,12 +49,13 @@ class Naming(Parts):
         *,
         key: str = "self",
         lifetime_s: float = LIFETIME_S,
-        ttl_s: float = TTL_S,
+        ttl_s: float | None = None,
         force: bool = False,
         renew: bool = True,
     ) -> NameReport:
         """Lets the name of ``key`` (made when first used) lead to CID[/PATH] or to another name; hands the record over.
 
+        ``ttl_s``: how long others may keep the record unasked, in seconds; None: 300, or as long as it is valid.
         Its sequence number is on disk first. While a node of this home serves it renews the record, unless ``renew`` is false.
         Raises NotFound if the dataset is here and has no such PATH, and IntegrityError if others have a record of this key that
         this home does not know of, unless ``force``: then the new one goes above it.
@@ -54,11 +64,13 @@ class Naming(Parts):
         from wherry.session.names import hand_over
 
         value = _value(what)
+        if ttl_s is None:
+            ttl_s = min(TTL_S, lifetime_s)
         if lifetime_s <= 0 or ttl_s < 0:
             raise UsageError("a record is valid for some time", hint="--lifetime 48h --ttl 5m")
         if ttl_s > lifetime_s:
-            raise UsageError("others may not keep a record for longer than it is valid", hint="a --ttl below --lifetime")
-        await self._check_leads(what, value)
+            raise UsageError("others may not keep a record for longer than it is valid", hint="a --ttl of at most --lifetime")
+        await self._check_leads(value)
         signer = await in_thread(lambda: self._name_keys.get_or_make(key))
         name = Name.of(signer.public)
         if value.removeprefix("/ipns/").partition("/")[0] == str(name):
@@ -72,15 +84,25 @@ class Naming(Parts):
         known = await in_thread(lambda: self._names.known(name))
         return report(known, record, given.gave, warnings + given.warnings)
 
-    async def _check_leads(self, what: str, value: str) -> None:
-        """Looks whether a dataset that is here has the path that a name is to lead to. Raises NotFound if it has not."""
-        if not value.startswith("/ipfs/"):
+    async def _check_leads(self, value: str) -> None:
+        """Looks whether a dataset has the path that a name is to lead to, where that can be told from what is here.
+
+        Raises NotFound if it has not.
+        """
+        from wherry.publiccid import parse_path
+        from wherry.transfer.tree import Nodes
+
+        public, path = parse_path(value.removeprefix("/ipfs/")) if value.startswith("/ipfs/") else (None, "")
+        if public is None or not path:
             return
-        asked = self._parse(what)
-        roots = await in_thread(lambda: self._store.state.roots(asked.cid)) if asked.path else []
-        if any(not root.options.get("selection") for root in roots):
-            async with self._reading(what, ()):
-                pass  # found
+        nodes = Nodes(self._store, None)
+        try:
+            await nodes.find((await nodes.root(public.block())).entry, path)
+        except NotFound as problem:
+            if not isinstance(problem, BlockNotFound):
+                raise
+        except WherryError:
+            return  # no dataset, or none that is open here: nothing is known of it
 
     async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
         """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""

@@ -85,7 +85,8 @@ class Planning(Generic[J]):
         given = self._plan.get(id(source))
         if given:
             return given.pop(0)
-        return self._waiting.otherwise(source, now) if self._waiting.haves.any else None  # which is in nobody's plan
+        other = self._waiting.otherwise(source, now) if self._waiting.haves.any else None
+        return None if any(other in planned for planned in self._plan.values()) else other
 
     def _chosen_lately(self, source: Source, now: float, *, more: bool) -> bool:
         return more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S

@@ -307,7 +307,7 @@ class Scheduler(Generic[J]):
             self._plan.clear()
         source.meter.add(now, count)
         self.came += count
-        self._waiting.by_chance = self.came < _FIRST_JOBS * self._job_bytes
+        self._waiting.by_chance, self._waiting.came_at = self.came < _FIRST_JOBS * self._job_bytes, now
         source.blocks += blocks
         source.bytes += count
         source.failures = source.doubts = 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source, Task
 
 PARTS_S: Final = 1.0  # how long a job that nobody has whole waits, before those who have parts of it are asked
-UNSHOWN_S: Final = IDLE_S  # how long nothing comes and nobody gains, before a seed is asked for what it does not show
+UNSHOWN_S: Final = IDLE_S  # how long nothing comes, before a seed is asked for what it does not show
 
 Order = Literal["rarest", "sequential"]
 
@@ -25,7 +25,7 @@ Order = Literal["rarest", "sequential"]
 class Waiting(Generic[J]):
     """Jobs in the order in which they were put, urgent ones first. For one thread."""
 
-    __slots__ = ("_better", "_may_ask", "_order", "_queue", "by_chance", "haves", "sources")
+    __slots__ = ("_better", "_may_ask", "_order", "_queue", "by_chance", "came_at", "haves", "sources")
 
     def __init__(
         self, order: Order, may_ask: Callable[[Source, Task[J]], bool], better: Callable[[Source, Task[J]], bool]
@@ -33,6 +33,7 @@ class Waiting(Generic[J]):
         """``may_ask`` tells whether a source may be asked for a job, ``better`` that it is rather left to another one."""
         self.haves: Availability[J] = Availability()
         self.by_chance = True  # nothing came yet: what is rarest does not matter, what is anything does
+        self.came_at = float("-inf")  # when anything came last
         self._queue: list[Task[J]] = []  # short; an empty deque takes 600 bytes more, in each of a thousand transfers
         self._order = order
         self._may_ask = may_ask
@@ -149,27 +150,32 @@ class Waiting(Generic[J]):
         return (0 if self.by_chance else task.copies, task.rank)
 
     def otherwise(self, source: Source, now: float) -> Task[J] | None:
-        """Gives a job for which no source's map asks: one of which ``source`` has a part, or that it does not show for long."""
+        """Gives a job for which nobody's map asks: one of which ``source`` has a part, or that it does not show for long."""
         for task in self.haves.in_parts(source):
-            if task.copies == 0 and now - task.put > PARTS_S and not_lacking(source, task):
+            if task.copies == 0 and now - task.put > PARTS_S and not_lacking(source, task) and not self._had(task):
                 return task
         return self._unshown(source, now)
 
     def _unshown(self, source: Source, now: float) -> Task[J] | None:
-        """Gives a job that nobody has but one who shows its dataset by pieces, and this not, while nobody gets on.
+        """Gives a job that nobody has but one who shows its dataset by pieces, and not this one, while nothing comes.
 
         What it shows is a wish, no lock (specs/0025 §4.2): a get must not wait for ever for what it could ask for.
         """
-        if source.have is None or not source.have.choosy or any(other.working for other in self.sources):
-            return None
-        if now - max(other.grew for other in self.sources) <= UNSHOWN_S:
+        if source.have is None or not source.have.choosy or now - self.came_at <= UNSHOWN_S:
             return None
         for task in self._queue:
-            if task.urgent or task.copies or now - task.put <= UNSHOWN_S:
+            if task.urgent or task.copies or now - task.put <= UNSHOWN_S or self._had(task):
                 continue
             if id(source) not in task.absent and id(source) not in task.bad:
                 return task
         return None
+
+    def _had(self, task: Task[J]) -> bool:
+        """Tells whether a source that may be asked for anything is there, and can be asked for this."""
+        return any(
+            source.alive and not source.mapped and not source.failures and not source.choked and self._may_ask(source, task)
+            for source in self.sources
+        )
 
 
 def not_lacking(source: Source, task: Task[J]) -> bool:
