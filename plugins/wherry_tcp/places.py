@@ -67,7 +67,8 @@ def _split(scheme: str, netloc: str) -> tuple[str, int]:
     else:
         host, colon, text = netloc.partition(":")
         good = bool(colon)
-    if not good or not host or any(char <= " " or char in "/?#@\x7f" for char in host) or not text.isascii() or not text.isdigit():
+    strange = any(char <= " " or char in "/?#@\x7f" for char in host)
+    if not good or not host or strange or not text.isascii() or not text.isdigit():
         raise _wrong(scheme, "a host and a port")
     try:
         host.encode("idna")  # as whoever looks it up does
