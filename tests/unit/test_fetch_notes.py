@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,7 +11,8 @@ from wherry.abc.transport import Channel
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
 from wherry.errors import NoSource, PeerUnreachable
-from wherry.transfer import scheduler as scheduler_module
+from wherry.transfer import fetch as fetch_module
+from wherry.transfer import hope, resting
 from wherry.transfer.fetch import Fetcher
 from wherry.transfer.running import running
 
@@ -24,7 +26,7 @@ class Gone(Channel):
 
 
 async def test_of_a_source_that_comes_and_goes_it_is_said_once_in_a_while(monkeypatch):
-    monkeypatch.setattr(scheduler_module, "_BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr(resting, "_FIRST_S", 0.01)
     notes, calls = [], []
 
     @asynccontextmanager
@@ -40,3 +42,35 @@ async def test_of_a_source_that_comes_and_goes_it_is_said_once_in_a_while(monkey
     assert [note.text for note in notes if "is gone" in note.text] == [
         "peer is gone (it ended the connection); trying again for up to 1 s"
     ]
+
+
+class Silent(Channel):
+    """Is never asked here."""
+
+    async def fetch(self, wants, lender):
+        pytest.fail("it was asked though it chokes")
+        yield
+
+
+async def test_who_is_choked_by_all_it_can_ask_says_that_it_waits_and_for_ever_is_no_turn(monkeypatch):
+    monkeypatch.setattr(fetch_module, "_SNUBBED_S", 0.1)
+    monkeypatch.setattr(hope, "_STALE_S", 1.0)
+    notes = []
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Silent()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.1, observe=notes.append)
+    connected = (scheduler := made._scheduler).connected
+
+    def choked(source, now, parallel=4, *, linked=False):
+        connected(source, now, parallel, linked=linked)
+        scheduler.choked(source, on=True)
+
+    monkeypatch.setattr(scheduler, "connected", choked)
+    with pytest.raises(NoSource, match=r"no source was of any use for 1 s \(peer: answers others only\)"):
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    said = [note.text for note in notes if "waiting for a turn" in note.text]
+    assert 2 <= len(said) <= 10

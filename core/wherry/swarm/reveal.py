@@ -26,12 +26,14 @@ UNIT_BYTES: Final = 1 * MiB  # the least unit: a job of a swarm
 UNITS_MAX: Final = 4096  # units of one dataset: what is remembered of each follower is a byte for each
 WINDOW: Final = 2  # units that a peer is shown at first and has not yet: one comes while the other is asked for
 SPREAD_BYTES: Final = 256 * MiB  # units are shown in the order of the walk but for so much: it makes jobs only so far ahead
+SPREAD_UNITS: Final = 16  # at first: of small files it makes jobs less far ahead
 STALL_S: Final = 2.0  # a follower that gained nothing for so long is shown what it lacks
 OVERDUE_S: Final = 1.0  # a unit that was shown, or is kept, for so long while this node idles is shown to another
 STALL_TIMES: Final = 4.0  # and not before so many times what a unit takes, from shown to had: a slow link is no stall
 OVERDUE_TIMES: Final = 2.0
 _TAKES_S: Final = 2.0  # what a unit is taken to take before the first one came
 _NEW: Final = 0.25  # weight of the newest in what a unit takes
+_NEARER: Final = 4  # so much nearer to each other are units drawn for who has no use for them
 EXTRA_PART: Final = 0.12  # of a copy that is shown beyond the first without need, to shorten the end; 1.2 is the bound
 _MUTE_S: Final = 3.0  # a follower that says nothing at all for so long, after it took a unit, does not tell what it has
 _NOTHING, _SHOWN, _HAS = 0, 1, 2
@@ -57,6 +59,8 @@ class Shown:
     done: bool = False  # it has everything
     kept: dict[int, float] = field(default_factory=dict)  # unit -> since when it, and no other follower, has what it was shown
     gave: bool = False  # another has got from it what it alone had
+    spread: int = SPREAD_UNITS  # units in which those that it is shown are drawn by chance: twice as many with each that came
+    spread_most: int = SPREAD_UNITS
     stingy: bool = False  # it kept something for long, and gave nothing: what it has is as good as gone
 
     @property
@@ -91,7 +95,7 @@ class Reveal:
 
     def join(self, have: HaveMap | None, now: float, *, listens: bool = True) -> Shown:
         """Takes a follower; ``listens``: others can call it."""
-        shown = Shown(bytearray(self.count), listens, gained_at=now)
+        shown = Shown(bytearray(self.count), listens, gained_at=now, spread_most=max(SPREAD_UNITS, SPREAD_BYTES // self.unit))
         self.followers.append(shown)
         if have is not None:
             self._sync(shown, have, now)
@@ -126,6 +130,7 @@ class Reveal:
             took = now - shown.pending[unit]
             self._takes_s += (_NEW if self._takes_s else 1.0) * (took - self._takes_s)
         shown.sent = max(0, shown.sent - self.unit * len(came))
+        shown.spread = min(shown.spread << len(came), shown.spread_most)
         near = [
             unit  # what a peer claims beyond the end is no unit
             for start, end in gained or ()
@@ -274,22 +279,36 @@ class Reveal:
         return told
 
     def _forgiven(self, now: float, stall_s: float) -> list[tuple[Shown, list[tuple[int, int]]]]:
-        """Shows more to followers that keep what they have, and to whom nothing came for long: no other one may reach them.
+        """Shows more to followers to whom nothing came for long, though there are units that nobody was shown.
 
-        Where two followers each lead a part of the swarm that cannot reach the other, both would keep what they have for ever.
+        Those that keep what they have: no other one may reach them. Where two followers each lead a part of the swarm that
+        cannot reach the other, both would keep what they have for ever. And those that do not ask for what they were shown:
+        no job may begin in it, or they make jobs less far ahead than this shows units. They are shown what they lack first,
+        and from then on units that lie nearer to each other.
         """
         told = []
         for shown in self.followers:
-            if shown.open or shown.done:
+            shown_at = max(shown.pending.values(), default=shown.gained_at)
+            if shown.open or shown.done or now - shown_at <= stall_s:
                 continue
-            if shown.keeps and not shown.pending and now - shown.gained_at > stall_s:
+            stalled = now - shown.gained_at > stall_s
+            units: list[int] = []
+            if shown.pending and (stalled or not shown.sent):
+                shown.spread = shown.spread_most = shown.spread // _NEARER or 1
+                shown.pending.clear()  # it may ask for them later; until then others are shown
+                if stalled:
+                    self._unhave(shown)
+                    units = [unit for unit, state in enumerate(shown.state) if state == _NOTHING][: shown.window]
+                for unit in units:
+                    self._show(shown, unit, now)
+            elif shown.keeps and not shown.pending and stalled:
                 for unit in shown.kept:
                     del self._keepers[unit]
                 shown.kept.clear()
                 shown.stingy = False
-                spans = self.onward(shown, now)
-                if spans:
-                    told.append((shown, spans))
+            spans = Stretches([*self._spans(units), *self.onward(shown, now)])
+            if spans:
+                told.append((shown, list(spans)))
         return told
 
     def _lost(self, now: float, patience: float) -> set[int]:
@@ -347,7 +366,7 @@ class Reveal:
         if 0 <= behind < self.count and self._untold[behind]:
             return behind
         first = self._untold.find(1)
-        found = self._untold.find(1, first + self._rng.randrange(max(1, SPREAD_BYTES // self.unit)))
+        found = self._untold.find(1, first + self._rng.randrange(shown.spread))
         return found if found >= 0 else first
 
     def _show(self, shown: Shown, unit: int, now: float) -> None:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerDenied, PeerError, PeerUnreachable, WherryError
+from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError
 from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
@@ -185,7 +185,9 @@ class Asking:
                     return
                 raise
             self._put_back(task, source, left)
-            if isinstance(problem, PeerError):
+            if isinstance(problem, PeerBusy) and source.choked:
+                self._scheduler.refused(task, source, time.monotonic())
+            elif isinstance(problem, PeerError):
                 self._scheduler.failed(task, source, time.monotonic(), problem.message)
             elif not task.over:
                 self._scheduler.again(task, source)

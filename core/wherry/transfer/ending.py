@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied
+from wherry.transfer.hope import stale_s
 from wherry.transfer.jobs import Job, NodeJob
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 def reasons_of(sources: Sequence[Source]) -> str:
     """Lists what is wrong with each source, for people."""
-    return "; ".join(f"{source.address}: {source.reason or 'does not have it'}" for source in sources)
+    return "; ".join(f"{source.address}: {source.reason or _idle(source)}" for source in sources)
+
+
+def _idle(source: Source) -> str:
+    return "answers others only" if source.choked else "does not have it"
 
 
 def end_of(verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, sought: bool) -> WherryError:
@@ -45,4 +50,6 @@ def end_of(verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, s
     hint = "check that a source serves, and its address; run the same command again to go on"
     if verdict.kind == "unreached":
         return NoSource(f"no source could be reached ({reasons})", hint=hint)
+    if verdict.kind == "stale":
+        wait_s = stale_s(wait_s)
     return NoSource(f"no source was of any use for {wait_s:.0f} s ({reasons})", hint=hint)

@@ -200,14 +200,17 @@ class Fetcher:
         self._bell.ring()
 
     def _ask_again(self, group: asyncio.TaskGroup) -> None:
-        """Asks for further sources, if all that there are have chosen to serve others for a while."""
+        """Asks for further sources, or says that there are none, if all that there are serve others for a while."""
         now = time.monotonic()
         if not self._scheduler.snubbed:
             self._snubbed_at = None
         elif self._snubbed_at is None:
             self._snubbed_at = now
-        elif self._find is not None and not self._finding and now - self._snubbed_at >= _SNUBBED_S:
-            self._snubbed_at, self._finding = now, True
+        elif not self._finding and now - self._snubbed_at >= _SNUBBED_S:
+            self._snubbed_at, self._finding = now, self._find is not None
+            if self._find is None:
+                self._observe(Note("warning", "all peers serve others for now; waiting for a turn"))
+                return
             self._observe(Note("info", "all peers serve others for now; asking for further ones"))
             group.create_task(self._seek(self._find, group))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple
 
 from wherry.limits import FIRST_SOURCE_S, IDLE_S
 from wherry.transfer.source import J
@@ -12,16 +12,24 @@ if TYPE_CHECKING:
 
     from wherry.transfer.source import Source, Task
 
+_STALE_TIMES: Final = 10  # the time that a source is waited for: in a crowd each has its turn after minutes (specs/0025 §4.3)
+_STALE_S: Final = 60.0  # at the least
+
+
+def stale_s(wait_s: float) -> float:
+    """Gives the seconds after which a get ends to which nothing came, where a source is waited for for ``wait_s``."""
+    return max(_STALE_S, _STALE_TIMES * wait_s)
+
 
 class Verdict(NamedTuple, Generic[J]):
     """Why the transfer cannot go on, and the job that shows it.
 
     "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
     "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
-    is of use for too long.
+    is of use for too long. "stale": they are there and promise much, and nothing came of it for longer still.
     """
 
-    kind: Literal["absent", "corrupt", "denied", "unreached", "lost"]
+    kind: Literal["absent", "corrupt", "denied", "unreached", "lost", "stale"]
     job: J
 
 
@@ -43,9 +51,13 @@ class Hope(Generic[J]):
         self._may_ask = may_ask
         self._is_bad = is_bad
 
-    def verdict(self, waiting: Iterable[Task[J]], now: float) -> Verdict[J] | None:
-        """Tells why the transfer cannot go on; None while it can."""
+    def verdict(self, waiting: Iterable[Task[J]], now: float, came_at: float = float("-inf")) -> Verdict[J] | None:
+        """Tells why the transfer cannot go on; None while it can. ``came_at``: when anything came last."""
+        until = now - stale_s(self._wait_s)
+        stale = came_at < until and self._stood_still(until)
         for task in waiting:
+            if stale and task.put < until:
+                return Verdict("stale", task.job)  # however much is promised
             if any(
                 not source.denied and self._might(source, task) and self._hopeful(source, now, task) for source in self._sources
             ):
@@ -53,6 +65,11 @@ class Hope(Generic[J]):
             able = [source for source in self._sources if self._might(source, task) and not source.denied]
             return Verdict(self._kind(task, able), task.job)
         return None
+
+    def _stood_still(self, until: float) -> bool:
+        """Whether sources were reached, none of them since ``until``, and nobody works on anything."""
+        reached = [source for source in self._sources if source.reached]
+        return bool(reached) and all(source.since < until and not source.working for source in reached)
 
     def _might(self, source: Source, task: Task[J]) -> bool:
         """Whether a source may have a job, now or when it has more."""

@@ -1,9 +1,8 @@
 """Decides which source is asked for which job, and when to give up (specs/0013). Pure: events and times in, jobs out.
 
 A job is a batch of wants. Each source works on a few jobs at a time, takes the oldest job that it has not failed, and rests
-after a failure: exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015). A source that
-has given nothing yet, or nothing since its last failure, has one job at a time: each job holds a buffer of the process's
-budget, and sources that stall must not hold all of them.
+after a failure (`resting`). A source that has given nothing yet, or nothing since its last failure, has one job at a time: each
+job holds a buffer of the process's budget, and sources that stall must not hold all of them.
 
 Where sources say what they have, they form a swarm (specs/0025 §3): each is asked for what it has, the rarest first, and at
 the end for what others are late with.
@@ -25,6 +24,7 @@ from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
 from wherry.transfer.newcomers import crowded
 from wherry.transfer.planning import Planning
+from wherry.transfer.resting import STAND_BACK_S, rest_s
 from wherry.transfer.source import J, Source, Task
 from wherry.transfer.waiting import Waiting, not_lacking
 
@@ -37,12 +37,9 @@ if TYPE_CHECKING:
     from wherry.transfer.hope import Verdict
     from wherry.transfer.waiting import Order
 
-_BACKOFF_FIRST_S: Final = 0.2
-_BACKOFF_MAX_S: Final = 8.0
-STAND_BACK_S: Final = (4.0, 16.0)  # from a source that is busy, while others are there
-_TRIES: Final = 8  # at the least, within the time that a source is waited for
 _BAD_MAX: Final = 3  # times a source that never sent anything right may send the same job wrong
 _BAD_MAX_OF_USEFUL: Final = 10  # and one that did: a line may flip bits now and then
+_REFUSED_S: Final = 0.5  # one that choked us may answer again, but not by turns at our cost
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
 _HEDGE_S: Final = 0.05  # between two looks for what another source is late with: each takes all that is under way
 _HEAR_S: Final = 1.0  # a peer that could say what it has is waited for so long: asked before, it is asked for the wrong things
@@ -70,7 +67,7 @@ class Scheduler(Generic[J]):
         self.more = True  # whether more jobs will be put; whoever puts them says so
         self._rng = rng
         self._wait_s = wait_s
-        self._waiting: Waiting[J] = Waiting(order, self._may_ask, self._better)
+        self._waiting: Waiting[J] = Waiting(order, self._may_ask, self._better, self._is_bad)
         self._waiting.sources = self.sources
         self._plan: Planning[J] = Planning(choice, self.sources, self._waiting, self._slots, self._able)
         self._hope: Hope[J] = Hope(self.sources, wait_s, self._may_ask, self._is_bad)
@@ -104,9 +101,10 @@ class Scheduler(Generic[J]):
 
     @property
     def snubbed(self) -> bool:
-        """Whether jobs wait, and every source that is connected answers others only."""
+        """Whether jobs wait, and whoever is connected and could be asked for any answers others only."""
         there = [source for source in self.sources if source.alive and not source.denied]
-        return bool(self._waiting) and bool(there) and all(source.choked for source in there)
+        able = any(not source.choked and self._waiting.offers_any(source) for source in there)
+        return bool(self._waiting) and not able and any(source.choked for source in there)
 
     @property
     def under_way(self) -> int:
@@ -256,8 +254,7 @@ class Scheduler(Generic[J]):
         """Whether another source that may have the job is there, not failing, and has fewer of these faults."""
         own = faults.get(id(source), 0)
         return own > 0 and any(
-            other.alive and not other.failures and faults.get(id(other), 0) < own and self._may_ask(other, task)
-            for other in self.sources
+            other.answers and faults.get(id(other), 0) < own and self._may_ask(other, task) for other in self.sources
         )
 
     # What sources did
@@ -268,7 +265,8 @@ class Scheduler(Generic[J]):
         None: it says nothing, and may be asked for anything.
         """
         self._plan.clear()
-        source.have, source.grew, source.hedge_at = have, now, now
+        source.says(have, now)
+        source.hedge_at = now
         self._waiting.haves.learn(source, gained)
 
     def choked(self, source: Source, *, on: bool) -> None:
@@ -329,8 +327,7 @@ class Scheduler(Generic[J]):
         seconds = self._rest(source, now, reason)
         if busy and self.stands_by(source):
             seconds = self._rng.uniform(*STAND_BACK_S)
-            source.rest_until = now + seconds
-            source.busy_until = now + seconds
+            source.rest_until = source.busy_until = now + seconds
         return seconds
 
     def stands_by(self, source: Source) -> bool:
@@ -347,6 +344,11 @@ class Scheduler(Generic[J]):
         task.failed = {**task.failed, id(source): task.failed.get(id(source), 0) + 1}
         self.again(task, source)
         return self._rest(source, now, reason)
+
+    def refused(self, task: Task[J], source: Source, now: float) -> None:
+        """The source chokes us since it was asked: no fault, and the job goes back."""
+        source.rest_until = max(source.rest_until, now + _REFUSED_S)
+        self.again(task, source)
 
     def absent(self, task: Task[J], source: Source) -> None:
         """The source does not have (what is left of) the job; one that has a part so far may have it later."""
@@ -388,13 +390,11 @@ class Scheduler(Generic[J]):
             source.since = now
         source.standing.failed(now)
         source.failures, source.doubts = source.failures + 1, source.doubts + 1
-        most = max(_BACKOFF_FIRST_S, min(_BACKOFF_MAX_S, self._wait_s / _TRIES))
-        limit = min(most, _BACKOFF_FIRST_S * 2 ** min(source.failures - 1, 10))
-        source.rest_until = now + (seconds := self._rng.uniform(limit / 4, limit))
+        source.rest_until = now + (seconds := rest_s(source.failures, self._wait_s, self._rng))
         return seconds
 
     # When to give up
 
     def verdict(self, now: float) -> Verdict[J] | None:
         """Tells why the transfer cannot go on; None while it can. Call it from time to time, and when a job goes back."""
-        return self._hope.verdict(self._waiting, now)
+        return self._hope.verdict(self._waiting, now, self._waiting.came_at)

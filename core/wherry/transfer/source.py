@@ -82,9 +82,22 @@ class Source:
     hedge_at: float = 0.0  # when it may be asked next for what another is late with
     linked_at: float = float("-inf")  # when its connection was made
     have: HaveMap | None = None  # what it says that it has; None: it does not say, and may be asked for anything
-    grew: float = 0.0  # when that changed last
+    grew: float = 0.0  # when that grew last, or became of another kind
+    told: int = 0  # bytes of it, the most so far
     choked: bool = False  # it answers nothing until further notice
     meter: Meter = field(default_factory=Meter)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is there, not failing, and answers us."""
+        return self.alive and not self.failures and not self.choked
+
+    def says(self, have: HaveMap | None, now: float) -> None:
+        """Takes what it says to have. What it said before, and says again, is no growth."""
+        before, self.have = self.have, have
+        total = have.spans.total if have is not None else 0
+        if total > self.told or _kind(before) != _kind(have):
+            self.told, self.grew = max(self.told, total), now
 
     @property
     def mapped(self) -> bool:
@@ -102,6 +115,10 @@ class Source:
             self.address, self.local, slots, self.working, self.standing.rate, self.standing.latency_s,
             self.standing.score(now, best_rate), self.bytes, self.jobs, self.doubts, self.standing.rejected,
         )  # fmt: skip
+
+
+def _kind(have: HaveMap | None) -> tuple[bool, bool] | None:
+    return None if have is None else (have.complete, have.choosy)
 
 
 @dataclass(slots=True, eq=False)

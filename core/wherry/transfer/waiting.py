@@ -25,12 +25,19 @@ Order = Literal["rarest", "sequential"]
 class Waiting(Generic[J]):
     """Jobs in the order in which they were put, urgent ones first. For one thread."""
 
-    __slots__ = ("_better", "_may_ask", "_order", "_queue", "by_chance", "came_at", "haves", "sources")
+    __slots__ = ("_better", "_is_bad", "_may_ask", "_order", "_queue", "by_chance", "came_at", "haves", "sources")
 
     def __init__(
-        self, order: Order, may_ask: Callable[[Source, Task[J]], bool], better: Callable[[Source, Task[J]], bool]
+        self,
+        order: Order,
+        may_ask: Callable[[Source, Task[J]], bool],
+        better: Callable[[Source, Task[J]], bool],
+        is_bad: Callable[[Source, Task[J]], bool],
     ) -> None:
-        """``may_ask`` tells whether a source may be asked for a job, ``better`` that it is rather left to another one."""
+        """``may_ask`` tells whether a source may be asked for a job, ``better`` that it is rather left to another one.
+
+        ``is_bad``: that it sent it wrong too often.
+        """
         self.haves: Availability[J] = Availability()
         self.by_chance = True  # nothing came yet: what is rarest does not matter, what is anything does
         self.came_at = float("-inf")  # when anything came last
@@ -38,6 +45,7 @@ class Waiting(Generic[J]):
         self._order = order
         self._may_ask = may_ask
         self._better = better
+        self._is_bad = is_bad
         self.sources: Sequence[Source] = ()  # all that there are; set by whoever keeps them
 
     def __len__(self) -> int:
@@ -131,7 +139,7 @@ class Waiting(Generic[J]):
     def _has_whole(self, source: Source, task: Task[J]) -> bool:
         """Tells whether a manifest node is rather asked of another source: one that has the whole dataset is there."""
         return source.partial and any(
-            other.alive and not other.failures and not other.partial and self._may_ask(other, task) for other in self.sources
+            other.answers and not other.partial and self._may_ask(other, task) for other in self.sources
         )
 
     def _in_order(self, source: Source, waiting: Collection[Task[J]], count: int) -> list[Task[J]]:
@@ -152,7 +160,7 @@ class Waiting(Generic[J]):
     def otherwise(self, source: Source, now: float) -> Task[J] | None:
         """Gives a job for which nobody's map asks: one of which ``source`` has a part, or that it does not show for long."""
         for task in self.haves.in_parts(source):
-            if task.copies == 0 and now - task.put > PARTS_S and not_lacking(source, task) and not self._had(task):
+            if now - task.put > PARTS_S and not_lacking(source, task) and not self._had(task):
                 return task
         return self._unshown(source, now)
 
@@ -164,18 +172,19 @@ class Waiting(Generic[J]):
         if source.have is None or not source.have.choosy or now - self.came_at <= UNSHOWN_S:
             return None
         for task in self._queue:
-            if task.urgent or task.copies or now - task.put <= UNSHOWN_S or self._had(task):
+            if task.urgent or now - task.put <= UNSHOWN_S or self._had(task):
                 continue
-            if id(source) not in task.absent and id(source) not in task.bad:
+            if id(source) not in task.absent and not self._is_bad(source, task):
                 return task
         return None
 
     def _had(self, task: Task[J]) -> bool:
-        """Tells whether a source that may be asked for anything is there, and can be asked for this."""
-        return any(
-            source.alive and not source.mapped and not source.failures and not source.choked and self._may_ask(source, task)
-            for source in self.sources
-        )
+        """Tells whether a source that has all of it, as far as is known, answers us. One that chokes us counts for nothing."""
+        return any(source.answers and self._may_ask(source, task) for source in self.sources)
+
+    def offers_any(self, source: Source) -> bool:
+        """Tells whether a source can be asked for any of what waits, as far as its map tells."""
+        return not source.mapped or bool(self.haves.offered(source)) or (bool(self._queue) and self._queue[0].urgent)
 
 
 def not_lacking(source: Source, task: Task[J]) -> bool:
