@@ -34,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("uncounted")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Half as many workers again as processors for what is uncounted: these tests wait for processes, sockets and clocks."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2 if config.option.markexpr == "uncounted" else None
+
+
 def open_files() -> dict[int, str]:
     """Descriptors of this process and what they are open on."""
     found = {}
