@@ -38,7 +38,6 @@ class Wish(NamedTuple):
 
 def get_torrent(run: Invocation, wish: Wish, refused: Sequence[str], overrides: dict[str, str]) -> None:
     """Runs it. Raises UsageError for options that mean nothing for a torrent."""
-
     if refused:
         hint = "get it whole, without"
         if not _PARTS.isdisjoint(refused):  # a piece of version 1 goes across files, so a part could not be compared
