@@ -61,7 +61,7 @@ async def test_who_is_choked_by_all_it_can_ask_says_that_it_waits_and_for_ever_i
     async def connect(address):
         yield Silent()
 
-    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.1, observe=notes.append)
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.05, observe=notes.append)
     connected = (scheduler := made._scheduler).connected
 
     def choked(source, now, parallel=4, *, linked=False):

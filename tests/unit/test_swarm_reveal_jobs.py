@@ -9,7 +9,7 @@ from scheduling import swarm
 
 from wherry.abc.exchange import HaveMap
 from wherry.stretches import Stretches
-from wherry.swarm.reveal import STALL_S, STALL_TIMES, Reveal
+from wherry.swarm.reveal import STALL_S, STALL_TIMES, WINDOW, Reveal
 from wherry.units import MiB
 
 TAKES_S = 0.1  # a MiB
@@ -96,3 +96,26 @@ def test_nobody_waits_for_what_the_seed_does_not_show(job, ahead, seed):
     while not all(made.done(number) for number in range(2)):
         made.tick()
         assert made.now < alone_s + 2 * stall_s
+
+
+def test_who_is_being_served_is_shown_no_more_however_long_it_takes():
+    """On a slow link all take long, and to show everybody the same would only divide it."""
+    made = Reveal(64 * MiB, random.Random(1))
+    a, b = made.join(None, 0.0), made.join(None, 0.0)
+    for shown in (a, b):
+        made.onward(shown, 0.0)
+    a.asks = True
+    assert {id(shown) for shown, _ in made.again(1000.0)} == {id(b)}
+    assert len(a.pending) == WINDOW
+    a.asks = False
+    assert {id(shown) for shown, _ in made.again(1001.0)} == {id(a)}
+
+
+def test_two_that_stand_still_are_not_shown_the_same():
+    made = Reveal(64 * MiB, random.Random(1))
+    a, b = made.join(None, 0.0), made.join(None, 0.0)
+    for shown in (a, b):
+        made.onward(shown, 0.0)
+    told = {id(shown): spans for shown, spans in made.again(1000.0)}
+    assert told.keys() == {id(a), id(b)}
+    assert Stretches([*told[id(a)], *told[id(b)]]).total == 2 * WINDOW * MiB

@@ -59,6 +59,7 @@ class Shown:
     done: bool = False  # it has everything
     kept: dict[int, float] = field(default_factory=dict)  # unit -> since when it, and no other follower, has what it was shown
     gave: bool = False  # another has got from it what it alone had
+    asks: bool = False  # it is being served, or waits for that
     spread: int = SPREAD_UNITS  # units in which those that it is shown are drawn by chance: twice as many with each that came
     spread_most: int = SPREAD_UNITS
     stingy: bool = False  # it kept something for long, and gave nothing: what it has is as good as gone
@@ -289,18 +290,16 @@ class Reveal:
         told = []
         for shown in self.followers:
             shown_at = max(shown.pending.values(), default=shown.gained_at)
-            if shown.open or shown.done or now - shown_at <= stall_s:
+            if shown.open or shown.done or shown.asks or now - shown_at <= stall_s:
                 continue
             stalled = now - shown.gained_at > stall_s
             units: list[int] = []
             if shown.pending and (stalled or not shown.sent):
                 shown.spread = shown.spread_most = shown.spread // _NEARER or 1
                 shown.pending.clear()  # it may ask for them later; until then others are shown
+                shown.sent = 0
                 if stalled:
-                    self._unhave(shown)
-                    units = [unit for unit, state in enumerate(shown.state) if state == _NOTHING][: shown.window]
-                for unit in units:
-                    self._show(shown, unit, now)
+                    units = self._first(shown, now, stall_s)
             elif shown.keeps and not shown.pending and stalled:
                 for unit in shown.kept:
                     del self._keepers[unit]
@@ -310,6 +309,16 @@ class Reveal:
             if spans:
                 told.append((shown, list(spans)))
         return told
+
+    def _first(self, shown: Shown, now: float, stall_s: float) -> list[int]:
+        """Shows a follower the first units that it lacks and nobody else was shown lately; gives them."""
+        self._unhave(shown)
+        units: list[int] = []
+        for unit, state in enumerate(shown.state):
+            if len(units) < shown.window and state == _NOTHING and not self._shown_lately(unit, now, stall_s):
+                self._show(shown, unit, now)
+                units.append(unit)
+        return units
 
     def _lost(self, now: float, patience: float) -> set[int]:
         """Gives the units that nobody has who gives; and finds out who does not."""

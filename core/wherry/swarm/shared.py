@@ -267,6 +267,7 @@ class Shared:
         for neighbour, shown in tuple(dataset.shown.items()):
             if shown.open or shown.done:
                 continue
+            shown.asks = bool(neighbour.line.waiting or neighbour.line.serving)
             if reveal.mute(shown, now):
                 shown.open = shown.mute = True
                 dataset.tell(neighbour)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from wherry.transfer.source import Source, Task
 
-_STALE_TIMES: Final = 10  # the time that a source is waited for: in a crowd each has its turn after minutes (specs/0025 §4.3)
-_STALE_S: Final = 60.0  # at the least
+_STALE_TIMES: Final = 20  # the time that a source is waited for: in a crowd each has its turn after minutes (specs/0025 §4.3)
+_STALE_S: Final = 180.0  # at the least
 
 
 def stale_s(wait_s: float) -> float:
@@ -94,7 +94,7 @@ class Hope(Generic[J]):
         if not source.reached:
             # One that was not tried yet is, however short the wait for those that are lost.
             return now - source.since < (min(FIRST_SOURCE_S, self._wait_s) if source.failures else FIRST_SOURCE_S)
-        if source.alive and not source.failures:
+        if source.alive and (source.choked or not source.failures):
             return not source.partial or self._may_ask(source, task) or now - source.grew < self._wait_s
         asked = source.alive and source.working  # it is back, perhaps: its answer is waited for
         return now - source.since < self._wait_s + (IDLE_S if asked else 0.0)

@@ -201,7 +201,7 @@ class Scheduler(Generic[J]):
         self._flights.begin(task, source, now)
 
     def _free(self, source: Source, now: float) -> bool:
-        if not source.alive or source.denied or source.choked or now < source.rest_until:
+        if not source.alive or source.denied or source.choked or now < max(source.rest_until, source.refused_until):
             return False
         if source.linked and (source.working >= self._bears(source, now) or self._to_be_heard(source, now)):
             return False
@@ -347,7 +347,7 @@ class Scheduler(Generic[J]):
 
     def refused(self, task: Task[J], source: Source, now: float) -> None:
         """The source chokes us since it was asked: no fault, and the job goes back."""
-        source.rest_until = max(source.rest_until, now + _REFUSED_S)
+        source.refused_until = now + _REFUSED_S
         self.again(task, source)
 
     def absent(self, task: Task[J], source: Source) -> None:

@@ -61,6 +61,7 @@ class Source:
     failures: int = 0  # one after the other
     doubts: int = 0  # the same for policies: a connection that was made makes one of those before it
     rest_until: float = 0.0
+    refused_until: float = 0.0  # it choked us while it was asked, and is not asked again before
     since: float = 0.0  # when it was first asked for, or when it failed first since it was last of use
     busy: bool = False  # it said why it left: it has too much to do
     busy_until: float = 0.0  # it is left alone until then, while others are there
@@ -83,7 +84,7 @@ class Source:
     linked_at: float = float("-inf")  # when its connection was made
     have: HaveMap | None = None  # what it says that it has; None: it does not say, and may be asked for anything
     grew: float = 0.0  # when that grew last, or became of another kind
-    told: int = 0  # bytes of it, the most so far
+    told: int = 0  # bytes of it
     choked: bool = False  # it answers nothing until further notice
     meter: Meter = field(default_factory=Meter)
 
@@ -97,7 +98,8 @@ class Source:
         before, self.have = self.have, have
         total = have.spans.total if have is not None else 0
         if total > self.told or _kind(before) != _kind(have):
-            self.told, self.grew = max(self.told, total), now
+            self.grew = now
+        self.told = total
 
     @property
     def mapped(self) -> bool:

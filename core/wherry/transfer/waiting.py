@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source, Task
 
 PARTS_S: Final = 1.0  # how long a job that nobody has whole waits, before those who have parts of it are asked
+HOLDER_S: Final = 10.0  # and how long it is left to who has it whole and has others to give before
+_SEEK_S: Final = 0.5
 UNSHOWN_S: Final = IDLE_S  # how long nothing comes, before a seed is asked for what it does not show
 
 Order = Literal["rarest", "sequential"]
@@ -25,7 +27,10 @@ Order = Literal["rarest", "sequential"]
 class Waiting(Generic[J]):
     """Jobs in the order in which they were put, urgent ones first. For one thread."""
 
-    __slots__ = ("_better", "_is_bad", "_may_ask", "_order", "_queue", "by_chance", "came_at", "haves", "sources")
+    __slots__ = (
+        "_better", "_is_bad", "_lonely", "_lonely_at", "_may_ask", "_order", "_queue", "by_chance", "came_at", "haves",
+        "sources",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +46,8 @@ class Waiting(Generic[J]):
         self.haves: Availability[J] = Availability()
         self.by_chance = True  # nothing came yet: what is rarest does not matter, what is anything does
         self.came_at = float("-inf")  # when anything came last
+        self._lonely: dict[Task[J], None] = {}  # see `_lonely_ones`; a set takes more where it is empty
+        self._lonely_at = float("-inf")
         self._queue: list[Task[J]] = []  # short; an empty deque takes 600 bytes more, in each of a thousand transfers
         self._order = order
         self._may_ask = may_ask
@@ -159,28 +166,54 @@ class Waiting(Generic[J]):
 
     def otherwise(self, source: Source, now: float) -> Task[J] | None:
         """Gives a job for which nobody's map asks: one of which ``source`` has a part, or that it does not show for long."""
-        for task in self.haves.in_parts(source):
-            if now - task.put > PARTS_S and not_lacking(source, task) and not self._had(task):
+        parts = self.haves.in_parts(source)
+        if not parts and not self._shows_nothing(source, now):
+            return None
+        lonely = self._lonely_ones(now)
+        for task in parts:
+            if task in lonely and now - task.put > PARTS_S and not_lacking(source, task):
                 return task
-        return self._unshown(source, now)
+        return self._unshown(source, now, lonely) if self._shows_nothing(source, now) else None
 
-    def _unshown(self, source: Source, now: float) -> Task[J] | None:
-        """Gives a job that nobody has but one who shows its dataset by pieces, and not this one, while nothing comes.
+    def _shows_nothing(self, source: Source, now: float) -> bool:
+        """Tells whether a seed shows its dataset by pieces while nothing comes from anywhere."""
+        return source.have is not None and source.have.choosy and now - self.came_at > UNSHOWN_S
+
+    def _unshown(self, source: Source, now: float, lonely: Collection[Task[J]]) -> Task[J] | None:
+        """Gives a job that nobody has but one who shows its dataset by pieces, and not this one.
 
         What it shows is a wish, no lock (specs/0025 §4.2): a get must not wait for ever for what it could ask for.
         """
-        if source.have is None or not source.have.choosy or now - self.came_at <= UNSHOWN_S:
-            return None
         for task in self._queue:
-            if task.urgent or now - task.put <= UNSHOWN_S or self._had(task):
-                continue
-            if id(source) not in task.absent and not self._is_bad(source, task):
+            if (
+                task in lonely
+                and now - task.put > UNSHOWN_S
+                and id(source) not in task.absent
+                and not self._is_bad(source, task)
+            ):
                 return task
         return None
 
-    def _had(self, task: Task[J]) -> bool:
-        """Tells whether a source that has all of it, as far as is known, answers us. One that chokes us counts for nothing."""
-        return any(source.answers and self._may_ask(source, task) for source in self.sources)
+    def _lonely_ones(self, now: float) -> Collection[Task[J]]:
+        """Gives the jobs that nobody has whole who answers us and is free, or was lately. Sought twice a second at the most."""
+        if now - self._lonely_at > _SEEK_S:
+            answering = [source for source in self.sources if source.answers]
+            free = [source for source in answering if not source.working]
+            self._lonely_at = now
+            self._lonely = {
+                task: None
+                for task in self._queue
+                if not task.urgent and not self._had(task, answering if now - task.put <= HOLDER_S else free)
+            }
+        return self._lonely
+
+    def _had(self, task: Task[J], sources: Sequence[Source]) -> bool:
+        """Tells whether any of these has all of a job, as far as is known, and may be asked for it."""
+        offered = self.haves.offered
+        return any(
+            (not source.mapped or (task.copies > 0 and task in offered(source))) and self._may_ask(source, task)
+            for source in sources
+        )
 
     def offers_any(self, source: Source) -> bool:
         """Tells whether a source can be asked for any of what waits, as far as its map tells."""
