@@ -35,10 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Half as many workers again as processors for what is uncounted: these tests wait for processes, sockets and clocks."""
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many workers again as processors: many tests wait for processes, sockets and clocks."""
     cores = len(os.sched_getaffinity(0))
-    return cores + cores // 2 if config.option.markexpr == "uncounted" else None
+    return cores + cores // 2
 
 
 def open_files() -> dict[int, str]:

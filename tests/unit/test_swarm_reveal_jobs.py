@@ -82,7 +82,8 @@ class Swarm:
         return not self.jobs[number] and not self.gets[number].waiting and not self.flights[number]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("job", "ahead"),
     [(MiB, 1024), (MiB, 64), (MiB, 4), (4 * MiB, 1024), (7 * MiB // 2, 1024), (300_000, 512)],
