@@ -165,7 +165,7 @@ class Waiting(Generic[J]):
         return (0 if self.by_chance else task.copies, task.rank)
 
     def otherwise(self, source: Source, now: float) -> Task[J] | None:
-        """Gives a job that no map gives to anybody: ``source`` has a part of it, or is a seed that does not show it for long."""
+        """Gives a job that no map gives to anybody: ``source`` has a part of it, or is a seed that does not show it."""
         parts = self.haves.in_parts(source)
         if not parts and not self._shows_nothing(source, now):
             return None
