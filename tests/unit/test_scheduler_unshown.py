@@ -184,12 +184,18 @@ def test_while_somebody_works_it_does_not_end():
     assert made.verdict(2 * stale_s(WAIT_S)) is None  # who is asked has a bound of its own, and a limited link takes its time
 
 
+def choked_while_asked(made, source, now):
+    """A source takes a job, and refuses it by a choke; gives the job."""
+    task = made.take(source, now)
+    made.choked(source, on=True)
+    made.refused(task, source, now)
+    made.done(source, task, now)
+    return task
+
+
 def test_what_is_refused_by_a_choke_is_no_fault():
     made, (a,) = swarm("a", jobs=1)
-    task = made.take(a, 2.0)
-    made.choked(a, on=True)
-    made.refused(task, a, 3.0)
-    made.done(a, task, 3.0)
+    task = choked_while_asked(made, a, 3.0)
     assert made.take(a, 4.0) is None
     made.choked(a, on=False)
     assert made.verdict(3.0 + 2 * WAIT_S) is None
@@ -247,10 +253,7 @@ def test_one_that_lost_what_it_had_and_gets_it_again_is_waited_for_and_asked():
 
 def test_a_connection_that_is_lost_after_a_choke_counts_as_lost_then():
     made, (a,) = swarm("a", jobs=1)
-    task = made.take(a, 100.0)
-    made.choked(a, on=True)
-    made.refused(task, a, 100.0)
-    made.done(a, task, 100.0)
+    choked_while_asked(made, a, 100.0)
     made.gone(a, 100.4, "cut")
     assert a.failures == 1
     assert made.verdict(100.4 + WAIT_S - 1.0) is None
