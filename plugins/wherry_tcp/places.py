@@ -6,6 +6,7 @@ import os
 from typing import Final, NamedTuple
 
 from wherry.errors import DataError, UsageError
+from wherry.hosts import is_name
 from wherry.limits import ADDRESS_CHARS_MAX
 from wherry.nodekey import public_of
 
@@ -70,10 +71,8 @@ def _split(scheme: str, netloc: str) -> tuple[str, int]:
     strange = any(char <= " " or char in "/?#@\x7f" for char in host)
     if not good or not host or strange or not text.isascii() or not text.isdigit():
         raise _wrong(scheme, "a host and a port")
-    try:
-        host.encode("idna")  # as whoever looks it up does
-    except UnicodeError as problem:
-        raise _wrong(scheme, "and its host is none: a part of it is empty, too long or no text") from problem
+    if not is_name(host):
+        raise _wrong(scheme, "and its host is none: a part of it is empty, too long or no text")
     if len(text) > 5 or int(text) > 65_535:
         raise _wrong(scheme, "with a port up to 65535")
     return host, int(text)

@@ -8,7 +8,7 @@ import pytest
 
 from wherry.abc.transport import Listening
 from wherry.errors import ConfigError, LocalError, UsageError
-from wherry.hosts import is_loopback, reachable
+from wherry.hosts import is_loopback, is_name, reachable
 from wherry.testing.blocks import MemorySource
 from wherry.testing.certificates import make_certificate
 from wherry_http.options import HttpOptions
@@ -32,7 +32,7 @@ def has_ipv6():
     [
         "", "http:", "http:/x", "host:80", "ftp://host:80", "http://host:80/path", "http://host:80/?q=1", "http://host:80/#f",
         "http://host:99999", "http://host:-1", "http://[::1", "http://user@host:80", "http://user:pw@host:80",
-        "http://:pw@host:80", "http://" + "a" * 3000,
+        "http://:pw@host:80", "http://" + "a" * 3000, "http://" + "a" * 64 + ".example:80", "http://a..example:80",
     ],
 )  # fmt: skip
 async def test_what_is_no_address(address):
@@ -66,6 +66,17 @@ async def test_connecting_needs_a_port_that_can_be():
 )  # fmt: skip
 def test_what_is_loopback(host, own):
     assert is_loopback(host) is own
+
+
+@pytest.mark.parametrize(
+    ("host", "can"),
+    [
+        ("a" * 63 + ".example", True), ("host.", True), ("bücher.example", True), ("::1", True), ("127.0.0.1", True),
+        ("a" * 64 + ".example", False), ("a..example", False), (".example", False), ("\ud800.example", False),
+    ],
+)  # fmt: skip
+def test_what_can_be_looked_up(host, can):
+    assert is_name(host) is can
 
 
 async def test_a_public_address_is_refused_with_the_ways_to_allow_it():

@@ -286,7 +286,11 @@ async def test_a_circle_of_redirects_ends():
 
 
 @pytest.mark.parametrize(
-    "location", ["ftp://h/x", "file:///etc/passwd", "http://", "http://u:p@127.0.0.1/", "http://h:99999/", "x" * 20_000, "http://[::1"]
+    "location",
+    [
+        "ftp://h/x", "file:///etc/passwd", "http://", "http://u:p@127.0.0.1/", "http://h:99999/", "x" * 20_000, "http://[::1",
+        "http://" + "a" * 64 + ".example/",
+    ],
 )  # fmt: skip
 async def test_redirects_that_lead_to_no_web_address(location):
     with served(redirect(location)) as server, pytest.raises(PeerProtocolError, match="redirects"):
