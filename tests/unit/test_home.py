@@ -133,6 +133,27 @@ def test_opening_while_others_look_who_is_there(tmp_path):
     assert errors == []
 
 
+def test_one_that_opens_under_the_name_of_a_dead_one_is_not_taken_for_it(tmp_path, monkeypatch):
+    with Home(tmp_path, "watch") as home:
+        path = tmp_path / "run" / "zzz"
+        path.touch()
+        real, opened = fcntl.flock, []
+
+        def flock(fd, how):
+            if not opened and os.path.samestat(os.fstat(fd), path.stat()):  # just before a dead one's file is locked
+                path.unlink()
+                opened.append(os.open(path, os.O_RDWR | os.O_CREAT))
+                real(opened[0], fcntl.LOCK_EX)
+            real(fd, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        home.holders()
+        assert len(home.holders()) == 2
+        os.close(opened[0])
+        assert len(home.holders()) == 1
+        assert not path.exists()
+
+
 def test_a_home_of_a_newer_wherry(tmp_path):
     (tmp_path / "FORMAT").write_text("wherry-home 2\n")
     with pytest.raises(HomeTooNew, match="wherry-home 2") as caught:

@@ -106,7 +106,8 @@ class Home:
                 continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)  # its process is gone: nobody holds the lock
+                if _is_at(fd, path):  # else its place may be taken: by one that opened since, under the same name
+                    path.unlink(missing_ok=True)  # its process is gone: nobody holds the lock
             except BlockingIOError:
                 found.append(_describe(os.read(fd, 4096)))
             finally:
