@@ -7,7 +7,19 @@ import math
 
 import pytest
 
-from wherry_cli.bench.figure import Arm, Bound, Figure, Report, Run, all_met, faster, percentile, rounds_in_turn, slower
+from wherry_cli.bench.figure import (
+    Arm,
+    Bound,
+    Figure,
+    Report,
+    Run,
+    all_met,
+    faster,
+    middle_mean,
+    percentile,
+    rounds_in_turn,
+    slower,
+)
 
 
 def arm(*seconds, name="a", key=None, **options):
@@ -131,3 +143,9 @@ def test_the_json_form_of_a_report_holds_every_run():
         "notes": [],
         "table": None,
     }
+
+
+def test_the_mean_of_the_middle_half():
+    assert middle_mean([100.0, 1.0, 2.0, -50.0]) == 1.5
+    assert middle_mean([3.0]) == 3.0
+    assert math.isnan(middle_mean([]))

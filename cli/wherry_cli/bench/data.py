@@ -29,14 +29,14 @@ def make_large(path: Path, size_bytes: int) -> None:
         raise local_error(problem, "write", str(path)) from problem
 
 
-def make_tree(root: Path, files: int, seed: int = 16) -> int:
-    """Makes ``files`` small files, SMALL_BYTES on average, a hundred a folder; gives the bytes in all. Raises LocalError."""
+def make_tree(root: Path, files: int, seed: int = 16, *, a_folder: int = FILES_A_FOLDER) -> int:
+    """Makes ``files`` small files, SMALL_BYTES on average, so many a folder; gives the bytes in all. Raises LocalError."""
     chance = random.Random(seed)  # noqa: S311 - the same tree every time is what is wanted
     total = 0
     try:
         for number in range(files):
-            folder = root / f"{number // FILES_A_FOLDER:04}"
-            if number % FILES_A_FOLDER == 0:
+            folder = root / f"{number // a_folder:04}"
+            if number % a_folder == 0:
                 folder.mkdir(parents=True)
             data = chance.randbytes(chance.randrange(1, 2 * SMALL_BYTES))
             (folder / f"{number:06}.bin").write_bytes(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -181,6 +181,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not ordered:
         return math.nan
     return ordered[max(1, math.ceil(percent / 100 * len(ordered))) - 1]
+
+
+def middle_mean(values: Sequence[float]) -> float:
+    """The mean of the middle half of ``values`` (the interquartile mean); not a number if there are none."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return fmean(ordered[cut : len(ordered) - cut]) if ordered else math.nan
 
 
 def all_met(reports: Sequence[Report]) -> bool | None:

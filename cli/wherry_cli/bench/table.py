@@ -19,6 +19,7 @@ from wherry_cli.bench.plugins import plugins
 from wherry_cli.bench.sealed import SEALED_BYTES, add_sealed, get_sealed
 from wherry_cli.bench.startup import startup
 from wherry_cli.bench.swarm import swarm
+from wherry_cli.bench.twin import add_twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,6 +46,7 @@ class Benchmark:
 BENCHMARKS: Final = {
     "add-large": Benchmark(add_large, "add of one file in the page cache, beside a bare thread that hashes", large=True),
     "add-tree": Benchmark(add_tree, "add of 20,000 small files, beside a bare loop that hashes", tree=True),
+    "add-twin": Benchmark(add_twin, "add of 2,000 small files with a UnixFS CID, beside the same without one"),
     "get-large": Benchmark(get_large, "get of one file over loopback HTTP, beside curl from nginx", large=True, copies=True),
     "get-tree": Benchmark(get_tree, "get of 20,000 small files, beside rsync's daemon", tree=True, copies=True),
     "add-sealed": Benchmark(add_sealed, "add of one file, encrypted, beside the same in the open", sealed=1),
