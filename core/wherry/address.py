@@ -15,6 +15,15 @@ ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}\+)?[a-z][a-z0-
 _MULTIADDR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*:/(?:ip4|ip6|dns|dns4|dns6)/([^/]+)/.*", re.ASCII)
 
 
+def is_host(host: str) -> bool:
+    """Tells whether ``host`` can be looked up: no part of it is empty, over 63 octets (RFC 1035 §2.3.4) or no text."""
+    try:
+        host.encode("idna")  # as whoever looks it up does
+    except UnicodeError:
+        return False
+    return True
+
+
 def multiaddr_host(address: str) -> str:
     """Gives the host of an address whose second part is a multiaddr, ``libp2p:/ip4/HOST/...``; "" of any other."""
     found = _MULTIADDR.fullmatch(address)

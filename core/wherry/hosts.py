@@ -1,18 +1,9 @@
-"""Hosts: which names can be looked up, which are this machine's own, and what others would call it. For transports."""
+"""Hosts to listen on: which are this machine's own, and what others would call it. For transports that listen."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-
-
-def is_name(host: str) -> bool:
-    """Tells whether ``host`` can be looked up: no part of it is empty, over 63 octets (RFC 1035 §2.3.4) or no text."""
-    try:
-        host.encode("idna")  # as whoever looks it up does
-    except UnicodeError:
-        return False
-    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -10,8 +10,8 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
+from wherry.address import is_host
 from wherry.errors import PeerProtocolError
-from wherry.hosts import is_name
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX: Final = 3  # one after the other
@@ -82,7 +82,7 @@ def parsed(text: str) -> Url:
     if "@" in parts.netloc:
         raise ValueError("it has a user; give a token instead: [transport.web] token_file")
     host, port = (parts.hostname or "").partition("%")[0], parts.port
-    if not re.fullmatch(r"[a-z0-9._:-]{1,253}", host, re.ASCII) or not is_name(host) or port == 0:
+    if not re.fullmatch(r"[a-z0-9._:-]{1,253}", host, re.ASCII) or not is_host(host) or port == 0:
         raise ValueError("it has no host, or none that can be dialled")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Url(scheme, host, port or _PORTS[scheme], target)

@@ -6,8 +6,8 @@ from typing import Final
 
 from yarl import URL
 
+from wherry.address import is_host
 from wherry.errors import UsageError
-from wherry.hosts import is_name
 from wherry.limits import ADDRESS_CHARS_MAX
 
 _SCHEMES: Final = ("http", "https")
@@ -27,6 +27,6 @@ def parse_base(address: str) -> URL:
     if base.scheme not in _SCHEMES or not base.host or base.path not in ("", "/") or base.query_string or base.fragment:
         hint = "write http://HOST:PORT; for files on a plain web server, web+https://HOST/PATH/"
         raise UsageError(f"address {address!r} is not of the form http://HOST:PORT", hint=hint)
-    if not is_name(base.host):
+    if not is_host(base.host):
         raise UsageError("an address has a host of which no part is empty, too long or no text", hint="write http://HOST:PORT")
     return base.with_path("/")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
+from wherry.address import is_host
 from wherry.errors import DataError, UsageError
-from wherry.hosts import is_name
 from wherry.limits import ADDRESS_CHARS_MAX
 from wherry.nodekey import public_of
 
@@ -71,7 +71,7 @@ def _split(scheme: str, netloc: str) -> tuple[str, int]:
     strange = any(char <= " " or char in "/?#@\x7f" for char in host)
     if not good or not host or strange or not text.isascii() or not text.isdigit():
         raise _wrong(scheme, "a host and a port")
-    if not is_name(host):
+    if not is_host(host):
         raise _wrong(scheme, "and its host is none: a part of it is empty, too long or no text")
     if len(text) > 5 or int(text) > 65_535:
         raise _wrong(scheme, "with a port up to 65535")

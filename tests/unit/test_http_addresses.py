@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from wherry.abc.transport import Listening
+from wherry.address import is_host
 from wherry.errors import ConfigError, LocalError, UsageError
-from wherry.hosts import is_loopback, is_name, reachable
+from wherry.hosts import is_loopback, reachable
 from wherry.testing.blocks import MemorySource
 from wherry.testing.certificates import make_certificate
 from wherry_http.options import HttpOptions
@@ -76,7 +77,7 @@ def test_what_is_loopback(host, own):
     ],
 )  # fmt: skip
 def test_what_can_be_looked_up(host, can):
-    assert is_name(host) is can
+    assert is_host(host) is can
 
 
 async def test_a_public_address_is_refused_with_the_ways_to_allow_it():
