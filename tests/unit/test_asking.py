@@ -1,8 +1,9 @@
-"""What a get holds while it waits for a limited link (specs/0013)."""
+"""What a get holds while it waits for a limited link, and one job that two sources bring (specs/0013)."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 
 from wherry.abc.transport import Arrival, Channel, Laid
@@ -10,6 +11,7 @@ from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
 from wherry.flow import Flow
 from wherry.manifest import PLAIN
+from wherry.transfer import flights
 from wherry.transfer.fetch import Fetcher
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.running import running
@@ -75,3 +77,61 @@ async def test_a_get_that_waits_for_its_link_holds_few_jobs_and_asks_for_leave_o
         await made.drained()
     assert sink.done_bytes == JOBS * len(LEAF)
     assert flow.most == 1
+
+
+async def test_who_brings_what_another_source_brought_a_moment_sooner_is_not_blamed(monkeypatch):
+    """The other's is being written still, so nothing of the job is done yet, and nothing is left to bring either."""
+    monkeypatch.setattr(flights, "LATE_MIN_S", 0.0)
+    monkeypatch.setattr(flights, "DEAD_S", 0.0)
+    monkeypatch.setattr(flights, "SILENT_S", 0.0)
+    writing, answered = threading.Event(), threading.Event()
+
+    class Slow(Sink):
+        def write(self, view, pieces, starts):
+            writing.set()
+            assert answered.wait(10)
+
+    class One(Channel):
+        parallel = 1
+
+        def __init__(self, address):
+            self.address = address
+
+        async def fetch(self, wants, lender):
+            asked.append(self.address)
+            second = len(asked) == 2
+            buffer = await lender.lend()
+            buffer.view[ROOM : ROOM + len(LEAF)] = LEAF
+            arrival = Arrival(buffer, [Laid(0, ROOM, ROOM + len(LEAF))])
+            if second:
+                assert await asyncio.to_thread(writing.wait, 10)
+                lender.settle(arrival)
+            else:
+                await asyncio.to_thread(lender.settle, arrival)
+            yield arrival
+            if second:
+                ended.append(self.address)
+
+    @asynccontextmanager
+    async def connect(address):
+        yield One(address)
+
+    asked, ended, notes, cid, sink = [], [], [], CID.of(RAW, LEAF), Slow()
+    made = Fetcher(["a", "b"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+
+    async def let_go():
+        while not ended:
+            await asyncio.sleep(0.01)
+        for _ in range(20):  # what it brought is looked at
+            await asyncio.sleep(0.01)
+        answered.set()
+
+    async with asyncio.timeout(20), running(made):
+        going = asyncio.create_task(let_go())
+        await made.put(LeafJob(sink, [Piece(Slot("0", cid, 100, PLAIN, 0, 100), cid, 0, 100)]))
+        await made.drained()
+        await going
+    assert sorted(asked) == ["a", "b"]
+    assert sink.done_bytes == len(LEAF)
+    assert notes == []
+    assert [source.errors for source in made.sources] == [0, 0]

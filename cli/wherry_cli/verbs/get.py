@@ -213,8 +213,9 @@ def show(out: Out, result: GetResult) -> None:
         return
     rate = f" ({format_size(result.fetched_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
     used = [source for source in result.sources if source.bytes]
+    what = "of which" if result.fetched_bytes <= result.bytes else "for which"  # from two sources some may come twice
     out.line(
-        f"{format_size(result.bytes)}, of which {format_size(result.fetched_bytes)} fetched in "
+        f"{format_size(result.bytes)}, {what} {format_size(result.fetched_bytes)} fetched in "
         f"{format_duration(result.seconds)}{rate} from {len(used)} source{'' if len(used) == 1 else 's'}"
     )
 

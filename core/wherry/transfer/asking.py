@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _KEEP_S: Final = 15.0  # a kill loses what a peer did since it was told of last
 _LOOK_S: Final = 0.1  # between two looks at what others are late with
+_WRITING_S: Final = 0.01  # the same at what a thread writes
 
 _NOBODY: Final[frozenset[asyncio.Task[None]]] = frozenset()  # shared: each empty one takes 216 bytes
 
@@ -176,6 +177,8 @@ class Asking:
         try:
             await self._leave(task, job, source)
             missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source, task))
+            while job.settling:  # another source brought the same a moment sooner: what came is no fault, and not to come again
+                await self._bell.heard(_WRITING_S)
         except BaseException as problem:
             # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
             _, left = job.rest(set())

@@ -10,7 +10,7 @@ from wherry.abc.transport import Arrival, FilePart, Lender, Want
 from wherry.block import Block, checked, largest
 from wherry.cid import DAG_PB
 from wherry.errors import LimitExceeded, WherryError
-from wherry.transfer.settle import DONE, settle
+from wherry.transfer.settle import CLAIMED, DONE, settle
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +42,11 @@ class Job(ABC):
     @abstractmethod
     def progress(self) -> int:
         """Counts what is done of it; an answer that does not raise it was of no use."""
+
+    @property
+    def settling(self) -> bool:
+        """Whether some of it is being written just now: where no thread of its own is at it, by one of its `twin`'s."""
+        return False
 
     def twin(self) -> Job | None:
         """Gives a job of the same wants for another source; what either of the two gets done is done for both.
@@ -121,6 +126,11 @@ class LeafJob(Job):
     def progress(self) -> int:
         """See `Job.progress`."""
         return self.done.count(DONE)
+
+    @property
+    def settling(self) -> bool:
+        """See `Job.settling`."""
+        return CLAIMED in self.done
 
     def twin(self) -> LeafJob:
         """See `Job.twin`."""

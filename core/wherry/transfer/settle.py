@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 DONE: Final = 1  # verified, written and counted
-_CLAIMED: Final = 2  # verified, and being written by a thread
+CLAIMED: Final = 2  # verified, and being written by a thread
 
 
 class _Batch(NamedTuple):
@@ -67,7 +67,7 @@ def settle(
                 if done[laid.want]:
                     repeated += laid.stop - laid.start
                 else:
-                    done[laid.want] = _CLAIMED
+                    done[laid.want] = CLAIMED
                     claimed.append(laid)
         good = claimed
         written: list[list[Laid]] = []
@@ -91,7 +91,7 @@ def settle(
         arrival.failure = problem
     finally:
         for laid in claimed:
-            if done[laid.want] == _CLAIMED:
+            if done[laid.want] == CLAIMED:
                 done[laid.want] = 0
     return repeated
 
