@@ -74,3 +74,24 @@ async def test_who_is_choked_by_all_it_can_ask_says_that_it_waits_and_for_ever_i
             await made.nodes([CID.of(RAW, b"leaf")])
     said = [note.text for note in notes if "waiting for a turn" in note.text]
     assert 2 <= len(said) <= 10
+
+
+async def test_who_is_not_answered_is_told_so_once_and_why(monkeypatch):
+    monkeypatch.setattr(fetch_module, "_SILENT_S", 0.1)
+    monkeypatch.setattr(hope, "FIRST_SOURCE_S", 1.0)
+    notes = []
+
+    @asynccontextmanager
+    async def connect(address):
+        if address == "peer":
+            raise PeerUnreachable("peer refuses connections", peer="peer")
+        await asyncio.sleep(60)
+        yield Gone()
+
+    made = Fetcher(["peer", "silent"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+    with pytest.raises(NoSource, match=r"no source could be reached \(peer: peer refuses .*; silent: does not answer\)"):
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert [note.text for note in notes] == [
+        "no source has answered yet (peer: peer refuses connections; silent: does not answer); trying for up to 25 s"
+    ]

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerBusy, PeerDenied, PeerError, UsageError
 from wherry.flow import FREE
+from wherry.limits import FIRST_SOURCE_S
 from wherry.observe import Note, PeerFailed, quiet
 from wherry.transfer.asking import Asking, scheme_of
 from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
-from wherry.transfer.ending import end_of
+from wherry.transfer.ending import end_of, reasons_of
 from wherry.transfer.guard import adopted
 from wherry.transfer.idle import reason_of
 from wherry.transfer.jobs import Job, LeafJob, NodeJob
@@ -48,6 +49,7 @@ _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a bus
 _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
 _SAY_AGAIN_S: Final = 10.0  # that a source is gone, which comes and goes
+_SILENT_S: Final = 5.0  # nobody answers for so long: it is said, for there is nothing else to see
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
 _FIRST_JOBS: Final = 1  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
 _DONE_A_JOB: Final = 4  # then one more for each so many done: a job is a fifth of a second of the limit, and soon made
@@ -62,7 +64,7 @@ class Fetcher:
 
     __slots__ = (
         "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_observe", "_pool", "_scheduler",
-        "_snubbed_at", "_wait_s", "_wanted", "connect", "flow",
+        "_snubbed_at", "_told", "_wait_s", "_wanted", "connect", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +107,7 @@ class Fetcher:
         self._group: asyncio.TaskGroup | None = None
         self._snubbed_at: float | None = None  # since when all sources choke us, or when others were asked for since
         self._cut = False  # whether jobs are small, as in a swarm
+        self._told = False  # that nobody answers
 
     @property
     def sources(self) -> list[Source]:
@@ -184,6 +187,7 @@ class Fetcher:
                 group.create_task(self._seek(self._find, group))
             while True:
                 self._judge()
+                self._tell()
                 self._account()
                 self._ask_again(group)
                 await self._bell.heard(_VERDICT_S)
@@ -219,6 +223,16 @@ class Fetcher:
             verdict = self._scheduler.verdict(time.monotonic())
             if verdict is not None:
                 raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None)
+
+    def _tell(self) -> None:
+        """Says that no source has answered yet, if that takes a while."""
+        sources = self.sources
+        if self._told or not sources or any(source.reached for source in sources):
+            return
+        if time.monotonic() - min(source.since for source in sources) >= _SILENT_S:
+            self._told = True
+            most = min(FIRST_SOURCE_S, self._wait_s) if all(source.failures for source in sources) else FIRST_SOURCE_S
+            self._observe(Note("info", f"no source has answered yet ({reasons_of(sources)}); trying for up to {most:.0f} s"))
 
     def _account(self) -> None:
         if self._ledger is not None:

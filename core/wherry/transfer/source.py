@@ -68,7 +68,7 @@ class Source:
     proven: bool = False  # was of use since its last failure
     leaving: bool = False  # the job that it was given last waits for leave to be asked for
     working: int = 0  # jobs that it is asked for now
-    reason: str = "was not asked yet"  # why it is of no use now
+    reason: str = "does not answer"  # why it is of no use now: of one that was never reached, as long as it says nothing
     said_at: float = float("-inf")  # when the user was told last that it is gone
     parallel: int = _PARALLEL  # jobs that it takes at a time
     jobs: int = 0  # that it was given
