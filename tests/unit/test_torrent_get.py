@@ -22,6 +22,7 @@ from wherry.errors import (
     NoSpace,
     NotFound,
     TargetBusy,
+    TargetError,
     TargetExists,
     UnsafeName,
 )
@@ -133,6 +134,13 @@ def test_what_is_there_is_left_unless_forced(tmp_path, torrent):
     get(torrent, target, Fake(), RULES._replace(force=True))
     check(target)
     assert get(MAGNET, target, Fake([])).info == INFO  # the info dictionary says that it is here
+
+
+def test_what_holds_the_directory_one_is_in_is_not_replaced_even_if_forced(tmp_path, torrent, monkeypatch):
+    (tmp_path / "got").mkdir()
+    monkeypatch.chdir(tmp_path / "got")
+    with pytest.raises(TargetError, match="the directory that you are in"):
+        get(torrent, tmp_path / "got", Fake(), RULES._replace(force=True))
 
 
 def test_what_is_there_is_replaced_also_where_names_cannot_be_swapped(tmp_path, torrent, monkeypatch):

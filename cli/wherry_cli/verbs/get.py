@@ -56,7 +56,9 @@ def get(
         list[str] | None, typer.Option("--include", metavar="GLOB", help="Only these paths. Repeatable.")
     ] = None,
     exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Not these paths. Repeatable.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over what is at DEST.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is at DEST; a directory goes with all that is in it.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would move, from where, and whether it fits.")
     ] = False,

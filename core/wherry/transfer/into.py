@@ -25,6 +25,7 @@ from wherry.transfer.compare import Comparison
 from wherry.transfer.get import Get
 from wherry.transfer.part import PartSource
 from wherry.transfer.record import Recorder
+from wherry.transfer.replace import check_replace, inside_hint
 from wherry.transfer.select import chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 from wherry.transfer.tree import walk_of
@@ -160,6 +161,8 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
         if await in_thread(lambda: tidy(path, identity)):  # killed before it could be acknowledged
             await in_thread(lambda: fill.store.state.put_root(cid, path, "get", {"selection": fill.selection.identity}))
         return size
+    if there:
+        await in_thread(lambda: check_replace(path, root.entry.kind))
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
     fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
     fill.recorder = recorder = Recorder(fill.store)
@@ -223,6 +226,8 @@ async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | 
         raise TargetChanged(
             f"{problem}: it was complete, and was changed since", hint="choose another -o, or give --force to replace it"
         )
+    if root.entry.kind == FILE and await in_thread(lambda: os.path.isdir(path)):
+        raise TargetExists(problem, hint=inside_hint(path))
     raise TargetExists(problem, hint="choose another -o, or give --force to replace it")
 
 

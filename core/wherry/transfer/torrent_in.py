@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from wherry.abc.torrents import TorrentState, TorrentWanted
 from wherry.errors import IntegrityError, LimitExceeded, NoSource, NotFound, TargetExists, local_error
 from wherry.limits import FIRST_SOURCE_S, TORRENT_BYTES_MAX
+from wherry.manifest import DIR, FILE
 from wherry.names import shown
 from wherry.observe import Note, Progress
 from wherry.offload import in_thread, stoppable
 from wherry.torrent.magnet import PREFIX, Magnet, parse_magnet
 from wherry.torrent.read import Torrent, check_names, read_info, read_torrent
+from wherry.transfer.replace import check_replace
 from wherry.transfer.torrent_place import TorrentPlace, compare, placed, tidy
 from wherry.units import format_duration
 
@@ -148,7 +150,10 @@ class TorrentGet:
 
     async def _there(self, torrent: Torrent) -> bool:
         """Tells whether the target is there and right already. Raises TargetExists if it is something else."""
-        if self._rules.force or not await in_thread(lambda: os.path.lexists(self._target)):
+        if not await in_thread(lambda: os.path.lexists(self._target)):
+            return False
+        if self._rules.force:
+            await in_thread(lambda: check_replace(self._target, FILE if torrent.single else DIR))
             return False
         self._phase, self._compared = "verify", 0
         try:
