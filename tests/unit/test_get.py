@@ -19,6 +19,7 @@ from wherry.errors import (
     TargetExists,
     UnsafeName,
 )
+from wherry.observe import Note
 from wherry.results import GetPlan
 from wherry_cli.demo import compare
 
@@ -133,8 +134,11 @@ async def test_a_selection(world, chosen_from, tmp_path, options, expected):
     target = tmp_path / "copy"
     async with world.shared(chosen_from) as cid:
         async with world.node() as session:
-            got = await session.get(cid, sources=[A], output=str(target), **options)
+            events = []
+            got = await session.get(cid, sources=[A], output=str(target), observe=events.append, **options)
             assert files_in(target) == expected
+            said = [event.text for event in events if isinstance(event, Note) and event.level == "warning"]
+            assert any("no file is selected" in text for text in said) == (not expected)
             assert got.bytes == sum(not (target / name).is_dir() for name in expected)
             again = await session.get(cid, sources=[A], output=str(target), **options)
             assert (again.fetched_bytes, again.bytes) == (0, got.bytes)

@@ -61,6 +61,7 @@ class Count:
     """How far a get is; read by whoever shows progress."""
 
     files: int = 0
+    links: int = 0
     files_total: int | None = None
     bytes_total: int | None = None
     selected_bytes: int = 0  # of the files walked so far
@@ -277,10 +278,13 @@ class Get:
                 await self._leave_dir(step.path)
             elif isinstance(step, LinkStep) and self._target is not None:
                 self._target.tree.make_link(step.path, step.entry.target)
+                self.count.links += 1
         await self._send(self._packer.flush())
         await self._fetcher.drained()
         if self._guard.skipped_links:
             self._observe(Note("warning", f"{self._guard.skipped_links} links that lead out of the target were left out"))
+        if self._target is not None and not (self._selection.everything or self.count.files or self.count.links):
+            self._observe(Note("warning", "no file is selected by what to include and exclude: compare it with `wherry ls`"))
 
     def _pass(self, count: int) -> None:
         self.count.passed_bytes += count
