@@ -246,6 +246,8 @@ def test_get_passes_on_what_was_said(go, fake_session, tmp_path):
     ("what", "target"),
     [
         (str(TREE), str(TREE)),
+        (f"{TREE}/a/b.txt", "b.txt"),
+        (f"/ipfs/{TREE}/a/", "a"),
         (str(Ticket(TREE, ("http://h:1",), "data")), "data"),
         (str(Ticket(TREE, ("http://h:1",), None)), str(TREE)),
     ],

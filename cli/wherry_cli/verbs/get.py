@@ -171,9 +171,9 @@ def is_torrent(what: str) -> bool:
 
 
 def default_target(what: str) -> str:
-    """Where a get writes when it is not told: the ticket's name, or the CID's text, in the current directory."""
+    """Where a get writes when it is not told: the name of the ticket or of a path, or the CID, in the current directory."""
     if not what.startswith(PREFIX):
-        return what
+        return what.rstrip("/").rpartition("/")[2]
     ticket = Ticket.parse(what)
     return ticket.name if ticket.name is not None else str(ticket.cid)
 
