@@ -38,8 +38,12 @@ _RENAME_EXCHANGE: Final = 2
 class SafeTree:
     """An open directory that is written into. Safe for threads. Paths are relative, "/"-separated, already checked names."""
 
-    def __init__(self, path: str) -> None:
-        """Opens the directory at ``path``, which must be one. Raises LocalError."""
+    def __init__(self, path: str, *, follow: bool = False) -> None:
+        """Opens the directory at ``path``, which must be one, and no link unless ``follow``. Raises LocalError.
+
+        ``follow`` is for a path that the user gave as it is, such as the directory that a target lies in. What is opened
+        below goes through no link either way.
+        """
         self.path = path
         self._has_flags = sys.platform == "linux"
         self._last = threading.local()  # each thread's last directory
@@ -47,7 +51,7 @@ class SafeTree:
         self._lock = threading.Lock()
         self._libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
         try:
-            self._fd = os.open(path, _DIRECTORY)
+            self._fd = os.open(path, _DIRECTORY & ~os.O_NOFOLLOW if follow else _DIRECTORY)
         except OSError as problem:
             raise local_error(problem, "cannot open the directory", path) from problem
 
@@ -253,9 +257,9 @@ def _rename(source: str, target: str, flags: int) -> None:
 
 
 def sync_dir(path: str) -> None:
-    """Brings the names in the directory ``path`` to disk. Raises LocalError."""
+    """Brings the names in the directory ``path``, which the user gave and may be a link, to disk. Raises LocalError."""
     try:
-        fd = os.open(path or ".", _DIRECTORY)
+        fd = os.open(path or ".", _DIRECTORY & ~os.O_NOFOLLOW)  # only names that are there already are seen to
         try:
             os.fsync(fd)
         finally:

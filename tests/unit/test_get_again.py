@@ -36,6 +36,25 @@ async def test_what_was_done_is_not_fetched_again(world, large, tmp_path):
     assert list(compare(large, target)) == []
 
 
+@pytest.mark.parametrize("single", [False, True])
+async def test_where_the_target_lies_may_be_a_link(world, large, tmp_path, single):
+    source, real = large / "long.bin" if single else large, tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "way").symlink_to("real")
+    world.ways[A] = Slow(world.network)
+    async with world.shared(source) as cid:
+        done = await interrupted(world, cid, tmp_path / "way/copy", after_bytes=4 * MIB)
+        async with world.node() as session:
+            got = await session.get(cid, sources=[A], output=str(real / "copy"))  # the same part by another way
+            assert got.fetched_bytes <= source.stat().st_size + 24 * MIB * (not single) + 30_000 - done
+            again = await session.get(cid, sources=[A], output=str(tmp_path / "way/copy"))
+            assert again.fetched_bytes == 0
+            (real / "copy").rename(real / "old")
+            await session.get(cid, sources=[A], output=str(tmp_path / "way/copy"))
+    assert list(compare(source, real / "copy")) == []
+    assert sorted(os.listdir(real)) == ["copy", "old"]
+
+
 async def test_a_part_whose_journal_is_damaged_is_hashed_not_fetched(world, large, tmp_path):
     target = tmp_path / "copy"
     part, journal = map(type(tmp_path), hidden_names(str(target)))

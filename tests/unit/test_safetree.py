@@ -121,6 +121,28 @@ def test_a_tree_is_a_directory_and_no_link(tmp_path):
             SafeTree(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("way", ["kernel", "walk"])
+def test_only_the_way_that_was_given_is_followed(tree, tmp_path, way):
+    (tmp_path / "way").symlink_to("root")
+    with SafeTree(str(tmp_path / "way"), follow=True) as opened:
+        if way == "walk":
+            opened._libc = None
+        os.close(opened.open("dir/new", os.O_WRONLY | os.O_CREAT))
+        for path in ("to-file", "to-dir/new", "up/secret", "inner/file"):
+            with pytest.raises(OSError):
+                opened.open(path, os.O_WRONLY | os.O_CREAT)
+            with pytest.raises(WherryError):
+                opened.make_dir(path)
+        (tmp_path / "way").unlink()
+        (tmp_path / "way").symlink_to("outside")
+        os.close(opened.open("dir/newer", os.O_WRONLY | os.O_CREAT))  # it is held, and not looked for again
+    assert {"new", "newer"} < set(os.listdir(f"{tree.path}/dir"))
+    assert os.listdir(tmp_path / "outside") == []
+    for name in ("secret", "missing"):
+        with pytest.raises(WherryError):
+            SafeTree(str(tmp_path / name), follow=True)
+
+
 def test_renames(tmp_path):
     one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
     for path in (one, two):
@@ -134,6 +156,8 @@ def test_renames(tmp_path):
     with pytest.raises(OSError):
         exchange(two, one)
     sync_dir(str(tmp_path))
+    (tmp_path / "way").symlink_to(".")
+    sync_dir(str(tmp_path / "way"))
     with pytest.raises(WherryError):
         sync_dir(one)
 

@@ -107,6 +107,35 @@ def test_one_at_a_time(path, kind):
     Target(path, kind, WHO).discard()
 
 
+def test_where_it_lies_may_be_a_link_and_the_part_may_not(tmp_path, kind):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "way").symlink_to("real")
+    (tmp_path / "outside").mkdir()
+    path, real = str(tmp_path / "way/target"), str(tmp_path / "real/target")
+    os.symlink("../outside", hidden_names(real)[0])
+    target = Target(path, kind, WHO)
+    with pytest.raises(TargetBusy):
+        Target(real, kind, WHO)
+    fill(target, kind)
+    target.finish(force=False, synced=True)
+    target.close()
+    assert content(real) == "new"
+    assert os.listdir(tmp_path / "real") == ["target"]
+    assert os.listdir(tmp_path / "outside") == []
+
+
+def test_a_link_that_is_put_in_the_place_of_a_files_part_is_not_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "way").symlink_to("real")
+    (tmp_path / "secret").write_bytes(b"secret")
+    target = Target(str(tmp_path / "way/target"), A_FILE, WHO)
+    os.symlink("../secret", target.part)
+    with pytest.raises(OSError):
+        fill(target, A_FILE)
+    target.close()
+    assert (tmp_path / "secret").read_bytes() == b"secret"
+
+
 def test_discarding_needs_no_part(path):
     target = Target(path, A_FILE, WHO)  # a file's part is made when it is written
     target.discard()

@@ -69,6 +69,21 @@ def test_a_single_file(tmp_path):
     assert get(str(path), tmp_path / "got", Fake([])).single
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_where_it_is_to_lie_may_be_a_link(tmp_path, torrent, single):
+    if single:
+        torrent = str(tmp_path / "single.torrent")
+        with open(torrent, "wb") as file:
+            file.write(hybrid([((), BIG)], name="file"))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "way").symlink_to("real")
+    fake = Fake([BIG]) if single else Fake()
+    get(torrent, tmp_path / "way" / "got", fake)
+    assert os.listdir(tmp_path / "real") == ["got"]
+    get(torrent, tmp_path / "way" / "got", fake)  # here already
+    assert fake.calls == 1
+
+
 def test_where_a_single_file_is_to_be_may_be_a_folder(tmp_path):
     path = tmp_path / "single.torrent"
     path.write_bytes(hybrid([((), BIG)], name="file"))

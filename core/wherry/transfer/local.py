@@ -97,7 +97,8 @@ class FilesChannel(Channel):
         """Raises LocalError if ``path`` cannot be opened."""
         self._path = path
         self._whole_file = not os.path.isdir(path)
-        self._tree = SafeTree(os.path.dirname(path) or "." if self._whole_file else path)
+        # Where a file lies was given, and may be a link; the file itself is opened below it, and is none.
+        self._tree = SafeTree(os.path.dirname(path) or ".", follow=True) if self._whole_file else SafeTree(path)
 
     def close(self) -> None:
         """Frees the directory."""

@@ -62,7 +62,8 @@ class Target:
         self.journal = Journal(journal, identity)
         try:
             self.existed = self._prepare()
-            self.tree = SafeTree(self.part if root.kind == DIR else parent)
+            # The part is ours, and no link; where it lies is for the user to say.
+            self.tree = SafeTree(self.part) if root.kind == DIR else SafeTree(parent, follow=True)
         except BaseException:
             self.journal.close(remove=not os.path.lexists(self.part))
             raise

@@ -209,7 +209,8 @@ def compare(path: str, torrent: Torrent, read: Callable[[int], None], *, tidy: b
     above, name = os.path.split(path)
     if not torrent.single and not (os.path.isdir(path) and not os.path.islink(path)):
         raise IntegrityError(f"{path!r} is no folder")
-    with SafeTree(above if torrent.single else path) as tree:
+    # What is tidied lies in our own folder, which is no link; a target lies where the user said.
+    with SafeTree(above, follow=not tidy) if torrent.single else SafeTree(path) as tree:
         paths = [name if torrent.single else "/".join(file.parts) for file in torrent.files]
         if not torrent.single:
             _check_others(tree, paths, tidy=tidy)
