@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from wherry.cid import DAG_PB
-from wherry.manifest import DIR, FILE
+from wherry.manifest import DIR, FILE, LINK
 from wherry.observe import Progress
 from wherry.offload import in_thread
 from wherry.results import DifferenceReport, LsEntry, Stat, VerifyResult
@@ -89,7 +89,10 @@ class Reading(Parts):
     async def verify(
         self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
     ) -> VerifyResult:
-        """Compares the file or directory at ``path`` with ``CID[/PATH]``, reading all of it."""
+        """Compares the file or directory at ``path`` with ``CID[/PATH]``, reading all of it.
+
+        A link at ``path`` is followed, unless it is a link that ``CID/PATH`` names: then it is compared itself.
+        """
         from wherry.transfer.compare import Comparison
 
         began = time.monotonic()
@@ -100,13 +103,14 @@ class Reading(Parts):
             cid = self._parse(what).cid
             known = await in_thread(lambda: any(not row.options.get("selection") for row in self._store.state.roots(cid)))
             run = Comparison(nodes, self._wiring.pool, complete=known)
+            there = place if entry.kind == LINK else _followed(place)
 
             def progress() -> Progress:
                 return Progress(
                     verb="verify", phase="verify", bytes_done=run.bytes, bytes_total=entry.size, files_done=run.files
                 )
 
-            async with paced(observe, progress), aclosing(run.differences(entry, _followed(place))) as found_all:
+            async with paced(observe, progress), aclosing(run.differences(entry, there)) as found_all:
                 async for found in found_all:
                     if len(differences) < _DIFFERENCES_MAX:
                         differences.append(DifferenceReport(path=found.path, problem=found.problem))
