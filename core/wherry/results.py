@@ -181,7 +181,7 @@ class Stat(Result):
     blocks: int | None
     chunk_bytes: int | None
     meta: dict[str, str]
-    held: bool  # whether this node added or fetched it whole
+    held: bool  # whether this node added the CID, or fetched all of it, as such; files that changed since are not noticed
     encrypted: str | None = None  # how, if it is: the scheme's name (specs/0016 §2)
     granted_by: str | None = None  # the sender of the grant that opened it; None: a key of our own did
     target: str | None = None  # of a symbolic link

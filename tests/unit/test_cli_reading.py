@@ -6,7 +6,10 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
 from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.publiccid import PublicCID
 from wherry.results import Check, DifferenceReport, LsEntry, RepairResult, Stat, VerifyResult
 from wherry_cli.app import run
 from wherry_cli.invocation import Invocation
@@ -111,6 +114,9 @@ def test_stat(capsys, go, fake_session):
     assert "size     2,048 bytes (2.0 KiB)" in lines
     assert "meta     a\\x1b = b" in lines
     assert not [line for line in lines if line.startswith(("blocks", "files", "sealed", "granted"))]
+    assert "held     added here, or fetched whole; files are not looked at" in lines
+    assert go(fake_session(stat=replace(found, held=False)), "stat", "x") == 0
+    assert "held     not as such: it was neither added here nor fetched whole" in capsys.readouterr().out.splitlines()
     assert go(fake_session(stat=found), "stat", "x", "-q") == 0
     assert capsys.readouterr().out == "2048\n"
     link = replace(found, cid=None, kind="symlink", target="../\x1bto")
@@ -121,6 +127,20 @@ def test_stat(capsys, go, fake_session):
     sealed = replace(found, encrypted="chacha20poly1305/domain/none/", granted_by="wherry-to1abc")
     assert go(fake_session(stat=sealed), "stat", "x") == 0
     assert {"sealed   chacha20poly1305/domain/none", "granted  by wherry-to1abc"} <= set(capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("before", ["", "/ipfs/", "ipfs://"])
+@pytest.mark.parametrize("behind", ["", "/", "/a"])
+def test_stat_says_the_cid_that_was_asked_for(capsys, go, fake_session, before, behind):
+    asked = "QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n"
+    fields = {"bytes": 0, "files": None, "entries": 0, "blocks": None, "chunk_bytes": None, "meta": {}, "held": False}
+    found = Stat(cid=str(PublicCID.parse(asked).to_version(1)), kind="dir", **fields)
+    assert go(fake_session(stat=found), "stat", before + asked + behind) == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = [line for line in lines if line.startswith(("cid", "as v1"))]
+    assert named == ([f"cid      {found.cid}"] if behind == "/a" else [f"cid      {asked}", f"as v1    {found.cid}"])
+    assert go(fake_session(stat=found), "stat", found.cid) == 0
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith("as v1")]
 
 
 def verified(*differences, more=0):

@@ -20,6 +20,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from wherry.cid import CID
     from wherry.manifest import Entry
     from wherry.observe import Observe
 
@@ -63,6 +64,7 @@ class Reading(Parts):
     @told
     async def stat(self, what: str, *, sources: Sequence[str] = ()) -> Stat:
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
+        from wherry.publiccid import parse_path
         from wherry.transfer import read
 
         what = await self._unnamed(what, sources)
@@ -73,9 +75,10 @@ class Reading(Parts):
             if not path:
                 meta = (await nodes.root(cid)).meta
             blocks, chunk = await read.leaves_of(nodes, entry)
-            held = await in_thread(lambda: bool(self._store.state.roots(cid)))
+            held = await in_thread(lambda: self._has_whole(cid))
             unlocked = nodes.unlocked
-            named = entry.cid if path else cid
+            # Of another codec or hash than the engine's, the CID that was asked for is said, and not its twin.
+            named = entry.cid if path else cid if asked.ticket is not None else parse_path(what)[0].to_version(1)
             return Stat(
                 cid=str(named) if not entry.target else None, target=entry.target or None,
                 kind=read.shape(entry), bytes=entry.size,
@@ -101,7 +104,7 @@ class Reading(Parts):
         more = 0
         async with self._reading(what, sources) as (nodes, _, entry):
             cid = self._parse(what).cid
-            known = await in_thread(lambda: any(not row.options.get("selection") for row in self._store.state.roots(cid)))
+            known = await in_thread(lambda: self._has_whole(cid))
             run = Comparison(nodes, self._wiring.pool, complete=known)
             there = place if entry.kind == LINK else _followed(place)
 
@@ -120,6 +123,10 @@ class Reading(Parts):
             cid=what, path=place, ok=not differences, files=run.files, bytes=run.bytes, seconds=time.monotonic() - began,
             differences=differences, more_differences=more,
         )  # fmt: skip
+
+    def _has_whole(self, cid: CID) -> bool:
+        """Tells whether this node added the dataset, or fetched all of it; its files are not looked at."""
+        return any(not row.options.get("selection") for row in self._store.state.roots(cid))
 
 
 def _below(entry: Entry) -> int | None:
