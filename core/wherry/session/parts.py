@@ -175,8 +175,15 @@ class Parts:
             wait_s=self.config.get.wait if wait_s is None else wait_s, observe=quiet(observe or self._emit),
             policy=wiring.policy() if len(addresses) != 1 else None,
             find=partial(finder.addresses, cid) if finder else None, emit=self._emit, ledger=ledger, circle=wiring.circle,
-            flow=wiring.traffic.flow(READING, "interactive") if flow is None else flow,
+            flow=wiring.traffic.flow(READING, "interactive") if flow is None else flow, lost=self._why_lost,
         )  # fmt: skip
+
+    def _why_lost(self, cid: CID) -> str:
+        """Says why a block that lay in files of this machine is not there any more; nothing where none ever did."""
+        from wherry.store.held import why_lost
+
+        held = self._store.find([cid])[0]
+        return why_lost(held) if held is not None else ""
 
     @asynccontextmanager
     async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:

@@ -186,13 +186,16 @@ class HeldWrapped(_InFiles):
 
 def there(held: Held | None) -> bool:
     """Tells whether a block can be read, as far as that is known without reading it: not from a file that is gone."""
-    if held is None:
-        return False
+    return held is not None and not why_lost(held)
+
+
+def why_lost(held: Held) -> str:
+    """Says what became of the file that a block lay in, as far as that is known without reading it; nothing if it stands."""
     try:
         held.confirm()
-    except WherryError:
-        return False
-    return True
+    except WherryError as problem:
+        return problem.message
+    return ""
 
 
 def stays(held: Held | None) -> bool:

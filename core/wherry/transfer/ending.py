@@ -9,8 +9,9 @@ from wherry.transfer.hope import stale_s
 from wherry.transfer.jobs import Job, NodeJob
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from wherry.cid import CID
     from wherry.errors import WherryError
     from wherry.transfer.hope import Verdict
     from wherry.transfer.source import Source
@@ -25,12 +26,17 @@ def _idle(source: Source) -> str:
     return "answers others only" if source.choked else "does not have it"
 
 
-def end_of(verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, sought: bool) -> WherryError:
-    """Words the error. ``sought``: locators were asked for more sources."""
+def end_of(
+    verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, sought: bool, lost: Callable[[CID], str]
+) -> WherryError:
+    """Words the error. ``sought``: locators were asked for more sources. ``lost``: why a block is no longer here, if it was."""
     reasons = reasons_of(sources)
     what = f"block {verdict.job.wants[0].cid}"
     if not sources:
         missing = "no source is named or found" if sought else "no source is named"
+        if why := lost(verdict.job.wants[0].cid):
+            hint = "put the file back as it was and add it again, or give --from ADDRESS"
+            return NoSource(f"{what} is no longer here ({why}), and {missing}", hint=hint)
         return NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")
     if verdict.kind == "absent" and isinstance(verdict.job, NodeJob) and all(one.plain for one in sources):
         given = ", ".join(source.address for source in sources)

@@ -63,8 +63,8 @@ class Fetcher:
     """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
 
     __slots__ = (
-        "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_observe", "_pool", "_scheduler",
-        "_snubbed_at", "_told", "_wait_s", "_wanted", "connect", "flow",
+        "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_lost", "_observe", "_pool",
+        "_scheduler", "_snubbed_at", "_told", "_wait_s", "_wanted", "connect", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -82,10 +82,12 @@ class Fetcher:
         flow: Flow = FREE,
         ledger: Ledger | None = None,
         circle: Circle | None = None,
+        lost: Callable[[CID], str] = lambda _cid: "",
     ) -> None:
         """``policy`` chooses among several sources; None: whoever is free takes the oldest job.
 
         ``find`` gives more addresses as they are found; it is called when the first block is wanted, if one ever is.
+        ``lost`` says why a block that was on this machine is not any more; it is asked where there is no source.
         """
         self.connect = connect  # opens a channel to an address, in the way in which it may be dialled
         self._pool = pool
@@ -102,6 +104,7 @@ class Fetcher:
         self._ledger = ledger
         self._asking.circle = circle
         self._find = find
+        self._lost = lost
         self._finding = find is not None  # more sources may come
         self._wanted = False  # anything at all
         self._group: asyncio.TaskGroup | None = None
@@ -222,7 +225,7 @@ class Fetcher:
         if not self._finding:
             verdict = self._scheduler.verdict(time.monotonic())
             if verdict is not None:
-                raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None)
+                raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None, lost=self._lost)
 
     def _tell(self) -> None:
         """Says that no source has answered yet, if that takes a while."""
