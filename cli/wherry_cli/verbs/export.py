@@ -9,11 +9,13 @@ import typer
 from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
-from wherry_cli.invocation import Invocation
+from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import From, TokenFile, access_overrides, size
 from wherry_cli.render import Out, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wherry.car_results import ExportResult, TorrentResult
 
 
@@ -25,9 +27,12 @@ def export(
         str | None, typer.Option("--car", metavar="FILE", help="Write a CAR of version 1; - is standard output.")
     ] = None,
     scope: Annotated[
-        Literal["all", "entity", "block"],
-        typer.Option("--scope", help="Of a CAR: all below it; a file, or the listing of a directory; or its block alone."),
-    ] = "all",
+        Literal["all", "entity", "block"] | None,
+        typer.Option(
+            "--scope",
+            help="Of a CAR: all below it; a file, or the listing of a directory; or its block alone.  [default: all]",
+        ),
+    ] = None,
     torrent: Annotated[
         str | None, typer.Option("--torrent", metavar="FILE", help="Write a torrent of it; - is standard output.")
     ] = None,
@@ -45,8 +50,9 @@ def export(
         bool, typer.Option("--v1", help="Of a torrent: version 1 alone, without padding files, which old clients write down.")
     ] = False,
     piece: Annotated[
-        int, typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.")
-    ] = "1MiB",  # type: ignore[assignment]  # typer parses it
+        int | None,
+        typer.Option("--piece", metavar="SIZE", parser=size, help="Of a torrent: the length of a piece.  [default: 1MiB]"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
     sources: From = None,
     token_file: TokenFile = None,
@@ -56,30 +62,52 @@ def export(
     A CAR has all blocks, depth first, each once, and those that prove the path first; what is not here is fetched from the
     sources while it is written. A torrent names the files, so that ordinary clients fetch them of a `wherry serve`.
     """
-    if (car is None) == (torrent is None):
-        raise UsageError("say what to write: --car FILE, or --torrent FILE")
-    if v1 and v2:
-        raise UsageError("--v1 and --v2 do not go together", hint="leave out both for a hybrid, which has both versions")
-    if torrent is not None and sources:
-        raise UsageError("a torrent is made of what is here", hint="`wherry get` it first")
     run = Invocation.of(ctx)
+    of_torrents = {"--webseed": webseed, "--tracker": tracker, "--v1": v1, "--v2": v2, "--piece": piece}
+    _check_one_of(car, torrent)
+    if car is not None:
+        _refuse(of_torrents, "a CAR", of="--torrent FILE")
+    else:
+        _refuse({"--scope": scope}, "a torrent", of="--car FILE")
+        if v1 and v2:
+            raise UsageError("--v1 and --v2 do not go together", hint="leave out both for a hybrid, which has both versions")
+        if sources:
+            raise UsageError("a torrent is made of what is here", hint="`wherry get` it first")
 
     async def work() -> None:
         async with run.session("export", overrides=access_overrides(token_file=token_file)) as session:
             with run.watcher() as watcher:
                 if car is not None:
                     result = await session.export_car(
-                        what, car, scope=scope, sources=tuple(sources or ()), force=force, observe=watcher
+                        what, car, sources=tuple(sources or ()), force=force, observe=watcher, **given(scope=scope)
                     )
                     show(run.out(), result)
                 elif torrent is not None:
                     made = await session.export_torrent(
                         what, torrent, webseeds=tuple(webseed or ()), trackers=tuple(tracker or ()), hybrid=not v2,
-                        v1_only=v1, piece_bytes=piece, force=force, observe=watcher,
+                        v1_only=v1, force=force, observe=watcher, **given(piece_bytes=piece),
                     )  # fmt: skip
                     show_torrent(run.out(), made)
 
     run.drive(work, kept="the file was not made")
+
+
+def _check_one_of(car: str | None, torrent: str | None) -> None:
+    """Refuses a call that names no file to write, or two."""
+    if car is None and torrent is None:
+        raise UsageError("nothing says what to write", hint="add --car FILE, or --torrent FILE")
+    if car is not None and torrent is not None:
+        raise UsageError("--car and --torrent do not go together", hint="export twice, with one of them each")
+
+
+def _refuse(options: Mapping[str, Any], what: str, *, of: str) -> None:
+    """Refuses those of ``options`` that were given: they would change nothing of ``what`` is written."""
+    said = [name for name, value in options.items() if value is not None and value is not False and value != []]
+    if said:
+        them = "it" if len(said) == 1 else "them"
+        raise UsageError(
+            f"{' and '.join(said)} {'is' if len(said) == 1 else 'are'} not for {what}", hint=f"leave {them} out, or write {of}"
+        )
 
 
 def show(out: Out, result: ExportResult) -> None:

@@ -1,0 +1,45 @@
+"""`wherry export` over a session of the test's own: what is refused before anything is opened, and what is passed on."""
+
+from __future__ import annotations
+
+import pytest
+
+from wherry.car_results import ExportResult, TorrentResult
+
+WROTE = ExportResult(cid="bafy", path="x.car", blocks=1, bytes=1, seconds=0.0)
+MADE = TorrentResult(cid="bafy", path="t", files=1, bytes=1, skipped=0, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([], ["nothing says what to write", "hint: add --car FILE, or --torrent FILE"]),
+        (["--car", "a", "--torrent", "b"], ["--car and --torrent do not go together", "hint: export twice"]),
+        (
+            ["--car", "a", "--webseed", "http://h:1"],
+            ["--webseed is not for a CAR", "hint: leave it out, or write --torrent FILE"],
+        ),
+        (["--car", "a", "--piece", "0", "--v1"], ["--v1 and --piece are not for a CAR", "hint: leave them out"]),
+        (["--car", "a", "--v2", "--tracker", "udp://t:1"], ["--tracker and --v2 are not", "hint: leave them out"]),
+        (["--torrent", "t", "--scope", "block"], ["--scope is not for a torrent", "hint: leave it out, or write --car FILE"]),
+        (["--torrent", "t", "--scope", "all"], ["--scope is not for a torrent", "hint: leave it out"]),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_by_name(capsys, go, fake_session, said, told):
+    session = fake_session(export_car=WROTE, export_torrent=MADE)
+    assert go(session, "export", "bafy", *said) == 2
+    assert session.calls == []
+    words = capsys.readouterr().err
+    for part in told:
+        assert part in words
+
+
+def test_what_was_not_said_is_left_to_the_session(go, fake_session):
+    session = fake_session(export_car=WROTE, export_torrent=MADE)
+    assert go(session, "export", "bafy", "--car", "x.car") == 0
+    assert go(session, "export", "bafy", "--car", "x.car", "--scope", "entity") == 0
+    assert go(session, "export", "bafy", "--torrent", "t") == 0
+    assert go(session, "export", "bafy", "--torrent", "t", "--piece", "64KiB", "--v1") == 0
+    asked = [options for _, _, options in session.calls]
+    assert [options.get("scope") for options in asked] == [None, "entity", None, None]
+    assert [options.get("piece_bytes") for options in asked] == [None, None, None, 65536]
