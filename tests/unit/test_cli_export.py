@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from wherry.car_results import ExportResult, TorrentResult
@@ -43,3 +45,18 @@ def test_what_was_not_said_is_left_to_the_session(go, fake_session):
     asked = [options for _, _, options in session.calls]
     assert [options.get("scope") for options in asked] == [None, "entity", None, None]
     assert [options.get("piece_bytes") for options in asked] == [None, None, None, 65536]
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--car", "a CAR"), ("--torrent", "a torrent")])
+def test_standard_output_takes_the_file_or_one_object_of_json_and_not_both(capfd, go, fake_session, option, kind):
+    session = fake_session(export_car=WROTE, export_torrent=MADE)
+    assert go(session, "export", "bafy", option, "-", "--json") == 2
+    assert session.calls == []
+    out, error = capfd.readouterr()
+    assert out == ""
+    assert {"error": "UsageError", "exit_code": 2, "hint": "name a file, or leave out --json"}.items() <= json.loads(
+        error
+    ).items()
+    assert kind in error
+    assert go(session, "export", "bafy", option, "f", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["path"]

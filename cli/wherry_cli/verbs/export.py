@@ -65,6 +65,9 @@ def export(
     run = Invocation.of(ctx)
     of_torrents = {"--webseed": webseed, "--tracker": tracker, "--v1": v1, "--v2": v2, "--piece": piece}
     _check_one_of(car, torrent)
+    if run.json and "-" in (car, torrent):
+        kind = "a CAR" if car is not None else "a torrent"
+        raise UsageError(f"{kind} on standard output has no --json beside it", hint="name a file, or leave out --json")
     if car is not None:
         _refuse(of_torrents, "a CAR", of="--torrent FILE")
     else:
