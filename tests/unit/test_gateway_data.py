@@ -187,6 +187,9 @@ async def test_data_is_given_in_other_forms_as_far_as_it_has_them():
         part = await ask(address, f"/ipfs/{large}?format=dag-json", Range="bytes=3000000-3000009")
         assert part.body == unfolded.body[3_000_000:3_000_010]
         page = await ask(address, f"/ipfs/{cbor}", Accept="text/html,application/json;q=0.9")
+        again = await ask(address, f"/ipfs/{cbor}", Accept="text/html", If_None_Match=page.headers["etag"])
+        assert again.status == 304
+        assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert b"<script" not in page.body
         assert page.headers["content-security-policy"].startswith("sandbox;")

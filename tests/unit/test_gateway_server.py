@@ -95,6 +95,8 @@ async def test_who_has_it_already_is_told_so(site):
             for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
                 again = await ask(address, f"/ipfs/{root}/{path}", If_None_Match=sent)
                 assert (again.status, again.body) == (304, b"")
+                for name in ("cache-control", "etag", "vary", "content-security-policy"):  # RFC 9110 15.4.5
+                    assert again.headers[name] == first.headers[name]
             assert (await ask(address, f"/ipfs/{root}/{path}", If_None_Match='"other"')).status == 200
         page = await ask(address, f"/ipfs/{root}/")
         assert page.headers["etag"].startswith('"DirIndex-')

@@ -60,12 +60,12 @@ async def _page(
     gateway: Gateway, request: web.Request, asked: Target, thing: Thing, headers: dict[str, str]
 ) -> web.StreamResponse:
     tag = headers["Etag"] = said.data_page_etag(str(thing.cid))
+    headers["Content-Security-Policy"] = said.PAGE_POLICY  # a 304 says the same: it replaces what a cache was told
     del headers["Cache-Control"]  # wherry's page may change
     if said.unchanged(request.headers.get("If-None-Match"), tag):
         return gateway.not_modified(headers)
     make = partial(_made, gateway.blocks(), thing, Shape("dag-json", same=False))
     text = data_page(asked, thing, (await gateway.off_loop(make))[:_SHOWN_BYTES]).encode("utf-8", "replace")
-    headers["Content-Security-Policy"] = said.PAGE_POLICY
     headers["Content-Type"] = "text/html; charset=utf-8"
     headers["Accept-Ranges"] = "bytes"
     return await gateway.whole_or_part(request, headers, len(text), partial(_in_pieces, lambda: text), tag)

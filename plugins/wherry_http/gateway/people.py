@@ -137,15 +137,15 @@ class People:
         gateway = self._gateway
         blocks = gateway.blocks(GATEWAY_READS_MAX)
         headers["Etag"] = tag = said.page_etag(str(thing.cid), wanted)
+        headers["Content-Security-Policy"] = said.PAGE_POLICY  # a 304 says the same: it replaces what a cache was told
+        if asked.space == "ipfs":
+            headers["Cache-Control"] = "public, max-age=604800, stale-while-revalidate=2678400"  # wherry's page may change
         had = request.headers.get("If-None-Match")
         if said.unchanged(had, tag) or said.unchanged(had, f'"{thing.cid}"'):
             return gateway.not_modified(headers)
         page = await gateway.off_loop(partial(listing, blocks, thing, wanted.after))
         text = "".join(directory(asked, page, wanted.after)).encode("utf-8", "replace")
-        headers["Content-Security-Policy"] = said.PAGE_POLICY
         headers["Content-Type"] = "text/html; charset=utf-8"
-        if asked.space == "ipfs":
-            headers["Cache-Control"] = "public, max-age=604800, stale-while-revalidate=2678400"  # wherry's page may change
         response = web.StreamResponse(headers=headers | gateway.common())
         response.content_length = len(text)
         if request.method == "HEAD":
