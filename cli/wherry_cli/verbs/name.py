@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -139,11 +140,27 @@ def follow(
         with run.watcher() as watcher:
             options = given(every_s=every_s, names=names, links=links)
             found = session.follow_name(name, link=link, sources=tuple(source or ()), once=once, observe=watcher, **options)
-            async for step in found:
-                show_step(out, step)
-                out.flush()
+            try:
+                async for step in found:
+                    show_step(out, step)
+                    out.flush()
+            finally:
+                run.kept = _left(link)
 
-    _drive(run, work, token_file=token_file, kept="the link leads to the last whole version")
+    _drive(run, work, token_file=token_file, kept=_left(link))
+
+
+def _left(link: str | None) -> str:
+    """Says how a follower that is stopped now leaves the link; nothing if there is none to be made."""
+    if link is None:
+        return ""
+    path = os.path.abspath(os.path.expanduser(link))
+    try:
+        to = os.readlink(path)
+    except OSError:
+        return "no version came whole, so no link was made"
+    whole = os.path.dirname(to) == f"{os.path.basename(path)}.versions"
+    return "the link leads to the last whole version" if whole else "no version came whole, so the link is as it was"
 
 
 def _drive(run: Invocation, verb: Any, *, token_file: Any = None, kept: str = "") -> None:
