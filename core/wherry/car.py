@@ -44,7 +44,8 @@ def verified(cid: PublicCID, data: bytes, *, origin: str) -> None:
     try:
         cid.verify(data)
     except IntegrityError as problem:
-        raise IntegrityError(f"block {cid}: the bytes from {origin} do not match their CID") from problem
+        hint = "the CAR was damaged, or made wrong: get it again, or the data from somebody else"
+        raise IntegrityError(f"block {cid}: the bytes from {origin} do not match their CID", hint=hint) from problem
 
 
 class CarReader:

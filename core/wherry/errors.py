@@ -243,6 +243,7 @@ class NoKey(KeyProblem):
 
 
 _HINTS = {
+    errno.EISDIR: "that is a directory: name a file",
     errno.EADDRINUSE: "another process listens there: stop it, or choose another port (0 takes a free one)",
     errno.EADDRNOTAVAIL: "this machine has no such address: listen on one of its own, on 0.0.0.0 or [::]",
     errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`), or do less at a time",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wherry.errors import UsageError
+from wherry.errors import DataError, UsageError
+from wherry.hints import advising
 from wherry.units import format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
@@ -79,7 +80,10 @@ def put(
     data = read_bounded(source, PB_BYTES_MAX)
 
     async def work(session: Session) -> None:
-        show_put(run.out(), await session.dag_put(data, codec=codec, store=store))
+        where = "standard input" if source == "-" else repr(source)
+        with advising(DataError, f"{codec} is read there, unless --input-codec says otherwise", about=where):
+            kept = await session.dag_put(data, codec=codec, store=store)
+        show_put(run.out(), kept)
 
     _drive(run, work)
 

@@ -8,10 +8,12 @@ import select
 import sys
 import threading
 import time
+from contextlib import asynccontextmanager
 from typing import IO, TYPE_CHECKING, Final
 
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
-from wherry.errors import UsageError, local_error
+from wherry.errors import BlockNotFound, LocalError, NoSource, NotFound, UsageError, local_error
+from wherry.hints import advising
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.session.parts import Parts
@@ -21,7 +23,7 @@ from wherry.transfer.outfile import check_free, whole, writing
 from wherry.transfer.pace import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from wherry.observe import Observe
 
@@ -89,7 +91,7 @@ class Packing(Parts):
         from wherry.transfer.car_out import CarExport
 
         began = time.monotonic()
-        async with self._blocks(what, sources, observe, local=True) as (blocks, root, parts):
+        async with _advised(sources), self._blocks(what, sources, observe, local=True) as (blocks, root, parts):
             run = CarExport(blocks, root, parts, scope=scope)
 
             def end() -> None:
@@ -148,7 +150,11 @@ class Packing(Parts):
             return Progress(verb="export", phase="hash", bytes_done=done, files_done=run.files)
 
         async with paced(observe, progress):
-            skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
+            try:
+                skipped = await made(self, what, run, read)  # type: ignore[arg-type]  # a session is all families of verbs
+            except NoSource as problem:  # which says to name one, and a torrent takes none
+                problem.hint = f"`wherry get {cid}` first: a torrent is made of what is here"
+                raise
         data = await in_thread(lambda: run.finish(trackers=trackers, webseeds=seeds))
         if path == STREAM:
             await stoppable(lambda: writing(sys.stdout.buffer, path)(data), lambda: None)
@@ -167,6 +173,17 @@ class Packing(Parts):
             return str(self._parse(what).cid), ""
         public, path = parse_path(what)
         return str(public), "/".join(part for part in path.split("/") if part)
+
+
+@asynccontextmanager
+async def _advised(sources: Sequence[str]) -> AsyncIterator[None]:
+    """Says what to do next where something is not found."""
+    with advising(NotFound, "`wherry ls` shows what there is"):
+        if sources:
+            yield
+            return
+        with advising(BlockNotFound, "name who has it with --from ADDRESS: without, only what is here is exported"):
+            yield
 
 
 class _Stream(io.RawIOBase):
@@ -194,6 +211,9 @@ def _opened(path: str, stop: threading.Event) -> tuple[IO[bytes], int | None]:
         return io.BufferedReader(_Stream(sys.stdin.fileno(), stop), _BUFFER_BYTES), None
     try:
         file = open(os.path.expanduser(path), "rb")  # noqa: SIM115 - the verb closes it
+    except IsADirectoryError as problem:
+        hint = "name a file; `wherry add` takes directories"
+        raise LocalError(f"{path!r} is a directory, and no CAR", hint=hint) from problem
     except OSError as problem:
         raise local_error(problem, "opening", path) from problem
     return file, os.fstat(file.fileno()).st_size

@@ -8,7 +8,18 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wherry.abc.torrents import TorrentState, TorrentWanted
-from wherry.errors import IntegrityError, LimitExceeded, NoSource, NotFound, TargetExists, local_error
+from wherry.errors import (
+    DataError,
+    DecodeError,
+    IntegrityError,
+    LimitExceeded,
+    NoSource,
+    NotFound,
+    TargetExists,
+    UnsafeName,
+    local_error,
+)
+from wherry.hints import advising
 from wherry.limits import FIRST_SOURCE_S, TORRENT_BYTES_MAX
 from wherry.manifest import DIR, FILE
 from wherry.names import shown
@@ -27,6 +38,8 @@ if TYPE_CHECKING:
     from wherry.observe import Observe
 
 _TELL_STALL_S = 10.0
+_ANEW = "is it a torrent, and whole? Get that file again, or use the magnet link"
+_REFUSED = "it was made so, and is not taken: get the data from somebody else"
 
 
 class Given(NamedTuple):
@@ -35,6 +48,7 @@ class Given(NamedTuple):
     torrent: Torrent | None
     whole: bytes | None  # the bytes of the torrent
     magnet: Magnet | None
+    path: str = ""  # of the torrent, for messages
 
     @property
     def ids(self) -> list[str]:
@@ -75,7 +89,8 @@ def given(what: str) -> Given:
             data = file.read(TORRENT_BYTES_MAX + 1)
     except OSError as problem:
         raise local_error(problem, "cannot read", path) from problem
-    return Given(read_torrent(data), data, None)
+    with advising(DataError, _REFUSED, about=repr(path)), advising(DecodeError, _ANEW):
+        return Given(read_torrent(data), data, None, path)
 
 
 class TorrentGet:
@@ -135,7 +150,8 @@ class TorrentGet:
         return self.torrent
 
     def _check(self, torrent: Torrent) -> None:
-        check_names(torrent, portable=self._rules.portable)
+        with advising(UnsafeName, _REFUSED, about=repr(self._asked.path) if self._asked.path else "the torrent"):
+            check_names(torrent, portable=self._rules.portable)
         most = self._rules.bytes_max
         if most is not None and torrent.size > most:
             raise LimitExceeded(f"the torrent has {torrent.size:,} bytes, more than {most:,}", hint="raise --max-bytes")

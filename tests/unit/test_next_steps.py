@@ -1,0 +1,86 @@
+"""What a user is told who made a slip: what failed, on what, and what to do next."""
+
+from __future__ import annotations
+
+import pytest
+from torrents import CONTENTS
+
+from wherry.car import header, section_head
+from wherry.cid import DAG_PB, RAW
+from wherry.publiccid import PublicCID
+from wherry.torrent.bencode import encode
+from wherry_cli.app import run
+
+NOBODYS = str(PublicCID.of(RAW, b"nobody has it"))
+GOOD = PublicCID.of(RAW, b"good")
+
+
+@pytest.fixture
+def told(tmp_path, capsys, monkeypatch):
+    """Runs a line in a folder of its own; gives the exit code, the message and the hint."""
+    monkeypatch.chdir(tmp_path)
+
+    def line(*argv):
+        code = run(["--home", str(tmp_path / "home"), "--progress", "none", *argv])
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 2, said
+        return code, said[0].removeprefix("error: "), said[1].removeprefix("  hint: ")
+
+    return line
+
+
+def test_a_torrent_that_is_not_taken_is_named(told, tmp_path):
+    (tmp_path / "cut.torrent").write_bytes(CONTENTS["hybrid"][0][:200])
+    code, said, hint = told("get", "cut.torrent")
+    assert code == 5
+    assert said.startswith("'cut.torrent': bencoding: ")
+    assert ", at byte " in said
+    assert "Get that file again" in hint
+    files = [{b"length": 1, b"path": [b"..", b"x"]}]
+    info = {b"files": files, b"name": b"tree", b"piece length": 1 << 16, b"pieces": b"p" * 20}
+    (tmp_path / "hostile.torrent").write_bytes(encode({b"info": info}))
+    code, said, hint = told("get", "hostile.torrent")
+    assert (code, said) == (5, "'hostile.torrent': name '..' is not a file name")
+    assert "get the data from somebody else" in hint
+    info[b"files"] = [{b"length": 1, b"path": [b"\xff"]}]
+    (tmp_path / "odd.torrent").write_bytes(encode({b"info": info}))
+    code, said, hint = told("get", "odd.torrent")
+    assert said.startswith("'odd.torrent': ")
+    assert "get the data from somebody else" in hint
+
+
+def test_an_import_says_where_else_to_look(told, tmp_path):
+    (tmp_path / "flip.car").write_bytes(header([GOOD]) + section_head(GOOD, 4) + b"evil")
+    code, said, hint = told("import", "flip.car")
+    assert code == 5
+    assert "'flip.car'" in said
+    assert "get it again" in hint
+    (tmp_path / "tree").mkdir()
+    assert told("import", "tree") == (
+        8, "'tree' is a directory, and no CAR", "name a file; `wherry add` takes directories"
+    )  # fmt: skip
+    assert told("dag", "put", "tree")[::2] == (8, "that is a directory: name a file")
+
+
+def test_a_value_that_is_none_is_looked_for_in_its_file(told, tmp_path):
+    (tmp_path / "bad.json").write_bytes(b'{"a":')
+    code, said, hint = told("dag", "put", "bad.json")
+    assert (code, said) == (5, "'bad.json': DAG-JSON: a missing value at character 5")
+    assert hint == "dag-json is read there, unless --input-codec says otherwise"
+
+
+def test_what_is_not_here_is_exported_from_where_it_is(told, tmp_path, capsys):
+    code, said, hint = told("export", NOBODYS, "--car", "f")
+    assert (code, said) == (6, f"block {NOBODYS} is not here")
+    assert "--from ADDRESS" in hint
+    code, _, hint = told("export", NOBODYS, "--torrent", "f")  # which takes no --from
+    assert code == 7
+    assert hint.startswith(f"`wherry get {NOBODYS}` first")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_bytes(b"a")
+    assert run(["--home", str(tmp_path / "home"), "add", "-q", "tree"]) == 0
+    roots = [line for line in capsys.readouterr().out.split() if PublicCID.parse(line).codec == DAG_PB]
+    for root in roots:
+        code, said, hint = told("export", f"{root}/nope", "--car", "f")
+        assert (code, said) == (6, f"no 'nope' in the directory {root}")
+        assert hint == "`wherry ls` shows what there is"
