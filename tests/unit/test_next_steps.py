@@ -11,6 +11,8 @@ from wherry.publiccid import PublicCID
 from wherry.torrent.bencode import encode
 from wherry_cli.app import run
 
+NAME = "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
+HELLO = "bafkqabtimvwgy3yk"
 NOBODYS = str(PublicCID.of(RAW, b"nobody has it"))
 GOOD = PublicCID.of(RAW, b"good")
 
@@ -84,3 +86,18 @@ def test_what_is_not_here_is_exported_from_where_it_is(told, tmp_path, capsys):
         code, said, hint = told("export", f"{root}/nope", "--car", "f")
         assert (code, said) == (6, f"no 'nope' in the directory {root}")
         assert hint == "`wherry ls` shows what there is"
+
+
+@pytest.mark.parametrize(
+    ("argv", "option"),
+    [
+        (["name", "follow", NAME, "--every", "0s"], "--every"),
+        (["name", "publish", HELLO, "--lifetime", "0s"], "--lifetime"),
+        (["name", "publish", HELLO, "--lifetime", "1h", "--ttl", "2h"], "--ttl"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named(told, argv, option):
+    code, said, hint = told(*argv)
+    assert code == 2
+    assert said.startswith(option)
+    assert "--" in hint

@@ -67,9 +67,9 @@ class Naming(Parts):
         if ttl_s is None:
             ttl_s = min(TTL_S, lifetime_s)
         if lifetime_s <= 0 or ttl_s < 0:
-            raise UsageError("a record is valid for some time", hint="--lifetime 48h --ttl 5m")
+            raise UsageError("--lifetime and --ttl: a record is valid for some time", hint="such as --lifetime 48h --ttl 5m")
         if ttl_s > lifetime_s:
-            raise UsageError("others may not keep a record for longer than it is valid", hint="a --ttl of at most --lifetime")
+            raise UsageError("--ttl: others may not keep a record for longer than it is valid", hint="no more than --lifetime")
         await self._check_leads(value)
         signer = await in_thread(lambda: self._name_keys.get_or_make(key))
         name = Name.of(signer.public)
@@ -180,7 +180,7 @@ class Naming(Parts):
         a Note when it begins, and a warning of a change.
         """
         if every_s <= 0:
-            raise UsageError("there is some time between two looks", hint="--every 60s")
+            raise UsageError("--every: there is some time between two looks", hint="such as --every 60s")
         get = partial(self._session_get, names=names, links=links, observe=observe)
         last: tuple[str, int] | None = None
         failures = 0
