@@ -101,3 +101,12 @@ def test_an_option_that_is_wrong_is_named(told, argv, option):
     assert code == 2
     assert said.startswith(option)
     assert "--" in hint
+
+
+def test_a_chunker_that_was_said_is_no_fault_of_the_configuration(told, tmp_path):
+    (tmp_path / "f").write_bytes(b"f")
+    code, said, hint = told("add", "f", "--chunker", "fixed:8MiB")
+    assert (code, said) == (2, "chunker 'fixed:8MiB': fixed.size is '8MiB'")
+    assert hint.startswith("expected one of ")
+    (tmp_path / "home" / "wherry.toml").write_text('[chunker.fixed]\nsize = "8MiB"\n')
+    assert run(["--home", str(tmp_path / "home"), "add", "f"]) == 3

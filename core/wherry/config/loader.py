@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wherry.plugin.manager import Manager
 
 PEERS: Final = "peers"
+GIVEN: Final = "the command line"  # the source of what stands in no file
 PROFILE_VARIABLE: Final = "WHERRY_PROFILE"
 USES_MAX: Final = 64  # plugins of one kind side by side
 _PATH: Final = Option(name="", form="path", many=False, optional=False, default=None, help="")
@@ -76,7 +77,7 @@ def resolve(
         return instance, instance.options
     assembly = _Assembly(environ, manager)
     entries = dict(instance.entries)
-    entries.update({key: Entry(value, "the command line", f"{name}.{key}") for key, value in (given or {}).items()})
+    entries.update({key: Entry(value, GIVEN, f"{name}.{key}") for key, value in (given or {}).items()})
     options = assembly.fill(manager.get(kind, instance.plugin).options, f"{kind}.{name}", entries)
     if assembly.problems:
         raise ConfigProblems(assembly.problems)

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wherry.config import ConfigProblems
+from wherry.config.loader import GIVEN
+from wherry.errors import UsageError
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.results import AddResult
@@ -19,6 +22,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from wherry.abc.chunker import Chunker
     from wherry.observe import Observe
     from wherry.session.granting import Encryption
     from wherry.transfer.serve import Serving
@@ -44,10 +48,11 @@ class Adding(Parts):
 
         ``chunker``, ``mtime`` and ``unixfs`` (give a UnixFS CID as well) default to the configuration; ``name`` and ``meta``
         become metadata of the dataset.
-        ``encryption`` seals it, names included (specs/0016); the sealed blocks are made again when they are asked for.
+        ``encryption`` seals it, names included (specs/0016); the sealed blocks are made again when they are asked for. Raises
+        UsageError for a size that ``chunker`` does not have.
         """
         began = time.monotonic()
-        cut = self._wiring.chunker(chunker)
+        cut = self._chunker(chunker)
         keep = self.config.add.mtime if mtime is None else mtime
         sealed = None
         if encryption is not None:
@@ -74,6 +79,17 @@ class Adding(Parts):
             seconds=time.monotonic() - began, warnings=warnings,
             unixfs_cid=str(run.unixfs) if run.unixfs is not None else None, unixfs_reason=run.unixfs_reason or None,
         )  # fmt: skip
+
+    def _chunker(self, text: str | None) -> Chunker:
+        """Builds the chunker. What is wrong in ``text`` stands in no configuration: raises UsageError for it."""
+        try:
+            return self._wiring.chunker(text)
+        except ConfigProblems as problem:
+            wrong = problem.problems[0]
+            if text is None or wrong.source != GIVEN:
+                raise
+            hint = f"expected {wrong.expected}" if wrong.expected is not None else None
+            raise UsageError(f"chunker {text!a}: {wrong.key} {wrong.problem}", hint=hint) from problem
 
     @told_while
     @asynccontextmanager
