@@ -249,10 +249,32 @@ def parse_path(text: str) -> tuple[PublicCID, str]:
 
     Raises CIDError.
     """
+    if text[:8].lower().startswith(("http://", "https://")):
+        raise _url_instead(text)
     for prefix in ("/ipfs/", "ipfs://"):
         text = text.removeprefix(prefix)
     head, _, path = text.partition("/")
     return PublicCID.parse(head), path.strip("/")
+
+
+def _url_instead(text: str) -> CIDError:
+    """Says of a URL where a CID is wanted what to write: most are pasted from a gateway's page."""
+    import shlex  # only needed when something is wrong
+    from urllib.parse import unquote
+
+    from wherry.weburl import parsed
+
+    hint = "a CID looks like bafy...; who has it is said with --from http://HOST:PORT"
+    try:
+        url = parsed(text)
+    except ValueError:
+        return CIDError(f"{_shown(text)} is a URL, and no CID", hint=hint)
+    _, space, what = [*url.target.partition("?")[0].split("/", 2), "", ""][:3]
+    if space in ("ipfs", "ipns") and what:
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        said = shlex.quote(unquote(what.rstrip("/")))
+        hint = f"name the CID, and apart from it who has it: `wherry get {said} --from {url.scheme}://{host}:{url.port}`"
+    return CIDError(f"{_shown(text)} is a URL, and no CID", hint=hint)
 
 
 def codec_name(number: int) -> str:

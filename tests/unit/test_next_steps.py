@@ -110,3 +110,25 @@ def test_a_chunker_that_was_said_is_no_fault_of_the_configuration(told, tmp_path
     assert hint.startswith("expected one of ")
     (tmp_path / "home" / "wherry.toml").write_text('[chunker.fixed]\nsize = "8MiB"\n')
     assert run(["--home", str(tmp_path / "home"), "add", "f"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        (f"http://127.0.0.1:4301/ipfs/{HELLO}", f"`wherry get {HELLO} --from http://127.0.0.1:4301`"),
+        (f"HTTP://127.0.0.1:4301/ipfs/{HELLO}/?format=car", f"`wherry get {HELLO} --from http://127.0.0.1:4301`"),
+        (f"https://gw.example/ipfs/{HELLO}/a%20b", f"`wherry get '{HELLO}/a b' --from https://gw.example:443`"),
+        (f"http://[::1]:80/ipns/{NAME}", f"`wherry get {NAME} --from http://[::1]:80`"),
+        ("http://h:1/ipfs/", "a CID looks like"),
+        ("http://h:1", "a CID looks like"),
+        ("http://[h/ipfs/x", "a CID looks like"),
+        ("https://h:99999/ipfs/x", "a CID looks like"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["get", "cat"])
+def test_the_url_of_a_gateway_is_taken_apart(told, verb, url, hint):
+    code, said, told_hint = told(verb, url)
+    assert code == 5
+    assert said.startswith(f"'{url[:50]}")
+    assert said.endswith(" is a URL, and no CID")
+    assert hint in told_hint
