@@ -166,3 +166,15 @@ def test_no_private_part_of_typer_is_imported():
     for path in VERBS_DIR.parent.rglob("*.py"):
         text = path.read_text()
         assert not [name for name in private if name in text], path
+
+
+def test_the_target_that_is_none_is_written_with_its_colon(capsys):
+    assert "`-o null:` drops the data" in " ".join(help_of(capsys, ["get"]).split())
+
+
+def test_the_readme_says_which_verbs_end_well_when_they_are_stopped():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    said = text.partition("A run that SIGTERM ends gives 143.")[2].partition("Each error")[0]
+    for verb in ("serve", "share", "get --seed", "tracker serve", "up"):
+        assert f"`{verb}`" in said
+    assert "ends with 0" in said

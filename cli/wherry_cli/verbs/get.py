@@ -49,7 +49,10 @@ def get(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="DEST", help="The file or directory to make; null: drops it.  [default: its name]"
+            "-o",
+            "--output",
+            metavar="DEST",
+            help="The file or directory to make; `-o null:` drops the data.  [default: its name]",
         ),
     ] = None,
     include: Annotated[
