@@ -76,6 +76,7 @@ def test_add_beside_one_without_a_unixfs_cid(bench):
     check_arms(report, 5, arms=4)
     assert not report["at_full_size"]
     assert [row["pairs"] for row in report["table"]["rows"]] == [5, 5]
+    assert all(len(row) == len(set(report["table"]["columns"])) == 6 for row in report["table"]["rows"])
     upper, lower = report["arms"][:2]
     ratios = sorted(one["seconds"] / other["seconds"] for one, other in zip(upper["runs"], lower["runs"], strict=True))
     for figure in report["figures"]:
