@@ -17,9 +17,11 @@ def check_replace(path: str, kind: str) -> None:
     if not os.path.isdir(path) or os.path.islink(path):
         return
     hint = "choose another -o"
-    for what, place in (("the directory that you are in", os.curdir), ("your home directory", os.path.expanduser("~"))):
-        if _holds(path, place):
-            raise TargetError(f"{path!r} is {what}, or above it: it is not replaced", hint=hint)
+    if _holds(path, os.path.expanduser("~")):
+        raise TargetError(f"{path!r} is your home directory, or above it: it is not replaced", hint=hint)
+    if _holds(path, os.curdir):
+        leave = f"{hint}, or leave it first: it would be moved away below you"
+        raise TargetError(f"{path!r} is the directory that you are in, or above it: it is not replaced", hint=leave)
     if os.path.ismount(path):
         raise TargetError(f"{path!r} is the root of a file system: it is not replaced", hint=hint)
     if kind != DIR and os.listdir(path):
