@@ -23,8 +23,8 @@ CODECS: Final = {RAW: "raw", DAG_PB: "dag-pb", DAG_CBOR: "dag-cbor"}  # names as
 BINARY_BYTES: Final = 36
 
 # version 1, codec, sha2-256 (0x12), digest length 32; every one of them is a one-byte varint
-_PREFIX: Final = {codec: bytes((0x01, codec, 0x12, 0x20)) for codec in CODECS}
-_CODEC_OF: Final = {prefix: codec for codec, prefix in _PREFIX.items()}
+PREFIX: Final = {codec: bytes((0x01, codec, 0x12, 0x20)) for codec in CODECS}
+_CODEC_OF: Final = {prefix: codec for codec, prefix in PREFIX.items()}
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 base32, lower case; multibase prefix "b"
 _TEXT_CHARS: Final = 59  # "b" and 58 digits: 36 bytes are 288 bits, and two bits of padding
@@ -58,12 +58,12 @@ class CID(bytes):
     @classmethod
     def of(cls, codec: int, data: Bytes) -> CID:
         """Names ``data`` (a whole block) under ``codec``."""
-        return bytes.__new__(cls, _PREFIX[codec] + hashlib.sha256(data).digest())
+        return bytes.__new__(cls, PREFIX[codec] + hashlib.sha256(data).digest())
 
     @classmethod
     def from_digest(cls, codec: int, digest: bytes) -> CID:
         """Makes a CID from a sha2-256 digest of our own making (32 bytes, not checked again)."""
-        return bytes.__new__(cls, _PREFIX[codec] + digest)
+        return bytes.__new__(cls, PREFIX[codec] + digest)
 
     @classmethod
     def parse(cls, text: str) -> CID:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.cid import RAW
-from wherry.dagpb import PBLink, PBNode, decode, encode, encode_link, encode_links
+from wherry.dagpb import Linked, PBLink, PBNode, decode, encode, encode_link, encode_links, encode_links_of
 from wherry.errors import DataError, DecodeError, LimitExceeded
 from wherry.limits import PB_BYTES_MAX, PB_LINKS_MAX
 from wherry.publiccid import PublicCID
@@ -132,6 +132,10 @@ def test_the_quick_form_at_its_edges(tsize, byte):
     names = [byte * length for length in range(260)]
     every = [encode_link(PBLink(cid, name, tsize)) for name in names]
     assert b"".join(encode_links([(name, cid, tsize) for name in names])) == b"".join(every)
+    short = [name for name in names if len(name) <= 80]
+    assert b"".join(encode_links_of(short, [Linked(cid, tsize)] * len(short)) or ()) == b"".join(every[: len(short)])
+    for name in names[len(short) :]:  # as long ones as are read: none of them is written wrongly
+        assert encode_links_of([b"a", name], [Linked(cid, tsize)] * 2) is None or tsize >= 1 << 21
 
 
 def test_bounds_hold_before_anything_is_decoded():

@@ -142,14 +142,14 @@ def test_the_twin_is_written_at_the_end_or_when_it_is_much(store, monkeypatch):
     recorder = Recorder(store)
     twins = [named(DAG_PB, b"%d" % number) for number in range(3)]
     recorder.node(node(1))
-    recorder.twin(twins[0])
+    recorder.twin(*twins[0])
     recorder.flush()
     assert store.nodes.sizes([node(1).cid, twins[0].cid]) == {node(1).cid: 1}
     monkeypatch.setattr(record_module, "_ROWS_MAX", 4)
-    recorder.twin(twins[1])
+    recorder.twin(*twins[1])
     recorder.flush()
     assert store.nodes.usage()[0] == 3
-    recorder.twin(twins[2])
+    recorder.twin(*twins[2])
     recorder.root(node(1).cid, "/x", "add", {})
     assert store.nodes.usage()[0] == 4
     assert recorder.new_blocks == 1

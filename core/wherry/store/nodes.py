@@ -18,6 +18,7 @@ _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) 
 _AT_ONCE: Final = 256  # values in one query
 _COPIED: Final = 4096  # bytes of a value below which a copy is cheap
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
+_NONE: Final[dict[bytes, bytes]] = {}
 _ROOM: Final = 3  # times its size that must be free for it to be written anew, which takes two
 
 
@@ -27,14 +28,14 @@ class NodeDB:
     def __init__(self, home: Path) -> None:
         self._db = Database(home / "nodes.db", _SCHEMA, 1, synchronous="FULL", what="node store", page_bytes=_PAGE_BYTES)
 
-    def put_many(self, blocks: Sequence[Block], more: Sequence[Block] = ()) -> int:
-        """Keeps blocks, and ``more``, on disk when it returns. Gives how many of ``blocks`` were new."""
+    def put_many(self, blocks: Sequence[Block], more: Mapping[bytes, bytes] = _NONE) -> int:
+        """Keeps blocks, and ``more`` by their CIDs, on disk when it returns. Gives how many of ``blocks`` were new."""
         if not blocks and not more:
             return 0
         with self._db.writing() as run:
             # Those of UnixFS come first in the order of keys (0x70 before 0x71): in a new file, all are appended.
-            _insert(run, dict(more))
-            return _insert(run, dict(blocks))
+            _insert(run, more)
+            return _insert(run, dict[bytes, bytes](blocks))
 
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives those that are held. Raises IntegrityError if the disk has damaged one."""
@@ -89,9 +90,10 @@ class NodeDB:
         self._db.close()
 
 
-def _insert(run: sqlite3.Connection, nodes: Mapping[CID, bytes]) -> int:
+def _insert(run: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
     """Inserts what is not there; gives how many those are."""
     before = run.total_changes
-    rows = ((bytearray(cid), bytearray(data) if len(data) < _COPIED else data) for cid, data in sorted(nodes.items()))
+    in_order = ((cid, nodes[cid]) for cid in sorted(nodes))
+    rows = ((bytearray(cid), bytearray(data) if len(data) < _COPIED else data) for cid, data in in_order)
     insert(run, "INSERT OR IGNORE INTO nodes", rows)
     return run.total_changes - before

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from wherry.abc.chunker import Chunker
     from wherry.block import Block
     from wherry.buffers import BufferPool
+    from wherry.dagpb import Linked
     from wherry.publiccid import PublicCID
     from wherry.store.index import FileRow
     from wherry.store.store import Store
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from wherry.transfer.reader import Row
     from wherry.transfer.record import LargeFile
     from wherry.transfer.trees import FileTrees
-    from wherry.unixfs.build import Child
 
 _BATCH_FILES: Final = 64  # small files a call: many share one hop
 _MANY_FILES: Final = 512  # from so many on, children that read along are worth their start
@@ -266,7 +266,7 @@ class Add:
             return None
         return (found, row, stat.st_mode & 0o100 != 0, None) if Signature.of(stat) == row.signature else None
 
-    def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> tuple[Entry, Child | None]:
+    def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> tuple[Entry, Linked | None]:
         """Gives a file's entry, and its twin unless that is its only leaf."""
         found = item[0]
         self.tally.files += 1
@@ -298,7 +298,7 @@ class Add:
         starts = zip(range(0, len(digests), DIGEST_BYTES), range(0, size, self._fixed), strict=True)
         return [LeafRow(digests[at : at + DIGEST_BYTES], offset, min(self._fixed, size - offset)) for at, offset in starts]
 
-    def _small(self, found: Found, row: Row, leaves: list[LeafRow]) -> tuple[Entry, Child | None]:
+    def _small(self, found: Found, row: Row, leaves: list[LeafRow]) -> tuple[Entry, Linked | None]:
         size, key, twin = row[2], b"", None
         if len(leaves) > 1:
             file = self._trees.begin()
@@ -317,7 +317,7 @@ class Add:
         attrs = self._attrs(row[5] & 0o100 != 0, signature) if row[5] & 0o100 or self._mtime else PLAIN
         return Entry(found.name, FILE, cid, size, 1, attrs, "", key), twin
 
-    def _large(self, found: Found, threads: ThreadPoolExecutor) -> tuple[Entry, Child | None]:
+    def _large(self, found: Found, threads: ThreadPoolExecutor) -> tuple[Entry, Linked | None]:
         synth = Synth(found.path) if is_synth(found.path) else None
         with closing(_opened(found.path, synth)) as opened:
             size = opened.signature.size

@@ -29,7 +29,7 @@ class Recorder:
         self._store = store
         self.before = before or _nothing
         self._nodes: list[Block] = []
-        self._twins: list[Block] = []
+        self._twins: dict[bytes, bytes] = {}  # by CID
         self._node_bytes = 0
         self._twin_bytes = 0
         self._files: list[FileRecord] = []
@@ -48,11 +48,12 @@ class Recorder:
         self.blocks += 1
         self.stored_bytes += len(block.data)
 
-    def twin(self, block: Block) -> None:
+    def twin(self, cid: bytes, data: bytes) -> None:
         """Takes a node of a UnixFS tree over leaves that are counted already; what it takes on disk is counted, it is not."""
-        self._twins.append(block)
-        self._twin_bytes += len(block.data)
-        self.stored_bytes += len(block.data)
+        size = len(data)
+        self._twins[cid] = data
+        self._twin_bytes += size
+        self.stored_bytes += size
 
     def file(self, record: FileRecord, since: float = inf) -> None:
         """Takes a file that was read whole; its reading began at ``since`` (of `time.monotonic`), if that is some time ago."""
@@ -93,9 +94,9 @@ class Recorder:
         nodes, self._nodes, self._node_bytes = self._nodes, [], 0
         files, self._files = self._files, []
         loose, self._loose, self._rows = self._loose, [], 0
-        twins: list[Block] = []
+        twins: dict[bytes, bytes] = {}
         if last or 2 * len(self._twins) >= _ROWS_MAX or 2 * self._twin_bytes >= _NODE_BYTES_MAX:
-            twins, self._twins, self._twin_bytes = self._twins, [], 0
+            twins, self._twins, self._twin_bytes = self._twins, {}, 0
         self.new_blocks += self._store.nodes.put_many(nodes, twins)
         self._count(self._store.index.record(files))
         self._count(self._store.index.add_rows(loose))

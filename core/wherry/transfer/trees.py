@@ -6,11 +6,11 @@ be, the dataset is encrypted, names whose hashes collide) it is given up with a 
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from wherry.cid import CID, RAW
 from wherry.dag.build import DirBuilder, FileBuilder
+from wherry.dagpb import Linked
 from wherry.errors import DataError, LimitExceeded, NoSpace, StoreError
 from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, LINK, PLAIN, Entry, FileNode, decode
@@ -20,32 +20,32 @@ from wherry.unixfs import build
 from wherry.unixfs import build_dir as unixfs_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from wherry.block import Block
     from wherry.dag.build import Emit
+    from wherry.dagpb import HasBlocks
     from wherry.store.index import LeafRow
     from wherry.store.nodes import NodeDB
     from wherry.unixfs.build import Child
 
-_CID_OF: Final = attrgetter("cid")
-_SIZE_OF: Final = attrgetter("size")
 ENCRYPTED: Final = "the dataset is encrypted"
 
 
 class Trees:
     """Takes what a scan gives, in its order. Not for several threads."""
 
-    def __init__(self, emit: Emit, emit_twin: build.Emit, *, sealed: bool = False, without: str = "") -> None:
+    def __init__(
+        self, emit: Emit, emit_twin: Callable[[bytes, bytes], None], *, sealed: bool = False, without: str = ""
+    ) -> None:
         """``without``: why there is to be no twin; empty: there is one."""
         self._emit = emit
         self._emit_twin = emit_twin
         self._sealed = sealed
+        self._twinned = not without
         self._builders = [self._builder()]
         self._names: list[str] = []
         self._alone: Entry | None = None
-        # Of the directories under way, those twins of entries that are not what the entry names; empty: there is no twin.
-        self._twins: list[dict[bytes, Child]] = [] if without else [{}]
-        self._large: dict[int, unixfs_dir.DirBuilder] = {}  # by depth, of those that the manifest cuts
         self.reason = without  # why there is no twin
         self.twin: PublicCID | None = None  # once it is finished
 
@@ -53,8 +53,6 @@ class Trees:
         """Begins a directory."""
         self._builders.append(self._builder())
         self._names.append(name)
-        if self._twins:
-            self._twins.append({})
 
     def leave(self) -> None:
         """Ends the directory that was begun last."""
@@ -62,32 +60,34 @@ class Trees:
 
     def link(self, name: str, target: str) -> None:
         """Takes a symbolic link."""
-        self.put(Entry(name, LINK, target=target), build.link(target.encode(), self._emit_twin) if self._twins else None)
+        twin = _linked(build.link(target.encode(), self._emit_node)) if self._twinned else None
+        self.put(Entry(name, LINK, target=target), twin)
 
     def begin(self) -> FileTrees:
         """Begins a file of several leaves."""
-        return FileTrees(self, self._emit, build.FileBuilder(self._emit_twin) if self._twins else None)
+        return FileTrees(self, self._emit, build.FileBuilder(self._emit_node) if self._twinned else None)
 
-    def put(self, entry: Entry, twin: Child | None) -> None:
+    def put(self, entry: Entry, twin: Linked | None) -> None:
         """Takes a file, or the only one if it has no name; ``twin`` None: it is its leaf, if there is a twin at all."""
         if not entry.name:
             self._alone = entry
-            if self._twins and (twin is not None or self._fits(entry.name, entry.size)):
+            if self._twinned and (twin is not None or self._fits(entry.name, entry.size)):
                 self.twin = PublicCID(twin.cid if twin is not None else entry.cid)
             return
-        name = entry.name.encode()
+        name, builder = entry.name.encode(), self._builders[-1]
         if twin is not None:
-            if self._twins:  # before the entry, which may complete a piece
-                self._twins[-1][name] = twin
-        elif entry.size > PB_BYTES_MAX and self._twins:
+            if builder.twins is None:
+                builder.twins = {}
+            builder.twins[name] = twin  # before the entry, which may complete a piece
+        elif entry.size > PB_BYTES_MAX and self._twinned:
             self._fits(entry.name, entry.size)
-        self._builders[-1].add(entry, name)
+        builder.add(entry, name)
 
-    def known(self, cid: CID, nodes: NodeDB) -> Child | None:
+    def known(self, cid: CID, nodes: NodeDB) -> Linked | None:
         """Makes the twin of a file that is not read again, from its manifest."""
-        if not self._twins or cid.codec == RAW:
+        if not self._twinned or cid.codec == RAW:
             return None
-        builder = build.FileBuilder(self._emit_twin)
+        builder = build.FileBuilder(self._emit_node)
         try:
             for leaf, size in _leaves(cid, nodes):
                 if not self._fits("", size):
@@ -96,7 +96,7 @@ class Trees:
         except (DataError, StoreError) as problem:
             self.give_up(problem.message)
             return None
-        return builder.finish()
+        return _linked(builder.finish())
 
     def finish(self) -> Entry:
         """Gives the entry, without a name, of all that came."""
@@ -110,49 +110,59 @@ class Trees:
     def give_up(self, reason: str) -> None:
         """Goes on without the twin."""
         self.reason = self.reason or reason
-        self._twins, self._large = [], {}
+        self._twinned = False
+        for builder in self._builders:
+            builder.twins = builder.large = None
 
-    def _builder(self) -> DirBuilder:
-        return DirBuilder(self._emit, sealed=self._sealed, cut=self._piece)
+    def _builder(self) -> _Directory:
+        return _Directory(self._emit, sealed=self._sealed, cut=self._piece)
+
+    def _emit_node(self, node: Block) -> None:
+        self._emit_twin(*node)
 
     def _piece(self, names: list[bytes], entries: list[Entry]) -> None:
-        """The manifest has cut a directory: its twin, too, is hardly one block."""
-        if not self._twins:
+        """The manifest has cut the directory under way: its twin, too, is hardly one block."""
+        if not self._twinned:
             return
-        depth = len(self._twins)
-        large = self._large.get(depth)
-        if large is None:
-            large = self._large[depth] = unixfs_dir.DirBuilder(self._emit_twin)
+        builder = self._builders[-1]
+        if builder.large is None:
+            builder.large = unixfs_dir.DirBuilder(self._emit_node)
         try:
-            large.put_many(zip(*_linked(names, entries, self._twins[-1]), strict=True))
+            linked, _ = _with_twins(names, entries, builder.twins)
+            builder.large.put_many([(name, each.cid, each.size) for name, each in zip(names, linked, strict=True)])
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
 
-    def _finished(self, name: str) -> tuple[Entry, Child | None]:
+    def _finished(self, name: str) -> tuple[Entry, Linked | None]:
         """Ends the directory under way; gives its entry, and its twin if there is one."""
-        builder = self._builders.pop()
+        builder = self._builders[-1]
         cid = builder.finish()
+        self._builders.pop()
         entry = Entry(name, DIR, cid, builder.size, builder.entries + 1, PLAIN, "", builder.key)
-        if not self._twins:
+        if not self._twinned:
             return entry, None
-        large = self._large.pop(len(self._twins), None)
         try:
-            return entry, self._twin(builder, self._twins.pop(), large)
+            return entry, self._twin(builder)
         except (LimitExceeded, NoSpace) as problem:
             self.give_up(problem.message)
             return entry, None
 
-    def _twin(self, builder: DirBuilder, twins: dict[bytes, Child], large: unixfs_dir.DirBuilder | None) -> Child:
+    def _twin(self, builder: _Directory) -> Linked:
         """Makes the twin of a directory that is finished. Raises LimitExceeded, NoSpace."""
-        if large is not None:
-            return large.finish()
-        links = _linked(*builder.held, twins)
-        twin = unixfs_dir.one_block(*links, self._emit_twin)
+        if builder.large is not None:
+            return _linked(builder.large.finish())
+        names, entries = builder.held
+        linked: Sequence[HasBlocks] = entries
+        below = builder.size
+        if builder.twins:
+            linked, more = _with_twins(names, entries, builder.twins)
+            below += more
+        twin = unixfs_dir.one_block(names, linked, below, self._emit_twin)
         if twin is not None:
             return twin
-        large = unixfs_dir.DirBuilder(self._emit_twin)
-        large.put_many(zip(*links, strict=True))
-        return large.finish()
+        large = unixfs_dir.DirBuilder(self._emit_node)
+        large.put_many([(name, each.cid, each.size) for name, each in zip(names, linked, strict=True)])
+        return _linked(large.finish())
 
     def _fits(self, what: str, size: int) -> bool:
         """Tells whether an IPFS block can be as large as this leaf; gives the twin up if not."""
@@ -162,6 +172,13 @@ class Trees:
         return size <= PB_BYTES_MAX
 
 
+class _Directory(DirBuilder):
+    """A directory under way: what the manifest needs, and what its twin needs besides."""
+
+    twins: dict[bytes, Linked] | None = None  # by name, of entries whose twins are not what the entry names
+    large: unixfs_dir.DirBuilder | None = None  # where the manifest cuts it
+
+
 class FileTrees:
     """The two trees of one file."""
 
@@ -169,7 +186,7 @@ class FileTrees:
         self._trees = trees
         self._own = FileBuilder(emit)
         self._twin = twin
-        self.twin: Child | None = None  # of the whole file, once it is finished, if there is a twin
+        self.twin: Linked | None = None  # of the whole file, once it is finished, if there is a twin
 
     @property
     def size(self) -> int:
@@ -200,20 +217,25 @@ class FileTrees:
     def finish(self) -> CID:
         """Gives the CID of the file in the manifest."""
         if self._twin is not None:
-            self.twin = self._twin.finish()
+            self.twin = _linked(self._twin.finish())
         return self._own.finish()
 
 
-def _linked(names: list[bytes], entries: list[Entry], twins: dict[bytes, Child]) -> tuple[list[bytes], list[bytes], list[int]]:
-    """Gives what the links of a twin hold, as columns: names, CIDs, tsizes. Takes what it uses out of ``twins``."""
-    cids: list[bytes] = [*map(_CID_OF, entries)]
-    tsizes = [*map(_SIZE_OF, entries)]
+def _linked(child: Child) -> Linked:
+    return Linked(child.cid, child.tsize)
+
+
+def _with_twins(names: list[bytes], entries: list[Entry], twins: dict[bytes, Linked] | None) -> tuple[list[HasBlocks], int]:
+    """Puts twins in the place of entries, and takes them out of ``twins``; tells how many bytes more they have together."""
+    linked: list[HasBlocks] = [*entries]
+    more = 0
     if twins:
         for at, name in enumerate(names):
             twin = twins.pop(name, None)
             if twin is not None:
-                cids[at], tsizes[at] = twin.cid, twin.tsize
-    return names, cids, tsizes
+                more += twin.size - linked[at].size
+                linked[at] = twin
+    return linked, more
 
 
 def _leaves(cid: CID, nodes: NodeDB) -> Iterator[tuple[CID, int]]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
+from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from wherry.dagpb import encode_links, join
+from wherry.cid import DAG_PB, PREFIX
+from wherry.dagpb import Linked, encode_links, encode_links_of, join
 from wherry.errors import LimitExceeded, NoSpace
 from wherry.units import KiB, MiB
 from wherry.unixfs.build import NO_ATTRIBUTES, V1_2025, Attributes, Child, Profile, made
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import IO
 
+    from wherry.dagpb import HasBlocks
     from wherry.unixfs.build import Emit
 
 SPLIT_BYTES: Final = 256 * KiB  # a directory of more is a HAMT; of exactly so many it is one block
@@ -36,6 +39,7 @@ _NAME_BYTES_MAX: Final = 0xFFFF
 _LOOSE_MAX: Final = 32_768  # entries that are not packed: some 8 MB
 _DIGITS: Final = [b"%02X" % bucket for bucket in range(FANOUT)]
 _BITS: Final = [1 << bucket for bucket in range(FANOUT)]
+_HEAD: Final = PREFIX[DAG_PB]
 _PLAIN: Final = join((), encode(Data(DIRECTORY)))  # a directory without attributes, behind its links
 
 
@@ -95,10 +99,7 @@ class DirBuilder:
         """Gives the directory as one block, if it is small enough for that."""
         held = self._held
         held.sort()
-        names, cids, tsizes = zip(*held, strict=True) if held else ((), (), ())
-        if self._profile is V1_2025 and self._attributes is NO_ATTRIBUTES:  # as nearly all
-            return one_block(names, cids, tsizes, self._emit)
-        links, below = encode_links(held), sum(tsizes)
+        links, below = encode_links(held), sum([tsize for _, _, tsize in held])
         mode, mtime = self._attributes
         data = join(links, encode(Data(DIRECTORY, mode=mode, mtime=mtime)))
         measured = len(data) if self._profile.whole_block else sum([len(name) + len(cid) for name, cid, _ in held])
@@ -156,14 +157,24 @@ class DirBuilder:
         return made(self._profile, join(encode_links(links), inner), below, self._emit)
 
 
-def one_block(names: Sequence[bytes], cids: Sequence[bytes], tsizes: Sequence[int], emit: Emit) -> Child | None:
-    """Emits a directory of the profile unixfs-v1-2025 if it is small enough for one block; entries are sorted by name."""
-    links = encode_links(zip(names, cids, tsizes, strict=True))
+def one_block(
+    names: list[bytes], linked: Sequence[HasBlocks], below: int, emit: Callable[[bytes, bytes], None]
+) -> Linked | None:
+    """Makes a directory of the profile unixfs-v1-2025, whose entries are sorted by name and have ``below`` bytes of blocks.
+
+    ``emit`` takes its binary CID and its bytes. Gives None, and emits nothing, where it is too large for one block or has a
+    long name: then `DirBuilder` is needed. Trees of small files cost mostly this, so it makes no object that is not needed.
+    """
+    links = encode_links_of(names, linked)
+    if links is None:
+        return None
     links.append(_PLAIN)
     data = b"".join(links)
     if len(data) > SPLIT_BYTES:
         return None
-    return made(V1_2025, data, sum(tsizes), emit)
+    cid = _HEAD + sha256(data).digest()
+    emit(cid, data)
+    return Linked(cid, len(data) + below)
 
 
 class _Spread:
