@@ -38,6 +38,8 @@ class Wish(NamedTuple):
 
 def get_torrent(run: Invocation, wish: Wish, refused: Sequence[str], overrides: dict[str, str]) -> None:
     """Runs it. Raises UsageError for options that mean nothing for a torrent."""
+    if wish.what[:8].lower().startswith(("http://", "https://")):
+        raise UsageError("a torrent is read from a file here", hint=f"fetch {wish.what!r} first, and name the file")
     if refused:
         hint = "get it whole, without"
         if not _PARTS.isdisjoint(refused):  # a piece of version 1 goes across files, so a part could not be compared

@@ -24,6 +24,7 @@ MADE = TorrentResult(cid="bafy", path="t", files=1, bytes=1, skipped=0, seconds=
         (["--car", "a", "--piece", "0", "--v1"], ["--v1 and --piece are not for a CAR", "hint: leave them out"]),
         (["--car", "a", "--v2", "--tracker", "udp://t:1"], ["--tracker and --v2 are not", "hint: leave them out"]),
         (["--torrent", "t", "--scope", "block"], ["--scope is not for a torrent", "hint: leave it out, or write --car FILE"]),
+        (["--torrent", "t", "--token-file", "t"], ["--token-file is not for a torrent", "hint: leave it out"]),
         (["--torrent", "t", "--scope", "all"], ["--scope is not for a torrent", "hint: leave it out"]),
     ],
 )

@@ -133,6 +133,11 @@ def test_options_that_mean_nothing_for_torrents(tmp_path, torrent, words, capsys
     assert "error:" in capsys.readouterr().err
 
 
+def test_a_torrent_on_a_server_is_to_be_fetched_first(tmp_path, capsys):
+    assert wherry(["--home", str(tmp_path / "home"), "get", "https://files.example/x.torrent"]) == 2
+    assert "first, and name the file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "helped"), [(["--include", "x"], True), (["--exclude", "x", "--dry-run"], True), (["--dry-run"], False)]
 )

@@ -71,7 +71,7 @@ def export(
     if car is not None:
         _refuse(of_torrents, "a CAR", of="--torrent FILE")
     else:
-        _refuse({"--scope": scope}, "a torrent", of="--car FILE")
+        _refuse({"--scope": scope, "--token-file": token_file}, "a torrent", of="--car FILE")
         if v1 and v2:
             raise UsageError("--v1 and --v2 do not go together", hint="leave out both for a hybrid, which has both versions")
         if sources:
