@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
-import select
 import signal
 import sys
 import time
 from collections import OrderedDict
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
+
+from wherry_torrent.suspects import Lull, Suspects
+from wherry_torrent.talk import Failed, Gone, Pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from wherry_torrent.suspects import Peer
+    from wherry_torrent.talk import Talk
 
 VERSION: Final = 1
 _LOOK_S: Final = 0.1  # how often it looks
@@ -28,65 +32,13 @@ _FLUSH_S: Final = 600.0  # a slow disk may have much to write; wherry hears of i
 _BUSY_S: Final = 10.0  # the process of a wherry that was killed may still be ending
 _FAULTS_MAX: Final = 20
 _WORDS_MAX: Final = 300
+_BANS: Final = {("libtorrent", 91), ("libtorrent", 93)}  # its error_code.hpp: peer_banned, too_many_corrupt_pieces
 _NOWHERE: Final = (  # no peer is there that a stranger could name: this host's own network, clouds' credentials, multicast
     ("0.0.0.0", "0.255.255.255"),  # noqa: S104 - kept out, and not listened on
     ("169.254.0.0", "169.254.255.255"), ("224.0.0.0", "255.255.255.255"),
     ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
     ("::", "::"), ("fd00:ec2::254", "fd00:ec2::254"),
 )  # fmt: skip
-
-
-class Gone(Exception):  # no error: wherry wants it to end
-    """Wherry is gone, or has enough."""
-
-
-class Failed(Exception):  # as above
-    """It cannot go on; wherry is told why."""
-
-    def __init__(self, text: str, number: int = 0) -> None:
-        super().__init__(text)
-        self.number = number  # errno; 0: none
-
-
-class Talk(Protocol):
-    """The lines to wherry."""
-
-    def hear(self, seconds: float) -> dict[str, Any] | None:
-        """Waits for the next line; None: none came. Raises Gone."""
-
-    def say(self, **words: object) -> None:
-        """Says a line. Raises Gone."""
-
-
-class Pipes:
-    """Standard input and output."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def hear(self, seconds: float) -> dict[str, Any] | None:
-        """See `Talk.hear`."""
-        while True:
-            line, newline, rest = self._held.partition(b"\n")
-            if newline:
-                self._held = rest
-                found: dict[str, Any] = json.loads(line)
-                return found
-            if not select.select([0], [], [], seconds)[0]:
-                return None
-            data = os.read(0, 1 << 20)
-            if not data:
-                raise Gone
-            self._held += data
-
-    def say(self, **words: object) -> None:
-        """See `Talk.say`."""
-        data = memoryview(json.dumps(words).encode() + b"\n")
-        try:
-            while data:
-                data = data[os.write(1, data) :]
-        except OSError as problem:
-            raise Gone from problem
 
 
 class Client:
@@ -96,7 +48,9 @@ class Client:
         self._lt, self._start, self._talk = lt, start, talk
         self._folder = str(start["folder"])
         self._faults: OrderedDict[str, str] = OrderedDict()
-        self._saved = self._flushed = False
+        self._saved = self._flushed = self._removed = False
+        self._wire = 0  # what came before the torrent was begun anew
+        self._suspects = Suspects([(ip, port) for ip, port in [*start["peers"], *start["hints"]]], start["webseeds"])
         known = lt.default_settings()  # what this version of it has
         settings = {name: value for name, value in start["settings"].items() if name in known}
         self._session = lt.session({**settings, "alert_mask": _mask(lt)})
@@ -109,9 +63,7 @@ class Client:
             files = self._start["files"]
             if files is None:
                 files = self._metadata()
-            params = self._params()
-            self._place(params, files)
-            self._download(params)
+            self._download(files)
 
     def _at(self, name: str) -> str:
         return f"{self._folder}/{name}"
@@ -175,7 +127,9 @@ class Client:
         flags = self._lt.torrent_flags
         params.save_path = self._folder
         params.upload_limit, params.download_limit = self._start["up"], self._start["down"]  # those of a session spare the LAN
-        params.trackers, params.url_seeds = self._start["trackers"], self._start["webseeds"]
+        params.trackers, params.url_seeds = self._start["trackers"], self._suspects.webseeds
+        params.banned_peers = out = self._suspects.left_out  # and none of an earlier run, which may have banned the wrong ones
+        params.peers = [peer for peer in params.peers if peer not in out]
         params.flags &= ~(flags.auto_managed | flags.paused | flags.upload_mode | flags.seed_mode | flags.stop_when_ready)
         params.flags |= flags.override_trackers | flags.override_web_seeds
         if not self._start["pex"]:
@@ -190,11 +144,15 @@ class Client:
             raise Failed("libtorrent sees other files in the torrent than wherry does")
         params.renamed_files = {index: path for index, (path, _) in zip(real, files, strict=True)}
 
-    def _download(self, params: Any) -> None:
-        handle = self._session.add_torrent(params)
+    def _download(self, files: list[Any]) -> None:
+        handle = self._begin(files)
         try:
-            self._wait(handle, lambda status: status.is_seeding, "fetch")
-            self._flush(handle)
+            while not self._wait(handle, lambda status: status.is_seeding, "fetch"):
+                self._end(handle)
+                self._next_round()
+                handle = self._begin(files, anew=True)
+            handle.flush_cache()
+            self._until(lambda: self._flushed, handle.status())
         except Gone:
             self._last_save(handle)
             raise
@@ -203,17 +161,37 @@ class Client:
         del self._session  # waits for its threads: every file is closed
         self._talk.say(event="done")
 
-    def _flush(self, handle: Any) -> None:
-        handle.flush_cache()
+    def _begin(self, files: list[Any], *, anew: bool = False) -> Any:
+        params = self._params()
+        if anew:  # blocks in pieces that are not whole may be from whoever lied: they would be laid to the next one
+            params.unfinished_pieces = {}
+        self._place(params, files)
+        return self._session.add_torrent(params)
+
+    def _end(self, handle: Any) -> None:
+        """Saves what it has, and removes the torrent."""
+        handle.pause()
+        self._saved = self._removed = False
+        self._save(handle)
+        self._until(lambda: self._saved, handle.status())
+        status = handle.status()
+        self._session.remove_torrent(handle)
+        self._until(lambda: self._removed, status)
+        self._wire += status.total_payload_download
+
+    def _until(self, done: Callable[[], bool], status: Any) -> None:
+        """Waits for the disk; says ``status`` meanwhile. Raises Failed, Gone."""
         end = time.monotonic() + _FLUSH_S
-        while not self._flushed:
+        while not done():
             if time.monotonic() > end:
                 raise Failed("the disk takes nothing")
             self._talk.hear(_LOOK_S)
             self._alerts()
-            self._tell(handle.status(), "fetch")
+            self._tell(status, "fetch")
 
     def _last_save(self, handle: Any) -> None:
+        if not handle.is_valid():  # it is begun anew, and saved
+            return
         handle.pause()
         self._saved = False
         self._save(handle)
@@ -226,23 +204,34 @@ class Client:
         options = self._lt.save_resume_flags_t
         handle.save_resume_data(options.flush_disk_cache | options.only_if_modified)
 
-    def _wait(self, handle: Any, done: Any, phase: str) -> None:
-        """Waits for ``done(status)``; tells, saves, and calls the named peers again meanwhile."""
+    def _wait(self, handle: Any, done: Callable[[Any], bool], phase: str) -> bool:
+        """Waits for ``done(status)``; tells, saves, and calls the named peers again meanwhile. False: it is to begin anew."""
         dialled = saved = -_SAVE_S
+        lull = Lull(time.monotonic())
         while not done(status := handle.status()):
             now = time.monotonic()
             self._tell(status, phase)
             if not status.num_peers and now - dialled >= _DIAL_S:
                 dialled = now
-                for ip, port in [*self._start["peers"], *self._start["hints"]]:
-                    handle.connect_peer((ip, port))
+                for peer in self._suspects.peers:
+                    handle.connect_peer(peer)
             if phase == "fetch" and now - saved >= _SAVE_S:
                 saved = now
                 self._save(handle)
             self._talk.hear(_LOOK_S)
             self._alerts()
+            if _checking(status):
+                lull = Lull(time.monotonic())
+            elif self._suspects.due(*lull.look(now, status.num_peers, status.total_payload_download)):
+                return False
         self._told_at = 0.0
         self._tell(status, phase)
+        return True
+
+    def _next_round(self) -> None:
+        if self._suspects.next() and (source := self._suspects.trial) is not None:
+            who = source if isinstance(source, str) else _shown(*source)
+            self._note(f"{who} is asked once more, alone: what was wrong may have come from somebody else")
 
     _told_at = 0.0
 
@@ -251,12 +240,11 @@ class Client:
         if now - self._told_at < _TELL_S:
             return
         self._told_at = now
-        checking = str(status.state) in {"checking_files", "checking_resume_data", "queued_for_checking"}
         done = status.total_wanted_done
-        if phase == "fetch" and checking:
+        if phase == "fetch" and _checking(status):
             phase, done = "check", int(status.total_wanted * status.progress)
         self._talk.say(
-            event="state", phase=phase, done=done, total=status.total_wanted, wire=status.total_payload_download,
+            event="state", phase=phase, done=done, total=status.total_wanted, wire=self._wire + status.total_payload_download,
             peers=status.num_peers, faults=list(self._faults.items()),
         )  # fmt: skip
 
@@ -276,14 +264,28 @@ class Client:
                 self._saved = True
             elif kind == "cache_flushed_alert":
                 self._flushed = True
-            elif kind == "peer_ban_alert":
-                self._note(f"{_endpoint(alert)} sent what is not in the torrent, and is asked no more")
-            elif kind == "metadata_failed_alert":
-                self._note(f"a peer sent another torrent's metadata: {alert.message()}")
-            elif kind in {"peer_error_alert", "peer_disconnected_alert"}:
-                self._fault(_endpoint(alert), alert.error.message())
-            elif kind in {"tracker_error_alert", "url_seed_alert", "listen_failed_alert"}:
-                self._fault(str(getattr(alert, "url", "") or getattr(alert, "server_url", "") or kind), alert.message())
+            elif kind == "torrent_removed_alert":
+                self._removed = True
+            else:
+                self._about_others(kind, alert)
+
+    def _about_others(self, kind: str, alert: Any) -> None:
+        if kind == "peer_ban_alert":
+            self._banned(_endpoint(alert))
+        elif kind == "metadata_failed_alert":
+            self._note(f"a peer sent another torrent's metadata: {alert.message()}")
+        elif kind in {"peer_error_alert", "peer_disconnected_alert"}:
+            self._fault(_shown(*_endpoint(alert)), alert.error.message())
+            if _is_ban(alert.error):  # what compares blocks afterwards (its smart_ban.cpp) bans without an alert of its own
+                self._banned(_endpoint(alert))
+        elif kind in {"tracker_error_alert", "url_seed_alert", "listen_failed_alert"}:
+            self._fault(str(getattr(alert, "url", "") or getattr(alert, "server_url", "") or kind), alert.message())
+            if kind == "url_seed_alert" and _is_ban(alert.error):
+                self._suspects.ban_webseed(str(alert.server_url()))
+
+    def _banned(self, peer: Peer) -> None:
+        if self._suspects.ban_peer(peer):
+            self._note(f"{_shown(*peer)} sent what is not in the torrent, and is asked no more")
 
     def _note(self, text: str) -> None:
         self._talk.say(event="note", text=text[:_WORDS_MAX])
@@ -305,9 +307,21 @@ def kept_out(lt: Any, named: Sequence[str]) -> Any:
     return found
 
 
-def _endpoint(alert: Any) -> str:
+def _endpoint(alert: Any) -> Peer:
     host, port = getattr(alert, "endpoint", None) or alert.ip
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(host), int(port)
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_ban(error: Any) -> bool:
+    return (error.category().name(), error.value()) in _BANS
+
+
+def _checking(status: Any) -> bool:
+    return str(status.state) in {"checking_files", "checking_resume_data", "queued_for_checking"}
 
 
 def _mask(lt: Any) -> int:

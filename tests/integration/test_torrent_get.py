@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from seeding import made, seeding
 
 from wherry.errors import NoSource, UnsafeName
+from wherry.observe import Note
 from wherry.session import Session
 from wherry_cli.demo import compare
 from wherry_torrent.client import kept_out
@@ -210,8 +212,10 @@ class Liar(BaseHTTPRequestHandler):
     """A web seed of zeros."""
 
     protocol_version = "HTTP/1.1"
+    delay_s = 0.0
 
     def do_GET(self):
+        time.sleep(self.delay_s)
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {first}-{last}/*")
@@ -223,21 +227,96 @@ class Liar(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_source_that_lies_is_left_and_nothing_of_it_counts(tmp_path, tree):
-    torrent, notes = tmp_path / "x.torrent", []
-    made(tree.parent, "tree", torrent)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as liar, seeding(torrent, tree.parent) as peer:
+class SlowLiar(Liar):
+    """One whose blocks come when others have given the rest of the same pieces."""
+
+    delay_s = 1.0
+
+
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that go away in the midst of an answer."""
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+@contextmanager
+def lying(handler=Liar):
+    """Runs a web seed that lies; gives HOST:PORT."""
+    with Server(("127.0.0.1", 0), handler) as liar:
         thread = threading.Thread(target=liar.serve_forever)
         thread.start()
-        url = f"http://127.0.0.1:{liar.server_port}/"
         try:
-            with pytest.raises(NoSource, match=re.escape(url)):
-                getting(tmp_path, torrent, tmp_path / "got", sources=[url], wait_s=2.0, observe=notes.append)
-            assert not (tmp_path / "got").exists()
-            getting(tmp_path, torrent, tmp_path / "got", sources=[url, peer])
+            yield f"127.0.0.1:{liar.server_port}"
         finally:
             liar.shutdown()
             thread.join()
+
+
+def test_a_source_that_lies_is_left_and_nothing_of_it_counts(tmp_path, tree):
+    torrent, notes = tmp_path / "x.torrent", []
+    made(tree.parent, "tree", torrent)
+    with lying() as liar, seeding(torrent, tree.parent) as peer:
+        url = f"http://{liar}/"
+        with pytest.raises(NoSource, match=re.escape(url)):
+            getting(tmp_path, torrent, tmp_path / "got", sources=[url], wait_s=2.0, observe=notes.append)
+        assert not (tmp_path / "got").exists()
+        getting(tmp_path, torrent, tmp_path / "got", sources=[url, peer])
+    assert list(compare(tree, tmp_path / "got")) == []
+
+
+def rounds(notes):
+    """The notes of each round: the first of each but the first says who is asked again."""
+    found = [[]]
+    for text in notes:
+        if "is asked once more" in text:
+            found.append([])
+        found[-1].append(text)
+    return found
+
+
+@pytest.mark.parametrize("honest", [1, 2])
+def test_who_gave_the_rest_of_what_a_liar_spoilt_is_asked_once_more(tmp_path, tree, honest):
+    torrent, notes = tmp_path / "x.torrent", []
+    (tree / "large").write_bytes(os.urandom((8 << 20) + 17))
+    made(tree.parent, "tree", torrent, piece=1 << 20)
+    with lying(SlowLiar) as liar, ExitStack() as stack:
+        peers = [stack.enter_context(seeding(torrent, tree.parent)) for _ in range(honest)]
+        getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{liar}/", *peers], wait_s=30.0, observe=notes.append)
+    assert list(compare(tree, tmp_path / "got")) == []
+    told = [note.text for note in notes if isinstance(note, Note)]
+    banned = [f"{who} sent what is not in the torrent, and is asked no more" for who in (liar, *peers)]
+    assert banned[0] in told or not told  # none: on a busy machine the honest have given all before it answers
+    assert all(len(set(each)) == len(each) for each in rounds(told)), told  # once for each in a round
+    again = [text for text in told if "is asked once more" in text]
+    if set(banned) <= set(told):  # nobody was left
+        assert again[0].split()[0] in peers
+    assert len(again) <= honest + 2  # each once; the liar has two addresses
+
+
+def test_what_an_earlier_run_banned_is_asked_anew(tmp_path, tree):
+    torrent = tmp_path / "x.torrent"
+    (tree / "large").write_bytes(os.urandom((8 << 20) + 17))
+    made(tree.parent, "tree", torrent, piece=1 << 20)
+
+    async def until_banned(sources):
+        seen = asyncio.Event()
+
+        def observe(event):
+            if isinstance(event, Note) and event.text.startswith(f"{sources[1]} sent what is not"):
+                seen.set()
+
+        async with Session.open(home=tmp_path / "home", environ=LOOPBACK) as session:
+            getting = session.get_torrent(str(torrent), output=str(tmp_path / "got"), sources=sources, observe=observe)
+            task = asyncio.create_task(getting)
+            await asyncio.wait([task, asyncio.create_task(seen.wait())], return_when=asyncio.FIRST_COMPLETED)
+            task.cancel()
+            await asyncio.wait([task])
+
+    with seeding(torrent, tree.parent) as peer:
+        with lying(SlowLiar) as liar:
+            asyncio.run(until_banned([f"http://{liar}/", peer]))
+        getting(tmp_path, torrent, tmp_path / "got", sources=[peer], wait_s=30.0)
     assert list(compare(tree, tmp_path / "got")) == []
 
 
