@@ -1,8 +1,9 @@
 """An ordinary BitTorrent client as a process: seeds a torrent on loopback until its standard input ends.
 
-    python seeding.py TORRENT FOLDER [BLINDLY]
+    python seeding.py TORRENT FOLDER RATE [BLINDLY]
 
-prints the port. With BLINDLY it does not look at the files first, and seeds whatever is there.
+prints the port. It gives RATE bytes a second at most; 0: as many as it can. With BLINDLY it does not look at the files first, and
+seeds whatever is there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ PRIVATE = {
 
 
 @contextmanager
-def seeding(torrent, folder, *, blindly=False):
+def seeding(torrent, folder, *, blindly=False, rate=0):
     """Runs one; gives HOST:PORT."""
-    words = [sys.executable, __file__, str(torrent), str(folder), *(["blindly"] if blindly else [])]
+    words = [sys.executable, __file__, str(torrent), str(folder), str(rate), *(["blindly"] if blindly else [])]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             port = process.stdout.readline().strip()
@@ -49,13 +50,14 @@ def made(folder, name, torrent, *, kind="hybrid", piece=1 << 16):
 def main():
     import libtorrent as lt
 
-    torrent, folder, *blindly = sys.argv[1:]
+    torrent, folder, rate, *blindly = sys.argv[1:]
     session = lt.session(PRIVATE)
     params = lt.load_torrent_file(torrent)
     params.save_path = folder
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
     if blindly:
         params.flags |= lt.torrent_flags.seed_mode
+    params.upload_limit = int(rate)  # that of a session spares this machine
     handle = session.add_torrent(params)
     while not (handle.status().is_seeding and session.listen_port()):
         time.sleep(0.02)
