@@ -2,8 +2,8 @@
 
     python seeding.py TORRENT FOLDER RATE [BLINDLY]
 
-prints the port. It gives RATE bytes a second at most; 0: as many as it can. With BLINDLY it does not look at the files first, and
-seeds whatever is there.
+prints the port. It gives RATE bytes a second at most; 0: as many as it can. With BLINDLY it does not look at the files first,
+and seeds whatever is there.
 """
 
 from __future__ import annotations
