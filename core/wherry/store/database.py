@@ -172,3 +172,15 @@ def insert(run: sqlite3.Connection, into: str, rows: Iterable[Sequence[object]])
     while some := list(islice(left, _ROWS)):
         row = f"({','.join('?' * len(some[0]))})"
         run.execute(f"{into} VALUES {','.join([row] * len(some))}", [value for values in some for value in values])
+
+
+def insert_columns(run: sqlite3.Connection, into: str, columns: Sequence[Sequence[object]]) -> None:
+    """As `insert`, of columns of one length: nothing is made for a row."""
+    width = len(columns)
+    values: list[object] = [None] * (width * len(columns[0]))
+    for at, column in enumerate(columns):
+        values[at::width] = column
+    row = f"({','.join('?' * width)})"
+    for start in range(0, len(values), width * _ROWS):
+        some = values[start : start + width * _ROWS]
+        run.execute(f"{into} VALUES {','.join([row] * (len(some) // width))}", some)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.block import Block, checked
-from wherry.store.database import Database, insert
+from wherry.store.database import Database, insert_columns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
 _AT_ONCE: Final = 256  # values in one query
+_SLICE: Final = 512  # nodes made ready at a time
 _COPIED: Final = 4096  # bytes of a value below which a copy is cheap
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
 _NONE: Final[dict[bytes, bytes]] = {}
@@ -93,7 +94,9 @@ class NodeDB:
 def _insert(run: sqlite3.Connection, nodes: Mapping[bytes, bytes]) -> int:
     """Inserts what is not there; gives how many those are."""
     before = run.total_changes
-    in_order = ((cid, nodes[cid]) for cid in sorted(nodes))
-    rows = ((bytearray(cid), bytearray(data) if len(data) < _COPIED else data) for cid, data in in_order)
-    insert(run, "INSERT OR IGNORE INTO nodes", rows)
+    cids = sorted(nodes)
+    for start in range(0, len(cids), _SLICE):  # copied, but not all at once
+        some = cids[start : start + _SLICE]
+        datas = [bytearray(data) if len(data) < _COPIED else data for data in map(nodes.__getitem__, some)]
+        insert_columns(run, "INSERT OR IGNORE INTO nodes", ([*map(bytearray, some)], datas))
     return run.total_changes - before
