@@ -229,11 +229,11 @@ def test_nodes_are_read_and_verified(tmp_path, store):
 def test_new_nodes_are_counted_apart_from_those_beside_them(store):
     own = [named(DAG_CBOR, bytes([0x18, number])) for number in range(100, 104)]
     twins = [named(DAG_PB, bytes([number])) for number in range(4)]
-    assert store.nodes.put_many(own[:2], twins[:2]) == 2  # none is here
-    assert store.nodes.put_many(own[:2], twins[:2]) == 0  # all are
-    assert store.nodes.put_many(own[:3], twins) == 1  # some are, of both
-    assert store.nodes.put_many([own[3], own[3]], twins) == 1
-    assert store.nodes.put_many([], twins) == 0
+    assert store.nodes.put_many(own[:2], dict(twins[:2])) == 2  # none is here
+    assert store.nodes.put_many(own[:2], dict(twins[:2])) == 0  # all are
+    assert store.nodes.put_many(own[:3], dict(twins)) == 1  # some are, of both
+    assert store.nodes.put_many([own[3], own[3]], dict(twins)) == 1
+    assert store.nodes.put_many([], dict(twins)) == 0
     every = [*own, *twins]
     assert store.nodes.get_many([block.cid for block in every]) == {block.cid: block for block in every}
 
