@@ -106,7 +106,7 @@ def test_a_dataset_goes_from_node_to_node_by_the_tracker_alone(start, wherry, tm
     code, _ = serving.stop(signal.SIGTERM)
     assert code == 0
     until(lambda: providers(url, cid), lambda found: not found)  # withdrawn
-    gone = json.loads(wherry("find", "--home", tmp_path / "b", "--config", asking, "--json", cid).stdout)
+    gone = json.loads(wherry("find", "--home", tmp_path / "b", "--config", asking, "--json", cid, code=6).stdout)
     assert gone["hints"] == []
 
 

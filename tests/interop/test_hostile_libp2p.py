@@ -130,6 +130,6 @@ def test_peers_of_a_dht_that_answer_as_none_should_hide_no_other(hostile, wherry
 def test_where_only_such_a_peer_is_asked_it_is_named(hostile, wherry, config, mode):
     peer = hostile(mode, script=SCRIPT.with_name("hostile_dht.py"))
     config.write_text(CONFIG + LOCATED.format(f'"{peer.address}"'))
-    done = wherry("find", CID.of(RAW, DATA), "--config", config, "--json")
+    done = wherry("find", CID.of(RAW, DATA), "--config", config, "--json", code=6)
     assert json.loads(done.stdout)["hints"] == []
     assert f"the locator kademlia failed: libp2p:{peer.address}".encode() in done.stderr

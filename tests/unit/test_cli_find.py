@@ -56,8 +56,22 @@ def test_json_is_one_object(capsys, go, fake_session):
 
 
 def test_nobody_is_named(capsys, go, fake_session):
-    assert go(fake_session(find=found()), "find", CID_TEXT) == 0
-    assert capsys.readouterr() == ("", "no locator names a peer\n")
+    for more in ([], ["-q"]):
+        assert go(fake_session(find=found()), "find", CID_TEXT, *more) == 6
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith(f"error: no locator names a peer for {CID_TEXT}\n")
+
+
+def test_nobody_is_named_in_json_too(capsys, go, fake_session):
+    assert go(fake_session(find=found()), "find", CID_TEXT, "--json") == 6
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"schema": "wherry/find/1", "cid": CID_TEXT, "hints": []}
+    assert (json.loads(printed.err)["error"], json.loads(printed.err)["exit_code"]) == ("NotFound", 6)
+
+
+def test_who_is_named_and_cannot_be_dialled_is_somebody(go, fake_session):
+    assert go(fake_session(find=found(hint("gopher://b", "no transport speaks it"))), "find", CID_TEXT, "-q") == 0
 
 
 def test_what_is_known_of_a_peer_and_whether_it_answers(capsys, go, fake_session):

@@ -1,15 +1,21 @@
-"""`wherry name` over a session of the test's own: how a follower ends, and what is said of options."""
+"""`wherry name` over a session of the test's own: how a follower ends, and what is said of names and of files."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 
 import pytest
 
+from wherry.ipns.name import Name
+from wherry.ipns.record import create, read
+from wherry.nodekey import NodeKey
+from wherry.results import NameReport
 from wherry_cli.signals import Interrupted
 
 NAME = "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
+KEY = NodeKey(b"n" * 32)
 
 
 @pytest.fixture
@@ -51,3 +57,43 @@ def test_a_stopped_follower_says_where_the_link_leads_now(  # noqa: PLR0917 - fi
 def test_without_a_link_a_stopped_follower_speaks_of_none(capsys, go, following):
     assert go(following(), "name", "follow", NAME) == 130
     assert capsys.readouterr().err == "wherry: stopped\n"
+
+
+def test_a_list_says_what_is_wrong_in_the_place_of_the_time(capsys, go, fake_session):
+    def one(*warnings):
+        return NameReport(
+            name=NAME, value="/ipfs/bafkqaaa", sequence=5, until="2027-01-01T00:00:00.000000000Z", ttl=60.0, key="",
+            warnings=list(warnings),
+        )  # fmt: skip
+
+    assert go(fake_session(names=[one(), one("over"), one("disputed"), one("over", "disputed")]), "name", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    ends = ["until 2027-01-01T00:00:00Z", "over", "disputed", "over, disputed"]
+    assert lines == [f"{NAME}  -  5  /ipfs/bafkqaaa  {end}" for end in ends]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "{} is empty"),
+        (create(KEY, "/ipfs/bafkqaaa", 1, 4_000_000_000 * 10**9)[:-30], "{}: this is no IPNS record, or one that is damaged: "),
+        (b"this is a text, and no record of a name\n", "{}: this is no IPNS record, or one that is damaged: "),
+        (bytes(20_000), "{}: this is no IPNS record: those have at most 10,240 bytes\n"),
+    ],
+)
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_file_that_is_no_record_is_named(  # noqa: PLR0917 - fixtures, not arguments
+    tmp_path, capsys, monkeypatch, go, fake_session, content, said, piped
+):
+    async def import_record(name, record):
+        read(record, Name.parse(name), 1.8e9)
+
+    session = fake_session()
+    session.import_record = import_record
+    file = tmp_path / "record"
+    file.write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert go(session, "name", "import", str(Name.of(KEY.public)), "-" if piped else str(file)) == 5
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: " + said.format("standard input" if piped else repr(str(file))))
+    assert "\n  hint: a record is what gateways give" in printed

@@ -227,8 +227,9 @@ RECORD = {"Schema": "peer", "ID": "p", "Addrs": ["/ip4/192.0.2.7/tcp/1/http", "/
     ("addrs", "protocols", "left"),
     [
         ("", "", [0, 1]), ("tcp", "", [0, 1]), ("HTTP", "", [0]), ("ip6,http", "", [0, 1]), ("!http", "", [1]),
-        ("tcp,!ip6", "", [0]), ("quic-v1", "", None), ("unknown", "", [0, 1]), ("", "Transport-A", [0, 1]), ("", "other", None),
-        ("", "unknown", None), ("", "other,transport-a", [0, 1]), (" , ,", " ", [0, 1]), ("ht", "", None),
+        ("tcp,!ip6", "", [0]), ("quic-v1", "", None), ("unknown", "", None), ("UNKNOWN,ip6", "", [1]),
+        ("", "Transport-A", [0, 1]), ("", "other", None), ("", "unknown", None),
+        ("", "other,transport-a", [0, 1]), (" , ,", " ", [0, 1]), ("ht", "", None),
     ],
 )  # fmt: skip
 def test_filters(addrs, protocols, left):
@@ -241,6 +242,9 @@ def test_filters_of_what_is_unknown():
     assert Filters().apply(bare) == bare
     assert Filters("tcp").apply(bare) is None
     assert Filters("tcp,unknown", "unknown").apply(bare) == bare
+    assert Filters("unknown").apply(bare) == bare
+    assert Filters("!tcp").apply(bare) is None
+    assert Filters("!tcp,unknown").apply(bare) == bare
 
 
 BOTH = ("transport-wherry-tcp", "transport-wherry-http")

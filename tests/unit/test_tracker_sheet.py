@@ -41,10 +41,11 @@ ADDRS = ("/ip4/127.0.0.1/tcp/4290", "/ip4/127.0.0.1/tcp/4291/tls", "/ip4/127.0.0
     [
         ("", [0, 1, 2]), ("filter-addrs=tcp", [0, 1, 2]), ("filter-addrs=http", [2]), ("filter-addrs=HTTP", [2]),
         ("filter-addrs=tls,http", [1, 2]), ("filter-addrs=!http", [0, 1]), ("filter-addrs=tcp,!http", [0, 1]),
-        ("filter-addrs=http,!tcp", None), ("filter-addrs=quic-v1", None), ("filter-addrs=unknown", [0, 1, 2]),
-        ("filter-addrs=unknown,http", [2]), ("filter-addrs=unknown,!tcp", None),
+        ("filter-addrs=http,!tcp", None), ("filter-addrs=quic-v1", None), ("filter-addrs=unknown", None),
+        ("filter-addrs=unknown,http", [2]), ("filter-addrs=unknown,!tcp", None), ("filter-addrs=unknown,!http", [0, 1]),
         ("filter-protocols=transport-wherry-tcp", [0, 1, 2]),
         ("filter-protocols=TRANSPORT-WHERRY-HTTP,transport-bitswap", [0, 1, 2]), ("filter-protocols=transport-bitswap", None),
+        ("filter-protocols=!transport-wherry-tcp", None), ("filter-protocols=!transport-bitswap", None),  # no such protocol
         ("filter-protocols=unknown", None), ("filter-protocols=unknown,transport-wherry-http", [0, 1, 2]),
         ("filter-addrs=http&filter-protocols=transport-bitswap", None),
         ("filter-addrs=https,tcp,webrtc,webrtc-direct,wss,tls&filter-protocols=unknown,transport-bitswap,transport-wherry-http",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wherry.errors import NotFound
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.render import Out, safe
@@ -25,7 +26,7 @@ def find(
     """List the peers that locators name for a CID.
 
     The locators in use are asked, each for at most five seconds unless its configuration says more. Nobody who is named as
-    a source is connected to, unless with --probe.
+    a source is connected to, unless with --probe. The exit code is 6 if they name nobody.
     """
     run = Invocation.of(ctx)
 
@@ -39,18 +40,28 @@ def find(
 
 
 def show(out: Out, found: FindResult) -> None:
-    """Prints a line an address, with who named it; with --quiet those alone that would be asked."""
+    """Prints a line an address, with who named it; with --quiet those alone that would be asked.
+
+    Raises NotFound if nobody is named.
+    """
     if out.as_json:
         out.result(found.to_json())
-        return
-    for hint in found.hints:
-        if out.quiet:
-            if hint.fault is None and hint.answers is not False:
-                out.line(safe(hint.address))
-            continue
-        out.line(f"{safe(hint.address)}  {', '.join(words(hint))}{remark(hint)}")
+    else:
+        show_hints(out, found.hints)
     if not found.hints:
-        out.note("no locator names a peer")
+        raise NotFound(
+            f"no locator names a peer for {found.cid}",
+            hint="ask more locators ([locator] use in the configuration), or give `wherry get` a source with --from ADDRESS",
+        )
+
+
+def show_hints(out: Out, hints: list[HintReport]) -> None:
+    """Prints a line an address; with --quiet those alone that would be asked."""
+    for hint in hints:
+        if not out.quiet:
+            out.line(f"{safe(hint.address)}  {', '.join(words(hint))}{remark(hint)}")
+        elif hint.fault is None and hint.answers is not False:
+            out.line(safe(hint.address))
 
 
 def words(hint: HintReport) -> list[str]:

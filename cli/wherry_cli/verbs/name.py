@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from wherry.errors import DecodeError, LimitExceeded
+from wherry.hints import advising
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import From, TokenFile, access_overrides, duration
@@ -23,6 +25,8 @@ HELP = """Publish, resolve and follow names that lead to changing content.
 
 A name is a key (IPNS): whoever has it signs where the name leads. `wherry get NAME` gets what it leads to. A record that goes
 back, is not renewed, or contradicts another one is noticed and said."""
+
+_RECORD = "a record is what gateways give for `/ipns/NAME?format=ipns-record`, byte for byte"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="k51..., 12D3Koo..., /ipns/... or ipns://...")]
 
@@ -69,7 +73,11 @@ def resolve(ctx: typer.Context, name: Name, *, source: From = None, token_file: 
 
 
 def list_names(ctx: typer.Context) -> None:
-    """List the names that this home publishes or has met."""
+    """List the names that this home publishes or has met.
+
+    Of one whose record is no longer valid it says "over"; of one with two different records of one number, "disputed". Neither
+    is resolved.
+    """
     run = Invocation.of(ctx)
 
     async def work(session: Session) -> None:
@@ -94,13 +102,19 @@ def import_record(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A record, as gateways give it (- reads it).")],
 ) -> None:
     """Take in the record of a name from a file."""
+    from wherry.limits import NAME_RECORD_BYTES_MAX
     from wherry_cli.verbs.keys import read_bounded
 
     run = Invocation.of(ctx)
-    data = read_bounded(file)
+    data = read_bounded(file, NAME_RECORD_BYTES_MAX)
+    where = "standard input" if file == "-" else repr(file)
+    if not data:
+        raise DecodeError(f"{where} is empty, and no IPNS record", hint=_RECORD)
 
     async def work(session: Session) -> None:
-        show_name(run.out(), await session.import_record(name, data))
+        with advising(DecodeError, _RECORD, about=where), advising(LimitExceeded, _RECORD, about=where):
+            report = await session.import_record(name, data)
+        show_name(run.out(), report)
 
     _drive(run, work)
 
@@ -212,7 +226,7 @@ def show_names(out: Out, names: list[NameReport]) -> None:
         return
     for one in names:
         line = f"{one.name}  {one.key or '-'}  {one.sequence}  {safe(one.value)}  "
-        line += "over" if one.warnings else lasts({"until": one.until, "renews": one.renews})
+        line += ", ".join(map(safe, one.warnings)) or lasts({"until": one.until, "renews": one.renews})
         out.line(one.name if out.quiet else line)
     if not names:
         out.note("There are no names. `wherry name publish CID` makes one.")

@@ -17,6 +17,7 @@ from wherry.ipns.name import KEY_HEAD, Name, is_ed25519
 from wherry.limits import NAME_RECORD_BYTES_MAX, NAME_VALUE_BYTES_MAX
 from wherry.nodekey import peer_id_of
 from wherry.protobuf import BYTES, VARINT, fields, varint
+from wherry.publiccid import IDENTITY
 
 if TYPE_CHECKING:
     from wherry.nodekey import NodeKey
@@ -28,6 +29,18 @@ _NUMBERS: Final = frozenset((_VALIDITY_TYPE, _SEQUENCE, _TTL))
 _SIGN_V2: Final = b"ipns-signature:"
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ForeignKey(DecodeError):
+    """The name is that of a kind of key that is not taken, so none of its records is, whoever gives it."""
+
+    retry = "never"
+
+    def __init__(self, name: Name) -> None:
+        super().__init__(
+            f"the record of {name} is signed by a kind of key that is not taken",
+            hint="only Ed25519 is: resolve the name with another tool, such as `ipfs name resolve`, and use the CID",
+        )
 
 
 class Record(NamedTuple):
@@ -72,8 +85,11 @@ def opened(binary: bytes, name: Name) -> Record:
     Raises LimitExceeded, DecodeError for what is malformed, IntegrityError for what is signed by another key or was changed.
     """
     if len(binary) > NAME_RECORD_BYTES_MAX:
-        raise LimitExceeded(f"record of {len(binary)} bytes, at most {NAME_RECORD_BYTES_MAX} are read")
-    entry = _entry(binary)
+        raise LimitExceeded(f"this is no IPNS record: those have at most {NAME_RECORD_BYTES_MAX:,} bytes")
+    try:
+        entry = _entry(binary)
+    except DecodeError as problem:
+        raise DecodeError(f"this is no IPNS record, or one that is damaged: {problem.message}") from problem
     signature, data = entry.get(_SIG_V2), entry.get(_DATA)
     if not signature or not data:
         raise DecodeError(f"the record of {name} has no signature of version 2", hint="those of version 1 alone prove nothing")
@@ -102,14 +118,16 @@ def written(at_ns: int) -> str:
 
 
 def _entry(binary: bytes) -> dict[int, Any]:
+    if not binary:
+        raise DecodeError("it is empty")
     entry: dict[int, Any] = {}
     for number, how, value in fields(binary):
         if not _VALUE <= number <= _DATA:
             continue  # a field of a later version; what counts is in the signed data
         if how != (VARINT if number in _NUMBERS else BYTES):
-            raise DecodeError(f"IPNS record: field {number} is written in another way than it should be")
+            raise DecodeError(f"field {number} is written in another way than it should be")
         if number in entry:
-            raise DecodeError(f"IPNS record: field {number} is there twice")
+            raise DecodeError(f"field {number} is there twice")
         entry[number] = value
     return entry
 
@@ -121,9 +139,11 @@ def _key(given: bytes | None, name: Name) -> bytes:
         if name not in (whole, b"\x12\x20" + hashlib.sha256(given).digest()):
             raise IntegrityError(f"the record of {name} has a key that is not the name's")
         if not is_ed25519(given):
-            raise DecodeError(f"the record of {name} is signed by a kind of key that is not taken", hint="only Ed25519 is")
+            raise ForeignKey(name)
         return given[len(KEY_HEAD) :]
     public = name.public
+    if public is None and name[0] == IDENTITY:  # it carries a key
+        raise ForeignKey(name)
     if public is None:
         raise DecodeError(f"the record of {name} does not carry its key, or a kind of key that is not taken")
     return public

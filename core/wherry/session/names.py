@@ -13,7 +13,7 @@ from wherry.abc.naming import SupportsNames, SupportsPeers, SupportsRecords
 from wherry.address import split_address
 from wherry.errors import DataError, IntegrityError, NotFound, PeerError, UsageError, WherryError
 from wherry.ipns.name import Name, split
-from wherry.ipns.record import Record, read
+from wherry.ipns.record import ForeignKey, Record, read
 from wherry.limits import LOCATE_S, NAME_HOPS_MAX
 from wherry.offload import in_thread
 from wherry.store.names import NameBook
@@ -29,6 +29,7 @@ class Answers(NamedTuple):
 
     gave: list[str]  # who gave a record that is right
     warnings: list[str]  # who failed, lied or is behind
+    hints: list[str]  # where no record will be taken, whoever gives it: what to do instead
     asked: int = 0  # how many were asked
 
 
@@ -61,6 +62,8 @@ async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Re
         hint = "name a gateway, a tracker or a peer: --from http://HOST:PORT, or [locator.tracker] urls"
         if answers.asked:
             hint = "ask others (--from http://HOST:PORT), or its owner to publish it again"
+        if answers.hints:
+            hint = answers.hints[0]
         raise NotFound(f"no record of {name} was found: {why}", hint=hint)
     record = known.record
     if stale := await in_thread(lambda: book.freshness(name, now)):
@@ -68,11 +71,16 @@ async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Re
             raise DataError(stale, hint="ask others (--from), or its owner to publish it again")
         answers.warnings.append(stale)
     if await in_thread(lambda: book.equivocated(name, record.sequence)):
-        raise IntegrityError(
-            f"two different records of {name} are signed with number {record.sequence}: its key says two things",
-            hint="`wherry name log NAME` shows both; it is over when a record with a higher number is published",
-        )
+        raise disputed(record)
     return record, answers
+
+
+def disputed(record: Record) -> IntegrityError:
+    """Makes the error of a name that says two things under one number."""
+    return IntegrityError(
+        f"two different records of {record.name} are signed with number {record.sequence}: its key says two things",
+        hint="`wherry name log NAME` shows both; it is over when a record with a higher number is published",
+    )
 
 
 async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
@@ -80,7 +88,7 @@ async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
     asked = (
         [_source(parts, address, name) for address in parts._addresses(sources, None)] if sources else _locators(parts, name)
     )
-    answers = Answers([], [], len(asked))
+    answers = Answers([], [], [], len(asked))
 
     async def one(records: AsyncGenerator[tuple[str, bytes], None]) -> None:
         try:
@@ -104,6 +112,8 @@ async def _take(parts: Parts, name: Name, who: str, binary: bytes, answers: Answ
         record = read(binary, name, now)
     except DataError as problem:
         answers.warnings.append(f"{who}: {problem.message}")
+        if isinstance(problem, ForeignKey) and problem.hint:
+            answers.hints.append(problem.hint)
         return
     verdict = await in_thread(lambda: book.take(record, now))
     if verdict == "rollback":
@@ -145,7 +155,7 @@ def _carries(parts: Parts, address: str) -> bool:
 
 async def hand_over(parts: Parts, record: Record) -> Answers:
     """Gives a record to all that carry them; says who took it."""
-    told = Answers([], [])
+    told = Answers([], [], [])
     for label, locator in parts._wiring.locators():
         if not isinstance(locator, SupportsNames):
             continue

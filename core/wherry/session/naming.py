@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wherry.errors import (
     BlockNotFound,
+    CIDError,
     IntegrityError,
     NotFound,
     TargetChanged,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from wherry.ipns.name import Name
     from wherry.ipns.record import Record
     from wherry.observe import Observe
+    from wherry.publiccid import PublicCID
     from wherry.store.namekeys import NameKeys
     from wherry.store.names import Known, NameBook
     from wherry.transfer.select import Links, Names
@@ -70,13 +72,19 @@ class Naming(Parts):
             raise UsageError("--lifetime and --ttl: a record is valid for some time", hint="such as --lifetime 48h --ttl 5m")
         if ttl_s > lifetime_s:
             raise UsageError("--ttl: others may not keep a record for longer than it is valid", hint="no more than --lifetime")
-        await self._check_leads(value)
+        warnings = await self._check_leads(value)
+        if lifetime_s > LIFETIME_S:
+            unless = ", unless `wherry serve` or `wherry up` hands its record over again" if renew else ""
+            warnings.append(
+                f"the public network keeps no record for longer than {LIFETIME_S / 3600:g} h: "
+                f"after that the name leads nowhere there{unless}"
+            )
         signer = await in_thread(lambda: self._name_keys.get_or_make(key))
         name = Name.of(signer.public)
         if value.removeprefix("/ipns/").partition("/")[0] == str(name):
             raise UsageError(f"{name} would lead to itself", hint="publish a CID, or with another --key")
         before = await in_thread(lambda: self._names.known(name))
-        warnings = await self._check_own(name, before, force=force)
+        warnings += await self._check_own(name, before, force=force)
         record = await in_thread(
             lambda: self._names.publish(signer, key, value, self._clock(), lifetime_s=lifetime_s, ttl_s=ttl_s, renew=renew)
         )
@@ -84,17 +92,21 @@ class Naming(Parts):
         known = await in_thread(lambda: self._names.known(name))
         return report(known, record, given.gave, warnings + given.warnings)
 
-    async def _check_leads(self, value: str) -> None:
+    async def _check_leads(self, value: str) -> list[str]:
         """Looks whether a dataset has the path that a name is to lead to, where that can be told from what is here.
 
-        Raises NotFound if it has not.
+        Gives a warning where the CID itself is not here. Raises NotFound if the dataset has no such path.
         """
         from wherry.publiccid import parse_path
         from wherry.transfer.tree import Nodes
 
         public, path = parse_path(value.removeprefix("/ipfs/")) if value.startswith("/ipfs/") else (None, "")
-        if public is None or not path:
-            return
+        if public is None:
+            return []
+        if not await in_thread(lambda: self._is_here(public)):
+            return [f"{public} is not in this home: whoever follows the name has to get it from others"]
+        if not path:
+            return []
         nodes = Nodes(self._store, None)
         try:
             await nodes.find((await nodes.root(public.block())).entry, path)
@@ -102,7 +114,18 @@ class Naming(Parts):
             if not isinstance(problem, BlockNotFound):
                 raise
         except WherryError:
-            return  # no dataset, or none that is open here: nothing is known of it
+            pass  # no dataset, or none that is open here: nothing is known of it
+        return []
+
+    def _is_here(self, cid: PublicCID) -> bool:
+        """Tells whether the block that a CID names is in the CID itself or in this home. Raises StoreError."""
+        if cid.inline is not None:
+            return True
+        try:
+            block = cid.block()
+        except CIDError:  # of a hash that is not kept here
+            return False
+        return self._store.find([block])[0] is not None
 
     async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
         """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""
@@ -137,21 +160,34 @@ class Naming(Parts):
 
     @told
     async def import_record(self, name: str, record: bytes) -> NameReport:
-        """Takes in a record from elsewhere, if it is right and no older than what is known. Raises DataError."""
+        """Takes in a record from elsewhere, if it is right and no older than what is known.
+
+        Raises DataError, and IntegrityError for one that is older, or of a name that says two things under its number.
+        """
         from wherry.ipns.record import read
+        from wherry.session.names import disputed
 
         found = read(record, _parsed(name), self._clock())
         verdict = await in_thread(lambda: self._names.take(found, self._clock()))
-        if verdict in ("rollback", "equivocation"):
-            raise IntegrityError(f"this record of {found.name} is a {verdict}: it was not taken", hint="see `wherry name log`")
+        if verdict == "rollback":
+            raise IntegrityError(
+                f"this record of {found.name} has number {found.sequence}, and a higher one is known: it was not taken",
+                hint="see `wherry name log NAME`",
+            )
+        if verdict == "equivocation" or await in_thread(lambda: self._names.equivocated(found.name, found.sequence)):
+            raise disputed(found)
         known = await in_thread(lambda: self._names.known(found.name))
         return report(known, found, [], [])
 
     async def names(self) -> list[NameReport]:
-        """Lists the names that this home publishes or has met."""
+        """Lists the names that this home publishes or has met; ``warnings`` has "over" and "disputed" of those that are."""
         now = self._clock()
-        found = await in_thread(self._names.all)
-        return [report(one, one.record, [], ["over"] if one.record.expired(now) else []) for one in found]
+
+        def listed() -> list[NameReport]:
+            book = self._names
+            return [report(one, one.record, [], _flaws(book, one.record, now)) for one in book.all()]
+
+        return await in_thread(listed)
 
     async def name_log(self, name: str) -> list[NameEventReport]:
         """Lists what happened to a name, the oldest first."""
@@ -289,6 +325,12 @@ def _value(what: str) -> str:
 def _check_parts(path: str) -> None:
     if any(part in (".", "..") or "\0" in part for part in path.split("/")):
         raise UsageError(f"{path[:80]!a} is no path in a dataset, so a name cannot lead there")
+
+
+def _flaws(book: NameBook, record: Record, now: float) -> list[str]:
+    """Says in a word each why a name leads nowhere now."""
+    over, twice = record.expired(now), book.equivocated(record.name, record.sequence)
+    return ["over"] * over + ["disputed"] * twice
 
 
 def report(known: Known | None, record: Record, gave: list[str], warnings: list[str]) -> NameReport:

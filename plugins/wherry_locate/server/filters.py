@@ -1,7 +1,8 @@
 """The filters of a query, as Delegated Routing V1 has them (IPIP-484; specs/0028 §2). Pure.
 
 A name among the addresses is a part of a multiaddr: ``tcp``, ``https``, ``ip6``. Those with ``!`` before them must not be in
-it. ``unknown`` takes a peer without addresses, or without protocols.
+it. ``unknown`` takes a peer without addresses, or without protocols; by itself it takes nobody else. The names of protocols
+are opaque, so ``!`` has no meaning before them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Filters:
         wanted = _names(addrs)
         self._not = {name[1:] for name in wanted if name.startswith("!")}
         self._any = {name for name in wanted if not name.startswith("!")} - {_UNKNOWN}
+        self._only_unknown = bool(wanted) and not self._not and not self._any
         self._without_addrs = not wanted or _UNKNOWN in wanted
         self._protocols = set(_names(protocols))
         self._filters_addrs = bool(wanted)
@@ -37,6 +39,8 @@ class Filters:
             return record if self._without_addrs else None
         if not self._filters_addrs:
             return record
+        if self._only_unknown:
+            return None
         left = [text for text in addrs if self._wants(text.lower().split("/"))]
         return {**record, "Addrs": left} if left else None
 

@@ -1,0 +1,153 @@
+"""What is wrong with a name or its record is said where the user meets it: when it is imported, listed, resolved, published."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+import pytest
+
+from wherry.errors import DecodeError, IntegrityError, NotFound
+from wherry.ipns.name import Name
+from wherry.ipns.record import create
+from wherry.nodekey import NodeKey
+from wherry.session import Session
+from wherry.testing.hostile import HostileServer, answer
+
+KEY = NodeKey(b"n" * 32)
+NAME = str(Name.of(KEY.public))
+FAR = 4_000_000_000 * 10**9
+EMPTY = "/ipfs/bafkqaaa"
+OTHER = "/ipfs/bafkqabtimvwgy3yk"
+ELSEWHERE = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
+RSA = b"\x08\x00\x12\x03rsa"
+RSA_NAME = str(Name(b"\x12\x20" + hashlib.sha256(RSA).digest()))
+DISPUTED = r"two different records of \w+ are signed with number 5"
+
+
+def made(number, value=EMPTY, until=FAR):
+    return create(KEY, value, number, until)
+
+
+@pytest.fixture
+def over(tmp_path):
+    """Runs a test's work over a session."""
+
+    def run(work):
+        async def whole():
+            async with Session.open(home=tmp_path / "home", environ={}) as mine:
+                await work(mine)
+
+        asyncio.run(whole())
+
+    return run
+
+
+@pytest.mark.parametrize("again", [made(5), made(5, OTHER), made(5, until=FAR + 1), made(5, OTHER, FAR + 1)])
+def test_neither_record_of_a_disputed_name_is_imported_with_success(over, again):
+    async def work(mine):
+        await mine.import_record(NAME, made(5))
+        for record in (made(5, OTHER), again):
+            with pytest.raises(IntegrityError, match=DISPUTED) as imported:
+                await mine.import_record(NAME, record)
+        with pytest.raises(IntegrityError, match=DISPUTED) as resolved:
+            await mine.resolve_name(NAME)
+        assert str(imported.value) == str(resolved.value)
+        assert (await mine.import_record(NAME, made(6))).sequence == 6
+
+    over(work)
+
+
+def test_an_older_record_is_refused_with_its_number(over):
+    async def work(mine):
+        await mine.import_record(NAME, made(5))
+        with pytest.raises(IntegrityError, match="has number 4, and a higher one is known"):
+            await mine.import_record(NAME, made(4))
+        assert (await mine.import_record(NAME, made(5))).value == EMPTY
+
+    over(work)
+
+
+def test_a_list_says_which_names_are_disputed_and_over(over):
+    async def work(mine):
+        now = mine._clock()
+        await mine.import_record(NAME, made(5, until=int((now + 100) * 1e9)))
+        assert [one.warnings for one in await mine.names()] == [[]]
+        with pytest.raises(IntegrityError):
+            await mine.import_record(NAME, made(5, OTHER))
+        assert [one.warnings for one in await mine.names()] == [["disputed"]]
+        mine._clock = lambda: now + 200
+        assert [one.warnings for one in await mine.names()] == [["over", "disputed"]]
+        await mine.import_record(NAME, made(6))
+        assert [one.warnings for one in await mine.names()] == [[]]
+
+    over(work)
+
+
+def test_nobody_is_sent_to_others_for_a_key_that_is_not_taken(over):
+    record = made(1) + b"\x3a" + bytes((len(RSA),)) + RSA
+    form = {"Content-Type": "application/vnd.ipfs.ipns-record"}
+
+    async def work(mine):
+        with HostileServer(answer(lambda _request: record, headers=form)) as server:
+            with pytest.raises(NotFound, match="a kind of key that is not taken") as resolved:
+                await mine.resolve_name(RSA_NAME, sources=[server.url])
+            with pytest.raises(IntegrityError):  # not the key of that name: others may well have a right one
+                await mine.import_record(NAME, record)
+            with pytest.raises(NotFound) as lied:
+                await mine.resolve_name(NAME, sources=[server.url])
+        with pytest.raises(DecodeError) as imported:
+            await mine.import_record(RSA_NAME, record)
+        assert resolved.value.hint == imported.value.hint
+        assert "only Ed25519 is" in resolved.value.hint
+        assert "ask others" not in resolved.value.hint
+        assert "ask others" in lied.value.hint
+
+    over(work)
+
+
+def test_a_name_that_carries_a_key_of_another_kind_has_no_record(over):
+    async def work(mine):
+        with pytest.raises(DecodeError, match="a kind of key that is not taken") as imported:
+            await mine.import_record(str(Name(bytes((0, len(RSA))) + RSA)), made(1))
+        assert "only Ed25519 is" in imported.value.hint
+
+    over(work)
+
+
+@pytest.mark.parametrize(("hours", "renew", "said"), [(48, True, 0), (1, True, 0), (48.1, True, 2), (100_000, False, 1)])
+def test_a_lifetime_beyond_what_the_public_network_keeps_is_warned_of(over, hours, renew, said):
+    async def work(mine):
+        warnings = (await mine.publish_name(EMPTY, lifetime_s=hours * 3600.0, renew=renew)).warnings
+        text = "".join(warnings)
+        assert ("for longer than 48 h" in text) + ("unless `wherry serve`" in text) == said
+        assert len(warnings) == bool(said)
+
+    over(work)
+
+
+def test_that_a_cid_is_not_here_is_said_and_hinders_nothing(over, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_bytes(b"x" * 1000)
+    blake3 = "bafkr4ih7qx2ql6t4s5xvwkywxlbcmxdq3w3xwwv2bfwbg2ayoo2mnaxvmy"
+
+    async def work(mine):
+        for what in (ELSEWHERE, f"{ELSEWHERE}/a", blake3):
+            report = await mine.publish_name(what)
+            assert report.value == f"/ipfs/{what}"
+            (text,) = report.warnings
+            assert text.startswith(f"{what.partition('/')[0]} is not in this home")
+        added = await mine.add(str(tmp_path / "data"))
+        block = await mine.dag_put(b'{"a": 1}')
+        for what in (
+            added.cid,
+            f"{added.cid}/file",
+            added.unixfs_cid,
+            f"{added.unixfs_cid}/file",
+            block.cid,
+            EMPTY,
+            f"/ipns/{NAME}",
+        ):
+            assert (await mine.publish_name(what)).warnings == [], what
+
+    over(work)
