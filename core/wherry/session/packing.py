@@ -63,9 +63,12 @@ class Packing(Parts):
         finally:
             source.close()
         found = [
-            RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None, malformed=root.malformed)
+            RootImported(
+                cid=str(root.cid), complete=not root.missing, missing=root.missing or None, malformed=root.malformed,
+                unsupported=root.unsupported,
+            )
             for root in roots
-        ]
+        ]  # fmt: skip
         return ImportResult(
             roots=found, blocks=run.blocks, new_blocks=run.new_blocks, bytes=run.bytes_read, stored_bytes=run.new_bytes,
             skipped=run.skipped, more_skipped=run.more_skipped, seconds=time.monotonic() - began,
