@@ -126,6 +126,9 @@ def _driven(blocks: Blocks, search: Generator[Need, Block, Entry], way: list[Pub
     except StopIteration as found:
         entry: Entry = found.value
         return entry
+    except NotFound as problem:
+        problem.hint = None  # it is for who has a command line
+        raise
 
 
 def _block(blocks: Blocks, cid: bytes) -> Block:
@@ -233,7 +236,7 @@ def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_
         return _page(map(_native_row, native_items(blocks, thing.entry, after)), count)
     node = view(thing.cid, blocks.node(thing.cid))
     if isinstance(node, Directory):
-        names = sorted(node.entries)
+        names = sorted({entry.name: entry for entry in reversed(node.entries)}.values())  # of equal names the first counts
         first = bisect_right([entry.name for entry in names], after.encode("utf-8", "surrogateescape")) if after else 0
         return _page((_row(*entry) for entry in names[first:]), count)
     if not isinstance(node, Shard):
