@@ -85,7 +85,7 @@ class Dagging(Parts):
                 blocks.cancel()
 
             def progress() -> Progress:
-                return Progress(verb="dag stat", phase="fetch", bytes_done=run.bytes)
+                return Progress(verb="dag stat", phase="fetch", bytes_done=run.bytes, wire_bytes=blocks.wire_bytes)
 
             async with paced(observe, progress):
                 own, count = await stoppable(lambda: _own(blocks, cid), blocks.cancel)
