@@ -29,7 +29,10 @@ _DOING: Final = {"scan": "scanning", "hash": "reading", "fetch": "fetching", "ve
 
 
 class Rate:
-    """Bytes a second over the last few seconds of one phase. What a resumed transfer begins with is not counted."""
+    """Bytes a second over the last few seconds of one phase; while it fetches, of those that came from others.
+
+    What was here already is found at the speed of the disk, and says nothing of what is still to come.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -42,7 +45,7 @@ class Rate:
         if event.phase != self._phase:
             self._phase = event.phase
             self._samples.clear()
-        self._samples.append((now, event.bytes_done))
+        self._samples.append((now, event.wire_bytes if event.phase == "fetch" else event.bytes_done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_S:
             self._samples.popleft()
 

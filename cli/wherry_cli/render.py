@@ -61,6 +61,11 @@ def to_json(value: object) -> str:
     return json.dumps(value, separators=(", ", ": ")).replace("\x7f", "\\u007f")
 
 
+def many(count: int, what: str) -> str:
+    """Says how many of something there are: ``1 block``, ``1,200 blocks``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def error_json(problem: WherryError) -> dict[str, object]:
     """The JSON form of an error (schema ``wherry/error/1``)."""
     return {

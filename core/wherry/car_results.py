@@ -17,6 +17,7 @@ class RootImported(Result):
     complete: bool  # everything below it is here, so it is acknowledged
     missing: str | None = None  # what is missing, or why that is not known
     malformed: bool = False  # it never can be complete: a block below is not as it must be
+    unsupported: bool = False  # nor can this one: a block below is named by a hash that wherry does not keep blocks by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class ImportResult(Result):
     bytes: int  # of the CAR
     stored_bytes: int  # written into the home
     seconds: float
-    skipped: list[str] = field(default_factory=list)  # blocks whose hash cannot be checked here, and why
+    skipped: list[str] = field(default_factory=list)  # blocks of a hash that none are kept by: the CID of each, and why
     more_skipped: int = 0
 
 

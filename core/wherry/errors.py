@@ -263,6 +263,12 @@ def local_error(problem: OSError, doing: str, path: str) -> WherryError:
     return LocalError(what, hint=_HINTS.get(problem.errno or 0))
 
 
+def of_block(problem: DataError, cid: object) -> DataError:
+    """Gives an error of decoding again, with the block that it is about in front; raise it ``from`` that one."""
+    said = problem.message if problem.message.startswith(f"block {cid}") else f"block {cid}: {problem.message}"
+    return type(problem)(said, hint=problem.hint)
+
+
 def in_words(problem: BaseException) -> str:
     """Gives what an error of a library says: its own text on one line, at most 200 characters of it, or else its kind."""
     text = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)

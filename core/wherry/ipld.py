@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry import dagcbor, dagjson, dagpb
 from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
-from wherry.errors import DataError, DecodeError, NotFound, UsageError
+from wherry.errors import DataError, DecodeError, NotFound, UsageError, of_block
 from wherry.limits import PB_BYTES_MAX
 from wherry.publiccid import PublicCID, codec_name
 
@@ -38,6 +38,14 @@ def read(codec: int, data: bytes) -> Value:
     if codec == DAG_PB:
         return _of_node(dagpb.decode(data))
     raise DecodeError(f"blocks of {codec_name(codec)} cannot be read here", hint="--output-codec raw gives the bytes")
+
+
+def read_block(cid: PublicCID, data: bytes) -> Value:
+    """As `read`, by the codec of the block's CID; errors name it."""
+    try:
+        return read(cid.codec, data)
+    except DataError as problem:
+        raise of_block(problem, cid) from problem
 
 
 def write(codec: int, value: Value) -> bytes:

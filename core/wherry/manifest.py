@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 from wherry import dagcbor
 from wherry.block import EMPTY_LEAF, Block, named
 from wherry.cid import CID, DAG_CBOR, RAW
-from wherry.errors import DecodeError, IntegrityError, LimitExceeded
+from wherry.errors import DataError, DecodeError, IntegrityError, LimitExceeded, of_block
 from wherry.limits import FANOUT, LEAF_BYTES_MAX, META_BYTES_MAX, TREE_BYTES_MAX
 from wherry.names import check_name, check_target, shown
 
@@ -209,14 +209,16 @@ def decode(block: Block, *, sealed: bool = False) -> Node:
 
     ``sealed``: the data are those of an opened node of an encrypted dataset, which lists keys.
     """
-    if block.cid.codec != DAG_CBOR:
-        raise DecodeError(f"block {block.cid} is no wherry manifest: its codec is not dag-cbor")
-    value = dagcbor.decode(block.data)
-    if not isinstance(value, dict):
-        raise DecodeError(f"block {block.cid} is no wherry manifest")
-    keys = value.pop("keys", None) if sealed else None
-    node = _node(block, value)
-    return _with_keys(node, keys) if sealed else node
+    try:
+        if block.cid.codec != DAG_CBOR:
+            raise DecodeError(f"block {block.cid} is no wherry manifest: its codec is not dag-cbor")
+        value = dagcbor.decode(block.data)
+        if not isinstance(value, dict):
+            raise DecodeError(f"block {block.cid} is no wherry manifest")
+        keys = value.pop("keys", None) if sealed else None
+        return _with_keys(_node(block, value), keys) if sealed else _node(block, value)
+    except DataError as problem:
+        raise of_block(problem, block.cid) from problem
 
 
 def _node(block: Block, value: dict[str, dagcbor.Value]) -> Node:

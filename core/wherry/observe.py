@@ -27,7 +27,7 @@ class Progress:
     phase: Phase
     bytes_done: int = 0
     bytes_total: int | None = None  # None: not known yet
-    files_done: int = 0
+    files_done: int = 0  # that are whole
     files_total: int | None = None
     wire_bytes: int = 0  # payload received from, or sent to, other machines by this process
     sources_alive: int = 0

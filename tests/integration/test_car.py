@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from wherry import dagcbor
 from wherry.car import CarReader, header, section_head
-from wherry.cid import CID, DAG_PB, RAW
+from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
 from wherry.publiccid import PublicCID
 from wherry_cli.demo import compare
 
@@ -50,7 +53,7 @@ def test_what_is_exported_is_imported_elsewhere_and_got_there(tmp_path, wherry, 
     assert json.loads(wrote.stdout)["bytes"] == (tmp_path / "x.car").stat().st_size
     took = wherry("import", tmp_path / "x.car", "--json", home="other")
     found = json.loads(took.stdout)
-    assert found["roots"] == [{"cid": said[key], "complete": True, "missing": None, "malformed": False}]
+    assert found["roots"] == [{"cid": said[key], "complete": True, "missing": None, "malformed": False, "unsupported": False}]
     assert found["blocks"] == json.loads(wrote.stdout)["blocks"]
     assert found["new_blocks"] == found["blocks"] - 1  # everybody has the empty leaf
     got = wherry("get", said[key], "-o", tmp_path / "copy", home="other")
@@ -211,6 +214,56 @@ def test_a_root_that_is_malformed_is_said_to_be(wherry, tmp_path):
     assert "a block below is malformed" in done.stderr.decode()
     found = json.loads(wherry("import", car, "--json").stdout)
     assert [(one["complete"], one["malformed"]) for one in found["roots"]] == [(False, True)]
+
+
+def test_a_root_of_a_hash_that_is_not_kept_is_said_to_be(wherry, tmp_path):
+    data = b"leaf"
+    leaf = PublicCID.make(1, RAW, 0x13, hashlib.sha512(data).digest())
+    above = dagcbor.encode([leaf])
+    root = PublicCID.of(DAG_CBOR, above)
+    car = tmp_path / "sha512.car"
+    blocks = [(root, above), (leaf, data)]
+    car.write_bytes(header([root, leaf]) + b"".join(section_head(cid, len(block)) + block for cid, block in blocks))
+    done = wherry("import", car)
+    assert done.returncode == 5
+    said, wrong = done.stdout.decode(), done.stderr.decode()
+    assert [f"{one}  unsupported: " in said for one in (root, leaf)] == [True, True]
+    assert "2 roots cannot be used" in wrong
+    assert "hint: add the data again with sha2-256" in wrong
+    assert wrong.count(str(leaf)) == 1  # what was left out
+    found = json.loads(wherry("import", car, "--json").stdout)
+    assert [(one["complete"], one["malformed"], one["unsupported"]) for one in found["roots"]] == [(False, False, True)] * 2
+    assert [one.count(str(leaf)) for one in found["skipped"]] == [1]
+    out = wherry("export", leaf, "--car", "-")  # as with `get`, no source is asked for: none could help
+    assert (out.returncode, out.stdout) == (5, b"")
+
+
+def test_what_is_not_here_is_said_before_a_byte_is_written(wherry):
+    absent = PublicCID.of(RAW, b"nobody has it")
+    value = json.dumps({"to": {"/": str(absent)}}).encode()
+    above = wherry("dag", "put", "-", data=value).stdout.decode().strip()
+    for what, code in ((str(absent), 6), (f"{above}/to", 6), (f"{above}/from", 6)):
+        out = wherry("export", what, "--car", "-")
+        assert (out.returncode, out.stdout) == (code, b"")
+
+
+def test_what_a_source_lacks_is_said_before_a_byte_is_written(wherry, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        absent = PublicCID.of(RAW, b"nobody has it")
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "wherry.toml").write_text('[get]\nwait = "1s"\n')
+        out = wherry("export", absent, "--car", "-", "--from", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    assert out.returncode == 7
+    assert out.stdout == b""
+
+
+def test_a_root_that_its_name_holds_gives_a_car_without_blocks(wherry):
+    root = PublicCID.inlined(RAW, b"held")
+    out = wherry("export", root, "--car", "-")
+    assert out.returncode == 0, out.stderr
+    reader = CarReader(io.BytesIO(out.stdout).read)
+    assert (reader.roots, list(reader)) == ([root], [])
 
 
 def test_cars_that_others_wrote(wherry):

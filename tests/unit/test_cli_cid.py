@@ -77,7 +77,7 @@ def test_a_cid_is_converted_and_comes_back(cid):
 def test_many_come_on_standard_input_and_bad_ones_are_said_at_last(cid):
     code, out, err = cid("convert", "--version", "1", stdin=f"{V0}\n\n{V1}\nnothing\n")
     assert (code, out) == (5, f"{V1}\n{V1}\n")
-    assert "1 of 3 are no CIDs" in err
+    assert "1 of 3 cannot be converted" in err
     code, out, _ = cid("inspect", "--json", stdin=f"{V0}\nQm\n")
     good, bad = json.loads(out)["cids"]
     assert (code, good["cid"], bad["input"]) == (5, V0, "Qm")
@@ -89,7 +89,7 @@ def test_a_line_that_is_too_long_is_one_that_is_wrong(cid):
     code, out, err = cid("inspect", "--json", stdin=f"{'a' * 8192}{V1}\n{'b' * 100_000}\n{V0}\n{'c' * 20_000}{V1}")
     found = json.loads(out)["cids"]
     assert (code, ["error" in one for one in found], found[2]["cid"]) == (5, [True, True, False, True], V0)
-    assert "3 of 4 are no CIDs" in err
+    assert "3 of 4 cannot be read" in err
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,7 @@ def test_what_cannot_be_is_bad_data_and_harmless_to_a_terminal(cid, words):
     code, _, err = cid(*words)
     assert code == 5
     assert "\x1b" not in err
+    assert err.count("error:") == 1  # the one CID that was named has one thing wrong, and it is said once
+    code, out, err = cid(*words[:1], "--json", *words[1:])
+    assert code == 5
+    assert json.loads(err)["message"] == json.loads(out)["cids"][0]["error"]

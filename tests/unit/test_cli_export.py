@@ -37,6 +37,19 @@ def test_options_that_contradict_each_other_are_refused_by_name(capsys, go, fake
         assert part in words
 
 
+def test_one_is_not_said_as_if_it_were_many(capsys, go, fake_session):
+    large = ExportResult(cid="bafy", path="x.car", blocks=1, bytes=1, seconds=0.0, large=1)
+    assert go(fake_session(export_car=large), "export", "bafy", "--car", "x.car") == 0
+    out, error = capsys.readouterr()
+    assert "x.car: 1 block, 1 B in" in out
+    assert "1 block has more than 2 MiB: wherry reads it, and" in error
+    larger = ExportResult(cid="bafy", path="x.car", blocks=1200, bytes=1, seconds=0.0, large=2)
+    assert go(fake_session(export_car=larger), "export", "bafy", "--car", "x.car") == 0
+    out, error = capsys.readouterr()
+    assert "x.car: 1,200 blocks, 1 B in" in out
+    assert "2 blocks have more than 2 MiB: wherry reads them, and" in error
+
+
 def test_what_was_not_said_is_left_to_the_session(go, fake_session):
     session = fake_session(export_car=WROTE, export_torrent=MADE)
     assert go(session, "export", "bafy", "--car", "x.car") == 0

@@ -99,13 +99,16 @@ def event(done, total=None, **more):
 def fed(rate, clock, *samples, phase="fetch"):
     for seconds, done in samples:
         clock.now = 100.0 + seconds
-        rate.take(event(done, 1000, phase=phase))
+        rate.take(event(done, 1000, phase=phase, wire_bytes=done))
     return rate
 
 
 def test_the_rate_leaves_out_what_was_there_before():
     clock = Clock()
-    rate = fed(Rate(clock), clock, (0, 900), (2, 950))
+    rate = Rate(clock)
+    for seconds, done, came in ((0, 0, 0), (1, 900, 0), (2, 950, 50)):  # 900 are found at once
+        clock.now = 100.0 + seconds
+        rate.take(event(done, 1000, wire_bytes=came))
     assert rate.bytes_a_second() == 25.0
     assert rate.seconds_left(event(950, 1000)) == 2.0
 
@@ -155,7 +158,7 @@ def test_json_progress_is_one_object_a_line(capsys):
     watcher = JsonWatcher(out(), clock)
     watcher(event(0, 100, wire_bytes=7, sources_alive=1))
     clock.now += 2
-    watcher(event(50, 100))
+    watcher(event(50, 100, wire_bytes=57))
     watcher(Note("warning", "source \x1b lost"))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert {line["schema"] for line in lines} == {"wherry/progress/1"}

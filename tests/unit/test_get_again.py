@@ -17,6 +17,7 @@ from wherry.errors import (
     PeerDenied,
     UnsafeName,
 )
+from wherry.observe import Progress
 from wherry.testing.memory import MemoryOptions, MemoryTransport
 from wherry.transfer.target import hidden_names
 from wherry_cli.demo import compare
@@ -34,6 +35,20 @@ async def test_what_was_done_is_not_fetched_again(world, large, tmp_path):
             got = await session.get(cid, sources=[A], output=str(target))
     assert got.fetched_bytes <= 24 * MIB + 30_000 - done
     assert list(compare(large, target)) == []
+
+
+async def test_a_file_that_is_going_on_is_not_done(world, large, tmp_path):
+    target, events = tmp_path / "copy", []
+    world.ways[A] = Slow(world.network)
+    async with world.shared(large / "long.bin") as cid:
+        done = await interrupted(world, cid, target, after_bytes=4 * MIB)
+        async with world.node() as session:
+            size = (await session.get(cid, sources=[A], output=str(target), observe=events.append)).bytes
+    far = [event for event in events if isinstance(event, Progress)]
+    assert max(event.bytes_done - event.wire_bytes for event in far) >= done - 30_000  # what was here did not come again
+    assert any(0 < event.bytes_done < size - 4 * MIB for event in far)
+    assert not any(event.files_done for event in far if event.bytes_done < size - 4 * MIB)
+    assert (far[-1].files_done, far[-1].bytes_done) == (1, size)
 
 
 @pytest.mark.parametrize("single", [False, True])

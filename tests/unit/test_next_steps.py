@@ -103,11 +103,18 @@ def test_an_option_that_is_wrong_is_named(told, argv, option):
     assert "--" in hint
 
 
+def test_a_value_that_is_too_long_is_not_measured_by_what_was_read_of_it(told, tmp_path):
+    (tmp_path / "f").write_bytes(b'"' + b"x" * (3 << 20) + b'"')
+    code, said, hint = told("dag", "put", "f")
+    assert (code, said) == (5, "'f': more than 2.0 MiB, which is the most that a block has")
+    assert "several blocks" in hint
+
+
 def test_a_chunker_that_was_said_is_no_fault_of_the_configuration(told, tmp_path):
     (tmp_path / "f").write_bytes(b"f")
     code, said, hint = told("add", "f", "--chunker", "fixed:8MiB")
     assert (code, said) == (2, "chunker 'fixed:8MiB': fixed.size is '8MiB'")
-    assert hint.startswith("expected one of ")
+    assert hint == "expected one of 1MiB, 2MiB, 4MiB"  # as one writes them there
     (tmp_path / "home" / "wherry.toml").write_text('[chunker.fixed]\nsize = "8MiB"\n')
     assert run(["--home", str(tmp_path / "home"), "add", "f"]) == 3
 

@@ -116,7 +116,9 @@ def test_bytes_that_are_not_the_block_are_rejected_and_the_others_count(made, po
     assert [piece.offset // MIB for piece in left.pieces] == [1, 3, 4, 5]
     arrive(pool, left, [(0, parts(data)[1]), (1, parts(data)[3])])
     _, left = left.rest(set())
+    assert sink.done_files == 0
     arrive(pool, left, list(enumerate(parts(data)[4:])))
+    assert sink.done_files == 1
     assert read(target, "file") == data
     assert slot.fd == -1
 
@@ -181,6 +183,20 @@ def test_an_empty_file_replaces_what_is_there(made):
         file.write("left")
     sink.begin(file_of(b"")[0])
     assert read(target, "file") == b""
+    assert sink.done_files == 1
+
+
+def test_a_file_is_done_with_the_last_of_its_bytes(made, pool):
+    for sink in (Sink(), made[0]):
+        small, large = random.Random(1).randbytes(5000), random.Random(2).randbytes(5 * MIB)
+        arrive(pool, LeafJob(sink, file_of(small, "small")[1]), [(0, small)])
+        assert sink.done_files == 1
+        slot, pieces = file_of(large)
+        sink.begin(slot)
+        arrive(pool, LeafJob(sink, pieces[:4]), list(enumerate(parts(large)))[:4])
+        assert (sink.done_files, slot.left) == (1, MIB)
+        sink.known(pieces[4])  # an earlier run wrote it
+        assert sink.done_files == (1 if type(sink) is Sink else 2)
 
 
 def test_nowhere_verifies_and_counts_all_the_same(pool):

@@ -10,7 +10,7 @@ from wherry.errors import UsageError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from wherry.results import AddResult
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 KEPT = "nothing is lost: the same command begins again"
 
-_CUT = "How files are cut: fixed, fixed:2MiB, fastcdc, fastcdc:64KiB... (default: [chunker] of the configuration)."
+_CUT = (
+    "How files are cut: fixed:1MiB, fixed:2MiB or fixed:4MiB; fastcdc:64KiB, fastcdc:256KiB or fastcdc:1MiB "
+    "(default: [chunker] of the configuration)."
+)
 Chunker = Annotated[str | None, typer.Option("--chunker", metavar="NAME[:SIZE]", help=_CUT)]
 Encrypt = Annotated[
     str | None, typer.Option("--encrypt", metavar="KEY", help="Encrypt with a key of `wherry keys`: whoever has it can read.")
@@ -69,7 +72,8 @@ def add(
 ) -> None:
     """Read files once, in place, and print their CID.
 
-    Nothing is copied: wherry remembers where the pieces lie, and notices if a file changes afterwards.
+    Nothing is copied: wherry remembers where the pieces lie, and notices if a file changes afterwards. In UnixFS it has the CID
+    that `ipfs add` gives by the profile unixfs-v1-2025, which the default chunker fits; no other profile is made.
     """
     run = Invocation.of(ctx)
     words = read_meta(meta or [])
@@ -139,8 +143,8 @@ def warn(out: Out, watcher: Watcher, result: AddResult) -> None:
 def summary(result: AddResult) -> str:
     """A line for people about an add."""
     rate = f" ({format_size(result.bytes / result.seconds)}/s)" if result.seconds > 0 and result.bytes else ""
-    files = f"{result.files:,} file{'' if result.files == 1 else 's'}"
-    blocks = f"{result.new_blocks:,} new blocks, {result.reused_blocks:,} known"
+    files = many(result.files, "file")
+    blocks = f"{many(result.new_blocks, 'new block')}, {result.reused_blocks:,} known"
     kept = f"{format_size(result.unique_bytes)} new, {format_size(result.stored_bytes)} stored"
     return f"{files}, {format_size(result.bytes)} in {format_duration(result.seconds)}{rate}; {blocks}; {kept}"
 

@@ -185,8 +185,12 @@ def _each(
     work: Callable[[str], dict[str, object]],
     show: Callable[[Out, dict[str, object]], None],
 ) -> None:
-    """Does the work for each CID, writes as it goes; CIDs that are none are said, and make the run fail at its end."""
+    """Does the work for each CID, writes as it goes; what cannot be done is said, and makes the run fail at its end.
+
+    Of one that was named on the line it is the error of the run.
+    """
     out, bad, count = run.out(), 0, 0
+    alone: CIDError | None = None
     between = f'{{"schema": "wherry/cid-{verb}/1", "cids": ['
     for text in cids or _lines():
         count += 1
@@ -194,8 +198,10 @@ def _each(
             found = work(text)
         except CIDError as problem:
             bad += 1
+            alone = problem if cids is not None and len(cids) == 1 else None
             if not out.as_json:
-                out.error(problem)
+                if alone is None:
+                    out.error(problem)
                 continue
             found = {"input": text, "error": problem.message, "hint": problem.hint}
         if out.as_json:
@@ -207,9 +213,7 @@ def _each(
         out.line("\n]}" if between == "," else between + "]}")
     out.flush()
     if bad:
-        raise CIDError(
-            f"{bad} of {count} are no CIDs that can be read so" if count > 1 else "this is no CID that can be read so"
-        )
+        raise alone or CIDError(f"{bad} of {count} cannot be {'converted' if verb == 'convert' else 'read'}")
 
 
 def _lines() -> Iterator[str]:

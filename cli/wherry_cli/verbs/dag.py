@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wherry.errors import DataError, UsageError
+from wherry.errors import DataError, LimitExceeded, UsageError
 from wherry.hints import advising
 from wherry.units import format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import From, TokenFile, access_overrides
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from wherry.dag_results import DagLink, DagNode, DagPut, DagStat
@@ -78,9 +78,12 @@ def put(
 
     run = Invocation.of(ctx)
     data = read_bounded(source, PB_BYTES_MAX)
+    where = "standard input" if source == "-" else repr(source)
+    if len(data) > PB_BYTES_MAX:
+        hint = "split it into several blocks with links between them; `wherry add` does so with files"
+        raise LimitExceeded(f"{where}: more than {format_size(PB_BYTES_MAX)}, which is the most that a block has", hint=hint)
 
     async def work(session: Session) -> None:
-        where = "standard input" if source == "-" else repr(source)
         with advising(DataError, f"{codec} is read there, unless --input-codec says otherwise", about=where):
             kept = await session.dag_put(data, codec=codec, store=store)
         show_put(run.out(), kept)
@@ -173,7 +176,7 @@ def show_stat(out: Out, found: DagStat) -> None:
         out.line(f"inside  {safe(found.rest)}")
     out.line(f"size    {found.bytes:,} bytes")
     out.line(f"links   {found.links:,}")
-    out.line(f"below   {found.blocks:,} blocks, {found.total_bytes:,} bytes ({format_size(found.total_bytes)})")
+    out.line(f"below   {many(found.blocks, 'block')}, {found.total_bytes:,} bytes ({format_size(found.total_bytes)})")
 
 
 def build() -> Any:

@@ -11,7 +11,7 @@ from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import From, TokenFile, access_overrides, size
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,14 +116,15 @@ def _refuse(options: Mapping[str, Any], what: str, *, of: str) -> None:
 def show(out: Out, result: ExportResult) -> None:
     """Prints what was written, if it was not written to standard output."""
     if result.large:
-        out.warning(f"{result.large:,} blocks have more than 2 MiB: wherry reads them, and hardly any other tool")
+        have, them = ("has", "it") if result.large == 1 else ("have", "them")
+        out.warning(f"{many(result.large, 'block')} {have} more than 2 MiB: wherry reads {them}, and hardly any other tool")
     if result.path == "-":
         return
     if out.as_json:
         out.result(result.to_json())
     elif not out.quiet:
         taken = format_duration(result.seconds)
-        out.line(f"{safe(result.path)}: {result.blocks:,} blocks, {format_size(result.bytes)} in {taken}")
+        out.line(f"{safe(result.path)}: {many(result.blocks, 'block')}, {format_size(result.bytes)} in {taken}")
 
 
 def show_torrent(out: Out, result: TorrentResult) -> None:
@@ -133,12 +134,8 @@ def show_torrent(out: Out, result: TorrentResult) -> None:
     if out.as_json:
         out.result(result.to_json())
     elif not out.quiet:
-        left = f"; {_many(result.skipped, 'link')} left out" if result.skipped else ""
-        out.line(f"{safe(result.path)}: {_many(result.files, 'file')}, {format_size(result.bytes)}{left}")
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+        left = f"; {many(result.skipped, 'link')} left out" if result.skipped else ""
+        out.line(f"{safe(result.path)}: {many(result.files, 'file')}, {format_size(result.bytes)}{left}")
 
 
 def build() -> Any:

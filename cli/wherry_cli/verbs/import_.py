@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wherry.errors import BlockNotFound, DecodeError
+from wherry.errors import BlockNotFound, CIDError, DecodeError
 from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
@@ -23,7 +23,7 @@ def import_(
     """Take in the blocks of CARs, verified.
 
     Roots below which nothing is missing are then served, read and kept like what was added. Of others the blocks stay, and
-    the exit code is 6; 5 if a block below one is malformed.
+    the exit code is 6; 5 if a block below one is malformed, or named by another hash than sha2-256.
     """
     run = Invocation.of(ctx)
 
@@ -42,21 +42,30 @@ def import_(
         finally:  # what came before an error is kept, and said
             if run.json and taken:
                 show_json(run.out(), taken, one=len(paths) == 1)
-        refuse([root for root in incomplete if root.malformed], incomplete)
+        refuse(incomplete)
 
     run.drive(work, kept="what was read is kept: the same command goes on from it")
 
 
-def refuse(malformed: list[RootImported], incomplete: list[RootImported]) -> None:
-    """Raises what says that roots cannot be used. What is malformed goes first: no other CAR mends it."""
-    count = len(malformed or incomplete)
+def refuse(incomplete: list[RootImported]) -> None:
+    """Raises what says that roots cannot be used. What is malformed, or unsupported, goes first: no other CAR mends it."""
+    malformed = [root for root in incomplete if root.malformed]
+    unsupported = [root for root in incomplete if root.unsupported]
+    count = len(malformed or unsupported or incomplete)
     what = f"{count} root{'' if count == 1 else 's'} cannot be used"
     if malformed:
         hint = "whoever made the CAR wrote blocks that are none; get the data from somebody else, or made anew"
         raise DecodeError(f"{what}: a block below is malformed", hint=hint)
+    if unsupported:
+        hint = "add the data again with sha2-256 where it comes from"
+        raise CIDError(f"{what}: a block below is named by another hash than sha2-256, the one that wherry keeps", hint=hint)
     if incomplete:
         hint = "import the CAR that has the rest, or `wherry get` it from somebody who has all"
         raise BlockNotFound(f"{what}: something is missing below", hint=hint)
+
+
+def _state(root: RootImported) -> str:
+    return "malformed" if root.malformed else "unsupported" if root.unsupported else "incomplete"
 
 
 def show(out: Out, result: ImportResult) -> None:
@@ -67,7 +76,7 @@ def show(out: Out, result: ImportResult) -> None:
         elif root.complete:
             out.line(f"{root.cid}  complete")
         else:
-            out.line(f"{root.cid}  {'malformed' if root.malformed else 'incomplete'}: {safe(root.missing or '')}")
+            out.line(f"{root.cid}  {_state(root)}: {safe(root.missing or '')}")
     if out.quiet:
         return
     for text in result.skipped:

@@ -80,6 +80,11 @@ class Blocks:
         self._source = source
         self._left = reads_max
 
+    @property
+    def wire_bytes(self) -> int:
+        """What came from others for it."""
+        return 0
+
     def held(self, cids: Sequence[PublicCID]) -> list[Held | None]:
         """Looks up a batch, under each codec that names the same bytes. None for what is not here."""
         found: list[Held | None] = [None] * len(cids)

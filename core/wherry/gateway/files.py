@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wherry import dagcbor, manifest
+from wherry import ipld, manifest
 from wherry.block import Block
 from wherry.cid import DAG_CBOR, DAG_PB, RAW
 from wherry.dag.walk import Leaf, Need, Walk, find, root_of
@@ -66,18 +66,18 @@ def look(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Thing:
     """Tells what lies at a path. Raises NotFound, BlockNotFound, and what decoding raises."""
     if root.codec == DAG_CBOR:
         data = blocks.node(root)
-        if _is_ours(data):
+        if _is_ours(root, data):
             return _look_native(blocks, root, data, parts)
     found = resolve(blocks, root, parts)
     cid = found.cid
     if cid.codec == DAG_CBOR and not found.rest:
         data = blocks.node(cid)
-        if _is_ours(data):
+        if _is_ours(cid, data):
             return _look_native(blocks, cid, data, ())._replace(roots=found.roots)
     if cid.codec != DAG_PB:
         kind = "file" if cid.codec == RAW else "block"
         return Thing(kind, cid, blocks.one(cid).size, roots=found.roots, rest=found.rest)
-    node = view(blocks.node(cid))
+    node = view(cid, blocks.node(cid))
     if isinstance(node, File):
         return Thing("file", cid, node.size, roots=found.roots)
     if isinstance(node, Symlink):
@@ -89,7 +89,7 @@ def located(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
     """Follows a path, as `resolve`; in a dataset of wherry's own one of its files and directories. Raises what `look` does."""
     if parts and root.codec == DAG_CBOR:
         data = blocks.node(root)
-        if _is_ours(data):
+        if _is_ours(root, data):
             way = [root]
             entry: Entry = _driven(blocks, find(root_of(Block(root.block(), data)).entry, "/".join(parts)), way)
             if entry.kind == manifest.LINK:
@@ -99,11 +99,11 @@ def located(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
     return resolve(blocks, root, parts)
 
 
-def _is_ours(data: bytes) -> bool:
+def _is_ours(cid: PublicCID, data: bytes) -> bool:
     """Tells whether a DAG-CBOR block is a node of wherry's manifests, of this version or another: its kind says so."""
     if b"\x66wherry" not in data:
         return False
-    value = dagcbor.decode_public(data)
+    value = ipld.read_block(cid, data)
     kind = value.get("wherry") if isinstance(value, dict) else None
     return isinstance(kind, str) and _KIND.fullmatch(kind) is not None
 
@@ -126,6 +126,9 @@ def _driven(blocks: Blocks, search: Generator[Need, Block, Entry], way: list[Pub
     except StopIteration as found:
         entry: Entry = found.value
         return entry
+    except NotFound as problem:
+        problem.hint = None  # it is for who has a command line
+        raise
 
 
 def _block(blocks: Blocks, cid: bytes) -> Block:
@@ -192,7 +195,7 @@ class _Inner(Part):
         self._start, self._stop = start, stop
 
     def read_into(self, view_of: memoryview) -> None:
-        node = view(self._blocks.node(self._cid))
+        node = view(self._cid, self._blocks.node(self._cid))
         view_of[:] = node.data[self._start : self._stop] if isinstance(node, File) else b""
 
     def confirm(self) -> bool:
@@ -207,7 +210,7 @@ def _unixfs(blocks: Blocks, root: PublicCID, size: int, start: int, stop: int) -
     while stack:
         cid, offset, size = stack.pop()
         if cid.codec == DAG_PB:
-            node = view(blocks.node(cid))
+            node = view(cid, blocks.node(cid))
             if not isinstance(node, File):
                 raise DecodeError(f"block {cid} should be a piece of a file")
             if node.size != size:
@@ -231,9 +234,9 @@ def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_
     """Gives the entries of a directory that come after one of that name. Raises what decoding raises, BlockNotFound."""
     if thing.entry is not None:
         return _page(map(_native_row, native_items(blocks, thing.entry, after)), count)
-    node = view(blocks.node(thing.cid))
+    node = view(thing.cid, blocks.node(thing.cid))
     if isinstance(node, Directory):
-        names = sorted(node.entries)
+        names = sorted({entry.name: entry for entry in reversed(node.entries)}.values())  # of equal names the first counts
         first = bisect_right([entry.name for entry in names], after.encode("utf-8", "surrogateescape")) if after else 0
         return _page((_row(*entry) for entry in names[first:]), count)
     if not isinstance(node, Shard):
@@ -280,7 +283,7 @@ def sharded(blocks: Blocks, root: Shard, after: str = "") -> Iterator[Link]:
             if slot.bucket != bucket:  # in the mark's own bucket alone lies the entry that has its name
                 yield slot.entry
             continue
-        inner = view(blocks.node(slot.entry.cid))
+        inner = view(slot.entry.cid, blocks.node(slot.entry.cid))
         if not isinstance(inner, Shard) or inner.fanout != shard.fanout:
             raise DecodeError(f"block {slot.entry.cid} should be a shard like the one above it")
         stack.append((inner, left, slot.bucket == bucket))

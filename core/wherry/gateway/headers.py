@@ -10,7 +10,7 @@ from urllib.parse import quote
 from wherry.gateway.request import CAR, MEDIA, RAW, RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from wherry.gateway.request import Target, Wish
 
@@ -62,6 +62,18 @@ def tar_etag(cid: str) -> str:
 def record_etag(record: bytes) -> str:
     """Gives the entity tag of a record."""
     return f'"{hashlib.sha256(record).hexdigest()[:32]}.ipns-record"'
+
+
+def one_list(lines: Sequence[str]) -> str | None:
+    """Gives the lines of one header as the list that they are (RFC 9110 §5.3); None: there is no such header."""
+    return ", ".join(lines) if lines else None
+
+
+def matched(if_match: str | None, tag: str) -> bool:
+    """Tells whether If-Match lets what has ``tag`` be given: the strong comparison of a list, or "*" (RFC 9110 §13.1.1)."""
+    if if_match is None or if_match.strip() == "*":
+        return True
+    return not tag.startswith("W/") and tag in _TAG.findall(if_match[:_HEADER_CHARS_MAX])
 
 
 def unchanged(if_none_match: str | None, tag: str) -> bool:

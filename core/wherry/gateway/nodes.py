@@ -11,7 +11,7 @@ import mmh3
 
 from wherry import dagpb, ipld
 from wherry.cid import DAG_PB
-from wherry.errors import DecodeError, IntegrityError
+from wherry.errors import DataError, DecodeError, IntegrityError, of_block
 from wherry.ipld import LINKED
 from wherry.unixfs import data as unixfs
 
@@ -74,8 +74,15 @@ class Symlink(NamedTuple):
 View: TypeAlias = Directory | Shard | File | Symlink
 
 
-def view(data: bytes) -> View:
-    """Reads a dag-pb block as UnixFS. Raises DecodeError, IntegrityError, LimitExceeded."""
+def view(cid: PublicCID, data: bytes) -> View:
+    """Reads a dag-pb block as UnixFS. Raises DecodeError, IntegrityError, LimitExceeded, which name it."""
+    try:
+        return _view(data)
+    except DataError as problem:
+        raise of_block(problem, cid) from problem
+
+
+def _view(data: bytes) -> View:
     node = dagpb.decode(data)
     if node.data is None:
         raise DecodeError("a dag-pb block without UnixFS data")
@@ -133,9 +140,15 @@ def name_hash(name: bytes) -> int:
 
 
 def links(cid: PublicCID, data: bytes) -> list[PublicCID]:
-    """Gives all links of a block, in its order. A codec that has none, or is not known here, gives none."""
+    """Gives all links of a block, in its order. A codec that has none, or is not known here, gives none.
+
+    Raises DecodeError and LimitExceeded, which name the block.
+    """
     if cid.codec == DAG_PB:
-        return [link.cid for link in dagpb.decode(data).links]
+        try:
+            return [link.cid for link in dagpb.decode(data).links]
+        except DataError as problem:
+            raise of_block(problem, cid) from problem
     if cid.codec not in LINKED:
         return []
-    return [link for _, link in ipld.links(ipld.read(cid.codec, data))]
+    return [link for _, link in ipld.links(ipld.read_block(cid, data))]

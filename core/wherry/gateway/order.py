@@ -52,7 +52,7 @@ def resolve(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Found:
         if cid.codec == DAG_PB:
             cid = _entry(blocks, way, cid, left.pop(0))
         elif cid.codec in LINKED:
-            value, used = ipld.within(ipld.read(cid.codec, blocks.node(cid)), left, cid)
+            value, used = ipld.within(ipld.read_block(cid, blocks.node(cid)), left, cid)
             if not isinstance(value, PublicCID):
                 return Found(tuple(way), cid, tuple(left), tuple(roots))
             way.append(cid)
@@ -67,7 +67,7 @@ def _entry(blocks: Blocks, way: list[PublicCID], cid: PublicCID, name: str) -> P
     wanted = name.encode()
     hashed, left, fanout = -1, HASH_BITS, 0
     while True:
-        node = view(blocks.node(cid))
+        node = view(cid, blocks.node(cid))
         way.append(cid)
         if isinstance(node, Directory) and not fanout:
             for entry in node.entries:
@@ -147,7 +147,7 @@ class Walk:
         return self._seen.add(cid.multihash)
 
     def _entity(self, cid: PublicCID) -> Iterator[Sent]:
-        node = view(self._blocks.node(cid))
+        node = view(cid, self._blocks.node(cid))
         if isinstance(node, Shard):
             yield from self._tree([cid], _shards)
         elif not isinstance(node, File):
@@ -211,7 +211,7 @@ class Walk:
             data = self._blocks.node(cid)
             if self._new(cid):
                 yield Sent(cid, None, data)
-            inner = view(data)
+            inner = view(cid, data)
             if not isinstance(inner, File):
                 raise DecodeError(f"block {cid} should be a piece of a file")
             stack += pieces(inner, offset, span)
@@ -231,7 +231,7 @@ def pieces(node: File, offset: int, span: tuple[int, int]) -> list[tuple[PublicC
 
 
 def _shards(cid: PublicCID, data: bytes) -> list[PublicCID]:
-    node = view(data)
+    node = view(cid, data)
     if not isinstance(node, Shard):
         raise DecodeError(f"block {cid} should be a shard like the one above it")
     return [slot.entry.cid for slot in node.slots if slot.sub]

@@ -6,13 +6,16 @@ A foreign URL is bounded before it is looked at, and is refused rather than repa
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from wherry.errors import CIDError, UsageError
 from wherry.gateway.record import name_of
 from wherry.limits import GATEWAY_FIELDS_MAX, GATEWAY_PATH_PARTS_MAX, GATEWAY_URL_BYTES_MAX
 from wherry.publiccid import PublicCID
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 RAW: Final = "raw"
 CAR: Final = "car"
@@ -140,13 +143,22 @@ def _part(text: str) -> str:
     return part
 
 
-def wish(query: str, accept: str) -> Wish:
+def unable(asked: Target, *, trustless: bool) -> frozenset[str]:
+    """Says which formats are not given of a target, whatever lies there."""
+    found = set() if asked.space == "ipns" and not asked.parts else {RECORD}
+    if trustless:
+        found |= {_PAGE, TAR, *DATA} | ({RAW} if asked.parts else set())
+    return frozenset(found)
+
+
+def wish(query: str, accept: str, not_given: Collection[str] = ()) -> Wish:
     """Reads a raw query and the Accept header. Raises UsageError for what is malformed, NotAcceptable for what is not offered.
 
+    Of an Accept list what is ``not_given`` is taken only where it has nothing else (RFC 9110 §12.5.1): who answers refuses it.
     ``format`` wins over Accept, and ``car-*`` over the parameters of Accept (IPIP-523); those count with ``format=car`` too.
     """
     fields = _fields(query)
-    by_accept, parameters = _accepted(accept)
+    by_accept, parameters = _accepted(accept, not_given)
     wanted = fields.get("format")
     page = wanted is None and by_accept == _PAGE
     by_accept = None if by_accept == _PAGE else by_accept
@@ -177,9 +189,9 @@ def _fields(query: str) -> dict[str, str]:
     return fields
 
 
-def _accepted(accept: str) -> tuple[str | None, dict[str, str]]:
+def _accepted(accept: str, not_given: Collection[str]) -> tuple[str | None, dict[str, str]]:
     """Gives the format that an Accept header likes best among ours, and its parameters; None: it asks for none of them."""
-    best, best_q, found = None, 0.0, {}
+    best, best_rank, found = None, (False, 0.0), {}
     car: dict[str, str] = {}
     for item in accept[:GATEWAY_URL_BYTES_MAX].split(","):
         media, *more = [part.strip() for part in item.split(";")]
@@ -193,8 +205,9 @@ def _accepted(accept: str) -> tuple[str | None, dict[str, str]]:
             weight = 0.0
         if name == CAR and not car:
             car = parameters
-        if weight > best_q:
-            best, best_q, found = name, weight, parameters
+        rank = (name not in not_given, weight)
+        if weight > 0 and rank > best_rank:
+            best, best_rank, found = name, rank, parameters
     return best, found if best == CAR else car
 
 

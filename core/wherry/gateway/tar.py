@@ -121,7 +121,7 @@ def _children(blocks: Blocks, thing: Thing) -> tuple[int, Iterator[tuple[str, Th
     """Gives the entries of a directory, one after the other, and how many links it holds meanwhile."""
     if thing.entry is not None:
         return _SHARD_WEIGHT, ((item.name, native_thing(item)) for item in native_items(blocks, thing.entry))
-    node = view(blocks.node(thing.cid))
+    node = view(thing.cid, blocks.node(thing.cid))
     if isinstance(node, Shard):
         links, weight = sharded(blocks, node), _SHARD_WEIGHT
     elif isinstance(node, Directory):

@@ -96,12 +96,16 @@ class Option(NamedTuple):  # a dataclass takes three times as long to define, an
     @property
     def expected(self) -> str:
         """Says in a few words what values are taken."""
-        one = "one of " + ", ".join(map(repr, self.choices)) if self.choices else _EXPECTED[self.form]
+        one = "one of " + ", ".join(map(self._choice, self.choices)) if self.choices else _EXPECTED[self.form]
         if self.minimum is not None:
             one += f", at least {self._figure(self.minimum)}"
         if self.maximum is not None:
             one += f", at most {self._figure(self.maximum)}"
         return f"a list, each {one}" if self.many else one
+
+    def _choice(self, value: object) -> str:
+        """Writes a choice as it is written on a command line: a size in one word."""
+        return self._figure(value).replace(" ", "") if self.form == "size" else repr(value)
 
     def text(self, value: object) -> str:
         """Writes a value as a person would in the configuration, without quotes."""

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from wherry.dag_results import DagLink, DagNode, DagPut, DagStat
-from wherry.errors import UsageError
+from wherry.errors import DataError, DecodeError, UsageError, of_block
+from wherry.hints import advising
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.session.parts import Parts
@@ -84,7 +85,7 @@ class Dagging(Parts):
                 blocks.cancel()
 
             def progress() -> Progress:
-                return Progress(verb="dag stat", phase="fetch", bytes_done=run.bytes)
+                return Progress(verb="dag stat", phase="fetch", bytes_done=run.bytes, wire_bytes=blocks.wire_bytes)
 
             async with paced(observe, progress):
                 own, count = await stoppable(lambda: _own(blocks, cid), blocks.cancel)
@@ -100,7 +101,8 @@ class Dagging(Parts):
         from wherry.transfer.dags import reach
 
         async with self._blocks(what, sources) as (blocks, root, parts):
-            yield blocks, await stoppable(lambda: reach(blocks, root, parts), blocks.cancel)
+            with advising(DecodeError, "`wherry dag get` of that block with --output-codec raw gives its bytes"):
+                yield blocks, await stoppable(lambda: reach(blocks, root, parts), blocks.cancel)
 
 
 def _links(blocks: Blocks, reached: Reached) -> list[DagLink]:
@@ -109,7 +111,10 @@ def _links(blocks: Blocks, reached: Reached) -> list[DagLink]:
     from wherry.transfer.dags import value_at
 
     if reached.cid.codec == DAG_PB and not reached.rest:  # by its own links: a name of one may have no logical form
-        node = dagpb.decode(blocks.node(reached.cid))
+        try:
+            node = dagpb.decode(blocks.node(reached.cid))
+        except DataError as problem:
+            raise of_block(problem, reached.cid) from problem
         return [
             DagLink(
                 path=f"Links/{at}/Hash", cid=str(link.cid), size=link.tsize,

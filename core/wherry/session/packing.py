@@ -25,7 +25,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from wherry.observe import Observe
+    from wherry.observe import Observe, Phase
 
 STREAM: Final = "-"  # standard input, or output
 _LOOK_S: Final = 0.2  # after so long without bytes it is looked whether anybody still waits for them
@@ -63,9 +63,12 @@ class Packing(Parts):
         finally:
             source.close()
         found = [
-            RootImported(cid=str(root.cid), complete=not root.missing, missing=root.missing or None, malformed=root.malformed)
+            RootImported(
+                cid=str(root.cid), complete=not root.missing, missing=root.missing or None, malformed=root.malformed,
+                unsupported=root.unsupported,
+            )
             for root in roots
-        ]
+        ]  # fmt: skip
         return ImportResult(
             roots=found, blocks=run.blocks, new_blocks=run.new_blocks, bytes=run.bytes_read, stored_bytes=run.new_bytes,
             skipped=run.skipped, more_skipped=run.more_skipped, seconds=time.monotonic() - began,
@@ -99,7 +102,8 @@ class Packing(Parts):
                 blocks.cancel()
 
             def progress() -> Progress:
-                return Progress(verb="export", phase="fetch" if sources else "hash", bytes_done=run.bytes)
+                phase: Phase = "fetch" if sources else "hash"
+                return Progress(verb="export", phase=phase, bytes_done=run.bytes, wire_bytes=blocks.wire_bytes)
 
             async with paced(observe, progress):
                 if path == STREAM:

@@ -19,8 +19,9 @@ from wherry.gateway.request import CarWish
 from wherry.store.held import stays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from wherry.abc.transport import Held
     from wherry.publiccid import PublicCID
     from wherry.store.store import Store
 
@@ -29,12 +30,23 @@ _BATCH_BYTES: Final = 4 << 20
 _SKIPPED_MAX: Final = 20  # named; the others are counted
 
 
+class _Kept(Blocks):
+    """The blocks of this home. Of one that can never be here it is not said that it is missing."""
+
+    def held(self, cids: Sequence[PublicCID]) -> list[Held | None]:
+        """Looks up a batch. Raises CIDError for a hash that nothing is kept by."""
+        for cid in cids:
+            cid.block()
+        return super().held(cids)
+
+
 class ImportedRoot(NamedTuple):
     """A root that a CAR names, and what is missing below it."""
 
     cid: PublicCID
     missing: str  # "" if nothing is
     malformed: bool = False  # a block below is not as its codec has it, or beyond a bound: none that comes later mends that
+    unsupported: bool = False  # nor this: a block below is named by a hash that nothing is kept by
 
 
 class CarImport:
@@ -48,13 +60,13 @@ class CarImport:
         self._where = where
         self._waiting: dict[bytes, Block] = {}
         self._waiting_bytes = 0
-        self._walk = Walk(Blocks(store), CarWish())
+        self._walk = Walk(_Kept(store), CarWish())
         self._cancelled = False
         self.bytes_read = 0
         self.blocks = 0
         self.new_blocks = 0
         self.new_bytes = 0
-        self.skipped: list[str] = []  # blocks whose hash nothing here can check
+        self.skipped: list[str] = []  # blocks of a hash that nothing is kept by: the CID of each, and why
         self.more_skipped = 0
 
     def cancel(self) -> None:
@@ -87,7 +99,7 @@ class CarImport:
             verified(cid, data, origin=self._origin)
         except CIDError as problem:
             if len(self.skipped) < _SKIPPED_MAX:
-                self.skipped.append(f"{cid}: {problem.message}")
+                self.skipped.append(problem.message.removeprefix("CID "))
             else:
                 self.more_skipped += 1
             return
@@ -125,8 +137,9 @@ class CarImport:
                 self._hold(sent)
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
-            self._walk = Walk(Blocks(self._store), CarWish())  # that one was where something is missing
-            return ImportedRoot(root, problem.message, isinstance(problem, (DecodeError, LimitExceeded)))
+            self._walk = Walk(_Kept(self._store), CarWish())  # that one was where something is missing
+            malformed, unsupported = isinstance(problem, (DecodeError, LimitExceeded)), isinstance(problem, CIDError)
+            return ImportedRoot(root, problem.message, malformed, unsupported)
         if root.inline is None:  # how many bytes the files have is not known: of a directory no have-map is told
             self._store.state.put_root(name, self._where, IMPORTED, {})
         return ImportedRoot(root, "")

@@ -46,11 +46,13 @@ class CarExport:
     def run(self, write: Callable[[bytes | memoryview], object]) -> None:
         """Writes the CAR. Every block is read, and hashed, before it is written.
 
-        Raises BlockNotFound for what is not here, NotFound for a path that leads nowhere, what reading raises, and what
-        ``write`` raises.
+        Raises CIDError for a root of a hash that nothing is kept by, BlockNotFound for what is not here, NotFound for a path
+        that leads nowhere, what reading raises, and what ``write`` raises.
         """
+        self.root.block()  # of one that can never be here it is not said that somebody may have it
         found = self._found()
-        self._write(write, header([self.root]))
+        begin = header([self.root])
+        self._source.one(found.cid).confirm()  # what is not here is said before anything is written
         buffer = memoryview(bytearray(LEAF_BYTES_MAX))
         for cid, held, data in Walk(self._source, CarWish(scope=self._scope)).blocks(found):
             if self._cancelled:
@@ -62,10 +64,13 @@ class CarExport:
                 view = buffer[: held.size]
                 held.read_into(view)
                 verify(cid.block(), view, origin="this machine")
-            self._write(write, section_head(cid, len(view)))
+            self._write(write, begin + section_head(cid, len(view)))
+            begin = b""
             self._write(write, view)
             self.blocks += 1
             self.large += len(view) > PB_BYTES_MAX
+        if begin:  # the root is in its name: there is no block
+            self._write(write, begin)
 
     def _found(self) -> Found:
         if self._parts and self.root.codec == DAG_CBOR:

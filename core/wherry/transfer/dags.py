@@ -46,7 +46,7 @@ def reach(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Reached:
                     raise
         elif cid.codec not in ipld.LINKED:
             raise NotFound(f"block {cid} has no path {left[0]!r} in it")
-        whole = ipld.read(cid.codec, blocks.node(cid))
+        whole = ipld.read_block(cid, blocks.node(cid))
         try:
             value, used = ipld.within(whole, left, cid)
         except NotFound as problem:
@@ -61,7 +61,7 @@ def reach(blocks: Blocks, root: PublicCID, parts: Sequence[str]) -> Reached:
 
 def value_at(blocks: Blocks, reached: Reached) -> Value:
     """Reads the value where a path ended. Raises what reading and decoding raise."""
-    value, _ = ipld.within(ipld.read(reached.cid.codec, blocks.node(reached.cid)), reached.rest, reached.cid)
+    value, _ = ipld.within(ipld.read_block(reached.cid, blocks.node(reached.cid)), reached.rest, reached.cid)
     return value
 
 

@@ -44,6 +44,11 @@ class FetchedBlocks(Blocks):
         self._over = False
         self.fetched = 0  # blocks
 
+    @property
+    def wire_bytes(self) -> int:
+        """What came from the sources."""
+        return self._fetcher.wire_bytes
+
     def cancel(self) -> None:
         """Ends every wait, now and from now on, with InterruptedError."""
         self._over = True

@@ -60,7 +60,7 @@ _SYNC_S: Final = 5.0  # what a power cut may cost
 class Count:
     """How far a get is; read by whoever shows progress."""
 
-    files: int = 0
+    files: int = 0  # that were begun
     links: int = 0
     files_total: int | None = None
     bytes_total: int | None = None
@@ -142,6 +142,11 @@ class Get:
     def done_bytes(self) -> int:
         """Bytes that are verified and in their place."""
         return self._sink.done_bytes
+
+    @property
+    def done_files(self) -> int:
+        """Files that are whole and in their place."""
+        return self._sink.done_files
 
     def to_nowhere(self, root: Root) -> Coroutine[Any, Any, None]:
         """Fetches and verifies everything, and keeps nothing of it."""

@@ -82,7 +82,7 @@ class Fill:
         return Progress(
             verb="get", phase="fetch", bytes_done=self.done_bytes,
             bytes_total=run.count.bytes_total if run else None,
-            files_done=run.count.files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
+            files_done=run.done_files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ class Piece(NamedTuple):
 class Sink:
     """Takes settled pieces. This one writes nothing: the target ``null:``. Safe for threads."""
 
-    __slots__ = ("_counting", "done_bytes", "gained", "placed", "sealing")
+    __slots__ = ("_counting", "done_bytes", "done_files", "gained", "placed", "sealing")
 
     def __init__(self, sealing: Sealer | None = None) -> None:
         """``sealing`` opens what arrives, where the dataset is encrypted."""
@@ -90,9 +90,13 @@ class Sink:
         self.gained: Gained | None = None  # is told, on any thread, what can be given on to others
         self._counting = threading.Lock()
         self.done_bytes = 0  # verified and in their place
+        self.done_files = 0  # of which all bytes are
 
     def begin(self, slot: Slot) -> None:
-        """Says that a long or an empty file begins."""
+        """Says that a long or an empty file begins; the empty one is done."""
+        if not slot.size:
+            with self._counting:
+                self.done_files += 1
 
     def write(self, view: memoryview, pieces: Sequence[Piece], starts: Sequence[int]) -> None:
         """Takes verified pieces that follow each other in one file, each with where it starts in ``view``. Raises LocalError.
@@ -105,11 +109,16 @@ class Sink:
 
     def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
         """Counts pieces as done: those of many calls of `write` or `in_place` at once."""
+        self._count(runs, sum([_taken(pieces[0].slot, pieces) for pieces in runs]))
+
+    def _count(self, runs: Sequence[Sequence[Piece]], files: int) -> None:
+        """Counts pieces as done, and ``files`` that are whole by them."""
         if self.gained is not None:
             self.gained(runs)
         size = sum([piece.size for pieces in runs for piece in pieces])
         with self._counting:
             self.done_bytes += size
+            self.done_files += files
 
     def known(self, piece: Piece) -> None:
         """Takes a piece of a long file that an earlier run wrote."""
@@ -154,6 +163,7 @@ class FileSink(Sink):
         """Prepares a long file; makes an empty one."""
         if slot.size == 0:
             self._keep([self._finish(slot, *self._create(slot), [])])
+            super().begin(slot)
             return
         final = self._target.final(slot.path)
         row = self._store.index.files([final], self._cut).get(final)
@@ -258,22 +268,23 @@ class FileSink(Sink):
         """Finishes the files whose last piece is here, journals and records; many files share one write of each."""
         records = []
         stretches = []
+        files = 0
         for pieces in runs:
             slot, first, last = pieces[0].slot, pieces[0], pieces[-1]
             if slot.record is not None:
                 records.append(slot.record._replace(leaves=[_leaf(piece) for piece in pieces]))
                 slot.record = None
+                files += 1
             else:
-                self._advance(slot, pieces)
+                files += self._advance(slot, pieces)
             stretches.append((slot.base + first.offset, slot.base + last.offset + last.size))
         self._target.journal.append(stretches)
         self._keep(records)
-        super().commit(runs)
+        self._count(runs, files)
 
     def known(self, piece: Piece) -> None:
         """See `Sink.known`."""
-        self._advance(piece.slot, [piece])
-        super().commit([[piece]])
+        self._count([[piece]], self._advance(piece.slot, [piece]))
 
     def known_whole(self, slot: Slot, pieces: Sequence[Piece]) -> bool:
         """See `Sink.known_whole`."""
@@ -287,21 +298,20 @@ class FileSink(Sink):
             os.close(fd)
             return False
         self._keep([self._finish(slot, fd, False, [_leaf(piece) for piece in pieces])])
-        super().commit([pieces])
+        self._count([pieces], 1)
         return True
 
-    def _advance(self, slot: Slot, pieces: Sequence[Piece]) -> None:
-        """Records pieces of a long file, and finishes it with its last one."""
+    def _advance(self, slot: Slot, pieces: Sequence[Piece]) -> bool:
+        """Records pieces of a long file, and finishes it with its last one; tells whether that was among them."""
         with self._recording:
             self._recorder.leaves(slot.number, [_leaf(piece) for piece in pieces])
             self._recorder.flush_if_due()
-        with slot.lock:
-            slot.left -= sum(piece.size for piece in pieces)
-            whole = slot.left == 0
+        whole = _taken(slot, pieces)
         if whole:
             record = self._finish(slot, slot.fd, False, [])
             with self._recording:
                 self._store.index.finish(slot.number, slot.cid, record.signature, key=slot.key)
+        return whole
 
     def _finish(self, slot: Slot, fd: int, fresh: bool, leaves: list[LeafRow]) -> FileRecord:
         """Gives a whole file its attributes, closes it, and says what is to be recorded of it."""
@@ -341,6 +351,13 @@ class FileSink(Sink):
         for number in {slot.fd, slot.direct} - {-1}:
             os.close(number)
         slot.fd = slot.direct = -1
+
+
+def _taken(slot: Slot, pieces: Sequence[Piece]) -> bool:
+    """Takes pieces off what is left of a file; tells whether nothing is."""
+    with slot.lock:
+        slot.left -= sum([piece.size for piece in pieces])
+        return slot.left == 0
 
 
 def _leaf(piece: Piece) -> LeafRow:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from wherry import dagpb
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import Root
-from wherry.errors import DecodeError, IntegrityError, LimitExceeded, UnsafeName
+from wherry.errors import DecodeError, IntegrityError, LimitExceeded, UnsafeName, of_block
 from wherry.limits import TREE_BYTES_MAX, UNIXFS_FANOUT_MAX, UNIXFS_SHARD_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK, UNSAID, Attrs, Entry
 from wherry.names import check_name, check_target, shown
@@ -117,7 +117,7 @@ def decode(block: Block) -> Node:
             return _symlink(node, data)
         raise DecodeError(f"its type {data.type} is none that is read")
     except (DecodeError, IntegrityError, LimitExceeded, UnsafeName) as problem:
-        raise type(problem)(f"block {block.cid}: {problem.message}", hint=problem.hint) from problem
+        raise of_block(problem, block.cid) from problem
 
 
 def _file(node: dagpb.PBNode, data: unixfs_data.Data) -> FileNode:

@@ -40,8 +40,8 @@ async def answer_data(
     if wanted.page:
         return await _page(gateway, request, asked, thing, headers)
     tag = headers["Etag"] = said.data_etag(cid, shape.format)
-    if said.unchanged(request.headers.get("If-None-Match"), tag):
-        return gateway.not_modified(headers)
+    if (had := gateway.not_modified(request, headers)) is not None:
+        return had
     headers["Content-Type"] = shape.media
     headers["Accept-Ranges"] = "bytes"
     if wanted.by_accept:
@@ -62,8 +62,8 @@ async def _page(
     tag = headers["Etag"] = said.data_page_etag(str(thing.cid))
     headers["Content-Security-Policy"] = said.PAGE_POLICY  # a 304 says the same: it replaces what a cache was told
     del headers["Cache-Control"]  # wherry's page may change
-    if said.unchanged(request.headers.get("If-None-Match"), tag):
-        return gateway.not_modified(headers)
+    if (had := gateway.not_modified(request, headers)) is not None:
+        return had
     make = partial(_made, gateway.blocks(), thing, Shape("dag-json", same=False))
     text = data_page(asked, thing, (await gateway.off_loop(make))[:_SHOWN_BYTES]).encode("utf-8", "replace")
     headers["Content-Type"] = "text/html; charset=utf-8"

@@ -15,7 +15,7 @@ from wherry.gateway.blocks import Blocks, Part
 from wherry.gateway.files import located, look
 from wherry.gateway.frames import Stretch, begun, car, in_chunks, plain
 from wherry.gateway.order import Walk
-from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, wish
+from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, unable, wish
 from wherry.limits import GATEWAY_READS_MAX
 from wherry.observe import Served
 from wherry.offload import in_thread
@@ -105,7 +105,8 @@ class Gateway:
     async def _checked(self, request: web.Request) -> web.StreamResponse:
         try:
             asked = target(request.rel_url.raw_path)
-            wanted = wish(request.rel_url.raw_query_string, ", ".join(request.headers.getall("Accept", ())))
+            not_given = unable(asked, trustless=self._people is None)
+            wanted = wish(request.rel_url.raw_query_string, ", ".join(request.headers.getall("Accept", ())), not_given)
             return await self._answer(request, asked, wanted)
         except Unreached as problem:
             raise self.refusal(web.HTTPNotImplemented, _line(problem)) from None
@@ -172,8 +173,8 @@ class Gateway:
         name = str(cid) if asked.below else asked.root_text
         tag = said.raw_etag(name)
         headers = said.trustless(asked, wanted, tag, block=name) | {"Cache-Control": kept, "X-Ipfs-Roots": roots}
-        if said.unchanged(request.headers.get("If-None-Match"), tag):
-            return self.not_modified(headers)
+        if (had := self.not_modified(request, headers)) is not None:
+            return had
         held = await self.off_loop(partial(self.blocks().one, cid))
         return await self.whole_or_part(request, headers, held.size, partial(_of_block, held), tag)
 
@@ -183,8 +184,8 @@ class Gateway:
             raise UsageError("a CAR belongs to a CID")
         tag = said.car_etag(asked, wanted)
         headers = said.trustless(asked, wanted, tag) | {"Cache-Control": kept}
-        if said.unchanged(request.headers.get("If-None-Match"), tag):
-            return self.not_modified(headers)
+        if (had := self.not_modified(request, headers)) is not None:
+            return had
         found = await self.off_loop(partial(located, self.blocks(GATEWAY_READS_MAX), root, asked.below))
         await self.off_loop(lambda: self.blocks().one(found.cid).confirm())
         walk = Walk(self.blocks(), wanted.car)
@@ -192,6 +193,7 @@ class Gateway:
 
     async def stream(self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame]) -> web.StreamResponse:
         """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally."""
+        self.check(request, headers)
         response = web.StreamResponse(headers=headers | self.common())
         if request.method == "HEAD":
             response.content_length = None
@@ -203,10 +205,18 @@ class Gateway:
             response.enable_chunked_encoding()
         return await self.send(request, response, in_chunks(frames) if chunked and plain_http else frames)
 
-    def not_modified(self, headers: dict[str, str]) -> web.Response:
-        """Makes the answer to who has it already."""
+    def not_modified(self, request: web.Request, headers: dict[str, str], *tags: str) -> web.Response | None:
+        """Makes the answer to who has it already, by its Etag or one of ``tags``; None: it is to be given, or is `check`'s."""
+        known = said.one_list(request.headers.getall("If-None-Match", ()))
+        if not any(said.unchanged(known, tag) for tag in (headers["Etag"], *tags)) or not _matched(request, headers):
+            return None
         kept = {name: value for name, value in headers.items() if name not in ("Content-Type", "Content-Disposition")}
         return web.Response(status=304, headers=kept | self.common())
+
+    def check(self, request: web.Request, headers: dict[str, str]) -> None:
+        """Refuses what is there, and has none of the tags that If-Match names."""
+        if not _matched(request, headers):
+            raise self.refusal(web.HTTPPreconditionFailed, "If-Match names another version", {"Etag": headers["Etag"]})
 
     async def whole_or_part(
         self,
@@ -217,6 +227,7 @@ class Gateway:
         tag: str,
     ) -> web.StreamResponse:
         """Answers with ``size`` bytes, or the range of them that is asked for."""
+        self.check(request, headers)
         span = said.byte_range(request.headers, tag, size)
         headers = headers | self.common()
         if span == "none":
@@ -267,6 +278,10 @@ class _Counted:
 def _of_block(held: Held, start: int, stop: int) -> Iterator[Stretch]:
     if stop > start:
         yield Stretch(held if stop - start == held.size else Part(held, start, stop), stop - start)
+
+
+def _matched(request: web.Request, headers: dict[str, str]) -> bool:
+    return said.matched(said.one_list(request.headers.getall("If-Match", ())), headers["Etag"])
 
 
 def _of_data(problem: WherryError) -> bool:

@@ -45,7 +45,8 @@ class People:
             thing = await gateway.off_loop(partial(look, blocks, root, asked.below))
         except BlockNotFound:
             raise
-        except NotFound:
+        except NotFound as problem:
+            problem.hint = problem.hint or "the page of the directory above shows what there is"
             size = padding_bytes(asked.below)
             if size is None or asked.slash or wanted.format is not None or asked.space != "ipfs":
                 raise
@@ -84,7 +85,7 @@ class People:
                 return await self._page(request, asked, wanted, thing, headers)
             return await self._file(request, wanted, index, "index.html", headers | {"Etag": f'"{thing.cid}"'})
         if asked.slash:
-            raise NotFound("what has an end like a directory's is none")
+            raise NotFound(f"this is a {thing.kind}; leave out the / at the end")
         return await self._file(request, wanted, thing, name, headers)
 
     async def _file(
@@ -93,8 +94,8 @@ class People:
         gateway = self._gateway
         name = wanted.filename or name
         tag = headers.setdefault("Etag", f'"{thing.cid}"' if thing.kind != "link" else f'"{thing.cid}.link"')
-        if said.unchanged(request.headers.get("If-None-Match"), tag):
-            return gateway.not_modified(headers)
+        if (had := gateway.not_modified(request, headers)) is not None:
+            return had
         if thing.kind == "link":
             headers["Content-Type"] = "inode/symlink"
         else:
@@ -114,17 +115,17 @@ class People:
             "Cache-Control": kept, "Etag": tag, "Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff",
             "Accept-Ranges": "bytes", "Vary": "Accept",
         }  # fmt: skip
-        if said.unchanged(request.headers.get("If-None-Match"), tag):
-            return gateway.not_modified(headers)
+        if (had := gateway.not_modified(request, headers)) is not None:
+            return had
         return await gateway.whole_or_part(request, headers, size, zeros, tag)
 
     async def _tar(self, request: web.Request, wanted: Wish, thing: Thing, headers: dict[str, str]) -> web.StreamResponse:
         gateway, cid = self._gateway, str(thing.cid)
         if thing.kind not in ("file", "dir"):
             raise NotAcceptable("this data is neither a file nor a directory", hint="ask with format=raw or format=car")
-        headers["Etag"] = tag = said.tar_etag(cid)
-        if said.unchanged(request.headers.get("If-None-Match"), tag):
-            return gateway.not_modified(headers)
+        headers["Etag"] = said.tar_etag(cid)
+        if (had := gateway.not_modified(request, headers)) is not None:
+            return had
         headers["Content-Type"] = MEDIA[TAR]
         headers["Content-Disposition"] = said.disposition("attachment", wanted.filename or f"{cid}.tar")
         headers["Accept-Ranges"] = "none"
@@ -136,13 +137,13 @@ class People:
     ) -> web.StreamResponse:
         gateway = self._gateway
         blocks = gateway.blocks(GATEWAY_READS_MAX)
-        headers["Etag"] = tag = said.page_etag(str(thing.cid), wanted)
+        headers["Etag"] = said.page_etag(str(thing.cid), wanted)
         headers["Content-Security-Policy"] = said.PAGE_POLICY  # a 304 says the same: it replaces what a cache was told
         if asked.space == "ipfs":
             headers["Cache-Control"] = "public, max-age=604800, stale-while-revalidate=2678400"  # wherry's page may change
-        had = request.headers.get("If-None-Match")
-        if said.unchanged(had, tag) or said.unchanged(had, f'"{thing.cid}"'):
-            return gateway.not_modified(headers)
+        if (had := gateway.not_modified(request, headers, f'"{thing.cid}"')) is not None:
+            return had
+        gateway.check(request, headers)
         page = await gateway.off_loop(partial(listing, blocks, thing, wanted.after))
         text = "".join(directory(asked, page, wanted.after)).encode("utf-8", "replace")
         headers["Content-Type"] = "text/html; charset=utf-8"

@@ -65,8 +65,8 @@ async def answer_record(gateway: Gateway, request: web.Request, asked: Target, w
     record, seconds = await record_of(gateway, asked)
     tag = said.record_etag(record)
     headers = said.trustless(asked, wanted, tag) | {"Cache-Control": f"public, max-age={seconds}"}
-    if said.unchanged(request.headers.get("If-None-Match"), tag):
-        return gateway.not_modified(headers)
+    if (had := gateway.not_modified(request, headers)) is not None:
+        return had
 
     def whole(start: int, stop: int) -> Iterator[Stretch]:
         yield Stretch(Inline(record[start:stop]), stop - start)
