@@ -33,6 +33,8 @@ _BUSY_S: Final = 10.0  # the process of a wherry that was killed may still be en
 _FAULTS_MAX: Final = 20
 _WORDS_MAX: Final = 300
 _BANS: Final = {("libtorrent", 91), ("libtorrent", 93)}  # its error_code.hpp: peer_banned, too_many_corrupt_pieces
+_MIXED: Final = ("libtorrent", 217)  # torrent_inconsistent_hashes: a piece is right by one version of a hybrid alone
+_MIXED_MAX: Final = 3  # times that it is begun anew for that; then it is the torrent's own fault
 _NOWHERE: Final = (  # no peer is there that a stranger could name: this host's own network, clouds' credentials, multicast
     ("0.0.0.0", "0.255.255.255"),  # noqa: S104 - kept out, and not listened on
     ("169.254.0.0", "169.254.255.255"), ("224.0.0.0", "255.255.255.255"),
@@ -49,6 +51,7 @@ class Client:
         self._folder = str(start["folder"])
         self._faults: OrderedDict[str, str] = OrderedDict()
         self._saved = self._flushed = self._removed = False
+        self._mixed, self._mixed_left = False, _MIXED_MAX
         self._wire = 0  # what came before the torrent was begun anew
         self._suspects = Suspects([(ip, port) for ip, port in [*start["peers"], *start["hints"]]], start["webseeds"])
         known = lt.default_settings()  # what this version of it has
@@ -220,9 +223,13 @@ class Client:
                 self._save(handle)
             self._talk.hear(_LOOK_S)
             self._alerts()
+            if self._mixed:  # blocks of somebody who lies were in a piece, and what was saved of it: whole ones are right
+                self._mixed = False
+                self._note("blocks of several sources did not fit together: what is not whole is fetched anew")
+                return False
             if _checking(status):
                 lull = Lull(time.monotonic())
-            elif self._suspects.due(*lull.look(now, status.num_peers, status.total_payload_download)):
+            elif phase == "fetch" and self._suspects.due(*lull.look(now, status.num_peers, status.total_payload_download)):
                 return False
         self._told_at = 0.0
         self._tell(status, phase)
@@ -255,6 +262,9 @@ class Client:
             kind = type(alert).__name__
             if kind in {"torrent_error_alert", "file_error_alert"}:
                 code = alert.error
+                if (code.category().name(), code.value()) == _MIXED and self._mixed_left:
+                    self._mixed, self._mixed_left = True, self._mixed_left - 1
+                    continue
                 number = code.value() if code.category().name() in {"system", "generic"} else 0
                 raise Failed(str(alert.message())[:_WORDS_MAX], number)
             if kind == "save_resume_data_alert":

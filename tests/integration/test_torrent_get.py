@@ -15,11 +15,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from seeding import made, seeding
 
-from wherry.errors import NoSource, UnsafeName
+from wherry.errors import NoSource, UnsafeName, WherryError
 from wherry.observe import Note
 from wherry.session import Session
 from wherry_cli.demo import compare
@@ -319,6 +320,35 @@ def test_what_an_earlier_run_banned_is_asked_anew(tmp_path, tree):
             asyncio.run(until_banned([f"http://{liar}/", peer]))
         getting(tmp_path, torrent, tmp_path / "got", sources=[peer], wait_s=30.0)
     assert list(compare(tree, tmp_path / "got")) == []
+
+
+def test_a_hybrid_whose_versions_disagree_is_begun_anew_and_then_given_up(tmp_path, tree):
+    """What a liar's blocks may do to one piece looks the same, and goes away when it is begun anew; this does not."""
+    torrent, notes = tmp_path / "x.torrent", []
+    made(tree.parent, "tree", torrent)
+    whole = lt.bdecode(torrent.read_bytes())
+    whole[b"info"][b"pieces"] = bytes(20) + whole[b"info"][b"pieces"][20:]
+    torrent.write_bytes(lt.bencode(whole))
+
+    class Honest(Liar):
+        """A web seed of what is there: a seed of libtorrent's would notice, and give nothing."""
+
+        def do_GET(self):
+            path = tree.parent / unquote(self.path[1:])
+            if not path.is_file():
+                self.send_error(404)
+                return
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
+            self.send_header("Content-Length", str(last - first + 1))
+            self.end_headers()
+            self.wfile.write(path.read_bytes()[first : last + 1])
+
+    with lying(Honest) as server, pytest.raises(WherryError, match="v1 and v2 hashes"):
+        getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{server}/"], wait_s=30.0, observe=notes.append)
+    assert len([note for note in notes if isinstance(note, Note) and "fetched anew" in note.text]) == 3
+    assert not (tmp_path / "got").exists()
 
 
 def test_nobody_is_waited_for_without_end(tmp_path, tree):
