@@ -124,6 +124,15 @@ def test_every_specification_says_what_it_is(path):
     assert f"]({path.name})" in (ROOT / "specs/README.md").read_text()
 
 
+def test_every_decision_is_listed_and_says_its_number():
+    listed = re.findall(r"\]\(decisions/([a-z0-9-]+\.md)\)", (ROOT / "specs/README.md").read_text())
+    decisions = sorted((ROOT / "specs/decisions").glob("*.md"))
+    assert listed == [path.name for path in decisions]
+    for path in decisions:
+        assert path.read_text().startswith(f"# {path.name[:4]} "), here(path)
+        assert "\nStatus: " in path.read_text(), here(path)
+
+
 def test_the_tests_that_specifications_name_exist():
     for path in SPECS.values():
         for name in re.findall(r"tests/[a-z_/]+\.py", path.read_text()):
