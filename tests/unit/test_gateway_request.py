@@ -84,6 +84,10 @@ def test_no_text_makes_it_fail_in_another_way(path, query):
         ("", f"{CAR_TYPE};q=x, application/vnd.ipld.raw;q=0.1", "raw"),
         ("", f"{CAR_TYPE};q=nan", None),
         ("format=ipns-record", "", "ipns-record"),
+        ("", f"{CAR_TYPE};version=2, application/vnd.ipld.raw;q=0.1", "raw"),
+        ("", f"application/vnd.ipld.raw;q=0.1, {CAR_TYPE};order=bfs", "raw"),
+        ("", f"{CAR_TYPE};dups=2, text/html;q=0.5", None),
+        ("car-version=1", f"{CAR_TYPE};version=2, application/vnd.ipld.raw;q=0.1", "car"),
     ],
 )
 def test_formats(query, accept, expected):
@@ -98,6 +102,8 @@ def test_formats(query, accept, expected):
         ("format=car&car-dups=n", f"{CAR_TYPE};dups=y", CarWish()),
         ("", f'{CAR_TYPE} ; version="1" ; order=UNK ; dups = y', None),
         ("", f"{CAR_TYPE} ; version=1 ; order=unk ; dups = y", CarWish(dups=True)),
+        ("", f"{CAR_TYPE};version=2, {CAR_TYPE};version=1;dups=y;q=0.1", CarWish(dups=True)),
+        ("", f"{CAR_TYPE};version=2, application/vnd.ipld.raw;q=0", None),
         ("format=car&dag-scope=block&dag-scope=all", "", CarWish("block")),
         ("format=car&entity-bytes=1:-2", "", CarWish("entity", Bytes(1, -2))),
         ("format=car&entity-bytes=-9:*&dag-scope=entity", "", CarWish("entity", Bytes(-9, None))),

@@ -15,7 +15,7 @@ from wherry.limits import GATEWAY_FIELDS_MAX, GATEWAY_PATH_PARTS_MAX, GATEWAY_UR
 from wherry.publiccid import PublicCID
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 RAW: Final = "raw"
 CAR: Final = "car"
@@ -36,6 +36,8 @@ DATA: Final = frozenset({"json", "cbor", "dag-json", "dag-cbor"})  # by the data
 _PAGE: Final = "page"  # for people
 _FORMAT_OF: Final = {media: name for name, media in MEDIA.items()} | {"text/html": _PAGE}
 SCOPES: Final = ("all", "entity", "block")
+_ORDERS: Final = ("dfs", "unk")
+_DUPS: Final = ("y", "n")
 _OFFSET: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -158,7 +160,7 @@ def wish(query: str, accept: str, not_given: Collection[str] = ()) -> Wish:
     ``format`` wins over Accept, and ``car-*`` over the parameters of Accept (IPIP-523); those count with ``format=car`` too.
     """
     fields = _fields(query)
-    by_accept, parameters = _accepted(accept, not_given)
+    by_accept, parameters = _accepted(accept, not_given, fields)
     wanted = fields.get("format")
     page = wanted is None and by_accept == _PAGE
     by_accept = None if by_accept == _PAGE else by_accept
@@ -189,8 +191,11 @@ def _fields(query: str) -> dict[str, str]:
     return fields
 
 
-def _accepted(accept: str, not_given: Collection[str]) -> tuple[str | None, dict[str, str]]:
-    """Gives the format that an Accept header likes best among ours, and its parameters; None: it asks for none of them."""
+def _accepted(accept: str, not_given: Collection[str], fields: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
+    """Gives the format that an Accept header likes best among ours, and its parameters; None: it asks for none of them.
+
+    A CAR of a version or an order that is not offered is taken only where it has nothing else, as what is ``not_given`` is.
+    """
     best, best_rank, found = None, (False, 0.0), {}
     car: dict[str, str] = {}
     for item in accept[:GATEWAY_URL_BYTES_MAX].split(","):
@@ -205,7 +210,7 @@ def _accepted(accept: str, not_given: Collection[str]) -> tuple[str | None, dict
             weight = 0.0
         if name == CAR and not car:
             car = parameters
-        rank = (name not in not_given, weight)
+        rank = (name not in not_given and (name != CAR or _offered(fields, parameters)), weight)
         if weight > 0 and rank > best_rank:
             best, best_rank, found = name, rank, parameters
     return best, found if best == CAR else car
@@ -216,15 +221,25 @@ def _parameter(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip().strip('"')
 
 
-def _car(fields: dict[str, str], parameters: dict[str, str]) -> CarWish:
+def _form(fields: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[str, str, str]:
+    """Gives the version, the order and the doubles of the CAR that is asked for."""
     version = fields.get("car-version", parameters.get("version", "1"))
     order = fields.get("car-order", parameters.get("order", "dfs"))
-    dups = fields.get("car-dups", parameters.get("dups", "n"))
+    return version, order, fields.get("car-dups", parameters.get("dups", "n"))
+
+
+def _offered(fields: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
+    version, order, dups = _form(fields, parameters)
+    return version == "1" and order in _ORDERS and dups in _DUPS
+
+
+def _car(fields: Mapping[str, str], parameters: Mapping[str, str]) -> CarWish:
+    version, order, dups = _form(fields, parameters)
     if version != "1":
         raise NotAcceptable("only version 1 of CAR is offered", hint="leave car-version out")
-    if order not in ("dfs", "unk"):
+    if order not in _ORDERS:
         raise NotAcceptable("only order=dfs is offered", hint="leave car-order out")
-    if dups not in ("y", "n"):
+    if dups not in _DUPS:
         raise UsageError("dups is y or n")
     scope = fields.get("dag-scope", "all")
     if scope not in SCOPES:
