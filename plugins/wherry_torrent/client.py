@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import signal
 import sys
@@ -13,13 +14,14 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from wherry_torrent.places import Lookup, endpoint, kept_out, shown
 from wherry_torrent.suspects import Lull, Suspects
 from wherry_torrent.talk import Failed, Gone, Pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from wherry_torrent.suspects import Peer
+    from wherry_torrent.places import Peer
     from wherry_torrent.talk import Talk
 
 VERSION: Final = 1
@@ -27,6 +29,7 @@ _LOOK_S: Final = 0.1  # how often it looks
 _TELL_S: Final = 0.2
 _SAVE_S: Final = 2.0
 _DIAL_S: Final = 1.0
+_DIAL_MORE_S: Final = 5.0  # the same while others are connected, which may be such as give nothing
 _LAST_SAVE_S: Final = 5.0
 _FLUSH_S: Final = 600.0  # a slow disk may have much to write; wherry hears of it meanwhile
 _BUSY_S: Final = 10.0  # the process of a wherry that was killed may still be ending
@@ -35,12 +38,6 @@ _WORDS_MAX: Final = 300
 _BANS: Final = {("libtorrent", 91), ("libtorrent", 93)}  # its error_code.hpp: peer_banned, too_many_corrupt_pieces
 _MIXED: Final = ("libtorrent", 217)  # torrent_inconsistent_hashes: a piece is right by one version of a hybrid alone
 _MIXED_MAX: Final = 3  # times that it is begun anew for that; then it is the torrent's own fault
-_NOWHERE: Final = (  # no peer is there that a stranger could name: this host's own network, clouds' credentials, multicast
-    ("0.0.0.0", "0.255.255.255"),  # noqa: S104 - kept out, and not listened on
-    ("169.254.0.0", "169.254.255.255"), ("224.0.0.0", "255.255.255.255"),
-    ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-    ("::", "::"), ("fd00:ec2::254", "fd00:ec2::254"),
-)  # fmt: skip
 
 
 class Client:
@@ -54,6 +51,8 @@ class Client:
         self._mixed, self._mixed_left = False, _MIXED_MAX
         self._wire = 0  # what came before the torrent was begun anew
         self._suspects = Suspects([(ip, port) for ip, port in [*start["peers"], *start["hints"]]], start["webseeds"])
+        self._lookup = Lookup(start["webseeds"])
+        self._lull = Lull(start["wait"], time.monotonic())
         known = lt.default_settings()  # what this version of it has
         settings = {name: value for name, value in start["settings"].items() if name in known}
         self._session = lt.session({**settings, "alert_mask": _mask(lt)})
@@ -174,9 +173,11 @@ class Client:
     def _end(self, handle: Any) -> None:
         """Saves what it has, and removes the torrent."""
         handle.pause()
-        self._saved = self._removed = False
-        self._save(handle)
-        self._until(lambda: self._saved, handle.status())
+        self._removed = False
+        self._saved = self._mixed
+        if not self._saved:
+            self._save(handle)
+            self._until(lambda: self._saved, handle.status())
         status = handle.status()
         self._session.remove_torrent(handle)
         self._until(lambda: self._removed, status)
@@ -209,12 +210,12 @@ class Client:
 
     def _wait(self, handle: Any, done: Callable[[Any], bool], phase: str) -> bool:
         """Waits for ``done(status)``; tells, saves, and calls the named peers again meanwhile. False: it is to begin anew."""
-        dialled = saved = -_SAVE_S
-        lull = Lull(time.monotonic())
+        dialled = saved = -math.inf
+        self._lull.begin(time.monotonic())
         while not done(status := handle.status()):
             now = time.monotonic()
             self._tell(status, phase)
-            if not status.num_peers and now - dialled >= _DIAL_S:
+            if now - dialled >= (_DIAL_MORE_S if status.num_peers else _DIAL_S):  # web seeds count as peers, and come first
                 dialled = now
                 for peer in self._suspects.peers:
                     handle.connect_peer(peer)
@@ -224,20 +225,24 @@ class Client:
             self._talk.hear(_LOOK_S)
             self._alerts()
             if self._mixed:  # blocks of somebody who lies were in a piece, and what was saved of it: whole ones are right
-                self._mixed = False
                 self._note("blocks of several sources did not fit together: what is not whole is fetched anew")
                 return False
+            came = self._wire + status.total_payload_download
             if _checking(status):
-                lull = Lull(time.monotonic())
-            elif phase == "fetch" and self._suspects.due(*lull.look(now, status.num_peers, status.total_payload_download)):
+                self._lull.checked(time.monotonic())
+            elif phase == "fetch" and self._suspects.due(*self._lull.look(now, status.num_peers, came)):
                 return False
         self._told_at = 0.0
         self._tell(status, phase)
         return True
 
     def _next_round(self) -> None:
+        if self._mixed and self._suspects.again():  # those that are left were not banned: nobody is on trial for that
+            self._mixed = False
+            return
+        self._mixed = False
         if self._suspects.next() and (source := self._suspects.trial) is not None:
-            who = source if isinstance(source, str) else _shown(*source)
+            who = source if isinstance(source, str) else shown(*source)
             self._note(f"{who} is asked once more, alone: what was wrong may have come from somebody else")
 
     _told_at = 0.0
@@ -258,6 +263,8 @@ class Client:
     # What libtorrent tells
 
     def _alerts(self) -> None:
+        for named, places in self._lookup.news():
+            self._suspects.locate(named, places)
         for alert in self._session.pop_alerts():
             kind = type(alert).__name__
             if kind in {"torrent_error_alert", "file_error_alert"}:
@@ -269,7 +276,8 @@ class Client:
                 raise Failed(str(alert.message())[:_WORDS_MAX], number)
             if kind == "save_resume_data_alert":
                 self._saved = True
-                _write(self._at("resume"), self._lt.write_resume_data_buf(alert.params))
+                if not self._mixed:  # it forgets then what was whole: what was saved before knows
+                    _write(self._at("resume"), self._lt.write_resume_data_buf(alert.params))
             elif kind == "save_resume_data_failed_alert":  # nothing changed since the last
                 self._saved = True
             elif kind == "cache_flushed_alert":
@@ -281,13 +289,13 @@ class Client:
 
     def _about_others(self, kind: str, alert: Any) -> None:
         if kind == "peer_ban_alert":
-            self._banned(_endpoint(alert))
+            self._banned(endpoint(alert))
         elif kind == "metadata_failed_alert":
             self._note(f"a peer sent another torrent's metadata: {alert.message()}")
         elif kind in {"peer_error_alert", "peer_disconnected_alert"}:
-            self._fault(_shown(*_endpoint(alert)), alert.error.message())
+            self._fault(shown(*endpoint(alert)), alert.error.message())
             if _is_ban(alert.error):  # what compares blocks afterwards (its smart_ban.cpp) bans without an alert of its own
-                self._banned(_endpoint(alert))
+                self._banned(endpoint(alert))
         elif kind in {"tracker_error_alert", "url_seed_alert", "listen_failed_alert"}:
             self._fault(str(getattr(alert, "url", "") or getattr(alert, "server_url", "") or kind), alert.message())
             if kind == "url_seed_alert" and _is_ban(alert.error):
@@ -295,7 +303,7 @@ class Client:
 
     def _banned(self, peer: Peer) -> None:
         if self._suspects.ban_peer(peer):
-            self._note(f"{_shown(*peer)} sent what is not in the torrent, and is asked no more")
+            self._note(f"{shown(*peer)} sent what is not in the torrent, and is asked no more")
 
     def _note(self, text: str) -> None:
         self._talk.say(event="note", text=text[:_WORDS_MAX])
@@ -305,25 +313,6 @@ class Client:
         self._faults[who[:_WORDS_MAX]] = str(why)[:_WORDS_MAX]
         while len(self._faults) > _FAULTS_MAX:
             self._faults.popitem(last=False)
-
-
-def kept_out(lt: Any, named: Sequence[str]) -> Any:
-    """Gives the filter of addresses that no peer, tracker or web seed may have, but for those that the user ``named``."""
-    found = lt.ip_filter()
-    for first, last in _NOWHERE:
-        found.add_rule(first, last, 1)
-    for ip in named:
-        found.add_rule(ip, ip, 0)
-    return found
-
-
-def _endpoint(alert: Any) -> Peer:
-    host, port = getattr(alert, "endpoint", None) or alert.ip
-    return str(host), int(port)
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_ban(error: Any) -> bool:

@@ -80,6 +80,7 @@ class TorrentTransport(Transport):
             "pex": self._options.pex,
             "up": int(wanted.up or 0),
             "down": int(wanted.down or 0),
+            "wait": wanted.wait_s,
             "settings": settings(self._options),
         }
 

@@ -4,54 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
-import re
 import signal
-import subprocess
-import sys
-import threading
 import time
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from seeding import made, seeding
+from torrentgets import LOOPBACK, children, getting, planted, progress, wherry
 
-from wherry.errors import NoSource, UnsafeName, WherryError
-from wherry.observe import Note
+from wherry.errors import UnsafeName
 from wherry.session import Session
 from wherry_cli.demo import compare
-from wherry_torrent.client import kept_out
+from wherry_torrent.places import kept_out
 
 lt = pytest.importorskip("libtorrent", reason="libtorrent is not installed")
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-LOOPBACK = {"WHERRY_TRANSPORT__TORRENT__LISTEN": "127.0.0.1:0"}
 
-
-@pytest.fixture
-def tree(tmp_path):
-    """A folder, ``source/tree``, to be seeded."""
-    root = tmp_path / "source" / "tree"
-    (root / "sub").mkdir(parents=True)
-    (root / "large").write_bytes(os.urandom((1 << 20) + 17))
-    (root / "sub" / "a name").write_bytes(b"small")
-    (root / "sub" / "empty").touch()
-    return root
-
-
-def getting(tmp_path, what, output, **options):
-    """Gets a torrent in this process; gives the result, and what `add` says of the source."""
-
-    async def run():
-        async with Session.open(home=tmp_path / "home", environ=LOOPBACK) as session:
-            return await session.get_torrent(str(what), output=str(output), **options)
-
-    return asyncio.run(run())
+@pytest.fixture(name="tree")
+def _tree(tmp_path):
+    return planted(tmp_path)
 
 
 def added(tmp_path, path):
@@ -107,27 +81,6 @@ def test_what_serve_seeds_has_the_same_cid_when_it_came(tmp_path, tree, kind):
     found, result = asyncio.run(run())
     assert (result.cid, result.unixfs_cid) == (found.cid, found.unixfs_cid)
     assert result.fetched_bytes >= found.bytes
-
-
-def wherry(tmp_path, *words, **options):
-    environ = {**os.environ, **LOOPBACK, "WHERRY_HOME": str(tmp_path / "home")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "wherry_cli", *map(str, words)], env=environ, cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def progress(process, least):
-    """Waits until so many bytes are there; gives how many."""
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "progress" and event["phase"] == "fetch" and event["bytes_done"] >= least:
-            return event["bytes_done"]
-    raise AssertionError("it ended before")
 
 
 def killed(tmp_path, magnet, peer, least):
@@ -207,148 +160,6 @@ def test_hostile_metadata_of_a_magnet_link_makes_nothing(tmp_path, tree, path):
     with seeding(tmp_path / "x.torrent", tmp_path / "blind", blindly=True) as peer, pytest.raises(UnsafeName):
         getting(tmp_path, magnet, tmp_path / "got", sources=[peer])
     assert sorted(os.listdir(tmp_path)) == ["blind", "home", "source", "x.torrent"]
-
-
-class Liar(BaseHTTPRequestHandler):
-    """A web seed of zeros."""
-
-    protocol_version = "HTTP/1.1"
-    delay_s = 0.0
-
-    def do_GET(self):
-        time.sleep(self.delay_s)
-        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/*")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        self.wfile.write(bytes(last - first + 1))
-
-    def log_message(self, *words):
-        pass
-
-
-class SlowLiar(Liar):
-    """One whose blocks come when others have given the rest of the same pieces."""
-
-    delay_s = 1.0
-
-
-class Server(ThreadingHTTPServer):
-    """Says nothing of clients that go away in the midst of an answer."""
-
-    def handle_error(self, request, client_address):
-        pass
-
-
-@contextmanager
-def lying(handler=Liar):
-    """Runs a web seed that lies; gives HOST:PORT."""
-    with Server(("127.0.0.1", 0), handler) as liar:
-        thread = threading.Thread(target=liar.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{liar.server_port}"
-        finally:
-            liar.shutdown()
-            thread.join()
-
-
-def test_a_source_that_lies_is_left_and_nothing_of_it_counts(tmp_path, tree):
-    torrent, notes = tmp_path / "x.torrent", []
-    made(tree.parent, "tree", torrent)
-    with lying() as liar, seeding(torrent, tree.parent) as peer:
-        url = f"http://{liar}/"
-        with pytest.raises(NoSource, match=re.escape(url)):
-            getting(tmp_path, torrent, tmp_path / "got", sources=[url], wait_s=2.0, observe=notes.append)
-        assert not (tmp_path / "got").exists()
-        getting(tmp_path, torrent, tmp_path / "got", sources=[url, peer])
-    assert list(compare(tree, tmp_path / "got")) == []
-
-
-def rounds(notes):
-    """The notes of each round: the first of each but the first says who is asked again."""
-    found = [[]]
-    for text in notes:
-        if "is asked once more" in text:
-            found.append([])
-        found[-1].append(text)
-    return found
-
-
-@pytest.mark.parametrize("honest", [1, 2])
-def test_who_gave_the_rest_of_what_a_liar_spoilt_is_asked_once_more(tmp_path, tree, honest):
-    torrent, notes = tmp_path / "x.torrent", []
-    (tree / "large").write_bytes(os.urandom((8 << 20) + 17))
-    made(tree.parent, "tree", torrent, piece=1 << 20)
-    with lying(SlowLiar) as liar, ExitStack() as stack:
-        rate = (2 << 20) // honest  # four seconds for all: it answers before they have given everything
-        peers = [stack.enter_context(seeding(torrent, tree.parent, rate=rate)) for _ in range(honest)]
-        getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{liar}/", *peers], wait_s=30.0, observe=notes.append)
-    assert list(compare(tree, tmp_path / "got")) == []
-    told = [note.text for note in notes if isinstance(note, Note)]
-    banned = [f"{who} sent what is not in the torrent, and is asked no more" for who in (liar, *peers)]
-    assert banned[0] in told
-    assert all(len(set(each)) == len(each) for each in rounds(told)), told  # once for each in a round
-    again = [text for text in told if "is asked once more" in text]
-    if set(banned) <= set(told):  # nobody was left
-        assert again[0].split()[0] in peers
-    assert len(again) <= honest + 2  # each once; the liar has two addresses
-
-
-def test_what_an_earlier_run_banned_is_asked_anew(tmp_path, tree):
-    torrent = tmp_path / "x.torrent"
-    (tree / "large").write_bytes(os.urandom((8 << 20) + 17))
-    made(tree.parent, "tree", torrent, piece=1 << 20)
-
-    async def until_banned(sources):
-        seen = asyncio.Event()
-
-        def observe(event):
-            if isinstance(event, Note) and event.text.startswith(f"{sources[1]} sent what is not"):
-                seen.set()
-
-        async with Session.open(home=tmp_path / "home", environ=LOOPBACK) as session:
-            getting = session.get_torrent(str(torrent), output=str(tmp_path / "got"), sources=sources, observe=observe)
-            task = asyncio.create_task(getting)
-            await asyncio.wait([task, asyncio.create_task(seen.wait())], return_when=asyncio.FIRST_COMPLETED)
-            task.cancel()
-            await asyncio.wait([task])
-
-    with seeding(torrent, tree.parent) as peer:
-        with lying(SlowLiar) as liar:
-            asyncio.run(until_banned([f"http://{liar}/", peer]))
-        getting(tmp_path, torrent, tmp_path / "got", sources=[peer], wait_s=30.0)
-    assert list(compare(tree, tmp_path / "got")) == []
-
-
-def test_a_hybrid_whose_versions_disagree_is_begun_anew_and_then_given_up(tmp_path, tree):
-    """What a liar's blocks may do to one piece looks the same, and goes away when it is begun anew; this does not."""
-    torrent, notes = tmp_path / "x.torrent", []
-    made(tree.parent, "tree", torrent)
-    whole = lt.bdecode(torrent.read_bytes())
-    whole[b"info"][b"pieces"] = bytes(20) + whole[b"info"][b"pieces"][20:]
-    torrent.write_bytes(lt.bencode(whole))
-
-    class Honest(Liar):
-        """A web seed of what is there: a seed of libtorrent's would notice, and give nothing."""
-
-        def do_GET(self):
-            path = tree.parent / unquote(self.path[1:])
-            if not path.is_file():
-                self.send_error(404)
-                return
-            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
-            self.send_header("Content-Length", str(last - first + 1))
-            self.end_headers()
-            self.wfile.write(path.read_bytes()[first : last + 1])
-
-    with lying(Honest) as server, pytest.raises(WherryError, match="v1 and v2 hashes"):
-        getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{server}/"], wait_s=30.0, observe=notes.append)
-    assert len([note for note in notes if isinstance(note, Note) and "fetched anew" in note.text]) == 3
-    assert not (tmp_path / "got").exists()
 
 
 def test_nobody_is_waited_for_without_end(tmp_path, tree):

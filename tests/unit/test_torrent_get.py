@@ -61,6 +61,13 @@ def test_it_comes_and_gets_its_name(tmp_path, torrent, magnet):
     assert fake.calls == 1
 
 
+@pytest.mark.parametrize(("said_s", "expected_s"), [(None, RULES.lost_s), (9.0, 9.0)])
+def test_how_long_nothing_may_come_is_told(tmp_path, torrent, said_s, expected_s):
+    fake = Fake()
+    get(torrent, tmp_path / "got", fake, RULES._replace(wait_s=said_s))
+    assert fake.wanted.wait_s == expected_s
+
+
 def test_a_single_file(tmp_path):
     path = tmp_path / "x.torrent"
     path.write_bytes(hybrid([((), BIG)], name="file"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from wherry.limits import FIRST_SOURCE_S
 from wherry.observe import Note
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class TorrentWanted:
     hints: Sequence[str] = ()  # HOST:PORT, that the link names: a stranger's words, of no weight if they lead nowhere
     up: float | None = None  # most that is sent, in bytes a second
     down: float | None = None
+    wait_s: float = FIRST_SOURCE_S  # how long nothing may come once something had; then core gives up
 
 
 class TorrentState(NamedTuple):

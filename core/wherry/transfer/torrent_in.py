@@ -190,11 +190,13 @@ class TorrentGet:
         if torrent is not None:
             await in_thread(lambda: self._prepare(place, torrent))
         named = self._asked.torrent or magnet
+        rules = self._rules
         return TorrentWanted(
             folder=place.folder, files=placed(torrent) if torrent is not None else None,
             magnet=magnet.text() if magnet is not None else "", trackers=named.trackers if named is not None else (),
             webseeds=list(dict.fromkeys([*webseeds, *(named.webseeds if named is not None else ())])),
             peers=peers, hints=magnet.peers if magnet is not None else (), up=up, down=down,
+            wait_s=rules.wait_s if rules.wait_s is not None else rules.lost_s,
         )  # fmt: skip
 
     def _prepare(self, place: TorrentPlace, torrent: Torrent) -> None:
