@@ -10,7 +10,7 @@ import pytest
 from gateways import CAR_TYPE, RAW_TYPE, RECORD_TYPE, Tree, ask, car_cids, gateway, unchunked
 
 from wherry import dagcbor
-from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.cid import CID, RAW
 from wherry.gateway.record import name_of
 from wherry.ipns.name import Name
 from wherry.manifest import DIR, FILE, LINK, Entry, dataset_block, dir_block
@@ -18,7 +18,6 @@ from wherry.observe import Refused, Served
 from wherry.protobuf import varint
 from wherry.publiccid import PublicCID
 from wherry.testing.certificates import make_certificate
-from wherry.unixfs import data as unixfs
 from wherry_http.places import parse_base
 
 NAME = "k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w"
@@ -162,26 +161,6 @@ async def test_what_cannot_be_answered_is_refused(path, accept, expected, site):
             assert answer.headers["content-type"].startswith("text/plain")
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert (await ask(address, path, method=method)).status in {404, 405}
-
-
-async def test_a_block_of_another_hash_is_said_to_be_that_wherever_it_lies():
-    tree = Tree()
-    other = PublicCID.make(1, RAW, 0x1E, b"\x01" * 32)
-    within = str(tree.put(dagcbor.encode([other]), DAG_CBOR))
-    above = str(tree.node(unixfs.Data(unixfs.DIRECTORY), (b"leaf", other, 5)))
-    async with gateway(tree.source()) as address:
-        for path in (
-            f"{other}?format=raw", f"{other}?format=car", f"{other}", f"{above}/leaf", f"{above}/leaf?format=raw",
-            f"{above}/leaf?format=car", f"{within}/0?format=car", f"{within}/0?format=raw",
-        ):  # fmt: skip
-            answer = await ask(address, f"/ipfs/{path}")
-            assert (answer.status, b"its hash is blake3" in answer.body) == (404, True), path
-            kept = await ask(address, f"/ipfs/{path}", Cache_Control="only-if-cached")
-            assert kept.status == 412, path
-        page = await ask(address, f"/ipfs/{above}/")  # what lies beside it is of use
-        assert (page.status, page.whole) == (200, True)
-        assert not (await ask(address, f"/ipfs/{above}?format=car")).whole
-        assert (await ask(address, "/ipfs/bafynone?format=raw")).status == 400
 
 
 async def test_the_probe_and_only_if_cached(site):
