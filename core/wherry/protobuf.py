@@ -62,7 +62,10 @@ def varint_at(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 def span_at(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Reads the length at ``at``; gives where what has it begins and ends. Raises DecodeError where that is past ``end``."""
-    length, at = varint_at(data, at, end)
+    if at < end and data[at] < 0x80:  # nearly always; one byte is in its shortest form, whatever it is
+        length, at = data[at], at + 1
+    else:
+        length, at = varint_at(data, at, end)
     if length > end - at:
         raise DecodeError(f"protobuf: {length} bytes at offset {at}, where {end - at} are left")
     return at, at + length

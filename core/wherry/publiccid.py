@@ -12,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Self
 
 from wherry import multibase
-from wherry.cid import CID, CODECS, DAG_CBOR, DAG_PB, RAW, Bytes
+from wherry.cid import CID, CODECS, DAG_CBOR, DAG_PB, PREFIX, RAW, Bytes
 from wherry.errors import CIDError, IntegrityError
 from wherry.limits import IDENTITY_BYTES_MAX
 
@@ -37,7 +37,8 @@ HASHES: Final = {
     0xB220: ("blake2b-256", 32), 0xB240: ("blake2b-512", 64), 0xB260: ("blake2s-256", 32),
 }  # fmt: skip
 _CODEC_NUMBERS: Final = {name: number for number, name in CODEC_NAMES.items()}
-_COMMON: Final = {bytes((0x01, codec, 0x12, 0x20)): codec for codec in CODECS}
+_COMMON: Final = {head: codec for codec, head in PREFIX.items()}
+_PB_HEAD: Final = PREFIX[DAG_PB]
 _V0_HEAD: Final = b"\x12\x20"
 _VARINT_BYTES_MAX: Final = 9
 
@@ -139,6 +140,9 @@ class PublicCID(bytes):
     @property
     def codec(self) -> int:
         """The multicodec number that says how the block is read."""
+        common = _COMMON.get(self[:4])
+        if common is not None:
+            return common
         return DAG_PB if self[0] == 0x12 else _varint_at(self, 1)[0]
 
     @property
@@ -165,7 +169,15 @@ class PublicCID(bytes):
     @property
     def inline(self) -> bytes | None:
         """The bytes of the block where the name carries them (the identity hash); None otherwise."""
+        if self[:4] in _COMMON:  # nearly all: a walk of a large directory asks this of each link, more than once
+            return None
         return self.digest if self.hash_code == IDENTITY else None
+
+    @property
+    def names_node(self) -> bool:
+        """Whether it names a dag-pb block that somebody has to send. A walk asks this of links by the hundred for a block."""
+        head = self[:4]
+        return head == _PB_HEAD or (head not in _COMMON and self.codec == DAG_PB and self.hash_code != IDENTITY)
 
     @property
     def codec_name(self) -> str:
@@ -184,7 +196,7 @@ class PublicCID(bytes):
         mean. An identity CID gives the name that its bytes have by sha2-256. Raises CIDError for any other hash.
         """
         if len(self) == 36 and self[:4] in _COMMON:
-            return CID(bytes(self))
+            return bytes.__new__(CID, self)  # which these two looks have checked
         if self[0] == 0x12:
             return CID.from_digest(DAG_PB, self[2:])
         codec = self.codec if self.codec in CODECS else RAW

@@ -236,6 +236,13 @@ def test_a_root_of_a_hash_that_is_not_kept_is_said_to_be(wherry, tmp_path):
     assert [one.count(str(leaf)) for one in found["skipped"]] == [1]
     out = wherry("export", leaf, "--car", "-")  # as with `get`, no source is asked for: none could help
     assert (out.returncode, out.stdout) == (5, b"")
+    for what in (root, f"{root}/0"):  # nor of one that lies deeper
+        out = wherry("export", what, "--car", tmp_path / "out.car")
+        said = out.stderr.decode()
+        assert (out.returncode, said.count(str(leaf))) == (5, 1)
+        assert "its hash is sha2-512" in said
+        assert "hint: add the data again with sha2-256" in said
+        assert not (tmp_path / "out.car").exists()
 
 
 def test_what_is_not_here_is_said_before_a_byte_is_written(wherry):

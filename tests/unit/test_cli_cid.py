@@ -137,3 +137,16 @@ def test_what_cannot_be_is_bad_data_and_harmless_to_a_terminal(cid, words):
     code, out, err = cid(*words[:1], "--json", *words[1:])
     assert code == 5
     assert json.loads(err)["message"] == json.loads(out)["cids"][0]["error"]
+
+
+@pytest.mark.parametrize("words", [("inspect",), ("inspect", "-"), ("convert", "-"), ("explain",)])
+def test_what_is_wrong_with_the_only_line_is_said_once(cid, words):
+    code, out, err = cid(*words, stdin="Qm\n\n")
+    assert (code, out, err.count("error:")) == (5, "", 1)
+    assert "version 0 has 46" in err
+    code, out, err = cid(words[0], "--json", *words[1:], stdin="Qm")
+    assert (code, json.loads(err)["message"]) == (5, json.loads(out)["cids"][0]["error"])
+    code, _, err = cid(*words, stdin=f"Qm\n{V0}\nQn\n")  # of several each is said, in their order, and how many at last
+    said = [line for line in err.splitlines() if "hint:" not in line]
+    assert (code, len(said)) == (5, 3)
+    assert ("'Qm'" in said[0], "'Qn'" in said[1], "2 of 3" in said[2]) == (True, True, True)

@@ -91,3 +91,20 @@ def test_what_is_known_of_a_peer_and_whether_it_answers(capsys, go, fake_session
     )
     assert go(session, "find", "--probe", "-q", CID_TEXT) == 0
     assert capsys.readouterr().out == "tcp://a:1\nhttp://c:1\n"
+
+
+def test_nobody_who_was_probed_answers(capsys, go, fake_session):
+    hints = [
+        hint("tcp://b:1", answers=False, detail="refused"),
+        hint("gopher://b", "no transport speaks it"),
+        hint("http://c:1"),
+    ]
+    assert go(fake_session(find=found(*hints)), "find", "--probe", CID_TEXT) == 6
+    printed = capsys.readouterr()
+    assert "tcp://b:1  static, named  (does not answer: refused)\n" in printed.out
+    assert printed.err.startswith(f"error: none of the peers that are named for {CID_TEXT} answers\n")
+    assert go(fake_session(find=found(*hints)), "find", "--probe", "--json", CID_TEXT) == 6
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)["hints"]) == 3
+    assert json.loads(printed.err)["exit_code"] == 6
+    assert go(fake_session(find=found(*hints)), "find", CID_TEXT) == 0  # nobody was asked

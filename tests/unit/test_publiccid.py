@@ -171,3 +171,20 @@ def test_what_proves_nothing_is_refused_as_proof():
     PublicCID.inlined(RAW, b"x").verify(b"x")
     with pytest.raises(IntegrityError):
         PublicCID.inlined(RAW, b"x").verify(b"y")
+
+
+@given(publics)
+def test_what_names_a_node_that_somebody_has_to_send(cid):
+    assert cid.names_node == (cid.codec == DAG_PB and cid.inline is None)
+
+
+@pytest.mark.parametrize("codec", [RAW, DAG_PB, DAG_CBOR])
+def test_a_common_one_is_not_taken_apart_to_tell_what_it_is(codec, monkeypatch):
+    def taken_apart(_data, _at):
+        raise AssertionError("a walk of a million links spends its time here")
+
+    cid = PublicCID.of(codec, b"data")
+    monkeypatch.setattr("wherry.publiccid._varint_at", taken_apart)
+    assert (cid.codec, cid.inline, cid.names_node) == (codec, None, codec == DAG_PB)
+    assert cid.block() == CID.of(codec, b"data")
+    assert type(cid.block()) is CID

@@ -153,6 +153,26 @@ async def test_a_number_that_was_signed_twice_is_not_renewed(tmp_path):
         await renewer.look()
         assert "two different records" in said[0].text
         assert held(session, name).until_ns == int((NOW + 48 * HOUR) * 1e9)
+        assert [one.warnings for one in renewer.reports] == [[said[0].text.partition("now: ")[2]]]  # once
+
+
+async def test_a_name_that_is_disputed_is_said_to_be_long_before_it_would_be_renewed(tmp_path):
+    from wherry.errors import IntegrityError
+    from wherry.ipns.record import create
+
+    carrier = Carrier()
+    async with opened_home(tmp_path, carrier) as (session, _, renewer, _):
+        name = (await session.publish_name(EMPTY)).name
+        await renewer.look()
+        assert renewer.reports[0].warnings == []
+        carrier.records[name] = create(session._name_keys.get("self"), OTHER, 0, int((NOW + 90 * HOUR) * 1e9))
+        with pytest.raises(IntegrityError):
+            await session.resolve_name(name)
+        await renewer.look()
+        assert "two different records" in renewer.reports[0].warnings[0]
+        assert (await session.publish_name(EMPTY, force=True)).sequence == 1
+        await renewer.look()
+        assert renewer.reports[0].warnings == []
 
 
 async def test_carriers_that_fail_are_tried_again_ever_later_and_said_once(tmp_path):

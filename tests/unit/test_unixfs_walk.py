@@ -292,6 +292,7 @@ def wrong_shards(dag):
     hidden = (1 << wrong).to_bytes(wrong // 8 + 1, "big")
     yield "a name where it is not found", shard([PBLink(one[0], b"%02Xfile" % wrong, 1)], bitmap=hidden), IntegrityError
     yield "no bucket", shard([PBLink(one[0], b"zzfile", 1)]), DecodeError
+    yield "a bucket as Python has it", shard([PBLink(one[0], b"0XFfile", 1)], fanout=512), DecodeError
     yield "a bucket in lower case", shard([PBLink(one[0], b"%02xfile" % 0xAB, 1)]), DecodeError
     yield "a bucket with a sign", shard([PBLink(one[0], b"+1file", 1)]), DecodeError
     yield "no name at all", shard([PBLink(one[0], b"", 1)]), DecodeError

@@ -36,7 +36,9 @@ _MEANING: Final = {
     "car": "the block is a CAR file",
 }
 
-Cids = Annotated[list[str] | None, typer.Argument(metavar="[CID]...", help="CIDs; without any, lines of standard input.")]
+Cids = Annotated[
+    list[str] | None, typer.Argument(metavar="[CID]...", help="CIDs; without any, or for -, lines of standard input.")
+]
 
 
 def inspect(ctx: typer.Context, cids: Cids = None) -> None:
@@ -187,21 +189,25 @@ def _each(
 ) -> None:
     """Does the work for each CID, writes as it goes; what cannot be done is said, and makes the run fail at its end.
 
-    Of one that was named on the line it is the error of the run.
+    Of a lone one it is the error of the run: whether it is that, of lines, the next one or their end tells.
     """
     out, bad, count = run.out(), 0, 0
-    alone: CIDError | None = None
+    first: CIDError | None = None  # of the first one, not said yet
     between = f'{{"schema": "wherry/cid-{verb}/1", "cids": ['
-    for text in cids or _lines():
+    for text in cids if cids and cids != ["-"] else _lines():
         count += 1
+        if first is not None and not out.as_json:
+            out.error(first)
+        first = None
         try:
             found = work(text)
         except CIDError as problem:
             bad += 1
-            alone = problem if cids is not None and len(cids) == 1 else None
+            if count == 1:
+                first = problem
+            elif not out.as_json:
+                out.error(problem)
             if not out.as_json:
-                if alone is None:
-                    out.error(problem)
                 continue
             found = {"input": text, "error": problem.message, "hint": problem.hint}
         if out.as_json:
@@ -213,7 +219,7 @@ def _each(
         out.line("\n]}" if between == "," else between + "]}")
     out.flush()
     if bad:
-        raise alone or CIDError(f"{bad} of {count} cannot be {'converted' if verb == 'convert' else 'read'}")
+        raise first or CIDError(f"{bad} of {count} cannot be {'converted' if verb == 'convert' else 'read'}")
 
 
 def _lines() -> Iterator[str]:

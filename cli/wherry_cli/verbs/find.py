@@ -26,7 +26,7 @@ def find(
     """List the peers that locators name for a CID.
 
     The locators in use are asked, each for at most five seconds unless its configuration says more. Nobody who is named as
-    a source is connected to, unless with --probe. The exit code is 6 if they name nobody.
+    a source is connected to, unless with --probe. The exit code is 6 if they name nobody; with --probe, if nobody answers.
     """
     run = Invocation.of(ctx)
 
@@ -34,15 +34,15 @@ def find(
         async with run.session("find") as session:
             with run.watcher() as watcher:
                 found = await session.find(what, **given(probe=probe or None), observe=watcher)
-        show(run.out(), found)
+        show(run.out(), found, probed=probe)
 
     run.drive(work)
 
 
-def show(out: Out, found: FindResult) -> None:
+def show(out: Out, found: FindResult, *, probed: bool = False) -> None:
     """Prints a line an address, with who named it; with --quiet those alone that would be asked.
 
-    Raises NotFound if nobody is named.
+    Raises NotFound if nobody is named; of those who were ``probed``, if nobody answers.
     """
     if out.as_json:
         out.result(found.to_json())
@@ -52,6 +52,11 @@ def show(out: Out, found: FindResult) -> None:
         raise NotFound(
             f"no locator names a peer for {found.cid}",
             hint="ask more locators ([locator] use in the configuration), or give `wherry get` a source with --from ADDRESS",
+        )
+    if probed and not any(hint.answers for hint in found.hints):
+        raise NotFound(
+            f"none of the peers that are named for {found.cid} answers",
+            hint="each line says why; try again later, or give `wherry get` a source with --from ADDRESS",
         )
 
 

@@ -72,6 +72,15 @@ class Reshaped(Held):
         view[:] = self._make()[self._start : self._start + self.size]
 
 
+def absent(cid: PublicCID) -> BlockNotFound | CIDError:
+    """Says that a block is not here; of one whose hash nothing is kept by, that: nobody is to be asked for it."""
+    try:
+        cid.block()
+    except CIDError as problem:
+        return problem
+    return BlockNotFound(f"block {cid} is not here")
+
+
 class Blocks:
     """The blocks of one source. Any thread."""
 
@@ -98,14 +107,14 @@ class Blocks:
                 names.append((at, cid.block()))
             except CIDError:  # a hash that nothing here is stored by
                 continue
-        absent = []
+        lacking = []
         for (at, name), block in zip(names, self._source.find([name for _, name in names]), strict=True):
             if block is None:
-                absent.append((at, name))
+                lacking.append((at, name))
             found[at] = block
-        if absent:
+        if lacking:
             twins = [
-                (at, CID.from_digest(codec, name.digest)) for at, name in absent for codec in CODECS if codec != name.codec
+                (at, CID.from_digest(codec, name.digest)) for at, name in lacking for codec in CODECS if codec != name.codec
             ]
             for (at, _), block in zip(twins, self._source.find([twin for _, twin in twins]), strict=True):
                 found[at] = found[at] or block
@@ -118,14 +127,14 @@ class Blocks:
         """Ends what somebody waits for; to be called on the loop. Nobody waits for anything here."""
 
     def one(self, cid: PublicCID) -> Held:
-        """Looks up one. Raises BlockNotFound."""
+        """Looks up one. Raises BlockNotFound, CIDError for a hash that nothing is kept by."""
         held = self.held([cid])[0]
         if held is None:
-            raise BlockNotFound(f"block {cid} is not here")
+            raise absent(cid)
         return held
 
     def node(self, cid: PublicCID) -> bytes:
-        """Reads and verifies a block that is to be decoded. Raises BlockNotFound, LimitExceeded, IntegrityError, LocalError."""
+        """Reads and verifies a block to be decoded. Raises what `one` does, LimitExceeded, IntegrityError, LocalError."""
         inline = cid.inline
         if inline is not None:
             return inline

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wherry import ipld
 from wherry.cid import DAG_PB
-from wherry.errors import BlockNotFound, DecodeError, LimitExceeded, NotFound
-from wherry.gateway.blocks import BATCH
+from wherry.errors import DecodeError, LimitExceeded, NotFound
+from wherry.gateway.blocks import BATCH, absent
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, links, name_hash, view
 from wherry.ipld import LINKED
 from wherry.limits import GATEWAY_SEEN_MAX, GATEWAY_WAITING_MAX
@@ -126,7 +126,7 @@ class Walk:
         self._whole = Seen()  # nodes below which everything was sent
 
     def blocks(self, found: Found) -> Iterator[Sent]:
-        """Gives them. Raises BlockNotFound where one is missing, and what decoding raises."""
+        """Gives them. Raises what `absent` gives where one is missing, and what decoding raises."""
         for cid in found.way:
             if self._new(cid):
                 yield Sent(cid, None, self._blocks.node(cid))
@@ -188,7 +188,7 @@ class Walk:
         wanted = [cid for cid in batch if self._new(cid)]
         for cid, held in zip(wanted, self._blocks.held(wanted), strict=True):
             if held is None:
-                raise BlockNotFound(f"block {cid} is not here")
+                raise absent(cid)
             yield Sent(cid, held)
 
     def _file(self, root: PublicCID, node: File, span: tuple[int, int] | None) -> Iterator[Sent]:

@@ -95,18 +95,27 @@ class Renewer:
         self._told[name] = _Told(record.binary, now, tuple(answers.gave))
 
     def _report(self) -> list[NameReport]:
-        pairs = [(self._book.known(name), told) for name, told in list(self._told.items())]
-        return [
-            report(known, known.record, list(told.gave), [told.problem] if told.problem else [])
-            for known, told in pairs
-            if known is not None
-        ]
+        found = []
+        for name, told in list(self._told.items()):
+            known = self._book.known(name)
+            if known is not None:
+                # A name that is disputed leads nowhere from now on, however long it is until it would be renewed.
+                problems = dict.fromkeys([told.problem, self._disputed(known)])
+                found.append(report(known, known.record, list(told.gave), [problem for problem in problems if problem]))
+        return found
+
+    def _disputed(self, known: Known) -> str:
+        """Says that there are two records of one number; "" if there are not."""
+        name, number = known.record.name, known.record.sequence
+        if not self._book.equivocated(name, number):
+            return ""
+        return f"two different records of {name} are signed with number {number}: publish it again"
 
     def _why_not(self, before: Known) -> str:
         """Tells why a name that was due was not renewed; "" if another process did it."""
         name, after = before.record.name, self._book.known(before.record.name)
-        if after is not None and self._book.equivocated(name, after.record.sequence):
-            return f"two different records of {name} are signed with number {after.record.sequence}: publish it again"
+        if after is not None and (why := self._disputed(after)):
+            return why
         if after is None or not after.lifetime_s:
             number = after.record.sequence if after is not None else "?"
             return f"{name} was published elsewhere, with number {number}: this home does not renew it any more"

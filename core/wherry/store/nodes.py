@@ -57,7 +57,7 @@ class NodeDB:
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
                 rows = run.execute(f"SELECT cid, {what} FROM nodes WHERE cid IN ({marks})", some)
-                found.extend((wanted[key], value) for key, value in rows)
+                found += [(wanted[key], value) for key, value in rows]
         return found
 
     def holds_leaves(self) -> bool:

@@ -46,7 +46,7 @@ class CarExport:
     def run(self, write: Callable[[bytes | memoryview], object]) -> None:
         """Writes the CAR. Every block is read, and hashed, before it is written.
 
-        Raises CIDError for a root of a hash that nothing is kept by, BlockNotFound for what is not here, NotFound for a path
+        Raises CIDError for a block of a hash that nothing is kept by, BlockNotFound for what is not here, NotFound for a path
         that leads nowhere, what reading raises, and what ``write`` raises.
         """
         self.root.block()  # of one that can never be here it is not said that somebody may have it

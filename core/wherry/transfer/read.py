@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wherry.transfer.fetch import Fetcher
     from wherry.transfer.tree import AnyWalk, Nodes
 
+_SHAPES: Final = {FILE: "file", DIR: "dir", LINK: "symlink"}
 _AHEAD: Final = 6  # leaves read or fetched before they are asked for
 _NEWEST: Final = 0.25  # weight of the newest time between two leaves
 _LEAST_S: Final = 1e-3  # what lies ahead is needed later, however fast somebody reads
@@ -151,7 +152,7 @@ def _offer(store: Store, block: Block) -> None:
 
 def shape(entry: Entry) -> str:
     """The word for what an entry is."""
-    return {FILE: "file", DIR: "dir", LINK: "symlink"}[entry.kind]
+    return _SHAPES[entry.kind]
 
 
 async def leaves_of(nodes: Nodes, entry: Entry) -> tuple[int | None, int | None]:

@@ -6,6 +6,7 @@ parent. Names are checked here, before anybody can write them anywhere.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from wherry import dagpb
@@ -157,26 +158,33 @@ def _shard(node: dagpb.PBNode, data: unixfs_data.Data) -> ShardNode:
         raise DecodeError(f"a shard by the hash {data.hash_type}, only murmur3 is read")
     if not 8 <= fanout <= UNIXFS_FANOUT_MAX or fanout & (fanout - 1):
         raise DecodeError(f"a shard of {fanout} buckets: it must be a power of two, 8 to {UNIXFS_FANOUT_MAX}")
+    buckets = _buckets(fanout)
     width = len(f"{fanout - 1:X}")
     links: list[Child] = []
-    for link in node.links:
-        name = _name(link.name)
-        head, rest = name[:width], name[width:]
-        try:
-            bucket = int(head, 16) if len(head) == width and head.isascii() and head.isalnum() else -1
-        except ValueError:
-            bucket = -1
-        if not 0 <= bucket < fanout or head != head.upper():
+    last = -1
+    for cid, written, tsize in node.links:
+        name = _name(written)
+        rest = name[width:]
+        bucket = buckets.get(name[:width], -1)
+        if bucket < 0:
             raise DecodeError(f"the link {shown(name)} names no bucket of {fanout}")
-        if links and bucket <= links[-1].bucket:
+        if bucket <= last:
             raise DecodeError("its links are not in the order of their buckets, each once")
         if rest:
             check_name(rest)
-        elif link.cid.codec != DAG_PB:
+        elif cid.codec != DAG_PB:
             raise DecodeError("a shard in it is no dag-pb block")
-        links.append(Child(rest, link.cid, link.tsize, bucket, not rest))
+        links.append(Child(rest, cid, tsize, bucket, not rest))
+        last = bucket
     _check_bitmap(data.data or b"", fanout, links)
     return ShardNode(fanout, links, data.mode, data.mtime)
+
+
+@cache  # for eight powers of two at the most
+def _buckets(fanout: int) -> dict[str, int]:
+    """The one way in which each bucket is written: upper-case hexadecimal, of as many digits as the last one has."""
+    width = len(f"{fanout - 1:X}")
+    return {f"{bucket:0{width}X}": bucket for bucket in range(fanout)}
 
 
 def _check_bitmap(bitmap: bytes, fanout: int, links: list[Child]) -> None:

@@ -193,12 +193,8 @@ class UnixWalk:
         if self._names:
             self._ready.append(LinkStep(path, Entry(child.name, LINK)))
             return
-        if child.cid.codec not in (RAW, DAG_PB):
-            problem = f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS"
-            self._enter_file(path, Entry(child.name, FILE, child.cid.block(), child.tsize or 0, attrs=UNSAID))
-            self._stack.append(Refused(problem))
-            return
-        if child.cid.codec == RAW and child.cid.inline is None:
+        codec = child.cid.codec
+        if codec == RAW and child.cid.inline is None:
             cid = child.cid.block()
             size = 0 if cid == EMPTY_LEAF else child.tsize
             if cid == EMPTY_LEAF or (self._hints and size is not None and 0 < size <= LEAF_BYTES_MAX):
@@ -207,6 +203,11 @@ class UnixWalk:
                 if size:
                     self._ready.append(Leaf(cid, 0, size, b"", final=True, guessed=guessed))
                 return
+        elif codec not in (RAW, DAG_PB):
+            problem = f"{shown(path)}: codec {child.cid.codec_name} is neither a file nor a directory of UnixFS"
+            self._enter_file(path, Entry(child.name, FILE, child.cid.block(), child.tsize or 0, attrs=UNSAID))
+            self._stack.append(Refused(problem))
+            return
         self._awaited = Awaited(child.cid, "entry", path, child, depth=frame.depth)
 
     def _enter_file(self, path: str, entry: Entry, *, guessed: bool = False) -> None:
@@ -364,7 +365,7 @@ class UnixWalk:
             else:
                 continue
             for cid in some:
-                if cid.codec == DAG_PB and cid.inline is None:
+                if cid.names_node:
                     ahead[cid.block()] = None
             if len(ahead) >= _AHEAD:
                 break

@@ -103,6 +103,7 @@ class Gateway:
         return kind(text=f"{text}\n", headers=more)
 
     async def _checked(self, request: web.Request) -> web.StreamResponse:
+        asked: Target | None = None
         try:
             asked = target(request.rel_url.raw_path)
             not_given = unable(asked, trustless=self._people is None)
@@ -115,9 +116,11 @@ class Gateway:
         except (NotFound, DataError, UsageError, SourceChanged) as problem:
             lost = isinstance(problem, SourceChanged) or isinstance(problem.__cause__, OSError)
             text = "what it leads to is not here any more" if lost else _line(problem)  # strangers learn no path of a file
-            if (lost or isinstance(problem, BlockNotFound)) and said.only_cached(request.headers.getall("Cache-Control", ())):
+            unkept = asked is not None and isinstance(problem, CIDError)  # a block of a hash that nothing is kept by
+            not_here = lost or unkept or isinstance(problem, BlockNotFound)
+            if not_here and said.only_cached(request.headers.getall("Cache-Control", ())):
                 raise self.refusal(web.HTTPPreconditionFailed, text) from None
-            absent = lost or isinstance(problem, NotFound) or _of_data(problem)
+            absent = not_here or isinstance(problem, NotFound) or _of_data(problem)
             found = web.HTTPNotFound if absent else web.HTTPBadRequest
             raise self.refusal(found, text) from None
         except WherryError:
