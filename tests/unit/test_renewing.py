@@ -161,7 +161,7 @@ async def test_a_name_that_is_disputed_is_said_to_be_long_before_it_would_be_ren
     from wherry.ipns.record import create
 
     carrier = Carrier()
-    async with opened_home(tmp_path, carrier) as (session, _, renewer, _):
+    async with opened_home(tmp_path, carrier) as (session, clock, renewer, _):
         name = (await session.publish_name(EMPTY)).name
         await renewer.look()
         assert renewer.reports[0].warnings == []
@@ -170,6 +170,9 @@ async def test_a_name_that_is_disputed_is_said_to_be_long_before_it_would_be_ren
             await session.resolve_name(name)
         await renewer.look()
         assert "two different records" in renewer.reports[0].warnings[0]
+        clock.now, before = clock.now + HAND_OVER_S, len(carrier.puts)
+        await renewer.look()
+        assert len(carrier.puts) == before  # it is given on to nobody
         assert (await session.publish_name(EMPTY, force=True)).sequence == 1
         await renewer.look()
         assert renewer.reports[0].warnings == []

@@ -88,6 +88,8 @@ class Renewer:
                 self._failed(name, told, why)
                 return
             record = renewed if renewed is not None else record
+        elif await in_thread(lambda: self._disputed(known)):
+            return  # neither of the two is given on
         answers = await hand_over(self._parts, record)
         if answers.warnings and not answers.gave:
             self._failed(name, told, answers.warnings[0])
