@@ -26,6 +26,12 @@ UNCOUNTED = {"integration", "architecture", "kit"}
 LEAK_GRACE_S = 2.0  # a thread that was told to end, or a socket that is closing, may take a moment
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves folders unread of which the counted run would run nothing; each worker reads, under coverage, what is left."""
+    whole = collection_path.parent == Path(__file__).parent and collection_path.name in UNCOUNTED
+    return True if whole and config.option.markexpr == "not uncounted" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is run without coverage. Whatever is not marked is run with it: no test is left out."""
     for item in items:
