@@ -24,6 +24,7 @@ from wherry.unixfs import data as unixfs
 from wherry.unixfs.data import DIRECTORY, SYMLINK, Data
 from wherry.unixfs.data import FILE as UNIXFS_FILE
 
+PAGE = {"Sec_Fetch_Site": "cross-site"}
 ROW = re.compile(r'<tr><td class="l">(.*?)</td><td>(.*?)</td><td class="n">(.*?)</td>')
 
 
@@ -230,3 +231,49 @@ async def test_a_page_fits_a_phone_and_has_no_empty_landmark(mixed):
     assert page.count("<nav ") == 1
     assert 'aria-label="Pages"' not in page
     assert not re.search(r"<p>\s*</p>", page)
+
+
+# Beside all pages
+
+
+@pytest.mark.parametrize("kind", ["path", "trustless"])
+async def test_the_front_page_says_what_this_is(mixed, kind):
+    tree, _, _, _ = mixed
+    async with gateway(tree.source(), gateway=kind) as address:
+        for sent in ({}, PAGE):
+            front = await ask(address, "/", **sent)
+            assert (front.status, front.headers["content-type"]) == (200, "text/html; charset=utf-8")
+            assert front.headers["x-content-type-options"] == "nosniff"
+            assert "default-src 'none'" in front.headers["content-security-policy"]
+            assert "access-control-allow-origin" not in front.headers
+            for word in (b"wherry", b"/ipfs/CID", b"/ipns/NAME"):
+                assert word in front.body
+        assert (await ask(address, "/", method="HEAD")).body == b""
+        assert (await ask(address, "/", Origin="https://evil.example")).status == 403
+        assert (await ask(address, "/", method="POST")).status == 405
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt", "/ipfs", "/x/y", "/%2e%2e/etc/passwd"])
+async def test_where_nothing_is_that_is_said_safely(mixed, path):
+    tree, _, _, _ = mixed
+    async with gateway(tree.source()) as address:
+        for sent in ({}, PAGE, {"Sec_Fetch_Site": "same-origin"}):
+            answer = await ask(address, path, **sent)
+            assert (answer.status, answer.body) == (404, b"nothing is here; ask for /ipfs/CID or /ipns/NAME\n")
+            assert answer.headers["content-type"].startswith("text/plain")
+
+
+async def test_no_refusal_is_made_anything_of(mixed):
+    tree, root, _, _ = mixed
+    for options in ({}, {"token": "secret"}, {"gateway": "off"}):
+        async with gateway(tree.source(), **options) as address:
+            for path, sent in (
+                ("/", {"Origin": "https://evil.example"}), ("/wherry/v1", PAGE), ("/nothing", {}), ("/", {"method": "POST"}),
+                (f"/ipfs/{root}/none", {}), ("/ipfs/nonsense", {}), ("/wherry/v1/blocks", {"method": "POST"}),
+            ):  # fmt: skip
+                answer = await ask(address, path, **sent)
+                assert answer.status >= 400
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+                assert answer.headers["cache-control"] == "no-store"
+                assert answer.headers["server"] == "wherry"  # and nothing of versions
