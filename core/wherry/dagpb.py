@@ -29,6 +29,7 @@ _TSIZE_MAX: Final = 2**63 - 1  # what every implementation reads
 
 # The usual links, in pieces by the bytes of their names: a CID of 36 bytes, lengths of one byte, and sizes of one to three.
 _SHORT: Final = 80
+_TOGETHER: Final = 256  # links looked at together
 _HEADS_1, _HEADS_2, _HEADS_3 = (
     [bytes((_LINKS, 41 + named + size, _HASH, 36)) for named in range(_SHORT + 1)] for size in (1, 2, 3)
 )
@@ -181,6 +182,31 @@ def _decoded(data: bytes) -> PBNode:
         else:
             raise DecodeError(f"a node has no field with the key 0x{key:02x} (offset {at})")
     return PBNode(tuple(links), body)
+
+
+def inner(data: bytes) -> bytes | None:
+    """Gives the data of a node; what its links say is not looked at, which takes a hundredth of the time. Raises DecodeError.
+
+    Links of one length, as those of files are, are passed over together.
+    """
+    at, end = 0, len(data)
+    while at < end:
+        key = data[at]
+        if key == _LINKS and data[at + 1 : at + 2] < b"\x80":
+            step = 2 + data[at + 1] if at + 1 < end else 2
+            stop = min(at + step * _TOGETHER, end)
+            keys, lengths = data[at:stop:step], data[at + 1 : stop : step]
+            same = min(len(keys) - len(keys.lstrip(keys[:1])), len(lengths) - len(lengths.lstrip(lengths[:1])))
+            at += step * max(same, 1)
+            if at > end:
+                raise DecodeError("dag-pb: a link that is cut off")
+            continue
+        start, at = span_at(data, at + 1, end)
+        if key == _DATA:
+            return data[start:at]
+        if key != _LINKS:
+            raise DecodeError(f"dag-pb: a node has no field with the key 0x{key:02x}")
+    return None
 
 
 def _link(data: bytes, at: int, end: int) -> PBLink:

@@ -17,6 +17,7 @@ from wherry.buffers import ROOM, BufferPool
 from wherry.coder import Coder
 from wherry.errors import CIDError, WherryError
 from wherry.flow import FREE
+from wherry.gateway import headers as said
 from wherry.hosts import is_loopback
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, REQUEST_BYTES_MAX
 from wherry.links import Links, counters
@@ -90,6 +91,7 @@ class Server:
         """Begins to listen; gives the port. Raises OSError if the address cannot be bound."""
         self._host, self._loopback = host, is_loopback(host)
         app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._told, self._gate])
+        app.on_response_prepare.append(_name)
         app.router.add_get(INFO_PATH, self._info)
         app.router.add_post(BLOCKS_PATH, self._blocks)
         # The server's only deadline for a request's header is its keep-alive time (specs/0008 §5.1).
@@ -118,11 +120,15 @@ class Server:
     async def _told(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Tells the observers of requests that are refused."""
+        """Tells the observers of requests that are refused; whatever refuses one, no browser makes anything of the answer."""
         try:
             return await handler(request)
         except web.HTTPException as refused:
             self._emit(Refused(request.scheme, _REASONS.get(refused.status, "malformed" if refused.status < 500 else "failed")))
+            if refused is request.match_info.http_exception and refused.status == 404 and self._gateway is not None:
+                refused.text = "nothing is here; ask for /ipfs/CID or /ipns/NAME\n"
+            for name, value in said.REFUSAL.items():
+                refused.headers.setdefault(name, value)
             raise
 
     @web.middleware
@@ -134,7 +140,9 @@ class Server:
         if peer is not None and self._unwanted(peer[0], ""):
             raise web.HTTPForbidden(text="you are not wanted here\n")  # why, is no stranger's concern
         public = self._gateway is not None and self._gateway.serves(request)  # read alone, and meant for pages too
-        if not public and ("Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none"):
+        beside = self._gateway is not None and self._gateway.is_beside(request)  # links lead there, and icons are asked for
+        by_page = not beside and request.headers.get("Sec-Fetch-Site", "none") != "none"
+        if not public and ("Origin" in request.headers or by_page):
             raise web.HTTPForbidden(text="this is no place for web pages\n")
         if self._loopback and not all(self._is_ours(host) for host in request.headers.getall("Host", ())):
             raise web.HTTPForbidden(text="this name does not lead here\n")  # a page's own name, made to point to us
@@ -206,6 +214,11 @@ class Server:
             return None
         found = counters(request.transport.get_extra_info("socket"))
         return self._links.rate(peer, asyncio.get_running_loop().time(), found)
+
+
+async def _name(_request: web.Request, response: web.StreamResponse) -> None:
+    """Says what answers, and not of which version it and what it runs on are: strangers need not know."""
+    response.headers["Server"] = "wherry"
 
 
 def _is_local(peer: tuple[str, int] | None) -> bool:

@@ -314,7 +314,7 @@ async def test_a_dataset_of_wherrys_own():
     async with gateway(tree.source()) as address:
         page = await ask(address, f"/ipfs/{root.cid}/")
         assert page.status == 200
-        assert re.findall(r'href="\./([^"]+)"', page.body.decode()) == ["a.txt", "d"]
+        assert re.findall(r'href="\./([^"]+)"', page.body.decode()) == ["a.txt", "d/"]
         assert (await ask(address, f"/ipfs/{root.cid}/d")).headers["location"] == f"/ipfs/{root.cid}/d/"
         assert (await ask(address, f"/ipfs/{root.cid}/d/b.txt", Range="bytes=1-2")).body == b"at"
         assert (await ask(address, f"/ipfs/{root.cid}/d/l")).body == b"b.txt"

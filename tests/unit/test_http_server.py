@@ -77,7 +77,7 @@ async def test_a_right_request_is_answered():
         ({"Content_Type": None}, 415),
         ({"method": "GET"}, 405),
         ({"method": "PUT"}, 405),
-        ({"path": "/"}, 404),
+        ({"path": "/"}, 405),  # the front page, which nothing is sent to
         ({"path": "/wherry/v2/blocks"}, 404),
         ({"path": "/wherry/v1/blocks/../../../etc/passwd"}, 404),
         ({"method": "GET", "path": INFO_PATH, "body": b""}, 200),

@@ -5,18 +5,20 @@ Synchronous, for worker threads. Nothing is fetched from anybody: a gateway does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from wherry.abc.transport import Held
 from wherry.block import verify
 from wherry.cid import CID, CODECS
-from wherry.errors import BlockNotFound, CIDError, LimitExceeded
+from wherry.errors import BlockNotFound, CIDError, LimitExceeded, WherryError
 from wherry.limits import PB_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from wherry.abc.transport import BlockSource, Span
+    from wherry.block import Block
     from wherry.publiccid import PublicCID
 
 BATCH: Final = 256  # leaves looked up at a time
@@ -81,6 +83,14 @@ def absent(cid: PublicCID) -> BlockNotFound | CIDError:
     return BlockNotFound(f"block {cid} is not here")
 
 
+@runtime_checkable
+class ReadsMany(Protocol):
+    """A source that reads small blocks many at a time, which takes a quarter of the time. Optional. From any thread."""
+
+    def small_blocks(self, cids: Sequence[CID]) -> Mapping[CID, Block]:
+        """Gives those that it has, verified. Raises IntegrityError, StoreError."""
+
+
 class Blocks:
     """The blocks of one source. Any thread."""
 
@@ -142,7 +152,24 @@ class Blocks:
             if not self._left:
                 raise LimitExceeded("too many blocks would have to be read for this answer")
             self._left -= 1
-        held = self.one(cid)
+        return self.read(cid, self.one(cid))
+
+    def read_many(self, found: Sequence[tuple[PublicCID, Held]]) -> dict[PublicCID, bytes]:
+        """Reads and verifies what was looked up, all of it into memory; what cannot be read is left out."""
+        inline = [(cid, cid.inline) for cid, _ in found]
+        read = {cid: data for cid, data in inline if data is not None}
+        if isinstance(self._source, ReadsMany):
+            names = {cid.block(): cid for cid, _ in found if cid not in read}
+            with suppress(WherryError):  # one of them is damaged: each is read by itself
+                read |= {names[name]: block.data for name, block in self._source.small_blocks(list(names)).items()}
+        for cid, held in found:
+            if cid not in read:
+                with suppress(WherryError):
+                    read[cid] = self.read(cid, held)
+        return read
+
+    def read(self, cid: PublicCID, held: Held) -> bytes:
+        """Reads and verifies what was looked up. Raises LimitExceeded, IntegrityError, SourceChanged, LocalError."""
         if held.size > PB_BYTES_MAX:
             raise LimitExceeded(f"block {cid} has {held.size} bytes, at most {PB_BYTES_MAX} are decoded")
         data = bytearray(held.size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry import ipld, manifest
@@ -19,6 +20,7 @@ from wherry.gateway.blocks import BATCH, Inline, Part
 from wherry.gateway.frames import Stretch
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, Symlink, name_hash, view
 from wherry.gateway.order import Found, bounded, pieces, resolve
+from wherry.gateway.rows import Page, linked_rows, native_place, native_row
 from wherry.limits import GATEWAY_PAGE_ENTRIES, SHARD_DEPTH_MAX
 from wherry.publiccid import PublicCID
 
@@ -31,23 +33,6 @@ if TYPE_CHECKING:
     from wherry.manifest import Entry
 
 _KIND: Final = re.compile(r"(?:file|dir|shards|dataset|sealed|blocks)/[0-9]{1,9}", re.ASCII)  # specs/0003 §2, 0016 §4
-_KINDS: Final = {manifest.FILE: "file", manifest.DIR: "dir", manifest.LINK: "link"}
-
-
-class Row(NamedTuple):
-    """A line of a listing."""
-
-    name: str
-    kind: str  # "file", "dir", "link" or "" where only reading it would tell
-    size: int | None  # bytes, where they are known
-    cid: str
-
-
-class Page(NamedTuple):
-    """A piece of a listing."""
-
-    rows: list[Row]
-    more: str  # the page behind it begins after this name; "": it is the last
 
 
 class Thing(NamedTuple):
@@ -233,28 +218,25 @@ def _unixfs(blocks: Blocks, root: PublicCID, size: int, start: int, stop: int) -
 def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_ENTRIES) -> Page:
     """Gives the entries of a directory that come after one of that name. Raises what decoding raises, BlockNotFound."""
     if thing.entry is not None:
-        return _page(map(_native_row, native_items(blocks, thing.entry, after)), count)
+        items = list(islice(native_items(blocks, thing.entry, after), count + 1))
+        more = items[count - 1].name if len(items) > count else ""
+        before, total = native_place(blocks, thing.entry, after)
+        return Page([native_row(item) for item in items[:count]], more, before, total)
     node = view(thing.cid, blocks.node(thing.cid))
+    mark = after.encode("utf-8", "surrogateescape")
     if isinstance(node, Directory):
         names = sorted({entry.name: entry for entry in reversed(node.entries)}.values())  # of equal names the first counts
-        first = bisect_right([entry.name for entry in names], after.encode("utf-8", "surrogateescape")) if after else 0
-        return _page((_row(*entry) for entry in names[first:]), count)
+        first = bisect_right([entry.name for entry in names], mark) if after else 0
+        return _linked(blocks, names[first : first + count + 1], count)._replace(before=first, total=len(names))
     if not isinstance(node, Shard):
         raise DecodeError(f"block {thing.cid} is no directory")
-    return _page((_row(*entry) for entry in sharded(blocks, node, after)), count)
+    page = _linked(blocks, list(islice(sharded(blocks, node, after), count + 1)), count)
+    return page._replace(hashed=name_hash(mark) / 2**HASH_BITS if after else 0.0)
 
 
-def _page(rows: Iterator[Row], count: int) -> Page:
-    found: list[Row] = []
-    for row in rows:
-        if len(found) == count:
-            return Page(found, found[-1].name)
-        found.append(row)
-    return Page(found, "")
-
-
-def _row(name: bytes, cid: PublicCID, tsize: int | None) -> Row:
-    return Row(name.decode("utf-8", "surrogateescape"), "file" if cid.codec == RAW else "", tsize, str(cid))
+def _linked(blocks: Blocks, links: list[Link], count: int) -> Page:
+    rows = linked_rows(blocks, links[:count])
+    return Page(rows, rows[-1].name if len(links) > count else "")
 
 
 def sharded(blocks: Blocks, root: Shard, after: str = "") -> Iterator[Link]:
@@ -311,10 +293,6 @@ def native_thing(entry: Entry) -> Thing:
         target = entry.target.encode()
         return Thing("link", PublicCID(entry.cid), len(target), target, entry)
     return Thing("file" if entry.kind == manifest.FILE else "dir", PublicCID(entry.cid), entry.size, entry=entry)
-
-
-def _native_row(item: Entry) -> Row:
-    return Row(item.name, _KINDS[item.kind], item.size, str(PublicCID(item.cid)) if item.has_block else "")
 
 
 def has_child(blocks: Blocks, thing: Thing, name: str) -> Thing | None:

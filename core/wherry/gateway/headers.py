@@ -26,6 +26,12 @@ CONTENT_POLICY: Final = (
     "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self' 'unsafe-inline'; "
     "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# What is not about a dataset: a refusal is text, and no browser takes it for anything else.
+REFUSAL: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 PAGE_POLICY: Final = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -43,10 +49,14 @@ def car_etag(target: Target, wish: Wish) -> str:
     return f'W/"{target.root_text}.car.{short}"'
 
 
-def page_etag(cid: str, wish: Wish) -> str:
-    """Gives the entity tag of a page of a directory: it is made by wherry, in one way until that changes."""
-    short = hashlib.sha256(wish.after.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f'"DirIndex-wherry1-{short}_CID-{cid}"'
+def page_etag(cid: str, wish: Wish, known: str = "") -> str:
+    """Gives the entity tag of a page of a directory: it is made by wherry, in one way until that changes.
+
+    ``known``: what a page says of its entries that does not say all of it; more of it may be here later.
+    """
+    said = wish.after + ("\0" + known if known else "")
+    short = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f'"DirIndex-wherry2-{short}_CID-{cid}"'
 
 
 def data_page_etag(cid: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from wherry.abc.exchange import PeerInfo
+    from wherry.block import Block
     from wherry.cid import CID
     from wherry.flow import Flow
     from wherry.store.store import Store
@@ -55,6 +56,10 @@ class Holdings(BlockSource):
             for number, held in zip(left, source.find([cids[number] for number in left]), strict=True):
                 found[number] = held
         return found
+
+    def small_blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:
+        """Reads nodes, or small blocks, of the store; verified. Raises IntegrityError, StoreError."""
+        return self._store.blocks(cids)
 
     def record(self, name: bytes) -> bytes | None:
         """Gives the best record of a name (the multihash of its key). Raises StoreError.

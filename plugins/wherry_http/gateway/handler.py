@@ -19,6 +19,7 @@ from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, unab
 from wherry.limits import GATEWAY_READS_MAX
 from wherry.observe import Served
 from wherry.offload import in_thread
+from wherry_http.gateway.page import FRONT
 from wherry_http.gateway.people import People, Unreached
 from wherry_http.gateway.records import answer_record, followed
 
@@ -64,12 +65,24 @@ class Gateway:
     def mount(self, app: web.Application) -> None:
         """Adds the routes."""
         app.router.add_get(_ROUTE, self._limited)
+        app.router.add_get("/", self._front)
         app.router.add_route("OPTIONS", _ROUTE, self._options_of)
 
     def serves(self, request: web.Request) -> bool:
         """Tells whether a request is the gateway's."""
         resource = request.match_info.route.resource
         return resource is not None and resource.canonical == _CANONICAL and request.method in ("GET", "HEAD", "OPTIONS")
+
+    @staticmethod
+    def is_beside(request: web.Request) -> bool:
+        """Tells whether a request is for what lies beside all that is served: the front page, or nothing."""
+        return request.path == "/" or isinstance(request.match_info.http_exception, web.HTTPNotFound)
+
+    async def _front(self, request: web.Request) -> web.Response:
+        """Says what this is to people who look; of the node it says nothing."""
+        del request
+        headers = said.REFUSAL | {"Content-Security-Policy": said.PAGE_POLICY, "Cache-Control": "public, max-age=3600"}
+        return web.Response(text=FRONT, content_type="text/html", charset="utf-8", headers=headers)
 
     async def _options_of(self, request: web.Request) -> web.Response:
         del request
@@ -99,7 +112,7 @@ class Gateway:
         self, kind: Callable[..., web.HTTPException], text: str, headers: dict[str, str] | None = None
     ) -> web.HTTPException:
         """Makes a refusal: a line of plain text, which no browser takes for anything else."""
-        more = self.common() | {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} | (headers or {})
+        more = self.common() | said.REFUSAL | (headers or {})
         return kind(text=f"{text}\n", headers=more)
 
     async def _checked(self, request: web.Request) -> web.StreamResponse:
