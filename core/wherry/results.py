@@ -397,3 +397,4 @@ class FollowResult(Result):
     link: str | None  # leads to ``path``
     changed: bool
     warnings: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)  # older versions that went
