@@ -206,8 +206,8 @@ class VerifyResult(Result):
     cid: str
     path: str
     ok: bool
-    files: int
-    bytes: int
+    files: int  # whose content was compared: not those that are missing, or of another length or kind
+    bytes: int  # of these
     seconds: float
     differences: list[DifferenceReport]
     more_differences: int = 0  # beyond those listed
