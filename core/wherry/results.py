@@ -77,7 +77,7 @@ class SourceReport(Result):
     schema = "wherry/source/1"
 
     address: str
-    bytes: int
+    bytes: int  # of blocks that were right
     blocks: int
     errors: int
 
