@@ -99,36 +99,6 @@ async def test_jobs_are_done(pool):
     assert sorted(len(wants) for wants in channel.asked) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("right", [0, 1])
-async def test_what_a_source_gave_are_the_bytes_that_were_right(pool, right):
-    """A wrong block counts as received, and not as given: a source that gave nothing else gave nothing."""
-
-    lied, sink = asyncio.Event(), Sink()
-
-    async def liar(wants, lender, count):
-        arrival = await laid(wants, lender)
-        for block in arrival.blocks[right if count == 1 else 0 :]:
-            arrival.buffer.view[block.start] ^= 1
-        lender.settle(arrival)
-        yield arrival
-        lied.set()
-
-    async def honest(wants, lender, count):
-        await lied.wait()
-        async for arrival in good(wants, lender, count):
-            yield arrival
-
-    made = fetcher({"liar": Scripted(liar), "honest": Scripted(honest)}, pool)
-    async with asyncio.timeout(20), running(made):
-        for numbers in ([0, 1, 2], [3, 4, 5]):
-            await made.put(job(sink, *numbers))
-        await made.drained()
-    assert sink.done_bytes == 600
-    assert made.wire_bytes >= 600 + 300 - 100 * right
-    gave = {source.address: (source.blocks, source.bytes) for source in made.sources}
-    assert gave == {"liar": (right, right * 100), "honest": (6 - right, 600 - right * 100)}
-
-
 async def test_what_was_settled_before_its_fetch_was_cancelled_is_not_asked_for_again(pool):
     """One connection finds the peer gone; the fetch of the other, whose thread just wrote everything, is cancelled."""
     settled = asyncio.Event()
