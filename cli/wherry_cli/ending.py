@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import WherryError
+from wherry.errors import LocalError, WherryError
 from wherry_cli.render import error_json, safe, silence_stdout, to_json
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ def ended(run_of: Invocation, problem: BaseException) -> int:
     if isinstance(problem, WherryError):
         _explain(run_of, problem)
         return problem.exit_code
+    encoding = sys.getfilesystemencoding()
+    if isinstance(problem, UnicodeEncodeError) and encoding != "utf-8":  # a path that a run in UTF-8 wrote down, most of all
+        said = f"{problem.object!a} is no file name here, where their encoding is {encoding}"
+        local = LocalError(said, hint="set LANG=C.UTF-8, or PYTHONUTF8=1, and run the same command again")
+        local.__cause__ = problem
+        return ended(run_of, local)
     return _ended_otherwise(run_of, problem)
 
 

@@ -18,7 +18,7 @@ VERBS: Final = {
     "limit": "Show or change the bandwidth limits of the daemon.",
     "why": "Say where the time of transfers goes.",
     "grant": "Let others open an encrypted dataset.",
-    "get": "Fetch, verify and write what a CID or a ticket names.",
+    "get": "Fetch, verify and write what a CID, a name or a ticket leads to.",
     "find": "List the peers that locators name for a CID.",
     "peers": "Show what is remembered of peers, and keep some out.",
     "tracker": "Run a tracker, which nodes tell what they hold.",

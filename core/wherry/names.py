@@ -25,6 +25,7 @@ _IGNORED: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_BYTE: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])")  # as `repr` and `ascii` write the surrogate of a byte
 _SHOWN_CHARS: Final = 80
 _PORTABLE_HINT: Final = "if this machine can take such names, allow them with --names posix"
 
@@ -33,6 +34,15 @@ def shown(value: object) -> str:
     """Writes a stranger's value for an error message: escaped, and short however long it is."""
     text = ascii(value[:_SHOWN_CHARS] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def on_disk(path: str) -> str:
+    """Quotes a path of this machine for an error message; bytes that are not UTF-8 are written as listings write them."""
+    return _in_bytes(repr(path))
+
+
+def _in_bytes(quoted: str) -> str:
+    return _BYTE.sub(r"\1\\x\2", quoted)
 
 
 def check_name(name: str) -> None:
@@ -46,7 +56,7 @@ def check_name(name: str) -> None:
     if len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES_MAX:
         raise UnsafeName(f"name {shown(name)} is longer than {NAME_BYTES_MAX} bytes")
     if _SURROGATE.search(name):
-        raise UnsafeName(f"name {shown(name)} is not valid Unicode", hint="rename it: names in a manifest are UTF-8")
+        raise UnsafeName(f"name {_in_bytes(shown(name))} is not valid Unicode", hint="rename it: names in a manifest are UTF-8")
 
 
 def portability(name: str) -> str | None:
@@ -82,7 +92,7 @@ class Collisions:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._small: set[str] | None = set()
+        self._small: dict[str, str] | None = {}  # the names by what they fold to
         self._large: list[array[int]] = []
 
     def add(self, name: str) -> None:
@@ -90,8 +100,8 @@ class Collisions:
         key = folded(name)
         if self._small is not None:
             if key in self._small:
-                raise self._error(name)
-            self._small.add(key)
+                raise self._error(f"{shown(self._small[key])} and {shown(name)}")
+            self._small[key] = name
             if len(self._small) > 4096:
                 self._large = [array("Q") for _ in range(256)]
                 for small in self._small:
@@ -104,14 +114,13 @@ class Collisions:
         """Says that all names were given. Raises UnsafeName on a collision."""
         for bucket in self._large:
             if len(set(bucket)) != len(bucket):
-                raise self._error(None)
+                raise self._error("two names")
 
     def _file(self, key: str) -> None:
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=9).digest()
         self._large[digest[0]].append(int.from_bytes(digest[1:], "big"))
 
-    def _error(self, name: str | None) -> UnsafeName:
-        which = f"{shown(name)} and another name" if name is not None else "two names"
+    def _error(self, which: str) -> UnsafeName:
         return UnsafeName(f"directory {self._path or '/'!r}: {which} differ only by case or Unicode form", hint=_PORTABLE_HINT)
 
 

@@ -77,7 +77,7 @@ class SourceReport(Result):
     schema = "wherry/source/1"
 
     address: str
-    bytes: int
+    bytes: int  # of blocks that were right
     blocks: int
     errors: int
 
@@ -206,8 +206,8 @@ class VerifyResult(Result):
     cid: str
     path: str
     ok: bool
-    files: int
-    bytes: int
+    files: int  # whose content was compared: not those that are missing, or of another length or kind
+    bytes: int  # of these
     seconds: float
     differences: list[DifferenceReport]
     more_differences: int = 0  # beyond those listed
@@ -397,3 +397,4 @@ class FollowResult(Result):
     link: str | None  # leads to ``path``
     changed: bool
     warnings: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)  # older versions that went

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from wherry.observe import Fetched
 from wherry.session import Session
-from wherry.session import naming as naming_module
+from wherry.session import versions as versions_module
 from wherry.store import names as names_module
 
 STEPS = {
     "publish": ["signed", "written", "committed", "handing over", "handed over"],
     "resolve": ["written", "committed"],
     "follow": ["committed", "fetching", "got", "aside", "swapped"],
+    "prune": ["going", "half gone", "gone"],
 }
 
 
@@ -84,11 +85,17 @@ def arm(verb, step, session):
     elif step == "fetching":
         session._wiring.emit = lambda event: die() if isinstance(event, Fetched) else None
     elif step == "got":
-        naming_module._swap = lambda *_: die()
+        versions_module.swap = lambda *_words, **_options: die()
     elif step == "aside":
         dying_after(os, "symlink")
     elif step == "swapped":  # and not when a file of the version has its name
         dying_after(os, "rename", lambda _one, two: os.path.islink(two))
+    elif step == "going":
+        dying_after(os, "rename", lambda _one, two, **_options: two.endswith(".wherry-removed"))
+    elif step == "half gone":
+        versions_module.shutil.rmtree = lambda name, dir_fd: (os.unlink(f"{name}/a.bin", dir_fd=dir_fd), die())
+    elif step == "gone":
+        dying_after(versions_module, "prune")
 
 
 async def main(verb, step, folder, value):
@@ -106,7 +113,8 @@ async def main(verb, step, folder, value):
         async with publisher.serve(listen=["http://127.0.0.1:0"]) as serving:
             session._addresses = lambda sources, ticket: list(serving.listen)  # content from there
             arm(verb, step, session)
-            async for found in session.follow_name(name, link=str(Path(folder) / "now"), once=True):
+            keep = 1 if verb == "prune" else None
+            async for found in session.follow_name(name, link=str(Path(folder) / "now"), keep=keep, once=True):
                 print(found.sequence, flush=True)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 
+import pytest
+
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
@@ -135,3 +137,50 @@ async def test_who_brings_what_another_source_brought_a_moment_sooner_is_not_bla
     assert sink.done_bytes == len(LEAF)
     assert notes == []
     assert [source.errors for source in made.sources] == [0, 0]
+
+
+@pytest.mark.parametrize("right", [0, 1])
+async def test_what_a_source_gave_are_the_bytes_that_were_right(right):
+    """A wrong block counts as received, and not as given: a source that gave nothing else gave nothing."""
+    leaves = [bytes([number]) * 100 for number in range(6)]
+    lied, sink, asked = asyncio.Event(), Sink(), []
+
+    class One(Channel):
+        parallel = 1
+
+        def __init__(self, address):
+            self.address = address
+
+        async def fetch(self, wants, lender):
+            asked.append(self.address)
+            fits = len(wants)
+            if self.address == "liar":
+                fits = right if asked.count("liar") == 1 else 0
+            else:
+                await lied.wait()
+            buffer, at, blocks = await lender.lend(), ROOM, []
+            data = {CID.of(RAW, leaf): leaf for leaf in leaves}
+            for number, want in enumerate(wants):
+                buffer.view[at : at + 100] = data[want.cid] if number < fits else b"x" * 100
+                blocks.append(Laid(number, at, at + 100))
+                at += 100
+            arrival = Arrival(buffer, blocks)
+            lender.settle(arrival)
+            yield arrival
+            lied.set()
+
+    @asynccontextmanager
+    async def connect(address):
+        yield One(address)
+
+    made = Fetcher(["liar", "honest"], connect, BufferPool(), wait_s=5.0, observe=lambda event: None)
+    async with asyncio.timeout(20), running(made):
+        for numbers in ([0, 1, 2], [3, 4, 5]):
+            cids = [CID.of(RAW, leaves[number]) for number in numbers]
+            pieces = [Piece(Slot(str(cid), cid, 100, PLAIN, 0, 100), cid, 0, 100) for cid in cids]
+            await made.put(LeafJob(sink, pieces))
+        await made.drained()
+    assert sink.done_bytes == 600
+    assert made.wire_bytes >= 600 + 300 - 100 * right
+    gave = {source.address: (source.blocks, source.bytes) for source in made.sources}
+    assert gave == {"liar": (right, right * 100), "honest": (6 - right, 600 - right * 100)}

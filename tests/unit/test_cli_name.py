@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 
@@ -11,7 +12,7 @@ import pytest
 from wherry.ipns.name import Name
 from wherry.ipns.record import create, read
 from wherry.nodekey import NodeKey
-from wherry.results import NameReport
+from wherry.results import FollowResult, NameReport
 from wherry_cli.signals import Interrupted
 
 NAME = "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"
@@ -97,3 +98,26 @@ def test_a_file_that_is_no_record_is_named(  # noqa: PLR0917 - fixtures, not arg
     printed = capsys.readouterr().err
     assert printed.startswith("error: " + said.format("standard input" if piped else repr(str(file))))
     assert "\n  hint: a record is what gateways give" in printed
+
+
+def test_what_went_is_said_and_keep_asks_for_a_link(capsys, go, fake_session):
+    step = FollowResult(
+        name=NAME, value="/ipfs/bafkqaaa", sequence=5, path="/x/now.versions/b", link="/x/now", changed=True,
+        removed=["/x/now.versions/a"],
+    )  # fmt: skip
+    asked = {}
+
+    async def follow_name(name, **options):
+        asked.update(options)
+        yield step
+
+    session = fake_session()
+    session.follow_name = follow_name
+    assert go(session, "name", "follow", NAME, "--link", "/x/now", "--keep", "1", "--force") == 0
+    assert (asked["keep"], asked["force"]) == (1, True)
+    assert "removed the older version /x/now.versions/a\n" in capsys.readouterr().out
+    assert go(session, "name", "follow", NAME, "--link", "/x/now", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == ["/x/now.versions/a"]
+    for option in (["--keep", "1"], ["--force"]):
+        assert go(session, "name", "follow", NAME, *option) == 2
+        assert "give --link PATH" in capsys.readouterr().err

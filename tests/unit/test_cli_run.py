@@ -134,7 +134,7 @@ def test_a_fault_of_ours_shows_its_traceback_when_asked(capsys):
     ("argv", "words"),
     [
         (["nosuch"], "nosuch"),
-        (["get"], "CID[/PATH]|TICKET"),
+        (["get"], "CID[/PATH]|NAME|TICKET|TORRENT"),
         (["stat", "x", "--nosuch"], "--nosuch"),
         (["get", "x", "--wait", "soon"], "soon"),
         (["stat", "x", "--color", "pink"], "pink"),

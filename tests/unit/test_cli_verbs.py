@@ -199,6 +199,13 @@ def test_a_file_that_is_not_there_is_said_by_the_name_of_its_option(capsys, tmp_
 # get
 
 
+def test_get_counts_the_sources_that_gave_something(capsys, go, fake_session):
+    one = got().sources[0]
+    liar = SourceReport(address="http://liar:1", bytes=0, blocks=0, errors=1)
+    assert go(fake_session(get=got(sources=[liar, one])), "get", str(TREE)) == 0
+    assert capsys.readouterr().out.endswith("from 1 source\n")
+
+
 def test_get_prints_where_it_is_and_how_it_came(capsys, go, fake_session):
     session = fake_session(get=got(path="out\x1b"))
     assert go(session, "get", str(TREE), "--from", "http://h:1", "--from", "lab", "-o", "out") == 0

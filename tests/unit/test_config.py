@@ -161,6 +161,10 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path, write, manager):
     assert f'{path}: get.wiat: unknown option (did you mean "wait"?)' in text
     assert "pip install 'wherry[s3]'" in text
     assert caught.value.exit_code == 3
+    assert caught.value.hint is None  # with a manager, all was looked at
+    with pytest.raises(ConfigProblems) as caught_first:
+        load(None, tmp_path, {"WHERRY_GET__SYNC": "maybe", "WHERRY_GTE__WAIT": "1"})
+    assert "there may be more: `wherry config check`" in caught_first.value.hint
     assert check(None, tmp_path, {"WHERRY_GET__SYNC": "maybe", "WHERRY_GTE__WAIT": "1"}, manager) == list(caught.value.problems)
 
 

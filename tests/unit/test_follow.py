@@ -2,86 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from contextlib import asynccontextmanager
 
 import pytest
+from following import DAY, FIRST, NAME, NOW, SECOND, followed, made
 
 from wherry.errors import PeerUnreachable, TargetExists, UsageError
-from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
-from wherry.session import Session, naming
-
-KEY = NodeKey(b"n" * 32)
-NAME = str(Name.of(KEY.public))
-NOW = 1_800_000_000.0
-DAY = 86_400.0
-FIRST = "/ipfs/bafkqabtimvwgy3yk"  # "hello\n", all in its name
-SECOND = "/ipfs/bafkqaaa"  # empty, likewise
-NOWHERE = "/ipfs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"[:-1] + "a"
-
-
-def made(number, value=FIRST, until=NOW + DAY):
-    return create(KEY, value, number, int(until * 1e9))
-
-
-class Followed:
-    """A name that is followed on a virtual clock: each pause does the next thing of a script."""
-
-    def __init__(self, session, link):
-        self.session, self.link = session, link
-        self.record = made(1)
-        self.failure = None
-        self.now = NOW
-        self.pauses, self.notes, self.steps = [], [], []
-        self.script = []
-        session._clock = lambda: self.now
-        session._sleep = self.pause
-        session._wiring.locators = lambda: [("carrier", self)]
-
-    async def name_records(self, name):
-        if self.failure is not None:
-            raise self.failure
-        yield "carrier", self.record
-
-    async def put_record(self, name, record):
-        raise AssertionError("a follower hands nothing over")
-
-    async def pause(self, seconds):
-        self.pauses.append(seconds)
-        if not self.script:
-            raise asyncio.CancelledError
-        self.script.pop(0)()
-
-    async def run(self, *script):
-        self.script = list(script)
-        try:
-            async for step in self.session.follow_name(NAME, link=str(self.link), observe=self.notes.append):
-                self.steps.append(step)
-        except asyncio.CancelledError:
-            assert not self.script
-
-    def says(self, record=None, failure=None, now=None):
-        def change():
-            self.record, self.failure, self.now = record or self.record, failure, now or self.now
-
-        return change
-
-    @property
-    def said(self):
-        return [note.text for note in self.notes if hasattr(note, "text")]
-
-    @property
-    def content(self):
-        return self.link.read_bytes()
-
-
-@asynccontextmanager
-async def followed(tmp_path):
-    async with Session.open(home=tmp_path / "home", environ={}) as session:
-        yield Followed(session, tmp_path / "now")
+from wherry.session import versions
 
 
 def nothing():
@@ -250,7 +179,8 @@ async def test_it_does_not_look_without_a_pause(tmp_path):
 
 async def test_versions_at_different_paths_have_folders_of_their_own(tmp_path):
     names = {
-        naming._version("c", path) for path in ("", "a/b", "a-b", "a%2Fb", "a", "a//", "ä" * 300, "ä" * 299 + "/", "x" * 2000)
+        versions.version_name("c", path)
+        for path in ("", "a/b", "a-b", "a%2Fb", "a", "a//", "ä" * 300, "ä" * 299 + "/", "x" * 2000)
     }
     assert len(names) == 9
     assert all(len(name.encode()) <= 200 and "/" not in name and name.startswith("c") for name in names)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wherry.errors import HomeBusy, HomeTooNew, LocalError, NoSpace, StoreError, WherryError
+from wherry.errors import HomeBusy, HomeTooNew, LocalError, NoSpace, StoreError, Unwritable, WherryError
 from wherry.store.home import Home, default_home
 
 HOLDER = """
@@ -201,7 +201,23 @@ except LocalError as problem:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], capture_output=True, text=True, check=False)
     (tmp_path / "home").chmod(0o700)
     assert done.stdout.startswith("Unwritable"), done.stderr
-    assert "permissions" in done.stdout
+    assert "every verb writes there, also one that only reads: check the permissions" in done.stdout
+
+
+def test_a_home_on_a_mount_that_is_read_only(tmp_path, monkeypatch):
+    with Home(tmp_path / "home", "add"):
+        pass
+    real = os.open
+
+    def opened(path, flags, *words, **options):
+        if str(path).startswith(str(tmp_path)) and flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *words, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(Unwritable, match="Read-only file system") as caught:
+        Home(tmp_path / "home", "ls")
+    assert "also one that only reads" in caught.value.hint
 
 
 def test_closing_twice_is_no_error(tmp_path):

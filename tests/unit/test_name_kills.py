@@ -83,8 +83,8 @@ def content(root):
     return {path.name: path.read_bytes() for path in Path(root).iterdir()}
 
 
-@pytest.mark.parametrize("step", STEPS["follow"])
-async def test_the_link_leads_to_a_whole_version_whenever_the_follower_dies(tmp_path, step):
+async def two_versions(tmp_path):
+    """Publishes two versions; the reader has followed the first one. Gives the name, the CIDs and the contents."""
     link, data = tmp_path / "now", tmp_path / "data"
     async with opened(tmp_path, "publisher") as publisher:
         cids, wholes = [], []
@@ -96,17 +96,48 @@ async def test_the_link_leads_to_a_whole_version_whenever_the_follower_dies(tmp_
             reader._addresses = lambda sources, ticket: list(serving.listen)
             assert [one.changed async for one in reader.follow_name(name, link=str(link), once=True)] == [True]
         await publisher.publish_name(cids[1])
-    assert killed("follow", step, tmp_path) == ""
-    assert content(link) == wholes[1 if step == "swapped" else 0]
+    return name, cids, wholes
+
+
+async def followed_again(tmp_path, name, **options):
     async with opened(tmp_path, "publisher") as publisher, opened(tmp_path, "reader") as reader:
         assert reader._names.known(Name.parse(name)).record.sequence == 1  # before anything of it was fetched
         async with publisher.serve(listen=["http://127.0.0.1:0"]) as serving:
             reader._addresses = lambda sources, ticket: list(serving.listen)
-            (found,) = [one async for one in reader.follow_name(name, link=str(link), once=True)]
-        assert found.changed is (step != "swapped")
+            (found,) = [one async for one in reader.follow_name(name, link=str(tmp_path / "now"), once=True, **options)]
+    return found
+
+
+@pytest.mark.parametrize("step", STEPS["follow"])
+async def test_the_link_leads_to_a_whole_version_whenever_the_follower_dies(tmp_path, step):
+    link = tmp_path / "now"
+    name, cids, wholes = await two_versions(tmp_path)
+    assert killed("follow", step, tmp_path) == ""
+    assert content(link) == wholes[1 if step == "swapped" else 0]
+    found = await followed_again(tmp_path, name)
+    assert found.changed is (step != "swapped")
     assert content(link) == wholes[1]
     assert sorted(os.listdir(tmp_path / "now.versions")) == sorted(cids)  # and no half of one
     assert not os.path.lexists(tmp_path / "now.next")
+
+
+@pytest.mark.parametrize("keep", [1, None])
+@pytest.mark.parametrize("step", STEPS["prune"])
+async def test_a_removal_that_was_killed_leaves_the_link_right_and_is_ended_by_the_next_run(tmp_path, step, keep):
+    name, cids, wholes = await two_versions(tmp_path)
+    assert killed("prune", step, tmp_path) == ""
+    left = sorted(os.listdir(tmp_path / "now.versions"))
+    assert left == sorted([cids[1]] if step == "gone" else [cids[1], f".{cids[0]}.wherry-removed"])  # no half under its name
+    assert content(tmp_path / "now") == wholes[1]
+    found = await followed_again(tmp_path, name, keep=keep)
+    assert (found.changed, found.removed, found.warnings) == (False, [], [])
+    assert os.listdir(tmp_path / "now.versions") == [cids[1]]
+    assert content(tmp_path / "now") == wholes[1]
+    async with opened(tmp_path, "reader") as reader:
+        assert [os.path.basename(row.path) for row in reader._store.state.roots()] == [cids[1]] or (step, keep) == (
+            "going",
+            None,
+        )
 
 
 async def test_a_reader_that_knows_nothing_says_so(tmp_path):

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from wherry.errors import UnsafeName
 from wherry.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, SYMLINK_BYTES_MAX
-from wherry.names import Collisions, check_name, check_path, check_portable, check_target, escapes, folded, portability, shown
+from wherry.names import (
+    Collisions,
+    check_name,
+    check_path,
+    check_portable,
+    check_target,
+    escapes,
+    folded,
+    on_disk,
+    portability,
+    shown,
+)
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/names.json").read_text())
 
@@ -41,6 +52,33 @@ def test_names_that_are_one_somewhere(pair):
     collisions = Collisions("dir")
     collisions.add(pair[0])
     assert refused(collisions.add, pair[1])
+
+
+def test_of_names_that_are_one_both_are_told():
+    collisions = Collisions("dir")
+    for name in ("a", "README", "b"):
+        collisions.add(name)
+    with pytest.raises(UnsafeName, match="directory 'dir': 'README' and 'Readme' differ only by case"):
+        collisions.add("Readme")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("bad\udcff\udcfename.txt", r"'bad\xff\xfename.txt'"),
+        ("/ä/\udc80", r"'/ä/\x80'"),
+        (r"a\udcff", r"'a\\udcff'"),
+        ("a\\\udcff", r"'a\\\xff'"),
+        ("\ud800", r"'\ud800'"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_are_told_as_bytes(path, said):
+    assert on_disk(path) == said
+
+
+def test_a_name_that_is_not_utf_8_is_told_as_bytes():
+    with pytest.raises(UnsafeName, match=r"name 'bad\\xff\\xfename.txt' is not valid Unicode"):
+        check_name("bad\udcff\udcfename.txt")
 
 
 @pytest.mark.parametrize("pair", VECTORS["distinct"], ids=ascii)

@@ -52,3 +52,19 @@ async def test_what_was_selected_is_not_held_whole(home, tree, tmp_path):
             for selected, held in ({"include": ["data/**"]}, False), ({}, True):
                 await session.get(cid, sources=serving.listen, output=str(tmp_path / f"got-{held}"), **selected)
                 assert (await session.stat(cid)).held is held
+
+
+async def test_verify_counts_the_files_whose_content_it_compared(tmp_path):
+    data = tmp_path / "counted"
+    data.mkdir()
+    for name in ("lost", "other", "longer", "same"):
+        (data / name).write_bytes(b"four")
+    async with Session.open(home=tmp_path / "home", environ={}) as session:
+        cid = (await session.add(str(data))).cid
+        (data / "lost").unlink()
+        (data / "other").write_bytes(b"5our")
+        (data / "longer").write_bytes(b"longer")
+        (data / "more").write_bytes(b"more")
+        result = await session.verify(cid, str(data))
+    assert (result.files, result.bytes) == (2, 8)
+    assert {each.path for each in result.differences} == {"lost", "other", "longer", "more"}

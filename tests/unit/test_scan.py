@@ -165,5 +165,5 @@ def test_what_can_be_added(root, tmp_path):
     assert root_kind(str(root / "to-dir")) == DIR
     with pytest.raises(UsageError):
         root_kind(str(tmp_path / "fifo"))
-    with pytest.raises(UnsafeName, match="not UTF-8"):
-        root_kind("/tmp/\udcff")
+    with pytest.raises(UnsafeName, match=r"cannot add '/nowhere/\\xff': it is not UTF-8"):
+        root_kind("/nowhere/\udcff")

@@ -43,7 +43,9 @@ KEPT = "what was fetched is kept: the same command goes on from there"
 
 def get(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="CID[/PATH]|TICKET|TORRENT", help="What to fetch.")],
+    what: Annotated[
+        str, typer.Argument(metavar="CID[/PATH]|NAME|TICKET|TORRENT", help="What to fetch; a NAME is k51... or /ipns/...")
+    ],
     *,
     sources: From = None,
     output: Annotated[
@@ -93,7 +95,7 @@ def get(
     allow_public: AllowPublic = False,
     token_file: TokenFile = None,
 ) -> None:
-    """Fetch, verify and write what a CID or a ticket names.
+    """Fetch, verify and write what a CID, a name or a ticket leads to.
 
     Interrupted in any way, the same command goes on where it was. A DEST that is complete is left as it is. With --listen,
     others get from here what is here while the rest still comes. A magnet link or a F.torrent is downloaded, then added.
@@ -245,7 +247,8 @@ def build() -> Any:
     return single(
         get,
         "wherry get wherry:pGFhgX... -o ./dataset",
-        "wherry get bafyrei... --from http://192.0.2.7:4810 -o ./dataset",
+        "wherry get bafyrei... --from http://192.0.2.7:4290 -o ./dataset",
         "wherry get bafyrei... --from lab --include 'train/*' --dry-run",
+        "wherry get k51... -o ./dataset",
         "wherry get dataset.torrent -o ./dataset",
     )

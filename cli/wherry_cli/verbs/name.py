@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wherry.errors import DecodeError, LimitExceeded
+from wherry.errors import DecodeError, LimitExceeded, UsageError
 from wherry.hints import advising
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
@@ -141,19 +141,31 @@ def follow(
         Literal["refuse", "skip", "keep"] | None,
         typer.Option("--links", help="What to do with a symbolic link that leads out of the tree."),
     ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            "--keep", metavar="N", min=1, help="Remove older versions that this home got, but for N; all stay if not said."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a link at PATH that follows no name.")] = False,
     token_file: TokenFile = None,
 ) -> None:
     """Get each new version of a name, until Ctrl-C.
 
-    A version is got whole and verified beside the link, and only then does the link lead to it.
+    A version is got whole and verified into PATH.versions, and only then does the link lead to it. Each takes the room of a
+    whole copy: --keep says how many stay, the newest one counted. Others may be removed by hand.
     """
+    if link is None and (keep is not None or force):
+        raise UsageError("--keep and --force are about the link and its versions", hint="give --link PATH, too")
     run = Invocation.of(ctx)
 
     async def work(session: Session) -> None:
         out = run.out()
         with run.watcher() as watcher:
-            options = given(every_s=every_s, names=names, links=links)
-            found = session.follow_name(name, link=link, sources=tuple(source or ()), once=once, observe=watcher, **options)
+            options = given(every_s=every_s, names=names, links=links, keep=keep)
+            found = session.follow_name(
+                name, link=link, sources=tuple(source or ()), once=once, force=force, observe=watcher, **options
+            )
             try:
                 async for step in found:
                     show_step(out, step)
@@ -254,6 +266,8 @@ def show_step(out: Out, step: FollowResult) -> None:
     out.line(safe(step.link if step.link is not None and out.quiet else step.value))
     if step.path is not None and not out.quiet:
         out.line(f"{safe(step.link or '')} {'now leads' if step.changed else 'leads'} to {safe(step.path)}")
+        for path in step.removed:
+            out.line(f"removed the older version {safe(path)}")
     for text in step.warnings:
         out.note(f"warning: {safe(text)}")
 
@@ -268,5 +282,12 @@ def build() -> Any:
     member(app, "list", list_names, "wherry name list", "wherry name list --json")
     member(app, "log", log, "wherry name log k51...")
     member(app, "import", import_record, "wherry name import k51... record.ipns-record")
-    member(app, "follow", follow, "wherry name follow k51... --link ./now", "wherry name follow k51... --link ./now --once")
+    member(
+        app,
+        "follow",
+        follow,
+        "wherry name follow k51... --link ./now",
+        "wherry name follow k51... --link ./now --once",
+        "wherry name follow k51... --link ./now --keep 2",
+    )
     return finished(app)

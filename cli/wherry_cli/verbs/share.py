@@ -125,5 +125,5 @@ def build() -> Any:
     return single(
         share,
         "wherry share ./dataset",
-        "wherry share --listen http://192.0.2.7:4810 --token-file token.txt ./dataset",
+        "wherry share --listen http://192.0.2.7:4290 --token-file token.txt ./dataset",
     )

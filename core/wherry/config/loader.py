@@ -30,6 +30,8 @@ _PATH: Final = Option(name="", form="path", many=False, optional=False, default=
 
 T = TypeVar("T")
 
+_MORE: Final = "there may be more: `wherry config check` looks at the options of plugins and at all profiles, too"
+
 
 def load(explicit: Path | None, home: Path, environ: Mapping[str, str], manager: Manager | None = None) -> Config:
     """Reads the configuration: ``explicit``, or the file that WHERRY_CONFIG names, or ``home/wherry.toml`` if there is one.
@@ -41,7 +43,7 @@ def load(explicit: Path | None, home: Path, environ: Mapping[str, str], manager:
     assembly = _Assembly(environ, manager)
     config = assembly.config(_file(explicit, home, environ), home)
     if assembly.problems:
-        raise ConfigProblems(assembly.problems)
+        raise ConfigProblems(assembly.problems, hint=_MORE if manager is None else None)
     return config
 
 

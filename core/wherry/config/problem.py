@@ -38,10 +38,10 @@ class Problem(NamedTuple):
 class ConfigProblems(ConfigError):
     """The configuration cannot be used; ``problems`` lists everything that is wrong with it."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         lines = [str(problem) for problem in problems]
         text = lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} problems in the configuration:", *lines])
-        super().__init__(text)
+        super().__init__(text, hint=hint)
         self.problems = tuple(problems)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,10 +15,10 @@ from wherry.errors import (
     TargetExists,
     UsageError,
     WherryError,
-    local_error,
 )
 from wherry.offload import in_thread
 from wherry.results import FollowResult, NameEventReport, NameReport
+from wherry.session import versions
 from wherry.session.parts import Parts, absolute
 from wherry.session.telling import told, told_pieces
 
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 
 LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
 TTL_S = 300.0
-_VERSION_BYTES_MAX = 200  # of a folder's name; what a get has beside it takes some more
 
 
 class Naming(Parts):
@@ -206,15 +202,20 @@ class Naming(Parts):
         every_s: float = 60.0,
         names: Names | None = None,
         links: Links | None = None,
+        keep: int | None = None,
+        force: bool = False,
         observe: Observe | None = None,
     ) -> AsyncGenerator[FollowResult, None]:
         """Looks where a name leads, again and again, and gives each change; with ``once`` the first look alone.
 
         With ``link``, a new version is got whole and verified into ``LINK.versions/CID``, and only then does the symbolic
-        link lead to it, by one rename. ``names`` and ``links``: as `get` has them. What fails, and a look at which nobody
-        gave the record, is tried again, ever later up to ten times ``every_s``; with ``once`` it is raised. What is wrong is
-        a Note when it begins, and a warning of a change.
+        link lead to it, by one rename; a link that leads to no version of its own is replaced with ``force`` alone. Then older
+        versions that this home got go, but for ``keep``, the newest one counted; None: all stay. ``names`` and ``links``: as
+        `get` has them. What fails, and a look at which nobody gave the record, is tried again, ever later up to ten times
+        ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins, and a warning of a change.
         """
+        if keep is not None and keep < 1:
+            raise UsageError("--keep: the version that the link leads to stays", hint="give 1 or more")
         if every_s <= 0:
             raise UsageError("--every: there is some time between two looks", hint="such as --every 60s")
         get = partial(self._session_get, names=names, links=links, observe=observe)
@@ -224,9 +225,9 @@ class Naming(Parts):
         while True:
             wrong: list[str] = []
             try:
-                result, gave = await self._follow_step(name, link, sources, get)
+                result, gave = await self._follow_step(name, link, sources, get, keep=keep, force=force)
                 failures = 0 if gave or not result.warnings else failures + 1
-                if last != (result.value, result.sequence) or once:
+                if last != (result.value, result.sequence) or once or result.removed:
                     last = (result.value, result.sequence)
                     noted = result.warnings
                     yield result
@@ -247,27 +248,31 @@ class Naming(Parts):
             await self._sleep(every_s * min(10, 2 ** min(failures, 4)))
 
     async def _follow_step(
-        self, name: str, link: str | None, sources: Sequence[str], get: Callable[[str, Sequence[str], str], Awaitable[None]]
-    ) -> tuple[FollowResult, list[str]]:
+        self, name: str, link: str | None, sources: Sequence[str], get: Callable[[str, Sequence[str], str], Awaitable[None]],
+        *, keep: int | None, force: bool,
+    ) -> tuple[FollowResult, list[str]]:  # fmt: skip
         """Looks once; gives what it did, and who gave the record."""
         from wherry.session.names import led, resolved
 
         record, answers = await resolved(self, _parsed(name), sources)
         path, changed, target = None, False, absolute(link) if link is not None else None
+        removed: list[str] = []
+        problems: list[str] = []
         if target is not None:
-            await in_thread(lambda: _check_link(target))
+            await in_thread(lambda: versions.check_link(target, force=force))
             where = await led(self, record.value, sources)
             asked = self._parse(where)
-            path = os.path.join(target + ".versions", _version(str(asked.cid), asked.path))
+            path = os.path.join(versions.folder_of(target), versions.version_name(str(asked.cid), asked.path))
             try:
                 await get(where, sources, path)
             except (TargetExists, TargetChanged) as problem:  # the folder is wherry's own, and `follow` has no --force
                 hint = f"remove {path!r}, and follow again: this version is got anew"
                 raise type(problem)(problem.message, hint=hint) from problem
-            changed = await in_thread(lambda: _swap(target, path or ""))
+            changed = await in_thread(lambda: versions.swap(target, path or "", force=force))
+            removed, problems = await in_thread(lambda: versions.prune(target, keep, self._store.state))
         result = FollowResult(
             name=str(record.name), value=record.value, sequence=record.sequence, path=path, link=target, changed=changed,
-            warnings=answers.warnings,
+            warnings=answers.warnings + problems, removed=removed,
         )  # fmt: skip
         return result, answers.gave
 
@@ -343,50 +348,3 @@ def report(known: Known | None, record: Record, gave: list[str], warnings: list[
         ttl=record.ttl_ns / 1e9, key=known.key if known is not None else "",
         renews=written(int(renew_at * 1e9)) if renew_at is not None else None, told=gave, warnings=warnings,
     )  # fmt: skip
-
-
-def _version(cid: str, path: str) -> str:
-    """Names the folder of a version: each CID and path has its own, and one that file systems take."""
-    if not path:
-        return cid
-    whole = f"{cid}-{path.replace('%', '%25').replace('/', '%2F')}"
-    fits = len(whole.encode("utf-8", "surrogatepass")) <= _VERSION_BYTES_MAX
-    return whole if fits else f"{cid}-{hashlib.sha256(path.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _check_link(link: str) -> None:
-    if os.path.lexists(link) and not os.path.islink(link):
-        raise TargetExists(f"{link!r} is no symbolic link", hint="name another place, or move it away")
-
-
-def _aside(link: str) -> str:
-    """Gives where the next link is made; removes the one that a process left there that was killed."""
-    aside = f"{link}.next"
-    with suppress(OSError):
-        if os.readlink(aside).startswith(os.path.basename(link) + ".versions" + os.sep):
-            os.unlink(aside)
-    return f"{link}.{secrets.token_hex(6)}" if os.path.lexists(aside) else aside
-
-
-def _swap(link: str, path: str) -> bool:
-    """Lets ``link`` lead to ``path`` by one rename, and syncs; tells whether it led elsewhere. Raises errors of the disk."""
-    wanted = os.path.join(os.path.basename(link) + ".versions", os.path.basename(path))
-    try:
-        with suppress(FileNotFoundError):
-            if os.readlink(link) == wanted:
-                return False
-        aside = _aside(link)
-        os.symlink(wanted, aside)
-        try:
-            os.rename(aside, link)
-        except BaseException:
-            os.unlink(aside)
-            raise
-        fd = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as problem:
-        raise local_error(problem, "swap the link", link) from problem
-    return True

@@ -6,6 +6,7 @@ keeps a locked file with its name in ``run/``, so that who waits can say for who
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wherry.errors import HomeBusy, HomeTooNew, StoreError, local_error
+from wherry.errors import HomeBusy, HomeTooNew, StoreError, WherryError, local_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,15 @@ def default_home(environ: Mapping[str, str]) -> Path:
         return Path(environ["WHERRY_HOME"]).expanduser()
     base = environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "wherry"
+
+
+def _unopened(problem: OSError, path: Path) -> WherryError:
+    """Gives the typed error for a home that cannot be opened. A verb that only reads takes locks there, too, and so writes."""
+    found = local_error(problem, "cannot open wherry's home", str(path))
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "every verb writes there, also one that only reads: check the permissions and the mount, or give --home"
+        return type(found)(found.message, hint=hint)
+    return found
 
 
 class Home:
@@ -46,7 +56,7 @@ class Home:
             self._check_format()
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as problem:
-            raise local_error(problem, "cannot open wherry's home", str(path)) from problem
+            raise _unopened(problem, path) from problem
         self._run = -1
         try:
             self._acquire(alone)
@@ -87,7 +97,7 @@ class Home:
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as problem:
-                raise local_error(problem, "cannot open wherry's home", str(self.path)) from problem
+                raise _unopened(problem, self.path) from problem
             fcntl.flock(fd, fcntl.LOCK_EX)  # waits at most while another process looks at it, in `holders`
             if _is_at(fd, path):
                 self._run = fd

@@ -275,19 +275,19 @@ class Asking:
             self._scheduler.beaten(task, other, time.monotonic())
             flight.cancel()
 
-    def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int], None]:
+    def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int, int], None]:
         before = time.monotonic()
 
-        def count(blocks: int, size: int) -> None:
+        def count(blocks: int, size: int, wire_bytes: int) -> None:
             nonlocal before
-            self.wire_bytes += size
+            self.wire_bytes += wire_bytes
             now = self.came_at = time.monotonic()
             if blocks:
                 self._scheduler.succeeded(source, now, blocks, size, task)
                 if self.member is not None:
                     self.member.credit(source, size)
                 seconds, before = now - before, now
-                self._emit(Fetched(scheme=scheme_of(source), blocks=blocks, bytes=size, wire_bytes=size, seconds=seconds))
+                self._emit(Fetched(scheme=scheme_of(source), blocks=blocks, bytes=size, wire_bytes=wire_bytes, seconds=seconds))
 
         return count
 
@@ -305,9 +305,11 @@ def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:
 
 
 async def fetch_once(
-    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int], None] | None = None
+    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int, int], None] | None = None
 ) -> tuple[set[int], dict[int, WherryError]]:
     """Asks a channel for a job, settles what arrives; gives the wants that are missing and those that were rejected.
+
+    ``count`` is told of each arrival: right blocks, their bytes, and the bytes of all.
 
     Raises PeerError from the channel, and what writing raises (LocalError).
     """
@@ -326,5 +328,8 @@ async def fetch_once(
             missing.update(arrival.missing)
             rejected.update(arrival.rejected)
             if count is not None:
-                count(len(arrival.blocks) - len(arrival.rejected), sum(laid.stop - laid.start for laid in arrival.blocks))
+                size = sum(laid.stop - laid.start for laid in arrival.blocks)
+                bad = {want for want, _ in arrival.rejected}
+                wrong = sum(laid.stop - laid.start for laid in arrival.blocks if laid.want in bad) if bad else 0
+                count(len(arrival.blocks) - len(arrival.rejected), size - wrong, size)
     return missing, rejected

@@ -31,6 +31,7 @@ from wherry.transfer.pack import Packer
 from wherry.transfer.remake import Remaker
 from wherry.transfer.select import chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
+from wherry.transfer.target import check_encoding
 from wherry.transfer.tree import walk_of
 from wherry.units import format_size
 from wherry.unixfs.wrap import Wrapping
@@ -261,6 +262,8 @@ class Get:
                 self._guard.enter(step)
                 if isinstance(step, LinkStep) and not self._guard.takes_link(step):
                     continue
+                if self._target is not None:
+                    check_encoding(step.path)
                 if self._leftovers is not None:
                     self._leftovers.enter(step)
             if isinstance(step, EnterFile):
@@ -282,6 +285,7 @@ class Get:
             elif isinstance(step, LeaveDir):
                 await self._leave_dir(step.path)
             elif isinstance(step, LinkStep) and self._target is not None:
+                check_encoding(step.entry.target, step.path)
                 self._target.tree.make_link(step.path, step.entry.target)
                 self.count.links += 1
         await self._send(self._packer.flush())

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from wherry.errors import LimitExceeded, SourceChanged, UnsafeName, UsageError, WherryError, local_error
 from wherry.limits import TREE_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK
-from wherry.names import check_name, check_target
+from wherry.names import check_name, check_target, on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -72,7 +72,7 @@ def _below(root: str, leave_out: str, opened: ExitStack) -> Generator[Seen]:
         try:
             check_name(name)
         except UnsafeName as problem:
-            raise UnsafeName(f"{path!r}: {problem.message}", hint=problem.hint or "rename it") from problem
+            raise UnsafeName(f"{on_disk(path)}: {problem.message}", hint=problem.hint or "rename it") from problem
         if letter == "d":
             if path == leave_out:
                 yield Skipped(path, "it is wherry's own home")
@@ -145,7 +145,7 @@ def _target(path: str) -> str:
         target = os.readlink(path)
         target.encode()
     except UnicodeEncodeError as problem:
-        raise UnsafeName(f"{path!r}: the link's target is not UTF-8", hint="remake the link") from problem
+        raise UnsafeName(f"{on_disk(path)}: the link's target is not UTF-8", hint="remake the link") from problem
     except OSError as problem:
         raise _lost(problem, "cannot read the link", path) from problem
     check_target(target)
@@ -157,7 +157,9 @@ def root_kind(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError as problem:
-        raise UnsafeName(f"cannot add {path!r}: it is not UTF-8", hint="rename it, or the directory that it is in") from problem
+        raise UnsafeName(
+            f"cannot add {on_disk(path)}: it is not UTF-8", hint="rename it, or the directory that it is in"
+        ) from problem
     try:
         mode = os.stat(path).st_mode
     except OSError as problem:

@@ -6,10 +6,12 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import NoSpace, TargetError, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
+from wherry.names import on_disk, shown
 from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
 from wherry.transfer.journal import Journal
 from wherry.units import format_size
@@ -35,7 +37,22 @@ def check_path(path: str) -> None:
         path.encode()
     except UnicodeEncodeError as problem:
         hint = "choose another -o or folder; where the locale is not UTF-8, set PYTHONUTF8=1"
-        raise TargetError(f"the path {path!r} is not UTF-8", hint=hint) from problem
+        raise TargetError(f"the path {on_disk(path)} is not UTF-8", hint=hint) from problem
+    check_encoding(path)
+
+
+def check_encoding(text: str, path: str = "") -> None:
+    """A name, or what a link says, must be one in the encoding of this machine's file names. Raises TargetError.
+
+    ``path``: where it is in the dataset, if that is not ``text``.
+    """
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as problem:
+        raise TargetError(
+            f"{shown(path or text)} cannot be written: the encoding of file names is {sys.getfilesystemencoding()} here",
+            hint="set LANG=C.UTF-8, or PYTHONUTF8=1, and run the same command again",
+        ) from problem
 
 
 class Target:
