@@ -256,7 +256,7 @@ class Wiring:
         if not colon:
             hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
         elif scheme.lower() in self._installed(dial):
-            hint = f"the transport {scheme.lower()!r} is installed and not in use: {self._use(scheme.lower())}"
+            hint = f"the transport {scheme.lower()!r} is installed; add it to [transport] use: {self._use(scheme.lower())}"
         else:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
@@ -282,7 +282,9 @@ class Wiring:
         """Says what to do about a name in an address that is no instance of this node. The address may hold a secret."""
         installed = self._installed(dial)
         if name in installed:
-            return UsageError(f"the transport {name!r} ({name}+...) is installed and not in use", hint=self._use(name))
+            line = self._use(name)
+            words = f"the transport {name!r} ({name}+...) is installed and not in use"
+            return UsageError(words, hint=f"write under [transport]: {line}")
         near = near_miss(name, sorted({*known, *installed}))
         return UsageError(
             f"there is no transport {name!r} ({name}+...)" + (f"; did you mean {near!r}?" if near else ""),
@@ -294,10 +296,10 @@ class Wiring:
         return self.manager.names("transport") if dial.reach == "named" else self.manager.own_names("transport")
 
     def _use(self, name: str) -> str:
-        """Says how a transport is put to use."""
+        """Gives the line of the table [transport] that puts one more to use."""
         import json  # quotes as TOML does
 
-        return f"write under [transport]: use = {json.dumps([*self.chosen('transport'), name])}"
+        return f"use = {json.dumps([*self.chosen('transport'), name])}"
 
     def _dialler(self, address: str, dial: Dial) -> Transport:
         """Builds the transport that dials ``address``; of those that exchange the one there is: they share connections."""

@@ -18,9 +18,10 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 def bare(reason: str, address: str) -> str:
     """Gives a reason without the address that it begins with: who tells it names that."""
-    for name in {address, split_address(address)[1]}:
-        while reason.startswith(f"{name}: "):
-            reason = reason[len(name) + 2 :]
+    names = {address.rstrip("/"), split_address(address)[1].rstrip("/")}
+    starts = tuple(f"{name}{end}" for name in names for end in (": ", "/: ", "/ "))  # "http://HOST/ answered ..."
+    while reason.startswith(starts):
+        reason = reason[max(len(start) for start in starts if reason.startswith(start)) :]
     return reason
 
 
