@@ -253,8 +253,11 @@ class Wiring:
             if scheme.lower() in transport.schemes:
                 return self._exchanging(transport)
             tried.append(f"{name} ({', '.join(sorted(transport.schemes))})")
-        hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
-        if colon:
+        if not colon:
+            hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
+        elif scheme.lower() in self._installed(dial):
+            hint = f"the transport {scheme.lower()!r} is installed; add it to [transport] use: {self._use(scheme.lower())}"
+        else:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
         raise UsageError(f"no transport speaks {address!r}", hint=hint)
 
@@ -277,20 +280,26 @@ class Wiring:
 
     def _unknown(self, name: str, known: Sequence[str], dial: Dial) -> UsageError:
         """Says what to do about a name in an address that is no instance of this node. The address may hold a secret."""
-        # One that a locator gave must not have every installed package imported.
-        installed = self.manager.names("transport") if dial.reach == "named" else self.manager.own_names("transport")
+        installed = self._installed(dial)
         if name in installed:
-            import json  # quotes as TOML does
-
-            line = f"use = {json.dumps([*self.chosen('transport'), name])}"
-            return UsageError(
-                f"the transport {name!r} ({name}+...) is installed and not in use", hint=f"write under [transport]: {line}"
-            )
+            line = self._use(name)
+            words = f"the transport {name!r} ({name}+...) is installed and not in use"
+            return UsageError(words, hint=f"write under [transport]: {line}")
         near = near_miss(name, sorted({*known, *installed}))
         return UsageError(
             f"there is no transport {name!r} ({name}+...)" + (f"; did you mean {near!r}?" if near else ""),
             hint=f"configured: {', '.join(known)}; installed: {', '.join(installed)}",
         )
+
+    def _installed(self, dial: Dial) -> list[str]:
+        """Names the transports that could be in use. An address that a locator gave imports nobody else's package for that."""
+        return self.manager.names("transport") if dial.reach == "named" else self.manager.own_names("transport")
+
+    def _use(self, name: str) -> str:
+        """Gives the line of the table [transport] that puts one more to use."""
+        import json  # quotes as TOML does
+
+        return f"use = {json.dumps([*self.chosen('transport'), name])}"
 
     def _dialler(self, address: str, dial: Dial) -> Transport:
         """Builds the transport that dials ``address``; of those that exchange the one there is: they share connections."""

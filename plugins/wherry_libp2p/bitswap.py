@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final, Protocol
 
+from wherry_libp2p.faults import linked
 from wherry_libp2p.frames import BLOCK_BYTES_MAX
 
 try:
@@ -100,7 +101,10 @@ class Peer:
         self._serving = False
 
     async def send(self, message: Any) -> None:
-        """Writes a message to the stream that we opened; opens it anew once if it was closed. Raises what libp2p raises."""
+        """Writes a message to the stream that we opened; opens it anew once if it was closed.
+
+        Raises what libp2p raises, and ConnectionError when the peer is gone: who dialled it dials it again, not this.
+        """
         data = message.SerializeToString()
         framed = varint(len(data)) + data
         async with self._lock:
@@ -108,6 +112,9 @@ class Peer:
                 try:
                     with trio.fail_after(_WRITE_S):
                         if self._stream is None:
+                            # libp2p would dial, and then let nobody dial that peer for a minute if that failed.
+                            if not linked(self.exchange.host, self.peer_id):
+                                raise ConnectionError("the peer hung up")
                             self._stream = await self.exchange.host.new_stream(self.peer_id, PROTOCOLS)
                             # Peers of py-libp2p answer on the stream that we opened; it is read, and never closed for that.
                             self.exchange.nursery.start_soon(self.exchange.read, self._stream, self, False)

@@ -50,6 +50,7 @@ class Fault(IntEnum):
     ABSENT = 4  # py-libp2p is not installed where the process runs
     UNFIT = 5  # the self-test failed
     LISTEN = 6  # an address cannot be bound
+    ANOTHER = 7  # a peer of another id answers where it was dialled
 
 
 _BODY_MAX: Final = {

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.errors import UsageError
 from wherry.limits import ADDRESS_CHARS_MAX
 from wherry.multibase import decode_base58
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _PEER: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,64}", re.ASCII)
 _HOST: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.ASCII | re.IGNORECASE
 )
+_KINDS: Final = ("ip4", "ip6", "dns", "dns4", "dns6")
+_FORM: Final = "write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER"
 _PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 # Numbers of the binary form: https://github.com/multiformats/multicodec
 _IPS: Final = {0x04: 4, 0x29: 16}  # and the bytes of the address
@@ -38,18 +43,41 @@ class Place(NamedTuple):
 
 
 def parse_place(address: str) -> Place:
-    """Reads an address. Raises UsageError, with the form that is taken."""
-    hint = "write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER"
+    """Reads an address. Raises UsageError, with what is wrong in it and the form that is taken."""
     if len(address) > ADDRESS_CHARS_MAX:
-        raise UsageError("the address is too long", hint=hint)
+        raise UsageError("the address is too long", hint=_FORM)
     parts = address.removeprefix("libp2p:").removesuffix("/").split("/")
-    if len(parts) in (5, 7) and parts[0] == "" and parts[3] == "tcp":
-        kind, host, port = parts[1], parts[2], parts[4]
-        peer = parts[6] if len(parts) == 7 and parts[5] == "p2p" else ""
-        right = _right(kind, host) and _PORT.fullmatch(port) and int(port) < 65_536
-        if right and (len(parts) == 5 or _PEER.fullmatch(peer)):
-            return Place(kind, host, int(port), peer)
-    raise UsageError(f"{address!a} is not the address of a libp2p peer over TCP", hint=hint)
+    if why := _wrong(parts):
+        raise UsageError(f"{address!a} is not the address of a libp2p peer over TCP: {why}", hint=_FORM)
+    return Place(parts[1], parts[2], int(parts[4]), parts[6] if len(parts) == 7 else "")
+
+
+def _wrong(parts: Sequence[str]) -> str:
+    """Says what is wrong with the parts of a multiaddr; "" if nothing is."""
+    kind, host, over, port = (*parts[1:5], "", "", "", "")[:4]
+    if parts[0] or kind not in _KINDS:
+        return f"it begins with none of {', '.join(f'/{one}/' for one in _KINDS)}"
+    if not _right(kind, host):
+        return f"{host!a} is no {'IP address of version ' + kind[2:] if kind.startswith('ip') else 'host name'}"
+    if over == "udp":
+        return "QUIC and all else over UDP is not spoken"
+    if over != "tcp":
+        return "/tcp/PORT must follow the host"
+    if not _PORT.fullmatch(port) or int(port) > 65_535:
+        return f"{port!a} is no port"
+    if len(parts) > 5 and parts[5] != "p2p":
+        return f"/{parts[5]} is not spoken"
+    if len(parts) == 6 or (len(parts) > 6 and not _is_peer(parts[6])):
+        return f"{''.join(parts[6:7])!a} is no peer id in base 58, such as 12D3KooW..."
+    return "" if len(parts) in (5, 7) else f"/{parts[7]} is not spoken: no relay is"
+
+
+def _is_peer(text: str) -> bool:
+    """Whether a text is a peer id: a multihash, of a key or the key itself."""
+    if not _PEER.fullmatch(text):
+        return False
+    raw = decode_base58(text)
+    return raw[1:2] == bytes((len(raw) - 2,)) and (raw[:2] == b"\x12\x20" or raw[:1] == b"\0")
 
 
 def place_of(data: bytes, peer: str) -> Place | None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import LocalError, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, PluginError
+from wherry.errors import LocalError, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, PluginError
 from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, fields_of, head_of, pack
 
 if TYPE_CHECKING:
@@ -26,7 +26,13 @@ _RUN: Final = "import sys; sys.path.append(sys.argv[1]); from wherry_libp2p.side
 _PACKAGES: Final = str(Path(__file__).resolve().parent.parent)
 _END_S: Final = 2.0
 _WORDS_BYTES_MAX: Final = 4096
-_PEER_FAULTS: Final = {Fault.UNREACHABLE: PeerUnreachable, Fault.TIMEOUT: PeerTimeout, Fault.PROTOCOL: PeerProtocolError}
+_PEER_FAULTS: Final = {
+    Fault.UNREACHABLE: PeerUnreachable,
+    Fault.TIMEOUT: PeerTimeout,
+    Fault.PROTOCOL: PeerProtocolError,
+    Fault.ANOTHER: PeerDenied,  # for good: it is not who is meant, however often it is asked
+}
+_HINTS: Final = {Fault.ANOTHER: "check the peer id behind /p2p/: the peer at that address has another one now"}
 _OURS: Final = frozenset({Kind.READY, Kind.DONE, Kind.BLOCK, Kind.FAIL, Kind.SEEK, Kind.PONG, Kind.SAID})  # what it may send
 
 
@@ -147,7 +153,7 @@ class Process:
             await self._tell(pack(kind, number, index, body))
             await request.future
         except PeerError as problem:
-            raise type(problem)(f"{peer}: {problem}", peer=peer) from problem
+            raise type(problem)(f"{peer}: {problem.message}", peer=peer, hint=problem.hint) from problem
         except BaseException:
             self._requests.pop(number, None)
             self._forget(number)
@@ -247,8 +253,9 @@ class Process:
                 request.said = body
                 request.future.set_result(None)
             elif head.kind is Kind.FAIL:
-                kind = _PEER_FAULTS.get(Fault(head.at), PeerProtocolError)
-                request.future.set_exception(kind(ascii(body.decode(errors="replace")[:300])[1:-1]))
+                fault = Fault(head.at)
+                words = ascii(body.decode(errors="replace")[:300])[1:-1]
+                request.future.set_exception(_PEER_FAULTS.get(fault, PeerProtocolError)(words, hint=_HINTS.get(fault)))
 
     async def _look_up(self, head: Head, cid: bytes) -> None:
         found = await self.seek(cid, bool(head.at)) if self.seek is not None else None

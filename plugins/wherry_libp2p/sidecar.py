@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import Any, Final
 
+from wherry_libp2p.faults import linked, of_dial, of_request
 from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
 
 try:
@@ -20,6 +21,7 @@ except ImportError:  # not installed here: `main` says so to wherry
 
 _SEEKS_MAX: Final = 16  # blocks that wherry looks up for us at a time
 _TEST_S: Final = 20.0
+_NAMED_S: Final = 120  # for which py-libp2p remembers an address that it dials
 _KADEMLIA: Final = ("/ipfs/kad/1.0.0", "/ipfs/lan/kad/1.0.0")
 
 
@@ -133,15 +135,21 @@ class Bridge:
             try:
                 await work
             except trio.TooSlowError:
-                await self._line.fail(head.request, Fault.TIMEOUT, "the peer is silent")
+                words = f"it did not answer within {self.connect_s:g} s" if head.kind is Kind.DIAL else "the peer is silent"
+                await self._line.fail(head.request, Fault.TIMEOUT, words)
             except trio.BrokenResourceError:
                 raise  # wherry is gone
             except Exception as problem:  # noqa: BLE001  # whatever libp2p raises is that request's fault alone
-                gone = head.kind is Kind.DIAL or isinstance(problem, ConnectionError)
-                fault = Fault.UNREACHABLE if gone else Fault.PROTOCOL
-                await self._line.fail(head.request, fault, f"{type(problem).__name__}: {problem}")
+                await self._line.fail(head.request, *self._fault(head, problem))
             finally:
                 del self._running[head.request]
+
+    def _fault(self, head: Head, problem: Exception) -> tuple[Fault, str]:
+        """Says what a request failed of."""
+        if head.kind is Kind.DIAL:
+            return of_dial(problem)
+        dialled = self._dialled.get(head.at)  # none: it was closed meanwhile
+        return of_request(problem, alive=dialled is not None and linked(self.host, dialled[0]))
 
     async def _dial(self, head: Head, address: str) -> None:
         from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -150,9 +158,14 @@ class Bridge:
         info = info_from_p2p_addr(Multiaddr(address))
         self._dialled[head.request] = info.peer_id, str(info.addrs[0])
         try:
-            self.host.get_network().unblock_peer(info.peer_id)  # another address of it, which failed, says nothing of this one
+            network = self.host.get_network()
+            network.unblock_peer(info.peer_id)  # that it failed a while ago, or at another address, says nothing of now
             with trio.fail_after(self.connect_s):
-                await self.host.connect(info)
+                if linked(self.host, info.peer_id):
+                    await self.host.connect(info)
+                else:  # `connect` is content with a connection that is listed, and those that are closed are for a while
+                    self.host.get_peerstore().add_addrs(info.peer_id, info.addrs, _NAMED_S)
+                    await network.dial_peer(info.peer_id)
         except BaseException:
             self._dialled.pop(head.request, None)
             raise
@@ -202,11 +215,11 @@ class Bridge:
 
 
 def make_host(seed: bytes, connections: int) -> Any:
-    """Makes a host that offers Noise and nothing else, and dials nobody by itself."""
+    """Makes a host that offers Noise and nothing else, and dials nobody by itself, nor again what failed: wherry does."""
     from libp2p import new_host
     from libp2p.crypto.ed25519 import create_new_key_pair
     from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-    from libp2p.network.config import ConnectionConfig
+    from libp2p.network.config import ConnectionConfig, RetryConfig
     from libp2p.security.noise.transport import PROTOCOL_ID, Transport
 
     keys = create_new_key_pair(seed)
@@ -214,7 +227,10 @@ def make_host(seed: bytes, connections: int) -> Any:
     config = ConnectionConfig(
         max_connections=connections, min_connections=0, low_watermark=0, high_watermark=connections, auto_connect_interval=1e9
     )
-    return new_host(key_pair=keys, sec_opt={PROTOCOL_ID: noise}, muxer_preference="YAMUX", connection_config=config)
+    host = new_host(key_pair=keys, sec_opt={PROTOCOL_ID: noise}, muxer_preference="YAMUX", connection_config=config)
+    network: Any = host.get_network()
+    network.retry_config = RetryConfig(max_retries=0)  # new_host takes none
+    return host
 
 
 class _One:

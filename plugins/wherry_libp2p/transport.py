@@ -52,8 +52,11 @@ class Libp2pTransport(Transport):
     async def connect(self, address: str) -> AsyncIterator[Channel]:
         """See `Transport.connect`; addresses are ``libp2p:/ip4/HOST/tcp/PORT/p2p/PEER`` (specs/0035 §2)."""
         place = parse_place(address)
-        if not place.peer or not place.port:
-            raise UsageError(f"{address!a} names no peer and port", hint="write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER")
+        if not place.peer:
+            hint = "add /p2p/PEER, the peer's id: its owner sees it with `ipfs id`, or where `wherry serve` says it listens"
+            raise UsageError(f"{address!a} does not say which peer is there", hint=hint)
+        if not place.port:
+            raise UsageError(f"{address!a} names no port", hint="write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER")
         peer = "libp2p:" + place.multiaddr()
         target = await resolved(place, peer, self._env.dial)
         self._users += 1

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,15 +56,26 @@ def wherry(home, *words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def fails(home, *words):
+    done = subprocess.run(command(home, *words), capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 7, done.stderr
+    return done.stderr
+
+
 @pytest.fixture
 def serving(tmp_path):
     started = []
 
-    def serve(home):
-        line = command(home, "serve", "--listen", "libp2p:/ip4/127.0.0.1/tcp/0")
+    def serve(home, port=0):
+        line = command(home, "serve", "--listen", f"libp2p:/ip4/127.0.0.1/tcp/{port}")
         started.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
         return json.loads(started[-1].stdout.readline())["listen"][0]
 
+    def kill():
+        started[-1].kill()
+        started.pop().communicate(timeout=30)
+
+    serve.kill = kill
     yield serve
     for process in started:
         process.send_signal(signal.SIGTERM)  # where this runs in the background, SIGINT is ignored
@@ -98,6 +110,42 @@ def test_between_two_of_wherry(tmp_path, data, serving):
     address = serving(tmp_path / "a")
     wherry(tmp_path / "b", "get", added["cid"], "--from", address, "-o", str(tmp_path / "out"))
     assert digest(tmp_path / "out") == digest(data)
+
+
+def test_a_peer_that_is_killed_and_comes_back_is_gone_on_with(tmp_path, data, serving):
+    added = wherry(tmp_path / "a", "add", str(data))
+    port = free_port()
+    address = serving(tmp_path / "a", port)
+    words = ["--from", address, "-o", str(tmp_path / "out"), "--wait", "30s", "--limit-down", "8MB/s", "--progress", "json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command(tmp_path / "b", "get", added["cid"], *words), **pipes) as get:
+        while json.loads(get.stderr.readline()).get("bytes_done", 0) < 8 << 20:
+            pass
+        serving.kill()
+        time.sleep(2.0)  # it is dialled meanwhile, in vain
+        assert serving(tmp_path / "a", port) == address
+        _, told = get.communicate(timeout=120)
+    assert get.returncode == 0, told
+    assert digest(tmp_path / "out") == digest(data)
+    notes = [event["text"] for event in map(json.loads, told.splitlines()) if event["event"] == "note"]
+    assert notes[0] == f"{address} is gone (the peer hung up); trying again for up to 30 s"
+    assert notes[-1] == f"{address} is back"
+    assert len(notes) <= 3, "that nobody listens where it was may be told between"
+
+
+def test_where_another_peer_answers_and_where_nobody_does(tmp_path, serving):
+    (tmp_path / "small").write_bytes(b"small")
+    added = wherry(tmp_path / "a", "add", str(tmp_path / "small"))
+    address = serving(tmp_path / "a")
+    where, _, peer = address.rpartition("/")
+    another = f"{where}/12D3KooWGzBbWLpZcCNxKQnTmWQ7xUdzxZAYqKjvjNWwAZFGcGzY"
+    began = time.monotonic()
+    done = fails(tmp_path / "b", "get", added["cid"], "--from", another, "-o", str(tmp_path / "out"))
+    assert time.monotonic() - began < 20  # a source that was never reached is waited for for 25 s
+    assert f"({another}: another peer answers there: it is {peer})" in done
+    serving.kill()
+    done = fails(tmp_path / "b", "get", added["cid"], "--from", address, "-o", str(tmp_path / "out"), "--wait", "2s")
+    assert f"({address}: connection refused)" in done
 
 
 def test_from_kubo(tmp_path, data, kubo):

@@ -50,6 +50,9 @@ def dial(sock, mode, head, address):
     dead = (HERE / "dead").read_text().split() if (HERE / "dead").exists() else []
     failed = mode == "unreachable" or address in dead
     text = b"nobody \x1b there"
+    if mode == "another":
+        sock.sendall(pack(Kind.FAIL, head.request, Fault.ANOTHER, b"another peer answers there"))
+        return
     sock.sendall(pack(Kind.FAIL, head.request, Fault.UNREACHABLE, text) if failed else pack(Kind.DONE, head.request))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wherry.address import ADDRESS, split_address
+from wherry.session.parts import _address as address_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,17 @@ def test_what_is_none(address):
 )
 def test_the_name_stands_before_the_scheme(address, parts):
     assert split_address(address) == parts
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("/ip4/127.0.0.1/tcp/4001", "libp2p:/ip4/127.0.0.1/tcp/4001"),
+        ("/dns4/host/tcp/4001/p2p/12D3KooW", "libp2p:/dns4/host/tcp/4001/p2p/12D3KooW"),
+        ("/dnsaddr/host/p2p/12D3KooW", "libp2p:/dnsaddr/host/p2p/12D3KooW"),
+        ("/home/me/data", "/home/me/data"),
+        ("http://host/ip4/1.2.3.4/p2p/x", "http://host/ip4/1.2.3.4/p2p/x"),
+    ],
+)
+def test_a_bare_multiaddr_is_the_address_of_a_libp2p_peer_named_or_not(source, address):
+    assert address_of(source) == address

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from wherry.abc.transport import Channel
+from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
-from wherry.errors import NoSource, PeerUnreachable
+from wherry.errors import BlockNotFound, NoSource, PeerProtocolError, PeerUnreachable
 from wherry.transfer import fetch as fetch_module
 from wherry.transfer import hope, resting
 from wherry.transfer.fetch import Fetcher
@@ -42,6 +42,68 @@ async def test_of_a_source_that_comes_and_goes_it_is_said_once_in_a_while(monkey
     assert [note.text for note in notes if "is gone" in note.text] == [
         "peer is gone (it ended the connection); trying again for up to 1 s"
     ]
+
+
+class Wrong(Channel):
+    """Breaks the protocol so many times, then gives what is wanted."""
+
+    def __init__(self, times):
+        self.times = times
+
+    async def fetch(self, wants, lender):
+        self.times -= 1
+        if self.times >= 0:
+            raise PeerProtocolError("peer: answers 501", peer="peer")
+        buffer = await lender.lend()
+        buffer.view[: len(b"leaf")] = b"leaf"
+        yield Arrival(buffer, [Laid(0, 0, 4)])
+
+
+async def test_a_source_that_fails_each_time_is_told_of_once_and_that_it_is_back(monkeypatch):
+    monkeypatch.setattr(resting, "_FIRST_S", 0.01)
+    notes, channel = [], Wrong(5)
+
+    @asynccontextmanager
+    async def connect(address):
+        yield channel
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+    async with running(made), asyncio.timeout(20):
+        await made.nodes([CID.of(RAW, b"leaf")])
+    assert channel.times < 0
+    assert [(note.level, note.text) for note in notes] == [("info", "peer: answers 501"), ("info", "peer is back")]
+
+
+async def test_an_address_is_named_once_where_a_get_ends(monkeypatch):
+    monkeypatch.setattr(resting, "_FIRST_S", 0.01)
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Wrong(1000)
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.2, observe=lambda note: None)
+    with pytest.raises(NoSource, match=r"\(peer: answers 501\)"):
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+
+
+class Lacking(Channel):
+    """Has nothing."""
+
+    async def fetch(self, wants, lender):
+        yield Arrival(missing=range(len(wants)))
+
+
+async def test_who_has_nothing_is_not_said_to_have_a_part():
+    @asynccontextmanager
+    async def connect(address):
+        yield Lacking()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=1.0, observe=lambda note: None)
+    with pytest.raises(BlockNotFound, match=r"\(peer: does not have it\)") as caught:
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert "--from" in caught.value.hint
 
 
 class Silent(Channel):

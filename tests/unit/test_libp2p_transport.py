@@ -240,6 +240,19 @@ def test_nobody_there_is_said_without_control_characters(fake):
     asyncio.run(run())
 
 
+def test_a_peer_of_another_id_is_not_tried_again(fake):
+    fake.mode("another")
+
+    async def run():
+        with pytest.raises(PeerDenied, match="another peer answers there") as caught:
+            async with fake.transport().connect(ADDRESS):
+                pass
+        assert caught.value.message == f"{ADDRESS}: another peer answers there"
+        assert "/p2p/" in caught.value.hint
+
+    asyncio.run(run())
+
+
 def test_one_process_for_all_channels_started_anew_when_it_crashed_and_left_to_rest(fake):
     transport = fake.transport()
 
@@ -326,6 +339,20 @@ def test_addresses_that_are_none(fake, address):
         with pytest.raises(UsageError):
             async with fake.transport().connect(address):
                 pass
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [("", "does not say which peer is there"), (f"/p2p/{PEER}", "names no port")],
+)
+def test_what_an_address_to_dial_lacks_is_said(fake, where, why):
+    async def run():
+        with pytest.raises(UsageError, match=why) as caught:
+            async with fake.transport().connect("libp2p:/ip4/1.2.3.4/tcp/0" + where):
+                pass
+        assert "/p2p/PEER" in caught.value.hint
 
     asyncio.run(run())
 

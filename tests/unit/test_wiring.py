@@ -31,6 +31,13 @@ def test_an_address_that_nothing_speaks(tmp_path, address, hint):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("address", ["libp2p:/ip4/127.0.0.1/tcp/1", "LIBP2P:/ip4/127.0.0.1/tcp/1"])
+def test_of_a_transport_that_is_installed_and_not_in_use_it_is_said_how_to_use_it(tmp_path, address):
+    with pytest.raises(UsageError, match="no transport speaks") as caught:
+        wiring(tmp_path, '[transport]\nuse = ["http"]\n').transport(address)
+    assert caught.value.hint == ('the transport \'libp2p\' is installed; add it to [transport] use: use = ["http", "libp2p"]')
+
+
 def test_what_is_not_in_use_is_not_built(tmp_path):
     made = wiring(tmp_path, '[transport]\nuse = ["file"]\n')
     with pytest.raises(UsageError, match="http"):

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from wherry.address import multiaddr_host
 from wherry.block import Block
 from wherry.cid import CID  # noqa: TC001 - a field's type
 from wherry.errors import WherryError
@@ -251,4 +252,6 @@ def quiet(observe: Observe | None) -> Observe:
 
 def _address(source: str) -> str:
     """Gives the address of what may be the bare multiaddr of a libp2p peer, as other tools print it (specs/0035 §2)."""
-    return f"libp2p:{source}" if source.startswith("/") and "/p2p/" in source else source
+    return (
+        f"libp2p:{source}" if source.startswith("/") and ("/p2p/" in source or multiaddr_host(f"libp2p:{source}")) else source
+    )

@@ -17,6 +17,7 @@ from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
 from wherry.traffic.peers import host_of
+from wherry.transfer.complaints import bare, recovers, tells
 from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Asking:
         except PeerError as problem:
             if source.linked and isinstance(problem, PeerDenied):  # not us; a server of files may mean one file
                 raise _Reconnect(problem.message, denied=True) from problem
-            self._observe(Note("info", problem.message))
+            if tells(source, problem.message, time.monotonic()):
+                self._observe(Note("info", f"{source.address}: {bare(problem.message, source.address)}"))
             self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
         except asyncio.CancelledError:
             if asyncio.current_task() not in self._beaten:
@@ -284,6 +286,8 @@ class Asking:
             now = self.came_at = time.monotonic()
             if blocks:
                 self._scheduler.succeeded(source, now, blocks, size, task)
+                if recovers(source):
+                    self._observe(Note("info", f"{source.address} is back"))
                 if self.member is not None:
                     self.member.credit(source, size)
                 seconds, before = now - before, now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied
+from wherry.transfer.complaints import bare
 from wherry.transfer.hope import stale_s
 from wherry.transfer.jobs import Job, NodeJob
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def reasons_of(sources: Sequence[Source]) -> str:
     """Lists what is wrong with each source, for people."""
-    return "; ".join(f"{source.address}: {source.reason or _idle(source)}" for source in sources)
+    return "; ".join(f"{source.address}: {bare(source.reason, source.address) or _idle(source)}" for source in sources)
 
 
 def _idle(source: Source) -> str:
@@ -46,13 +47,15 @@ def end_of(
             "or, if the files lie on a disk here, make the manifest with `wherry add`",
         )
     if verdict.kind == "absent":
-        return BlockNotFound(f"no source has {what} ({reasons})", hint="ask a node that has the whole dataset")
+        return BlockNotFound(
+            f"no source has {what} ({reasons})", hint="name another source that has it, with one more --from ADDRESS"
+        )
     if verdict.kind == "corrupt":
         return IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
     if verdict.kind == "denied":
         hints = list(dict.fromkeys(source.hint for source in sources if source.hint))
         hint = "; ".join(hints[:2]) or "give the token of the source: WHERRY_TOKEN or --token-file"
-        return PeerDenied(f"every source refuses us, or is not dialled ({reasons})", peer=sources[0].address, hint=hint)
+        return PeerDenied(f"no source is left to ask ({reasons})", peer=sources[0].address, hint=hint)
     hint = "check that a source serves, and its address; run the same command again to go on"
     if verdict.kind == "unreached":
         return NoSource(f"no source could be reached ({reasons})", hint=hint)

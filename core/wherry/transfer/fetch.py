@@ -19,6 +19,7 @@ from wherry.observe import Note, PeerFailed, quiet
 from wherry.transfer.asking import Asking, scheme_of
 from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
+from wherry.transfer.complaints import bare, tells
 from wherry.transfer.ending import end_of, reasons_of
 from wherry.transfer.guard import adopted
 from wherry.transfer.idle import reason_of
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a busy source is spared
 _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
-_SAY_AGAIN_S: Final = 10.0  # that a source is gone, which comes and goes
 _SILENT_S: Final = 5.0  # nobody answers for so long: it is said, for there is nothing else to see
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
 _FIRST_JOBS: Final = 1  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
@@ -255,11 +255,10 @@ class Fetcher:
                 self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
             _obey_cancellation()
             now = time.monotonic()
-            if source.alive and not for_good and not source.busy and now - source.said_at >= _SAY_AGAIN_S:
-                source.said_at = now
-                self._observe(
-                    Note("warning", f"{source.address} is gone ({reason}); trying again for up to {self._wait_s:.0f} s")
-                )
+            if source.reached and not for_good and not source.busy and tells(source, reason, now):
+                why = bare(reason, source.address) or "it ended the connection"
+                left = max(0.0, self._wait_s - (now - source.since if source.failures else 0.0))
+                self._observe(Note("warning", f"{source.address} is gone ({why}); trying again for up to {left:.0f} s"))
             seconds = self._scheduler.gone(source, now, reason, for_good=for_good, busy=source.busy)
             self._bell.ring()
             await self._stand_back(source, seconds)

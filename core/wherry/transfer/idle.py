@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wherry.transfer.complaints import bare
+
 if TYPE_CHECKING:
     from wherry.flow import Flow
     from wherry.transfer.jobs import Job
@@ -54,4 +56,4 @@ def _names(sources: list[Source]) -> str:
 
 
 def _worst(sources: list[Source]) -> str:
-    return f"{sources[0].address}: {sources[0].reason}" if sources else ""
+    return f"{sources[0].address}: {bare(sources[0].reason, sources[0].address)}" if sources else ""

@@ -356,7 +356,7 @@ class Scheduler(Generic[J]):
             task.lacks = {**task.lacks, id(source): source.grew}
         else:
             task.absent |= {id(source)}
-        source.reason = source.reason or "does not have all of it"
+        source.reason = source.reason or ("does not have all of it" if source.blocks else "does not have it")
         self.again(task, source)
 
     def bad(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:

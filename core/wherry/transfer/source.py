@@ -69,7 +69,10 @@ class Source:
     leaving: bool = False  # the job that it was given last waits for leave to be asked for
     working: int = 0  # jobs that it is asked for now
     reason: str = "does not answer"  # why it is of no use now: of one that was never reached, as long as it says nothing
-    said_at: float = float("-inf")  # when the user was told last that it is gone
+    said_at: float = float("-inf")  # when the user was told last that it fails
+    causes: frozenset[str] = frozenset()  # of that, which were told
+    silence_s: float = 0.0  # before one of them is told again; 0: it was told once
+    ailing: bool = False  # the user was told that it fails, and not yet that it is back
     parallel: int = _PARALLEL  # jobs that it takes at a time
     jobs: int = 0  # that it was given
     blocks: int = 0
