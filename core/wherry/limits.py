@@ -37,6 +37,8 @@ GATEWAY_SEEN_MAX: Final = 1 << 18  # blocks that one CAR remembers, so as not to
 GATEWAY_READS_MAX: Final = 8192  # nodes read for a page or a path: the shards of 1,000 entries, and many to spare
 GATEWAY_PAGE_ENTRIES: Final = 1000  # of a directory on one page
 GATEWAY_KINDS_BYTES_MAX: Final = 16 * MiB  # of blocks read to say what the entries of one page are
+
+# Torrents (specs/0036)
 TORRENT_BYTES_MAX: Final = 16 * MiB  # read whole: 500 GB in pieces of 1 MiB; other clients give up at 10 MB
 TORRENT_FILES_MAX: Final = 100_000  # each costs some 500 bytes while it is fetched
 BENCODE_ITEMS_MAX: Final = 800_000  # values of a torrent of so many files, some 60 MB at the worst
