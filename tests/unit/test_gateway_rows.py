@@ -12,11 +12,12 @@ from gateways import Records, Tree, ask, gateway
 from wherry import dagpb
 from wherry.block import Block
 from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
+from wherry.dag.build import DirBuilder
 from wherry.errors import DecodeError, IntegrityError
 from wherry.gateway import rows
 from wherry.gateway.blocks import Blocks, ReadsMany
 from wherry.gateway.files import listing, look
-from wherry.manifest import DIR, FILE, Entry, Shard, dir_block, shards_block
+from wherry.manifest import DIR, FILE, Entry, dir_block
 from wherry.publiccid import PublicCID
 from wherry.store.store import Store
 from wherry.transfer.node import Holdings
@@ -200,20 +201,32 @@ async def test_a_page_says_where_in_the_whole_it_is():
             assert f"Entries {words} of 2,300, in the order of their names." in page
 
 
-def test_a_page_of_a_dataset_says_where_it_is():
+async def test_a_page_of_a_dataset_does_not_take_what_lies_below_for_its_entries():
+    """Nodes of a directory that is cut count the files in its directories, too: numbers from there would be wrong."""
     tree = Tree()
-    leaf = CID.of(RAW, b"x")
-    names = [f"{number:04}" for number in range(3000)]
-    shards = []
-    for start in range(0, 3000, 600):
-        block = dir_block([Entry(name, FILE, leaf, 1) for name in names[start : start + 600]])
-        tree.emit(block)
-        shards.append(Shard(names[start + 599], block.cid, 600, 600))
-    top = shards_block(shards)
-    tree.emit(top)
-    entry = Entry("", DIR, top.cid, 3000, 3000)
-    for after, before in (("", 0), ("0000", 1), ("0599", 600), ("0999", 1000), ("0999x", 1000), ("2999", 3000), ("z", 3000)):
-        assert rows.native_place(Blocks(tree.source()), entry, after) == (before, 3000)
+    below = dir_block([Entry(name, FILE, CID.of(RAW, b"x"), 1) for name in ("a", "b")])
+    tree.emit(below)
+    builder = DirBuilder(tree.emit)
+    for number in range(2300):
+        builder.add(Entry(f"{number:04}", DIR, below.cid, 2, 3))
+    root = PublicCID(builder.finish())
+    async with gateway(tree.source()) as address:
+        for query in ("", "?after=0999", "?after=1999"):
+            page = (await ask(address, f"/ipfs/{root}/{query}")).body.decode()
+            assert "<p>The entries come in the order of their names.</p>" in page
+            assert not re.search("Entries [0-9]", page)
+            assert len(shown(page)) == (300 if "1999" in query else 1000)
+        few = (await ask(address, f"/ipfs/{PublicCID(below.cid)}/")).body.decode()
+    assert "in the order of" not in few
+
+
+async def test_a_block_that_is_too_large_for_a_node_is_not_read_for_a_page(monkeypatch):
+    tree = Tree()
+    root = tree.node(Data(DIRECTORY), (b"large", PublicCID(tree.put(tree.blocks[CID(tree.file(b"a", b"b").cid)], DAG_PB)), 1))
+    monkeypatch.setattr(rows, "PB_BYTES_MAX", 10)
+    async with gateway(tree.source()) as address:
+        page = (await ask(address, f"/ipfs/{root}/")).body.decode()
+    assert shown(page) == [("large", "./large", "unknown", "")]
 
 
 # How it is written

@@ -20,7 +20,7 @@ from wherry.gateway.blocks import BATCH, Inline, Part
 from wherry.gateway.frames import Stretch
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, Symlink, name_hash, view
 from wherry.gateway.order import Found, bounded, pieces, resolve
-from wherry.gateway.rows import Page, linked_rows, native_place, native_row
+from wherry.gateway.rows import Page, linked_rows, native_row
 from wherry.limits import GATEWAY_PAGE_ENTRIES, SHARD_DEPTH_MAX
 from wherry.publiccid import PublicCID
 
@@ -219,9 +219,8 @@ def listing(blocks: Blocks, thing: Thing, after: str, count: int = GATEWAY_PAGE_
     """Gives the entries of a directory that come after one of that name. Raises what decoding raises, BlockNotFound."""
     if thing.entry is not None:
         items = list(islice(native_items(blocks, thing.entry, after), count + 1))
-        more = items[count - 1].name if len(items) > count else ""
-        before, total = native_place(blocks, thing.entry, after)
-        return Page([native_row(item) for item in items[:count]], more, before, total)
+        # Nodes of a large one count what is in its directories, too: which entries of how many these are cannot be said.
+        return Page([native_row(item) for item in items[:count]], items[count - 1].name if len(items) > count else "")
     node = view(thing.cid, blocks.node(thing.cid))
     mark = after.encode("utf-8", "surrogateescape")
     if isinstance(node, Directory):

@@ -6,16 +6,14 @@ page may read. Of the others it is said that nobody knows.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry import dagpb, manifest
-from wherry.block import Block
 from wherry.cid import DAG_PB, RAW
 from wherry.errors import DataError, DecodeError
 from wherry.gateway.blocks import BATCH
-from wherry.limits import GATEWAY_KINDS_BYTES_MAX, PB_BYTES_MAX, SHARD_DEPTH_MAX
+from wherry.limits import GATEWAY_KINDS_BYTES_MAX, PB_BYTES_MAX
 from wherry.protobuf import fields
 from wherry.publiccid import PublicCID
 from wherry.unixfs import data as unixfs
@@ -49,8 +47,8 @@ class Page(NamedTuple):
 
     rows: list[Row]
     more: str  # the page behind it begins after this name; "": it is the last
-    before: int | None = None  # entries on the pages before it
-    total: int | None = None  # entries of the directory
+    before: int | None = None  # entries on the pages before it, where its block tells that
+    total: int | None = None  # entries of the directory, as above
     hashed: float | None = None  # of a HAMT, in the order of hashes: the share of all hashes that lies before it
 
     @property
@@ -77,28 +75,6 @@ def native_row(item: Entry) -> Row:
     return Row(item.name, NATIVE[item.kind], item.size, str(PublicCID(item.cid)) if item.has_block else "")
 
 
-def native_place(blocks: Blocks, entry: Entry, after: str) -> tuple[int, int]:
-    """Says how many entries of a directory of wherry's own come before those after a name, and how many there are in all.
-
-    Reads the nodes on the way alone. Raises BlockNotFound, and what decoding raises.
-    """
-    before, total, cid = 0, -1, PublicCID(entry.cid)
-    for _ in range(SHARD_DEPTH_MAX + 1):
-        node = manifest.decode(Block(cid.block(), blocks.node(cid)))
-        if isinstance(node, manifest.DirNode):
-            before += bisect_right([item.name for item in node.entries], after) if after else 0
-            return before, len(node.entries) if total < 0 else total
-        if not isinstance(node, manifest.ShardsNode):
-            break
-        total = node.count if total < 0 else total
-        lasts = bisect_right([shard.last for shard in node.shards], after) if after else 0
-        before += sum(shard.entries for shard in node.shards[:lasts])
-        if lasts == len(node.shards):
-            return before, total
-        cid = PublicCID(node.shards[lasts].cid)
-    raise DecodeError(f"block {cid} should be a directory")
-
-
 def _told(blocks: Blocks, wanted: Iterable[PublicCID]) -> dict[PublicCID, tuple[str, int | None]]:
     """Looks into the blocks that are here, the smallest first, until a page has read what it may."""
     cids = list(wanted)
@@ -121,7 +97,7 @@ def _batches(found: Sequence[tuple[PublicCID, Held]]) -> Iterator[list[tuple[Pub
     size, left = 0, GATEWAY_KINDS_BYTES_MAX
     for each in found:
         left -= each[1].size
-        if left < 0:
+        if left < 0 or each[1].size > PB_BYTES_MAX:  # no node is larger
             break
         if len(batch) == BATCH or size + each[1].size > PB_BYTES_MAX:
             yield batch

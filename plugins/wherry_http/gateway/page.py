@@ -117,8 +117,10 @@ def _place(page: Page, after: str) -> str:
     if page.hashed is not None:
         far = f" About {page.hashed:.0%} of them come before this page." if after else ""
         return f"<p>This directory is sharded: its entries come in the order of the hashes of their names.{far}</p>\n"
-    if page.before is None or page.total is None or not (after or page.more):
+    if not (after or page.more):
         return ""
+    if page.before is None or page.total is None:
+        return "<p>The entries come in the order of their names.</p>\n"
     last = page.before + len(page.rows)
     return f"<p>Entries {page.before + 1:,} to {last:,} of {page.total:,}, in the order of their names.</p>\n"
 
