@@ -52,6 +52,15 @@ class Giving(Channel):
         yield arrival
 
 
+class Named(Channel):
+    """A source that knows which of several it is."""
+
+    parallel = 1
+
+    def __init__(self, address):
+        self.address = address
+
+
 async def test_a_get_that_waits_for_its_link_holds_few_jobs_and_asks_for_leave_once():
     @asynccontextmanager
     async def connect(_address):
@@ -93,12 +102,7 @@ async def test_who_brings_what_another_source_brought_a_moment_sooner_is_not_bla
             writing.set()
             assert answered.wait(10)
 
-    class One(Channel):
-        parallel = 1
-
-        def __init__(self, address):
-            self.address = address
-
+    class One(Named):
         async def fetch(self, wants, lender):
             asked.append(self.address)
             second = len(asked) == 2
@@ -145,12 +149,7 @@ async def test_what_a_source_gave_are_the_bytes_that_were_right(right):
     leaves = [bytes([number]) * 100 for number in range(6)]
     lied, sink, asked = asyncio.Event(), Sink(), []
 
-    class One(Channel):
-        parallel = 1
-
-        def __init__(self, address):
-            self.address = address
-
+    class One(Named):
         async def fetch(self, wants, lender):
             asked.append(self.address)
             fits = len(wants)

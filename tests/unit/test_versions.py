@@ -208,6 +208,28 @@ async def test_what_cannot_be_removed_is_said_and_tried_again(tmp_path, monkeypa
         assert os.listdir(tmp_path / "now.versions") == [cids[1]]
 
 
+async def test_nobody_waits_for_a_removal_and_two_may_remove_the_same(tmp_path, monkeypatch):
+    """A version may be of many files: another process that follows the link swaps it meanwhile, and removes along."""
+    async with followed(tmp_path) as one:
+        cids = await published(one, tmp_path, 2)
+        await followed_through(one, monkeypatch, cids)
+        real = shutil.rmtree
+
+        def meanwhile(name, *, dir_fd):
+            other = os.open(tmp_path / "now.versions", os.O_RDONLY)
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            finally:
+                os.close(other)
+            real(name, dir_fd=dir_fd)
+            raise FileNotFoundError(2, "No such file or directory")
+
+        monkeypatch.setattr(shutil, "rmtree", meanwhile)
+        step = await looked(one, keep=1)
+        assert (step.removed, step.warnings) == ([str(tmp_path / "now.versions" / cids[0])], [])
+        assert os.listdir(tmp_path / "now.versions") == [cids[1]]
+
+
 async def test_at_least_one_version_stays(tmp_path):
     async with followed(tmp_path) as one:
         with pytest.raises(UsageError, match="--keep"):

@@ -265,7 +265,7 @@ class Naming(Parts):
             path = os.path.join(versions.folder_of(target), versions.version_name(str(asked.cid), asked.path))
             try:
                 await get(where, sources, path)
-            except (TargetExists, TargetChanged) as problem:  # the folder is wherry's own, and `follow` has no --force
+            except (TargetExists, TargetChanged) as problem:  # the folder is wherry's own: --force is about the link
                 hint = f"remove {path!r}, and follow again: this version is got anew"
                 raise type(problem)(problem.message, hint=hint) from problem
             changed = await in_thread(lambda: versions.swap(target, path or "", force=force))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import CIDError, NotFound, TargetExists, local_error
 from wherry.publiccid import PublicCID
+from wherry.safetree import sync_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def _leads_to(link: str) -> str | None:
 def swap(link: str, path: str, *, force: bool = False) -> bool:
     """Lets ``link`` lead to ``path`` by one rename, and syncs; tells whether it led elsewhere.
 
-    Raises errors of the disk, TargetExists as `check_link`, and NotFound if the version has gone meanwhile.
+    Raises errors of the disk (LocalError), TargetExists as `check_link`, and NotFound if the version has gone meanwhile.
     """
     wanted = os.path.join(os.path.basename(folder_of(link)), os.path.basename(path))
     try:
@@ -88,11 +89,7 @@ def swap(link: str, path: str, *, force: bool = False) -> bool:
             except BaseException:
                 os.unlink(aside)
                 raise
-            fd = os.open(os.path.dirname(link), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_dir(os.path.dirname(link))
     except OSError as problem:
         raise local_error(problem, "swap the link", link) from problem
     return True
@@ -133,9 +130,13 @@ def prune(link: str, keep: int | None, state: StateDB) -> tuple[list[str], list[
                 removed.append(os.path.join(folder, name))
             if removed:
                 os.fsync(fd)  # before anything in them goes
+            if alone:
+                fcntl.flock(fd, fcntl.LOCK_UN)  # large ones take a while, and nobody else is to wait with a swap for that
             for hidden in going:
                 try:
                     _remove(hidden, fd)
+                except FileNotFoundError:  # another process removes it, too
+                    continue
                 except OSError as problem:
                     problems.append(
                         local_error(problem, "cannot remove the older version", os.path.join(folder, hidden)).message
