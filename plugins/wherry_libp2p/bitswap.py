@@ -96,6 +96,7 @@ class Peer:
         self.exchange, self.peer_id = exchange, peer_id
         self.fetches: set[Fetch] = set()
         self.waits: OrderedDict[bytes, tuple[bool, bool]] = OrderedDict()  # its CID: (the block, tell if it is not here)
+        self.heard = trio.current_time()  # when it last sent a message
         self._stream: Any = None
         self._lock = trio.Lock()
         self._serving = False
@@ -241,6 +242,7 @@ class Exchange:
                     message = await _message(stream)
                 if scope.cancelled_caught or message is None:
                     break
+                peer.heard = trio.current_time()
                 await self._take(message, peer)
         except ValueError as problem:
             self.counts["malformed"] += 1

@@ -19,6 +19,10 @@ _CHAIN_MAX: Final = 50
 _OTHER: Final = re.compile(r"(?:Peer ID mismatch: .*got |remote_peer_id_from_pubkey=)([1-9A-HJ-NP-Za-km-z]{40,64})", re.DOTALL)
 
 
+class Silent(Exception):
+    """A peer said nothing at all for so long that its connection was given up; the text says how long."""
+
+
 def linked(host: Any, peer: Any) -> bool:
     """Tells whether there is a connection with a peer. py-libp2p lists one for a while after it was closed."""
     return any(not connection.is_closed for connection in host.get_network().get_connections(peer))
@@ -62,6 +66,8 @@ def of_request(problem: Exception, *, alive: bool) -> tuple[Fault, str]:
     from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
     from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 
+    if isinstance(problem, Silent):
+        return Fault.UNREACHABLE, str(problem)
     chain = list(_chain(problem))
     # Its own failures first: what a stream or a connection ends with is of many kinds, of no common one.
     ended = (OSError, EOFError, SwarmException, IOException, MuxedConnError, MuxedStreamError, MultiselectCommunicatorError)

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any, Final
 
-from wherry_libp2p.faults import linked, of_dial, of_request
+from wherry_libp2p.faults import Silent, linked, of_dial, of_request
 from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
 
 try:
@@ -205,6 +205,13 @@ class Bridge:
                     await moved.wait()
             if fetch.problem is not None:
                 raise fetch.problem
+        except trio.TooSlowError:
+            if trio.current_time() - peer.heard < self.idle_s:  # it speaks, of other things
+                raise
+            # A link that leads nowhere any more looks like this, for a quarter of an hour, and would be used again.
+            with trio.CancelScope(shield=True), trio.move_on_after(2):
+                await self.host.disconnect(peer.peer_id)
+            raise Silent(f"it was silent for {self.idle_s:g} s") from None
         except BaseException:
             with trio.CancelScope(shield=True), trio.move_on_after(2):
                 await peer.cancel(fetch)

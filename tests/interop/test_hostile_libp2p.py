@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from wherry.cid import CID, RAW
+from wherry.testing.chaos import Chaos, ChaosProxy
+from wherry.testing.loop import running
 
 pytestmark = [
     pytest.mark.integration,
@@ -98,6 +101,21 @@ def test_what_nobody_asked_for_is_dropped(hostile, wherry, config, tmp_path):
     home = tmp_path / "home"
     kept = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
     assert kept < 2 << 20  # of 64 MiB that came besides
+
+
+def test_a_link_that_leads_nowhere_any_more_is_given_up_and_the_peer_dialled_anew(start, wherry, config, tmp_path):
+    """It looks open for a quarter of an hour: a router on the way forgot it, or the peer lost its power."""
+    config.write_text(CONFIG.replace("6s", "3s"))
+    (tmp_path / "f").write_bytes(random.Random(1).randbytes(5 << 20))
+    said = start("serve", "--config", config, "--listen", "libp2p:/ip4/127.0.0.1/tcp/0", tmp_path / "f", "--json").said()
+    address, port = said["listen"][0], int(said["listen"][0].split("/")[4])
+    with running(ChaosProxy(("127.0.0.1", port), down=Chaos(stall_after=2 << 20))) as proxy:
+        through = address.replace(f"/tcp/{port}/", f"/tcp/{proxy.port}/")
+        cid, other = said["added"][0]["unixfs_cid"], ("--home", tmp_path / "other")
+        done = wherry("get", cid, "--config", config, "--from", through, "-o", tmp_path / "out", *other)
+        assert proxy.connections > 1
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "f").read_bytes()
+    assert b"it was silent for 3 s" in done.stderr
 
 
 def test_who_asks_for_nonsense_does_not_hinder_others(hostile, start, wherry, config, tmp_path):

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from wherry_libp2p.faults import of_dial, of_request
+from wherry_libp2p.faults import Silent, of_dial, of_request
 from wherry_libp2p.frames import Fault
 
 if find_spec("libp2p") is None:
@@ -136,6 +136,11 @@ MISMATCH = f"peer id does not correspond to the received pubkey: remote_peer={PE
 )
 def test_why_a_dial_failed_is_said_in_plain_words(problem, fault, words):
     assert of_dial(problem) == (fault, words)
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_peer_that_was_silent_is_to_be_dialled_anew(alive):
+    assert of_request(Silent("it was silent for 30 s"), alive=alive) == (Fault.UNREACHABLE, "it was silent for 30 s")
 
 
 def test_problems_that_come_of_each_other_end():
