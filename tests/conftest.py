@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from wherry.buffers import Buffer, BufferPool
+
 pytest_plugins = ["wherry.testing.plugin"]
 
 collect_ignore = ["examples", "downstream"]  # packages with tests of their own, which are run where they are installed
@@ -74,6 +76,18 @@ def no_leaks():
         gc.collect()  # what only a reference cycle holds is closed with a ResourceWarning, which is an error here
         time.sleep(0.02)
     pytest.fail(f"left behind: threads {new_threads}, descriptors {new_files}")
+
+
+@pytest.fixture(autouse=True)
+def no_waits_on_the_loops_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails who waits for a buffer in a thread of the loop's own executor, where all transfers may come to a stand."""
+    take = BufferPool.take
+
+    def checked(pool: BufferPool) -> Buffer:
+        assert not threading.current_thread().name.startswith("asyncio_"), "see BufferPool.take"
+        return take(pool)
+
+    monkeypatch.setattr(BufferPool, "take", checked)
 
 
 @pytest.fixture

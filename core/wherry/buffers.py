@@ -52,7 +52,12 @@ class BufferPool:
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[Buffer]]] = deque()
 
     def take(self) -> Buffer:
-        """Takes a buffer; blocks this thread until one is free. Never call it on an event loop."""
+        """Takes a buffer; blocks this thread until one is free.
+
+        Never call it on an event loop, nor in a thread of the loop's own executor: these are few, and tasks that hold buffers
+        need one of them to give theirs back, so all would wait for ever. There a task waits in `lend`, before the hop; or the
+        call has a thread of its own (`offload.apart`).
+        """
         with self._returned:
             while (buffer := self._take_now()) is None:
                 self._returned.wait()

@@ -17,7 +17,7 @@ from wherry.dag.walk import EnterFile, Leaf, LeaveFile, root_of
 from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, NoSpace, StoreError, Unwritable, WherryError
 from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
-from wherry.offload import in_thread, stoppable
+from wherry.offload import apart, in_thread
 from wherry.publiccid import PublicCID
 from wherry.results import Check, RepairResult
 from wherry.safetree import SafeTree
@@ -310,7 +310,7 @@ async def repair(
         for row in rows:
             if row.how == IMPORTED:
                 continue  # it lies in the home, and there is nothing to read
-            if not await stoppable(partial(reading.root, row), reading.stop):
+            if not await apart(partial(reading.root, row), reading.stop):
                 dropped.append(f"{row.cid} at {row.path}")
                 await in_thread(partial(store.state.drop_root, row.cid, row.path))
     return RepairResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def stoppable(call: Callable[[], T], stop: Callable[[], None]) -> T:
+async def apart(call: Callable[[], T], stop: Callable[[], None]) -> T:
+    """Does as `stoppable`, in a thread of its own: for a call that waits for buffers (see `BufferPool.take`)."""
+    with ThreadPoolExecutor(1, "wherry-apart") as thread:
+        return await stoppable(call, stop, thread)
+
+
+async def stoppable(call: Callable[[], T], stop: Callable[[], None], executor: Executor | None = None) -> T:
     """Runs ``call`` in a thread; cancelled, calls ``stop``, waits until the call has come back, and raises CancelledError."""
-    running = asyncio.ensure_future(in_thread(call))
+    running = asyncio.ensure_future(in_thread(call, executor))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

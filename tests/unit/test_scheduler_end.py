@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from wherry.abc.exchange import HaveMap
+from wherry.stretches import Stretches
 from wherry.transfer.choice import Choice
 from wherry.transfer.flights import DEAD_S, OWED_S, SILENT_S
 from wherry.transfer.scheduler import Scheduler
@@ -253,3 +255,50 @@ def test_what_the_dead_may_bring_all_the_same_is_bounded_too():
     while made.hedge(fast, 12.0, any_job) is not None:
         asked += 1
     assert asked == 8  # MiB: 4 as of all, and 4 more of those who gave nothing
+
+
+@pytest.mark.parametrize("fault", ["absent", "bad"])
+def test_what_a_source_did_is_not_laid_to_one_that_comes_when_it_is_gone(fault):
+    """The second may lie where the first lay in memory, and would be given nothing, for what it never did."""
+    for _ in range(20):
+        made, now = Scheduler([], now=0.0, rng=random.Random(1)), 0.0
+        made.put("job", size=MiB)
+        gone = made.add("tcp://gone:1", now)
+        made.connected(gone, now)
+        for _ in range(1 if fault == "absent" else 3):
+            task = made.take(gone, now)
+            made.absent(task, gone) if fault == "absent" else made.bad(task, gone, now, "wrong", rejected=1)
+            made.done(gone, task, now)
+            now = gone.rest_until + 0.01
+        assert made.take(gone, now) is None  # never again
+        made.gone(gone, now, "bye", for_good=True)
+        made.drop(gone)
+        del gone
+        honest = made.add("tcp://honest:1", now)
+        made.connected(honest, now)
+        assert made.verdict(now) is None
+        assert made.take(honest, now) is task
+
+
+def test_what_one_that_is_gone_failed_with_another_that_comes_is_asked_for_in_place_of_the_late():
+    """A source that comes may be asked for what another is late with, whoever failed with it before."""
+    for _ in range(20):
+        made = Scheduler(["a", "gone"], now=0.0, rng=random.Random(1))
+        late, gone = made.sources
+        for source in (late, gone):
+            made.connected(source, 0.0, linked=True)
+            made.have(source, 0.0, HaveMap(Stretches([(0, MiB)]), complete=True))
+        made.put("job", size=MiB)
+        made.more = False
+        task = made.take(gone, 0.0)
+        made.failed(task, gone, 0.0, "lost")
+        made.done(gone, task, 0.0)
+        assert made.take(late, 0.0) is task
+        made.gone(gone, 0.0, "bye", for_good=True)
+        made.drop(gone)
+        del gone, source
+        made.succeeded(late, 0.0, 1, 1000)
+        new = made.add("new", 1.0)
+        made.connected(new, 1.0, linked=True)
+        made.have(new, 1.0, HaveMap(Stretches([(0, MiB)]), complete=True))
+        assert made.hedge(new, 60.0, lambda _: True) is task

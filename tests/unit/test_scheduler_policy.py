@@ -200,7 +200,7 @@ def test_it_sees_no_job_that_nobody_may_be_given_now_and_not_too_many():
     for _ in range(4):
         made.take(a, 0.0)
     nobodys = made._waiting.first
-    nobodys.absent |= {id(a), id(b)}
+    nobodys.absent |= {a.number, b.number}
     made.take(a, 1.0)
     assert len(policy.views[-1].jobs) == 20  # while more come: two for each of eight slots, and some
     assert all(job.peers for job in policy.views[-1].jobs)

@@ -12,7 +12,7 @@ from wherry.config import ConfigProblems
 from wherry.config.loader import GIVEN
 from wherry.errors import UsageError
 from wherry.observe import Progress
-from wherry.offload import in_thread, stoppable
+from wherry.offload import apart, in_thread
 from wherry.results import AddResult
 from wherry.session.parts import Parts, quiet
 from wherry.session.telling import both, told, told_while
@@ -70,7 +70,7 @@ class Adding(Parts):
             )
 
         async with paced(observe, progress):
-            cid = await stoppable(lambda: run.run(os.path.expanduser(path), words), run.cancel)
+            cid = await apart(lambda: run.run(os.path.expanduser(path), words), run.cancel)
         tally = run.tally
         warnings = [*tally.warnings, *([f"and {tally.more_warnings} more warnings"] if tally.more_warnings else [])]
         return AddResult(

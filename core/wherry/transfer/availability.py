@@ -23,7 +23,7 @@ class Availability(Generic[J]):
     __slots__ = ("_anywhere", "_longest", "_offers", "_parts", "_places", "_sources")
 
     def __init__(self) -> None:
-        self._offers: dict[int, dict[Task[J], None]] = {}  # id() of a source with a map -> what it offers, of what waits
+        self._offers: dict[int, dict[Task[J], None]] = {}  # number of a source with a map -> what it offers, of what waits
         self._parts: dict[int, dict[Task[J], None]] = {}  # the same of jobs of which it has a part only
         self._sources: dict[int, Source] = {}
         self._places: list[tuple[int, int, Task[J]]] = []  # of waiting jobs: where each begins, a number, the job
@@ -37,11 +37,11 @@ class Availability(Generic[J]):
 
     def offered(self, source: Source) -> Collection[Task[J]]:
         """Gives the waiting jobs that a source with a map has, or will have soon."""
-        return self._offers.get(id(source), ())
+        return self._offers.get(source.number, ())
 
     def in_parts(self, source: Source) -> Collection[Task[J]]:
         """Gives the waiting jobs of which a source has a part only. Kept, not sought: a swarm asks after each answer."""
-        return self._parts.get(id(source), ())
+        return self._parts.get(source.number, ())
 
     # Jobs
 
@@ -80,7 +80,7 @@ class Availability(Generic[J]):
 
     def learn(self, source: Source, gained: Iterable[tuple[int, int]] | None) -> None:
         """The map of a source changed: it gained some, or, where that is None, it may be another one altogether."""
-        key = id(source)
+        key = source.number
         if not source.mapped:
             self.forget(source)
             return
@@ -105,9 +105,9 @@ class Availability(Generic[J]):
 
     def forget(self, source: Source) -> None:
         """The source is gone, or may be asked for anything."""
-        self._sources.pop(id(source), None)
-        self._parts.pop(id(source), None)
-        for task in self._offers.pop(id(source), ()):
+        self._sources.pop(source.number, None)
+        self._parts.pop(source.number, None)
+        for task in self._offers.pop(source.number, ()):
             task.copies -= bool(task.spans)
 
     def _near(self, gained: Iterable[tuple[int, int]]) -> Iterable[Task[J]]:

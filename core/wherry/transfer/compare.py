@@ -30,7 +30,7 @@ from wherry.unixfs.wrap import is_wrapped
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from wherry.buffers import BufferPool
+    from wherry.buffers import Buffer, BufferPool
     from wherry.manifest import Entry
     from wherry.store.index import Index
     from wherry.transfer.select import Links
@@ -99,12 +99,13 @@ class Comparison:
                     stretches.append(found)
                     held += sum(leaf.size for leaf in found.leaves)
                     if held >= BUFFER_BYTES or len(stretches) >= _FILES:
-                        running.append(asyncio.create_task(in_thread(partial(self._hash, stretches))))
+                        running.append(asyncio.create_task(self._hashed(stretches)))
                         stretches, held = [], 0
                     while len(running) >= _WINDOW:
                         for difference in await running.popleft():
                             yield difference
-            running.append(asyncio.create_task(in_thread(partial(self._hash, stretches))))
+            if stretches:
+                running.append(asyncio.create_task(self._hashed(stretches)))
             while running:
                 for difference in await running.popleft():
                     yield difference
@@ -240,26 +241,30 @@ class Comparison:
         row = self._trust.files([place]).get(place)
         return row is not None and row.cid == entry.cid and row.signature == Signature.of(os.lstat(place))
 
-    def _hash(self, stretches: list[_Stretch]) -> list[Difference]:
-        """Hashes stretches in a worker thread; one difference a file is enough."""
-        found: dict[str, Difference] = {}
-        buffer = self._pool.take()
+    async def _hashed(self, stretches: list[_Stretch]) -> list[Difference]:
+        """Waits for a buffer here, not in the thread: whoever holds the buffers needs those threads to give them back."""
+        buffer = await self._pool.lend()
         try:
-            for path, place, leaves in stretches:
-                if path not in found:
-                    try:
-                        fd, _ = open_regular(place)
-                        try:
-                            for leaf in leaves:
-                                view = buffer.view[ROOM : ROOM + leaf.size]
-                                read_exactly(fd, view, leaf.offset, place)
-                                self._verify(leaf, view, place)
-                        finally:
-                            os.close(fd)
-                    except WherryError as problem:
-                        found[path] = Difference(path, f"differs ({problem.message})")
+            return await in_thread(partial(self._hash, stretches, buffer))
         finally:
             buffer.release()
+
+    def _hash(self, stretches: list[_Stretch], buffer: Buffer) -> list[Difference]:
+        """Hashes stretches in a worker thread; one difference a file is enough."""
+        found: dict[str, Difference] = {}
+        for path, place, leaves in stretches:
+            if path not in found:
+                try:
+                    fd, _ = open_regular(place)
+                    try:
+                        for leaf in leaves:
+                            view = buffer.view[ROOM : ROOM + leaf.size]
+                            read_exactly(fd, view, leaf.offset, place)
+                            self._verify(leaf, view, place)
+                    finally:
+                        os.close(fd)
+                except WherryError as problem:
+                    found[path] = Difference(path, f"differs ({problem.message})")
         return list(found.values())
 
     def _verify(self, leaf: Leaf, view: memoryview, place: str) -> None:

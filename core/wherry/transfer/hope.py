@@ -73,7 +73,7 @@ class Hope(Generic[J]):
 
     def _might(self, source: Source, task: Task[J]) -> bool:
         """Whether a source may have a job, now or when it has more."""
-        return id(source) not in task.absent and not self._is_bad(source, task)
+        return source.number not in task.absent and not self._is_bad(source, task)
 
     def _kind(self, task: Task[J], able: list[Source]) -> Literal["absent", "corrupt", "denied", "unreached", "lost"]:
         if self._sources and all(source.denied for source in self._sources):

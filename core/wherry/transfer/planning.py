@@ -40,9 +40,9 @@ class Planning(Generic[J]):
         self._waiting = waiting
         self._slots = slots
         self._able = able
-        self._plan: dict[int, list[Task[J]]] = {}  # id() of each source that had slots -> what it was given, and did not take
+        self._plan: dict[int, list[Task[J]]] = {}  # number of each source that had slots -> what it was given, and did not take
         self._planned_at = 0.0
-        self._chosen = _NOBODY  # id() of the sources that the last plan gave a job; emptied by any failure
+        self._chosen = _NOBODY  # numbers of the sources that the last plan gave a job; emptied by any failure
 
     def clear(self) -> None:
         """Something changed: the plan holds no more."""
@@ -74,7 +74,7 @@ class Planning(Generic[J]):
 
         A source that alone is free, and was chosen a moment ago, goes on without a question: nearly every job is given so.
         """
-        if id(source) not in self._plan or now - self._planned_at > _PLAN_S:
+        if source.number not in self._plan or now - self._planned_at > _PLAN_S:
             if self._waiting.haves.any:
                 if self._chosen_lately(source, now, more=more):
                     return self._waiting.rarest(source, now)
@@ -82,14 +82,14 @@ class Planning(Generic[J]):
                 return self._waiting.first
             if not self._replan(now, more=more):
                 return self._plainly(source, now)
-        given = self._plan.get(id(source))
+        given = self._plan.get(source.number)
         if given:
             return given.pop(0)
         other = self._waiting.otherwise(source, now) if self._waiting.haves.any else None
         return None if any(other in planned for planned in self._plan.values()) else other
 
     def _chosen_lately(self, source: Source, now: float, *, more: bool) -> bool:
-        return more and id(source) in self._chosen and now - self._planned_at <= _PLAN_S
+        return more and source.number in self._chosen and now - self._planned_at <= _PLAN_S
 
     def _goes_on(self, source: Source, now: float, *, more: bool) -> bool:
         if not self._chosen_lately(source, now, more=more) or not self._waiting.first.for_all:
@@ -118,9 +118,9 @@ class Planning(Generic[J]):
         if pairs is None:
             return False
         self._planned_at = now
-        self._plan = {id(source): [] for source, free in zip(there, slots, strict=True) if free}
+        self._plan = {source.number: [] for source, free in zip(there, slots, strict=True) if free}
         for job, peer in sorted(pairs):
-            self._plan[id(there[peer])].append(tasks[job])
+            self._plan[there[peer].number].append(tasks[job])
         for key, given in self._plan.items():  # one that gets only what others do not have may be spared otherwise
             self._chosen = self._chosen | {key} if any(task.for_all for task in given) else self._chosen - {key}
         return True

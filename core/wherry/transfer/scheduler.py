@@ -184,7 +184,7 @@ class Scheduler(Generic[J]):
             return None
 
         def may(task: Task[J]) -> bool:
-            return self._may_ask(source, task) and not task.failed.get(id(source)) and able(task.job)
+            return self._may_ask(source, task) and not task.failed.get(source.number) and able(task.job)
 
         if not source.proven and any(other.proven and not other.working and self._free(other, now) for other in self.sources):
             return None  # which is known to be there, and will look in a moment
@@ -239,12 +239,12 @@ class Scheduler(Generic[J]):
         )
 
     def _may_ask(self, source: Source, task: Task[J]) -> bool:
-        if id(source) in task.absent or self._is_bad(source, task):
+        if source.number in task.absent or self._is_bad(source, task):
             return False
         return source.have is None or (offers(source, task) and not_lacking(source, task))
 
     def _is_bad(self, source: Source, task: Task[J]) -> bool:
-        return task.bad.get(id(source), 0) >= (_BAD_MAX_OF_USEFUL if source.blocks else _BAD_MAX)
+        return task.bad.get(source.number, 0) >= (_BAD_MAX_OF_USEFUL if source.blocks else _BAD_MAX)
 
     def _better(self, source: Source, task: Task[J]) -> bool:
         """Whether a job that ``source`` sent wrong is left to another, which is there and did not, or not as often."""
@@ -252,9 +252,9 @@ class Scheduler(Generic[J]):
 
     def _other(self, source: Source, task: Task[J], faults: Mapping[int, int]) -> bool:
         """Whether another source that may have the job is there, not failing, and has fewer of these faults."""
-        own = faults.get(id(source), 0)
+        own = faults.get(source.number, 0)
         return own > 0 and any(
-            other.answers and faults.get(id(other), 0) < own and self._may_ask(other, task) for other in self.sources
+            other.answers and faults.get(other.number, 0) < own and self._may_ask(other, task) for other in self.sources
         )
 
     # What sources did
@@ -341,7 +341,7 @@ class Scheduler(Generic[J]):
         """
         if rejected:
             source.standing.wrong(now, rejected)
-        task.failed = {**task.failed, id(source): task.failed.get(id(source), 0) + 1}
+        task.failed = {**task.failed, source.number: task.failed.get(source.number, 0) + 1}
         self.again(task, source)
         return self._rest(source, now, reason)
 
@@ -353,16 +353,16 @@ class Scheduler(Generic[J]):
     def absent(self, task: Task[J], source: Source) -> None:
         """The source does not have (what is left of) the job; one that has a part so far may have it later."""
         if source.partial:
-            task.lacks = {**task.lacks, id(source): source.grew}
+            task.lacks = {**task.lacks, source.number: source.grew}
         else:
-            task.absent |= {id(source)}
+            task.absent |= {source.number}
         source.reason = source.reason or ("does not have all of it" if source.blocks else "does not have it")
         self.again(task, source)
 
     def bad(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
         """The source sent bytes that did not verify, ``rejected`` blocks, and nothing else. Gives the seconds to rest."""
         source.standing.wrong(now, rejected)
-        task.bad = {**task.bad, id(source): task.bad.get(id(source), 0) + 1}
+        task.bad = {**task.bad, source.number: task.bad.get(source.number, 0) + 1}
         return self.failed(task, source, now, reason)
 
     def again(self, task: Task[J], source: Source | None = None) -> None:

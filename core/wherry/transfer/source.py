@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -90,6 +91,7 @@ class Source:
     told: int = 0  # bytes of it
     choked: bool = False  # it answers nothing until further notice
     meter: Meter = field(default_factory=Meter)
+    number: int = field(default_factory=count().__next__, init=False)  # by which others note what it did: id() is used again
 
     @property
     def answers(self) -> bool:
@@ -136,8 +138,8 @@ class Task(Generic[J]):
 
     job: J
     urgent: bool = False
-    absent: frozenset[int] = frozenset()  # id() of the sources that do not have it
-    bad: Mapping[int, int] = field(default_factory=_nothing)  # id() of a source -> times it sent it wrong
+    absent: frozenset[int] = frozenset()  # numbers of the sources that do not have it
+    bad: Mapping[int, int] = field(default_factory=_nothing)  # number of a source -> times it sent it wrong
     failed: Mapping[int, int] = field(default_factory=_nothing)  # the same -> times it failed with it, wrong ones included
     size: int = 0  # bytes of it, as far as they are known
     put: float = 0.0  # when it was put
@@ -146,7 +148,7 @@ class Task(Generic[J]):
     rank: float = 0.0  # by chance: who fetches the same dataset begins elsewhere
     over: bool = False  # done: nobody need bring it any more
     deadline: float = math.inf  # when somebody who reads along needs it, of an urgent one; infinite: a walk waits for it
-    lacks: Mapping[int, float] = field(default_factory=_nothing)  # id() of a partial source -> what it had when it lacked this
+    lacks: Mapping[int, float] = field(default_factory=_nothing)  # number of a partial source -> what it had when it lacked it
 
     def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""

@@ -188,7 +188,7 @@ class Waiting(Generic[J]):
             if (
                 task in lonely
                 and now - task.put > UNSHOWN_S
-                and id(source) not in task.absent
+                and source.number not in task.absent
                 and not self._is_bad(source, task)
             ):
                 return task
@@ -222,7 +222,7 @@ class Waiting(Generic[J]):
 
 def not_lacking(source: Source, task: Task[J]) -> bool:
     """Tells whether a source that has a part has more than when it lacked this job."""
-    return task.lacks.get(id(source), -1.0) < source.grew
+    return task.lacks.get(source.number, -1.0) < source.grew
 
 
 def _due(task: Task[J]) -> float:
