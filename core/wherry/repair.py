@@ -10,13 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import verify
-from wherry.cid import DAG_PB, RAW
-from wherry.dag.walk import EnterFile, Leaf, LeaveFile, root_of
+from wherry.dag.walk import EnterFile, Leaf, LeaveFile
 from wherry.errors import (
-    BlockNotFound,
     DataError,
     HomeTooNew,
-    LocalError,
     NoSpace,
     NotFound,
     SourceChanged,
@@ -25,10 +22,10 @@ from wherry.errors import (
     WherryError,
     in_words,
 )
-from wherry.manifest import FILE, Entry
 from wherry.observe import Progress
 from wherry.offload import in_thread, stoppable
 from wherry.results import RepairResult
+from wherry.rootfiles import RootFiles
 from wherry.store import peers
 from wherry.store.index import FileRecord, LeafRow
 from wherry.store.newindex import NewIndex, discard_if_damaged
@@ -42,21 +39,19 @@ from wherry.transfer.record import Recorder
 from wherry.transfer.remake import Remaker
 from wherry.transfer.target import free_bytes
 from wherry.transfer.tree import local_steps, walk_of
-from wherry.unixfs.node import root_of as unixfs_root_of
-from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from wherry.block import Block
     from wherry.buffers import BufferPool
-    from wherry.cid import CID, Bytes
+    from wherry.cid import Bytes
+    from wherry.manifest import Entry
     from wherry.observe import Observe
     from wherry.store.state import RootRow
     from wherry.store.store import Store
     from wherry.transfer.sink import Sealer
-    from wherry.transfer.unlock import Locksmith, Unlocked
+    from wherry.transfer.unlock import Locksmith
 
 
 _ELSE: Final = frozenset({errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # a link, a file or a socket has taken the place
@@ -159,17 +154,9 @@ class _Rereading:
 
     def _files(self, row: RootRow, remaker: Remaker) -> Iterator[WherryError | None]:
         """Reads its files, one after the other; gives what was wrong with each."""
-        entry, unlocked = self._entry(row)
-        sealing: Sealer | None = unlocked.sealing if unlocked is not None else None
-        cut = row.options.get("chunker", "")
-        if entry.cid.codec == DAG_PB:
-            sealing = Wrapping()
-            cut += f" {sealing.scheme.name}"
-        if unlocked is not None:
-            cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}"
+        entry, opening, sealing, cut = RootFiles.of(row, self._store, self._locksmith)
         leaves: list[Leaf] = []
-        inner = unlocked.sealing if unlocked is not None else None
-        for step in local_steps(self._store, walk_of(entry), inner, remaker):
+        for step in local_steps(self._store, walk_of(entry), opening, remaker):
             if isinstance(step, EnterFile):
                 leaves = []
             elif isinstance(step, Leaf):
@@ -177,28 +164,6 @@ class _Rereading:
             elif isinstance(step, LeaveFile):
                 path = f"{row.path}/{step.path}" if step.path else row.path
                 yield self._file(path, _sized(step.entry, leaves, path), leaves, cut, sealing)
-
-    def _entry(self, row: RootRow) -> tuple[Entry, Unlocked | None]:
-        """Gives the root's entry; of an encrypted dataset, unlocked. A bare leaf has no node: its size is the file's."""
-        if row.cid.codec == RAW:
-            try:
-                return Entry("", FILE, row.cid, os.stat(row.path).st_size), None
-            except OSError as problem:
-                raise LocalError(f"{row.path!r}: {problem.strerror}") from problem
-        found = self._block(row.cid)
-        if row.cid.codec == DAG_PB:
-            return unixfs_root_of(found).entry, None
-        if not self._locksmith.knows(found):
-            return root_of(found).entry, None
-        unlocked = self._locksmith.unlock(found)
-        root = unlocked.sealing.open_node(self._block(unlocked.header.root), unlocked.key)
-        return root_of(root, sealed=True).entry, unlocked
-
-    def _block(self, cid: CID) -> Block:
-        found = self._store.blocks([cid]).get(cid)
-        if found is None:
-            raise BlockNotFound(f"block {cid} is not here")
-        return found
 
     def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealer | None) -> WherryError | None:
         try:
