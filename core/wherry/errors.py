@@ -227,7 +227,7 @@ class HomeTooNew(StoreError):
 
 
 class VerifyFailed(WherryError):
-    """``verify`` found differences."""
+    """``verify`` or ``repair`` found differences."""
 
     exit_code = 11
 

@@ -1,4 +1,4 @@
-"""`doctor` and `repair`: what is wrong with a home, and making its index again."""
+"""`doctor`: what is wrong with this machine, a home, and what it is to serve."""
 
 from __future__ import annotations
 
@@ -6,53 +6,37 @@ import os
 import sqlite3
 import stat
 import sys
-import time
-from contextlib import closing, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.block import verify
 from wherry.cid import DAG_PB, RAW
-from wherry.dag.walk import EnterFile, Leaf, LeaveFile, root_of
-from wherry.errors import BlockNotFound, HomeTooNew, LocalError, NoKey, NoSpace, StoreError, Unwritable, WherryError
-from wherry.manifest import FILE, Entry
-from wherry.observe import Progress
-from wherry.offload import apart, in_thread
+from wherry.dag.walk import EnterFile
+from wherry.errors import NoKey, WherryError
 from wherry.publiccid import PublicCID
-from wherry.results import Check, RepairResult
+from wherry.results import Check
+from wherry.rootfiles import RootFiles
 from wherry.safetree import SafeTree
-from wherry.store import peers
 from wherry.store.held import there
-from wherry.store.index import FileRecord, Index, LeafRow
-from wherry.store.nodes import NodeDB
-from wherry.store.state import StateDB
-from wherry.synth import Synth, is_synth
+from wherry.store.index import Signature
+from wherry.store.newindex import left_behind
+from wherry.synth import is_synth
 from wherry.transfer.car_in import IMPORTED
-from wherry.transfer.hashing import Opened
-from wherry.transfer.pace import paced
-from wherry.transfer.record import Recorder
-from wherry.transfer.remake import Remaker
 from wherry.transfer.target import free_bytes
 from wherry.transfer.tree import local_steps, walk_of
 from wherry.units import GiB, format_size
-from wherry.unixfs.node import root_of as unixfs_root_of
-from wherry.unixfs.wrap import Wrapping
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from wherry.block import Block
-    from wherry.buffers import BufferPool
-    from wherry.cid import CID, Bytes
-    from wherry.observe import Observe
+    from wherry.cid import CID
     from wherry.store.home import Home
     from wherry.store.state import RootRow
     from wherry.store.store import Store
-    from wherry.transfer.sink import Sealer
-    from wherry.transfer.unlock import Locksmith, Unlocked
+    from wherry.transfer.unlock import Locksmith
     from wherry.wiring import Wiring
 
 _FREE_MIN: Final = 1 * GiB
+_FILES_MAX: Final = 10_000  # of all roots together that are looked at: half a second
+_FILES_MIN: Final = 100  # of each of many roots
+_NAMED: Final = 5  # files that a check names
+_AT_ONCE: Final = 256  # files in one query
 _NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"})
 
 
@@ -72,8 +56,10 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
         if plugin.status != "ok":
             detail = f"{plugin.name}: {plugin.status}"
             checks.append(Check(name="plugin", status="warn", detail=detail, hint="`wherry plugins list` says more"))
-    checks += [_root(row, store) for row in store.state.roots()]
-    return checks
+    if left := left_behind(home.path):
+        detail = f"one that did not finish left {format_size(left)}; what the home knew is in force"
+        checks.append(Check(name="repair", status="warn", detail=detail, hint="run `wherry repair` again"))
+    return checks + _Roots(store, wiring.locksmith).checks()
 
 
 def _names() -> Check:
@@ -82,44 +68,6 @@ def _names() -> Check:
         hint = "set PYTHONUTF8=1: names in a manifest are UTF-8"
         return Check(name="file names", status="fail", detail=f"this locale reads them as {encoding}", hint=hint)
     return Check(name="file names", status="ok", detail="UTF-8")
-
-
-def set_damaged_aside(home: Path) -> list[str]:
-    """Makes way for new databases before a repair: the index goes in any case, others if SQLite finds them damaged.
-
-    A nodes.db of an earlier wherry is written anew with the pages of today (specs/decisions/0003), if there is room.
-    Gives the new names of those. The home must be held alone. Raises HomeTooNew.
-    """
-    renamed = []
-    peers.discard_if_damaged(home)
-    for name, database in (("state.db", StateDB), ("nodes.db", NodeDB), ("index.db", Index)):
-        path = home / name
-        if not path.exists():
-            continue
-        try:
-            with closing(database(home)) as opened:
-                sound = isinstance(opened, Index) or opened.sound()
-                if isinstance(opened, NodeDB) and sound:
-                    _repage(opened, home)
-        except HomeTooNew:
-            raise
-        except StoreError:
-            sound = False
-        journal = home / f"{name}-journal"
-        if database is Index:
-            path.unlink()
-            journal.unlink(missing_ok=True)
-        elif not sound:
-            path = path.rename(home / f"{name}.damaged-{int(time.time())}")
-            if journal.exists():
-                journal.rename(f"{path}-journal")
-            renamed.append(str(path))
-    return renamed
-
-
-def _repage(nodes: NodeDB, home: Path) -> None:
-    with suppress(StoreError, NoSpace, Unwritable):  # it stays as it is, which is slower and no damage
-        nodes.repage(free_bytes(str(home)))
 
 
 def _modes(home: Home) -> Check:
@@ -165,155 +113,109 @@ def _direct() -> Check:
     return Check(name="kernel", status="ok", detail="openat2" if has else "no openat2: paths are walked step by step")
 
 
-def _root(row: RootRow, store: Store) -> Check:
-    if is_synth(row.path) or os.path.lexists(row.path):
-        known = bool(store.blocks([row.cid])) or there(store.find([row.cid])[0])
-        if known:
-            twin = row.options.get("unixfs")
-            if twin is not None and not there(store.find([PublicCID.parse(twin).block()])[0]):
-                what = f"{row.cid}: its UnixFS form {twin} is not in the store"
-                return Check(name="root", status="warn", detail=what, hint="`wherry add` it again")
-            return Check(name="root", status="ok", detail=f"{row.cid} at {row.path}")
-        return Check(
-            name="root", status="fail", detail=f"{row.cid}: its manifest is not in the store", hint="`wherry add` it again"
-        )
-    return Check(
-        name="root", status="warn", detail=f"{row.path} is gone; {row.cid} cannot be served from it", hint="restore it"
-    )
+class _Roots:
+    """Looks at what was added and fetched: at files by their signatures, not at what is in them."""
 
-
-class _Rereading:
-    """Reads what one root holds and records where its leaves lie. Blocks its thread."""
-
-    def __init__(self, store: Store, pool: BufferPool, locksmith: Locksmith) -> None:
+    def __init__(self, store: Store, locksmith: Locksmith) -> None:
         self._store = store
-        self._pool = pool
         self._locksmith = locksmith
-        self._recorder = Recorder(store)
-        self._stopped = False
-        self.files = 0
-        self.bytes = 0
 
-    def stop(self) -> None:
-        """Ends `root` soon, with InterruptedError; any thread."""
-        self._stopped = True
-
-    def root(self, row: RootRow) -> bool:
-        """Tells whether all of the root still is as its manifest says. What is, is recorded."""
-        whole = True
-        try:
-            entry, unlocked = self._entry(row)
-            sealing: Sealer | None = unlocked.sealing if unlocked is not None else None
-            cut = row.options.get("chunker", "")
-            if entry.cid.codec == DAG_PB:
-                sealing = Wrapping()
-                cut += f" {sealing.scheme.name}"
-            if unlocked is not None:
-                cut = f" {unlocked.header.scheme.name} {unlocked.header.commit.hex()[:16]}"
-            leaves: list[Leaf] = []
-            inner = unlocked.sealing if unlocked is not None else None
-            for step in local_steps(self._store, walk_of(entry), inner, Remaker(row.path, self._store.index)):
-                if isinstance(step, EnterFile):
-                    leaves = []
-                elif isinstance(step, Leaf):
-                    leaves.append(step)
-                elif isinstance(step, LeaveFile):
-                    path = f"{row.path}/{step.path}" if step.path else row.path
-                    whole = self._file(path, _sized(step.entry, leaves, path), leaves, cut, sealing) and whole
-        except NoKey:  # nothing is known to be wrong with it
-            return True
-        except WherryError:
-            whole = False
-        self._recorder.flush()
-        return whole
-
-    def _entry(self, row: RootRow) -> tuple[Entry, Unlocked | None]:
-        """Gives the root's entry; of an encrypted dataset, unlocked. A bare leaf has no node: its size is the file's."""
-        if row.cid.codec == RAW:
+    def checks(self) -> list[Check]:
+        """Gives a check for each root, the newest first."""
+        rows = self._store.state.roots()
+        most = max(_FILES_MIN, _FILES_MAX // max(len(rows), 1))
+        seen: set[str] = set()
+        found = []
+        for row in rows:
             try:
-                return Entry("", FILE, row.cid, os.stat(row.path).st_size), None
-            except OSError as problem:
-                raise LocalError(f"{row.path!r}: {problem.strerror}") from problem
-        found = self._block(row.cid)
-        if row.cid.codec == DAG_PB:
-            return unixfs_root_of(found).entry, None
-        if not self._locksmith.knows(found):
-            return root_of(found).entry, None
-        unlocked = self._locksmith.unlock(found)
-        root = unlocked.sealing.open_node(self._block(unlocked.header.root), unlocked.key)
-        return root_of(root, sealed=True).entry, unlocked
-
-    def _block(self, cid: CID) -> Block:
-        found = self._store.blocks([cid]).get(cid)
-        if found is None:
-            raise BlockNotFound(f"block {cid} is not here")
+                status, detail, hint = self._looked_at(row, most, newest=row.path not in seen)
+            except WherryError as problem:
+                status, detail, hint = "fail", f"{row.cid} at {row.path}: {problem.message}", problem.hint
+            found.append(Check(name="root", status=status, detail=detail, hint=hint))
+            seen.add(row.path)
         return found
 
-    def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealer | None) -> bool:
-        self.files += 1
-        self.bytes += entry.size
-        buffer = self._pool.take()
-        try:
-            with closing(Opened(path, Synth(path) if is_synth(path) else None)) as opened:
-                if opened.signature.size != entry.size:
-                    return False
-                for leaf in leaves:
-                    if self._stopped:
-                        raise InterruptedError
-                    data: Bytes = opened.read(leaf.offset, leaf.size, buffer.view)
-                    if sealing is not None and leaf.key:
-                        data = sealing.seal_leaf(data, leaf.key, leaf.offset, final=leaf.final)
-                    verify(leaf.cid, data, origin=path)
-                opened.check_same()
-                rows = [LeafRow(leaf.cid.digest, leaf.offset, leaf.size, leaf.key) for leaf in leaves]
-                cid = None if opened.racy else entry.cid
-                self._recorder.file(FileRecord(path, opened.signature, cid, cut, rows, entry.key))
-                self._recorder.flush_if_due()
-        except WherryError:
-            return False
-        finally:
-            buffer.release()
-        return True
+    def _looked_at(self, row: RootRow, most: int, *, newest: bool) -> tuple[str, str, str | None]:
+        """Gives status, detail and hint."""
+        store, what = self._store, f"{row.cid} at {row.path}"
+        if not is_synth(row.path) and not os.path.lexists(row.path):
+            return "warn", f"{row.path} is gone; {row.cid} cannot be served from it", "restore it"
+        if row.cid.codec != RAW and not store.blocks([row.cid]) and not there(store.find([row.cid])[0]):
+            return "fail", f"{row.cid}: its manifest is not in the store", "`wherry add` it again"
+        if not newest:
+            return "ok", f"{what}, where something newer was added or fetched since", None
+        if not is_synth(row.path) and row.how != IMPORTED:
+            detail = what
+            if row.options.get("selection") or row.cid.codec == DAG_PB:  # not told by the manifest
+                if not store.index.knows_below(row.path):
+                    return "warn", f"{what}: the index knows none of its files", "run `wherry repair`"
+            else:
+                try:
+                    status, detail, hint = self._files(row, most)
+                except NoKey:
+                    status, detail, hint = "ok", f"{what}: no key here opens it, so that its files were not looked at", None
+                if status != "ok":
+                    return status, detail, hint
+            what = detail
+        twin = row.options.get("unixfs")
+        if twin is not None and not there(store.find([PublicCID.parse(twin).block()])[0]):
+            return "warn", f"{row.cid}: its UnixFS form {twin} is not in the store", "`wherry add` it again"
+        return "ok", what, None
+
+    def _files(self, row: RootRow, most: int) -> tuple[str, str, str | None]:
+        """Compares the files of a root with what the index says of them."""
+        what = f"{row.cid} at {row.path}"
+        files, count, cut = self._sample(row, most)
+        changed, unknown = self._compared(files, cut)
+        of = f"{len(files):,} files"
+        if len(files) < count:
+            of += f" that were looked at (it has {count:,}; these are spread over it)"
+        if unknown:
+            detail = f"{what}: of {of}, the index does not know where {len(unknown):,} lie: {', '.join(unknown[:_NAMED])}"
+            return "fail", detail, "run `wherry repair`"
+        if changed:
+            shown = ", ".join(changed[:_NAMED])
+            detail = f"{what}: of {of}, {len(changed):,} changed or went since, and are not served: {shown}"
+            return "warn", detail, "`wherry add` it again, or restore them"
+        return "ok", f"{what}, {of}", None
+
+    def _sample(self, row: RootRow, most: int) -> tuple[list[tuple[str, CID]], int, str]:
+        """Gives the files of a root, of more than ``most`` each second, fourth, ...; how many it has; and how they were cut."""
+        entry, opening, _, cut = RootFiles.of(row, self._store, self._locksmith)
+        walk = walk_of(entry)
+        files: list[tuple[str, CID]] = []
+        count, each = 0, 1
+        for step in local_steps(self._store, walk, opening):
+            if not isinstance(step, EnterFile):
+                continue
+            walk.skip()
+            if count % each == 0:
+                files.append((f"{row.path}/{step.path}" if step.path else row.path, step.entry.cid))
+                if len(files) > most:
+                    files, each = files[::2], 2 * each
+            count += 1
+        return files, count, cut
+
+    def _compared(self, files: list[tuple[str, CID]], cut: str) -> tuple[list[str], list[str]]:
+        """Gives the paths of those that have changed or gone, and of those that the index does not know."""
+        changed: list[str] = []
+        unknown: list[str] = []
+        for start in range(0, len(files), _AT_ONCE):
+            some = files[start : start + _AT_ONCE]
+            paths = [path for path, _ in some]
+            as_cut, as_last = self._store.index.files(paths, cut), self._store.index.files(paths)
+            for path, cid in some:
+                signature = _signature(path)
+                rows = [known[path] for known in (as_cut, as_last) if path in known]
+                if not rows:
+                    (unknown if signature is not None else changed).append(path)
+                elif all(row.signature != signature or (row.cut == cut and row.cid not in (cid, None)) for row in rows):
+                    changed.append(path)
+        return changed, unknown
 
 
-def _sized(entry: Entry, leaves: list[Leaf], path: str) -> Entry:
-    """Gives the entry of a file; of one that is a raw block, with the size that the file at ``path`` has: the hash decides."""
-    if leaves and leaves[0].guessed and not leaves[0].key:
-        try:
-            size = os.lstat(path).st_size
-        except OSError:
-            return entry
-        leaves[0] = leaves[0]._replace(size=size)
-        return entry._replace(size=size)
-    return entry
-
-
-async def repair(
-    store: Store, pool: BufferPool, locksmith: Locksmith, observe: Observe | None, set_aside: list[str]
-) -> RepairResult:
-    """Reads everything that was added or fetched and records again where it lies; nothing of the user's is changed.
-
-    A root that is no longer what it was, or whose manifest is lost, is dropped from the list of roots, and told; so is
-    what `set_damaged_aside` gave. One that is encrypted, and whose key is not here, stays in the list, unread. Raises
-    StoreError.
-    """
-    began = time.monotonic()
-    rows = await in_thread(store.state.roots)
-    await in_thread(store.index.clear)
-    reading = _Rereading(store, pool, locksmith)
-    dropped = []
-
-    def progress() -> Progress:
-        return Progress(verb="repair", phase="hash", bytes_done=reading.bytes, files_done=reading.files)
-
-    async with paced(observe, progress):
-        for row in rows:
-            if row.how == IMPORTED:
-                continue  # it lies in the home, and there is nothing to read
-            if not await apart(partial(reading.root, row), reading.stop):
-                dropped.append(f"{row.cid} at {row.path}")
-                await in_thread(partial(store.state.drop_root, row.cid, row.path))
-    return RepairResult(
-        roots=len(rows), kept=len(rows) - len(dropped), dropped=dropped, set_aside=set_aside, files=reading.files,
-        bytes=reading.bytes, seconds=time.monotonic() - began,
-    )  # fmt: skip
+def _signature(path: str) -> Signature | None:
+    try:
+        return Signature.of(os.lstat(path))
+    except OSError:
+        return None

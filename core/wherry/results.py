@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final
 
+UNIXFS_OFF: Final = "it was not asked for"  # a reason of `AddResult.unixfs_reason`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -25,9 +27,6 @@ def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return value if value is None or type(value) in (bool, int, float, str) else str(value)
-
-
-UNIXFS_OFF: Final = "it was not asked for"  # a reason of `AddResult.unixfs_reason`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +231,12 @@ class RepairResult(Result):
     schema = "wherry/repair/1"
 
     roots: int
-    kept: int
+    kept: int  # roots that stay in the list: all but the dropped
     dropped: list[str]  # what is no longer as it was recorded
-    files: int
-    bytes: int
+    files: int  # that were read and found as they were
+    bytes: int  # that were read and hashed
     seconds: float
+    missing: list[str] = field(default_factory=list)  # of the kept, what could not be read, each with the reason
     set_aside: list[str] = field(default_factory=list)  # damaged databases that were renamed, and begun anew
 
 

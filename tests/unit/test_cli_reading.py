@@ -215,6 +215,22 @@ def test_doctor_tells_of_a_home_that_does_not_open(capsys):
 
 def test_repair_prints_each_figure(capsys, go, fake_session):
     session = fake_session(repair=RepairResult(roots=2, kept=3, dropped=["a \x1b", "b"], files=4, bytes=5, seconds=0.5))
-    assert go(session, "repair") == 0
-    assert capsys.readouterr().out == "roots: 2\nkept: 3\ndropped: a \\x1b\ndropped: b\nfiles: 4\nbytes: 5\nseconds: 0.5\n"
+    assert go(session, "repair") == 11
+    said = capsys.readouterr()
+    assert said.out == "roots: 2\nkept: 3\ndropped: a \\x1b\ndropped: b\nfiles: 4\nbytes: 5\nseconds: 0.5\n"
+    assert "2 were dropped" in said.err
     assert session.opened["verb"] == "repair"
+
+
+def test_repair_ends_with_0_where_nothing_was_lost_and_says_what_is_missing(capsys, go, fake_session):
+    whole = RepairResult(roots=2, kept=2, dropped=[], files=4, bytes=5, seconds=0.5)
+    session = fake_session(repair=whole)
+    assert go(session, "repair", "-q") == 0
+    assert session.calls[0][2]["drop_missing"] is False
+    session = fake_session(repair=replace(whole, missing=["b at /disk: No such file or directory"]))
+    assert go(session, "repair", "--drop-missing") == 11
+    said = capsys.readouterr()
+    assert "missing: b at /disk: No such file or directory\n" in said.out
+    assert "1 could not be read" in said.err
+    assert "--drop-missing" in said.err
+    assert session.calls[0][2]["drop_missing"] is True

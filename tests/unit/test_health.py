@@ -10,9 +10,10 @@ import pytest
 
 from wherry import health
 from wherry.errors import HomeTooNew, StoreError
-from wherry.session import Session
+from wherry.session import Encryption, Session
 from wherry.store.database import Database
 from wherry.store.home import Home
+from wherry.store.newindex import NewIndex
 
 
 async def added(home, *paths):
@@ -62,6 +63,88 @@ async def test_doctor_tells_what_is_wrong(home, tree, monkeypatch):
     lost = (await checks(home))["root"]
     assert lost.status == "fail"
     assert cid in lost.detail
+
+
+async def test_doctor_compares_files_with_what_was_recorded(home, tree):
+    (cid,) = await added(home, tree)
+    ok = (await checks(home))["root"]
+    count = sum(1 for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+    assert ok.detail == f"{cid} at {tree}, {count} files"
+    (tree / "readme.txt").write_bytes(b"other\n")
+    (tree / "bin/run.sh").unlink()
+    found = (await checks(home))["root"]
+    assert found.status == "warn"
+    assert f"of {count} files, 2 changed or went" in found.detail
+    assert str(tree / "readme.txt") in found.detail
+    assert str(tree / "bin/run.sh") in found.detail
+    assert "wherry add" in found.hint
+    (again,) = await added(home, tree)
+    async with Session.open(home=home) as session:
+        new, old = [check for check in await session.doctor() if check.name == "root"]
+    assert (new.status, new.detail) == ("ok", f"{again} at {tree}, {count - 1} files")
+    assert old.status == "ok"  # it was replaced, and that it cannot be served as a whole is no news
+    assert cid in old.detail
+    assert "newer" in old.detail
+
+
+async def test_doctor_tells_of_an_index_that_knows_nothing(home, tree):
+    await added(home, tree)
+    (home / "index.db").unlink()
+    found = (await checks(home))["root"]
+    assert (found.status, found.hint) == ("fail", "run `wherry repair`")
+    await repaired(home)
+    assert (await checks(home))["root"].status == "ok"
+
+
+async def test_doctor_looks_at_some_of_many_files_and_says_so(home, tmp_path, monkeypatch):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(40):
+        (many / f"{number:02}").write_bytes(b"%d" % number)
+    await added(home, many)
+    monkeypatch.setattr(health, "_FILES_MAX", 10)
+    monkeypatch.setattr(health, "_FILES_MIN", 10)
+    assert "10 files that were looked at (it has 40" in (await checks(home))["root"].detail
+    for path in many.iterdir():
+        path.write_bytes(b"other")
+    found = (await checks(home))["root"].detail
+    assert [str(many / name) in found for name in ("00", "04", "16", "20")] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("what", ["file", "encrypted", "fetched", "unixfs"])
+async def test_doctor_of_other_roots(home, tree, tmp_path, what):
+    """A bare leaf, an encrypted dataset with and without its key, what was fetched, and what was fetched by its UnixFS form."""
+    place = tree / "readme.txt"
+    async with Session.open(home=home) as session:
+        if what == "file":
+            await session.add(str(place))
+        elif what == "encrypted":
+            await session.new_key("team")
+            await session.add(str(tree), encryption=Encryption(key="team"))
+        else:
+            done = await session.add(str(tree))
+            place = tmp_path / "copy" / "readme.txt"
+            async with session.serve(listen=["http://127.0.0.1:0"]) as serving, Session.open(home=tmp_path / "other") as other:
+                cid = done.cid if what == "fetched" else done.unixfs_cid
+                await other.get(cid, sources=serving.listen, output=str(tmp_path / "copy"))
+            home = tmp_path / "other"
+    assert (await checks(home))["root"].status == "ok"
+    place.write_bytes(b"other\n")
+    found = (await checks(home))["root"]
+    assert found.status == ("ok" if what == "unixfs" else "warn")  # its manifest does not say which are its files
+    if what == "encrypted":
+        shutil.move(home / "keys", tmp_path / "away")
+        assert "no key" in (await checks(home))["root"].detail
+    if what == "unixfs":
+        (home / "index.db").unlink()
+        assert (await checks(home))["root"].status != "ok"
+
+
+async def test_doctor_tells_of_a_repair_that_did_not_finish(home, tree):
+    await added(home, tree)
+    assert "repair" not in await checks(home)
+    NewIndex(home).close()
+    assert "did not finish" in (await checks(home))["repair"].detail
 
 
 # repair

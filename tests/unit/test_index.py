@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 
 from wherry.cid import CID, RAW
 from wherry.errors import HomeTooNew, StoreError
-from wherry.store.index import _PLACES_MAX, FileRecord, Fresh, Index, LeafRow, Signature, discard_if_damaged
+from wherry.store.index import _PLACES_MAX, FileRecord, Fresh, Index, LeafRow, Signature
+from wherry.store.newindex import NewIndex, discard_if_damaged, left_behind
 
 CHUNKER = "1MiB"
 
@@ -92,7 +94,10 @@ def test_numbers_of_files_are_never_used_again(tmp_path):
     with closing(Index(tmp_path)) as index:
         first = index.begin("/a", signature(), CHUNKER)
         second = index.begin("/a", signature(1), CHUNKER)
-        index.clear()
+        fresh = NewIndex(tmp_path)
+    fresh.put_in_force()
+    with closing(Index(tmp_path)) as index:
+        assert index.usage() == (0, 0)
         third = index.begin("/a", signature(), CHUNKER)
     with closing(Index(tmp_path)) as index:
         fourth = index.begin("/b", signature(), CHUNKER)
@@ -247,3 +252,58 @@ def test_a_killed_transaction_is_rolled_back(tmp_path):
     with closing(Index(tmp_path)) as index:
         assert index.usage() == (1, 1)
         index.check()
+
+
+# the new index of a repair
+
+
+def test_a_new_index_takes_over_what_was_not_read(tmp_path):
+    with closing(Index(tmp_path)) as index:
+        index.record(
+            [record("/disk/a", digest(1), digest(2)), record("/disk/b", digest(2), digest(3)), record("/diskette", digest(4))]
+        )
+        long = index.begin("/disk/long", signature(3), CHUNKER)
+        index.add_leaves(long, [LeafRow(digest(6), 0, 100)], progress=True)
+        sealed = LeafRow(digest(7), 0, 100, b"k" * 32)
+        index.record([FileRecord("/disk/a", signature(), None, "fixed x", [sealed])])
+        before = {number: places(index, digest(number)) for number in (1, 2, 3, 6)}
+        fresh = NewIndex(tmp_path)
+        fresh.record([record("/home/c", digest(2), digest(5)), record("/disk/b", digest(8), number=9)])
+        fresh.carry_over(["/disk/"])
+    fresh.put_in_force()
+    with closing(Index(tmp_path)) as index:
+        assert places(index, digest(1)) == before[1]
+        assert sorted(places(index, digest(2))) == [("/disk/a", 100, 100), ("/home/c", 0, 100)]
+        assert places(index, digest(3)) == []  # of a file that was read, and is another one
+        assert places(index, digest(8)) == [("/disk/b", 0, 100)]
+        assert places(index, digest(4)) == []
+        assert places(index, digest(6)) == before[6]
+        assert list(index.progress(long)) == [[LeafRow(digest(6), 0, 100)]]
+        assert index.locate_sealed([digest(7)])[digest(7)].place.path == "/disk/a"
+
+
+def test_what_a_killed_repair_left_goes_when_the_next_begins_and_the_old_index_stays(tmp_path):
+    with closing(Index(tmp_path)) as index:
+        index.record([record("/a", digest(1))])
+        NewIndex(tmp_path).close()
+        (tmp_path / "index.db.new-journal").write_bytes(b"x" * 600)
+        assert left_behind(tmp_path) > 0
+        fresh = NewIndex(tmp_path)
+        assert fresh.usage() == (0, 0)
+        fresh.discard()
+        fresh.discard()
+        assert left_behind(tmp_path) == 0
+        assert places(index, digest(1)) == [("/a", 0, 100)]
+    assert sorted(path.name for path in tmp_path.glob("index.db*")) == ["index.db", "index.db-journal"]
+
+
+def test_a_home_whose_name_is_no_utf8_has_a_new_index(tmp_path):
+    home = tmp_path / os.fsdecode(b"\xff")
+    home.mkdir()
+    with closing(Index(home)) as index:
+        index.record([record("/a", digest(1))])
+        fresh = NewIndex(home)
+        fresh.carry_over(["/"])
+    fresh.put_in_force()
+    with closing(Index(home)) as index:
+        assert places(index, digest(1)) == [("/a", 0, 100)]

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import closing
 
-from wherry import health
+from wherry import repair
 from wherry.block import Block
 from wherry.cid import CID, DAG_CBOR
 from wherry.errors import NoSpace
@@ -51,12 +51,12 @@ def test_repair_changes_the_pages_of_an_old_one(tmp_path):
     home, blocks = tmp_path / "home", made(600)
     old(home, blocks)
     before = (home / "nodes.db").stat().st_size
-    assert health.set_damaged_aside(home) == []
+    assert repair.set_damaged_aside(home) == []
     assert looked_at(home) == (16_384, 1)
     assert (home / "nodes.db").stat().st_size < 0.8 * before
     assert whole(home, blocks)
     inode = (home / "nodes.db").stat().st_mtime_ns
-    assert health.set_damaged_aside(home) == []  # and of a new one nothing
+    assert repair.set_damaged_aside(home) == []  # and of a new one nothing
     assert (home / "nodes.db").stat().st_mtime_ns == inode
 
 
@@ -64,8 +64,8 @@ def test_it_is_left_where_there_is_little_room(tmp_path, monkeypatch):
     home, blocks = tmp_path / "home", made(50)
     old(home, blocks)
     with monkeypatch.context() as patched:
-        patched.setattr(health, "free_bytes", lambda path: 3 * (home / "nodes.db").stat().st_size - 1)
-        assert health.set_damaged_aside(home) == []
+        patched.setattr(repair, "free_bytes", lambda path: 3 * (home / "nodes.db").stat().st_size - 1)
+        assert repair.set_damaged_aside(home) == []
     assert looked_at(home) == (4096, 1)
 
     def full(_self, _bytes):
@@ -73,7 +73,7 @@ def test_it_is_left_where_there_is_little_room(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(Database, "repage", full)
-        assert health.set_damaged_aside(home) == []  # a repair goes on without
+        assert repair.set_damaged_aside(home) == []  # a repair goes on without
     assert whole(home, blocks)
 
 
@@ -129,6 +129,6 @@ def test_killed_midway_it_is_whole(tmp_path):
         child.communicate()
     assert looked_at(home)[1] == 1
     assert whole(home, blocks)
-    assert health.set_damaged_aside(home) == []
+    assert repair.set_damaged_aside(home) == []
     assert looked_at(home) == (16_384, 1)
     assert whole(home, blocks)

@@ -34,7 +34,6 @@ from wherry.session.storing import Storing
 from wherry.session.torrenting import Torrenting
 from wherry.session.upkeep import Upkeep
 from wherry.store.home import Home, default_home
-from wherry.store.index import discard_if_damaged
 from wherry.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -76,14 +75,12 @@ class Session(
         path = (home or default_home(surroundings)).expanduser().absolute()
         alone = verb == "repair"
         with Home(path, verb, alone=alone) as opened:
-            if alone:
-                await in_thread(lambda: discard_if_damaged(path))  # or repair could not open what it is to mend
             wiring = Wiring(path, config, surroundings)
             set_aside: list[str] = []
             if alone:
-                from wherry import health
+                from wherry.repair import set_damaged_aside  # or it could not open what it is to mend
 
-                set_aside = await in_thread(lambda: health.set_damaged_aside(path))
+                set_aside = await in_thread(lambda: set_damaged_aside(path))
             observing = await in_thread(wiring.observe) if wiring.chosen("observer") else None
             try:
                 store = wiring.store()

@@ -31,13 +31,19 @@ class Upkeep(Parts):
         return await in_thread(lambda: self._store.state.roots(cid))
 
     @told
-    async def repair(self, *, observe: Observe | None = None) -> RepairResult:
+    async def repair(self, *, drop_missing: bool = False, observe: Observe | None = None) -> RepairResult:
         """Makes the index again by reading everything that was added or fetched. Nothing of the user's is changed.
+
+        What is not there now, or cannot be read, is kept in the list of roots and told in ``missing``; with
+        ``drop_missing`` it is dropped. Until all was read, the index in force and the roots stay as they are.
 
         Needs the home alone: raises UsageError unless the session was opened for the verb "repair".
         """
         if self._set_aside is None:
             raise UsageError("repair needs the home alone", hint='open the session with verb="repair"')
-        from wherry import health
+        from wherry.repair import repair
 
-        return await health.repair(self._store, self._wiring.pool, self._wiring.locksmith, observe, self._set_aside)
+        return await repair(
+            self._store, self._wiring.pool, self._wiring.locksmith, observe, self._set_aside,
+            home=self._home.path, drop_missing=drop_missing,
+        )  # fmt: skip

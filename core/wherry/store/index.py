@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from wherry.cid import CID
-from wherry.errors import HomeTooNew, StoreError
 from wherry.store.database import Database, insert
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+NAME: Final = "index.db"
 _FILES: Final = """
 CREATE TABLE {name} (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL, cut TEXT NOT NULL, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER,
@@ -138,8 +138,8 @@ class Fresh(NamedTuple):
 class Index:
     """index.db. Safe for threads; commits are ordered but may be lost in a power cut, which `repair` mends."""
 
-    def __init__(self, home: Path) -> None:
-        self._db = Database(home / "index.db", _SCHEMA, 2, synchronous="NORMAL", what="index", steps={1: _FROM_1})
+    def __init__(self, home: Path, name: str = NAME) -> None:
+        self._db = Database(home / name, _SCHEMA, 2, synchronous="NORMAL", what="index", steps={1: _FROM_1})
 
     # Writing
 
@@ -196,12 +196,6 @@ class Index:
         """Takes the signature that a whole file has since it was renamed."""
         with self._db.writing() as run:
             run.execute("UPDATE files SET dev=?, ino=?, size=?, mtime=?, ctime=? WHERE id=?", (*signature, file))
-
-    def clear(self) -> None:
-        """Forgets all files and leaves."""
-        with self._db.writing() as run:
-            for table in ("files", "leaves", "more_leaves", "sealed", "progress"):
-                run.execute(f"DELETE FROM {table}")  # names of our own
 
     # Reading
 
@@ -287,23 +281,6 @@ class Index:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
-
-
-def discard_if_damaged(home: Path) -> bool:
-    """Removes an index that is damaged, so that a new one is made; tells whether it did. Needs the home alone."""
-    try:
-        index = Index(home)
-        try:
-            index.check()
-        finally:
-            index.close()
-    except HomeTooNew:
-        raise
-    except StoreError:
-        for name in ("index.db", "index.db-journal"):
-            (home / name).unlink(missing_ok=True)
-        return True
-    return False
 
 
 def _reserve(run: sqlite3.Connection, count: int) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wherry.sealing.seal import Scheme, Sealing
     from wherry.store.cached import Cached
     from wherry.store.index import Place
+    from wherry.store.newindex import NewIndex
 
 
 class Store(BlockSource):
@@ -55,6 +56,7 @@ class Store(BlockSource):
             self.nodes = NodeDB(home)
             opened.callback(self.nodes.close)
             self.index = Index(home)
+            self._home = home
             opened.pop_all()  # from here on, `close` does it
         self._hashed = hashed
         self._emit = emit
@@ -148,6 +150,14 @@ class Store(BlockSource):
     def _cached(self, cids: Sequence[CID]) -> dict[CID, Block]:
         cache = self.cache
         return {} if cache is None else cache.get(cids)
+
+    def renew_index(self, fresh: NewIndex) -> None:
+        """Puts ``fresh`` in force. Raises LocalError, StoreError; which of the two is in force then, it is whole."""
+        self.index.close()
+        try:
+            fresh.put_in_force()
+        finally:
+            self.index = Index(self._home)
 
     def close(self) -> None:
         """Closes everything; idempotent."""

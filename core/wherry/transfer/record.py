@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.store.index import Fresh, LeafRow, Signature
+    from wherry.store.index import Fresh, Index, LeafRow, Signature
     from wherry.store.store import Store
 
 _ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait
@@ -24,9 +24,13 @@ _SECONDS_MAX: Final = 2.0  # what a kill may cost
 class Recorder:
     """Gathers nodes and leaves and writes them in order. Not for several threads."""
 
-    def __init__(self, store: Store, before: Callable[[], None] | None = None) -> None:
-        """``before`` writes what must be on disk before anything that is recorded refers to it."""
+    def __init__(self, store: Store, before: Callable[[], None] | None = None, index: Index | None = None) -> None:
+        """``before`` writes what must be on disk before anything that is recorded refers to it.
+
+        ``index`` takes the places of whole files and of leaves instead of the one that is in force.
+        """
         self._store = store
+        self._index = index or store.index
         self.before = before or _nothing
         self._nodes: list[Block] = []
         self._twins: dict[bytes, bytes] = {}  # by CID
@@ -98,8 +102,8 @@ class Recorder:
         if last or 2 * len(self._twins) >= _ROWS_MAX or 2 * self._twin_bytes >= _NODE_BYTES_MAX:
             twins, self._twins, self._twin_bytes = self._twins, {}, 0
         self.new_blocks += self._store.nodes.put_many(nodes, twins)
-        self._count(self._store.index.record(files))
-        self._count(self._store.index.add_rows(loose))
+        self._count(self._index.record(files))
+        self._count(self._index.add_rows(loose))
         self._since = time.monotonic()
 
     def _count(self, fresh: Fresh) -> None:

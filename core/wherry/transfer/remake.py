@@ -36,17 +36,20 @@ class Remaker:
         self._index = index
         self._given_up = given_up
         self.gave_up = False  # the last one that was asked for
+        self.unopened: WherryError | None = None  # why the file of the last one could not be opened
 
     def block(self, walk: AnyWalk, cid: CID) -> Block | None:
         """Gives the block that ``walk`` needs; None where the files do not have it."""
         self.gave_up = False
+        self.unopened = None
         lies = getattr(walk, "awaited", None) if cid.codec == DAG_PB else None
         if lies is None:
             return None
         path = f"{self._place}/{lies.path}" if lies.path else self._place
         try:
             fd, found = open_regular(path)
-        except (OSError, WherryError):
+        except WherryError as problem:
+            self.unopened = problem
             return None
         try:
             block = self._made(fd, path, lies.offset, found.st_size if lies.size is None else lies.size, cid)
