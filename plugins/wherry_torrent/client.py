@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import math
-import os
 import signal
 import sys
 import time
@@ -14,7 +12,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from wherry_torrent.places import Lookup, endpoint, kept_out, shown
+from wherry_torrent import resume
+from wherry_torrent.laggards import Laggards, Row
+from wherry_torrent.places import Lookup, endpoint, kept_out, server, shown
 from wherry_torrent.suspects import Lull, Suspects
 from wherry_torrent.talk import Failed, Gone, Pipes
 
@@ -49,10 +49,12 @@ class Client:
         self._faults: OrderedDict[str, str] = OrderedDict()
         self._saved = self._flushed = self._removed = False
         self._mixed, self._mixed_left = False, _MIXED_MAX
+        self._slow = False  # a web seed is to be left out
         self._wire = 0  # what came before the torrent was begun anew
         self._suspects = Suspects([(ip, port) for ip, port in [*start["peers"], *start["hints"]]], start["webseeds"])
         self._lookup = Lookup(start["webseeds"])
         self._lull = Lull(start["wait"], time.monotonic())
+        self._laggards = Laggards(start["wait"], time.monotonic())
         known = lt.default_settings()  # what this version of it has
         settings = {name: value for name, value in start["settings"].items() if name in known}
         self._session = lt.session({**settings, "alert_mask": _mask(lt)})
@@ -94,7 +96,7 @@ class Client:
         self._wait(handle, lambda status: status.has_metadata, "metadata")
         found = bytes(handle.torrent_file().info_section())
         self._session.remove_torrent(handle)
-        _write(self._at("metadata"), found)
+        resume.write_file(self._at("metadata"), found)
         self._talk.say(event="metadata")
         while (answer := self._talk.hear(_LOOK_S)) is None:
             self._alerts()
@@ -105,23 +107,7 @@ class Client:
 
     def _params(self) -> Any:
         """Makes the parameters: of the torrent or of the info dictionary, with what an earlier run saved."""
-        lt = self._lt
-        if os.path.exists(self._at("torrent")):
-            base = lt.load_torrent_buffer(_read(self._at("torrent")), {"max_buffer_size": 1 << 25, "max_pieces": 1 << 24})
-        else:
-            data = _read(self._at("info"))
-            info = lt.bdecode(data)
-            told = {b"file-format": b"libtorrent resume file", b"file-version": 1, b"info": info}
-            told |= {b"info-hash": hashlib.sha1(data, usedforsecurity=False).digest()} if b"pieces" in info else {}
-            told |= {b"info-hash2": hashlib.sha256(data).digest()} if info.get(b"meta version") == 2 else {}
-            base = lt.read_resume_data(lt.bencode(told))  # the one door for an info dictionary without piece layers
-        try:
-            found = lt.read_resume_data(_read(self._at("resume")))
-        except (OSError, RuntimeError):  # there is none, or it is damaged: what is here is looked at
-            found = base
-        if found.info_hashes != base.info_hashes:
-            found = base
-        found.ti = base.ti
+        found = resume.begun(self._lt, self._folder)
         self._common(found)
         return found
 
@@ -129,7 +115,8 @@ class Client:
         flags = self._lt.torrent_flags
         params.save_path = self._folder
         params.upload_limit, params.download_limit = self._start["up"], self._start["down"]  # those of a session spare the LAN
-        params.trackers, params.url_seeds = self._start["trackers"], self._suspects.webseeds
+        params.trackers = self._start["trackers"]
+        params.url_seeds = [url for url in self._suspects.webseeds if url not in self._laggards.out]
         params.banned_peers = out = self._suspects.left_out  # and none of an earlier run, which may have banned the wrong ones
         params.peers = [peer for peer in params.peers if peer not in out]
         params.flags &= ~(flags.auto_managed | flags.paused | flags.upload_mode | flags.seed_mode | flags.stop_when_ready)
@@ -230,13 +217,42 @@ class Client:
             came = self._wire + status.total_payload_download
             if _checking(status):
                 self._lull.checked(time.monotonic())
-            elif phase == "fetch" and self._suspects.due(*self._lull.look(now, status.num_peers, came)):
-                return False
+            elif phase == "fetch":
+                self._slow = self._holds_up(handle, status, now, came)
+                if self._slow or self._suspects.due(*self._lull.look(now, status.num_peers, came)):
+                    return False
         self._told_at = 0.0
         self._tell(status, phase)
         return True
 
+    def _holds_up(self, handle: Any, status: Any, now: float, came: int) -> bool:
+        """Tells whether a web seed holds up the others: it is to begin anew without. Asks it again when they give nothing."""
+        if not self._laggards.due(now):
+            return False
+        whole = min(status.num_pieces * handle.torrent_file().piece_length(), status.total_wanted_done)
+        rows = [self._row(each) for each in handle.get_peer_info()]
+        out, back = self._laggards.look(now, rows, status.total_wanted - whole, came)
+        if out:
+            who = shown(*server(out[0]))
+            self._note(f"{who} is slow, and is left out: others have the rest before it gives what it holds")
+        if back:
+            self._note(f"{shown(*server(back[0]))} is asked again: nobody else gives anything")
+        for url in back:
+            if not self._suspects.is_banned(url):
+                handle.add_url_seed(url)
+        return bool(out)
+
+    def _row(self, info: Any) -> Row:
+        place, webseed = (str(info.ip[0]), int(info.ip[1])), info.connection_type == info.web_seed
+        whole = info.flags & info.seed and not info.flags & info.remote_choked
+        urls = self._suspects.webseeds_at(place) if webseed else ()
+        return Row(place, urls, info.payload_down_speed, info.queue_bytes, bool(whole))
+
     def _next_round(self) -> None:
+        if self._slow:  # the same one goes on
+            self._slow = False
+            return
+        self._laggards.begin(time.monotonic())
         if self._mixed and self._suspects.again():  # those that are left were not banned: nobody is on trial for that
             self._mixed = False
             return
@@ -277,7 +293,7 @@ class Client:
             if kind == "save_resume_data_alert":
                 self._saved = True
                 if not self._mixed:  # it forgets then what was whole: what was saved before knows
-                    _write(self._at("resume"), self._lt.write_resume_data_buf(alert.params))
+                    resume.write(self._lt, self._folder, alert.params)
             elif kind == "save_resume_data_failed_alert":  # nothing changed since the last
                 self._saved = True
             elif kind == "cache_flushed_alert":
@@ -329,17 +345,6 @@ def _mask(lt: Any) -> int:
         kinds.error_notification | kinds.connect_notification | kinds.peer_notification | kinds.status_notification
         | kinds.storage_notification | kinds.tracker_notification
     )  # fmt: skip
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _write(path: str, data: bytes) -> None:
-    with open(f"{path}.new", "wb") as file:
-        file.write(data)
-    os.replace(f"{path}.new", path)
 
 
 def main() -> None:

@@ -49,6 +49,11 @@ class Suspects:
         """The web seeds that are asked in this round."""
         return [source for source in self._sources if isinstance(source, str) and source in self._asked]
 
+    def webseeds_at(self, place: Peer) -> tuple[str, ...]:
+        """The web seeds that are asked in this round, and were not banned in it, of the servers that are there."""
+        there = {each for each, places in self._places.items() if place in places}
+        return tuple(each for each in self.webseeds if self._servers[each] in there and each not in self._banned)
+
     @property
     def left_out(self) -> list[Peer]:
         """The peers that are not asked in this round, nor let in: those that were banned, and those that wait for theirs."""
@@ -77,6 +82,10 @@ class Suspects:
         new = peer not in self._told
         self._told.add(peer)
         return new
+
+    def is_banned(self, address: str) -> bool:
+        """Tells whether a web seed was banned in this round, or is left out for good."""
+        return address in self._banned
 
     def ban_webseed(self, address: str) -> None:
         """Takes note that a web seed was banned; one that nobody named is where a named one sent us on to."""

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from liars import HeldLiar, Liar, SlowLiar, lying
+from liars import Dripping, HeldLiar, Liar, SlowLiar, lying
 from seeding import made, seeding
 from torrentgets import LOOPBACK, children, getting, noted, planted, progress, until, wherry
 
@@ -163,3 +164,26 @@ def test_a_hybrid_whose_versions_disagree_is_begun_anew_and_then_given_up(tmp_pa
         getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{server}/"], wait_s=30.0, observe=notes.append)
     assert len([note for note in notes if isinstance(note, Note) and "fetched anew" in note.text]) == 3
     assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_web_seed_that_holds_up_a_peer_is_left_out_and_asked_again_if_that_vanishes(tmp_path, honest):
+    data, torrent, notes = os.urandom(32 << 20), tmp_path / "x.torrent", []
+    (tmp_path / "file").write_bytes(data)
+    made(tmp_path, "file", torrent, piece=1 << 20)
+    handler = type("Seed", (Dripping,), {"data": data if honest else b"", "let": threading.Event()})
+    with lying(handler) as server, seeding(torrent, tmp_path, rate=4 << 20) as peer:
+        (seed,) = children(os.getpid())
+
+        def observe(event):
+            notes.extend([event.text] if isinstance(event, Note) else [])
+            if honest and isinstance(event, Note) and "is left out" in event.text:
+                os.kill(seed, signal.SIGKILL)
+                handler.let.set()
+
+        getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{server}/", peer], wait_s=30.0, observe=observe)
+        handler.let.set()
+    assert (tmp_path / "got").read_bytes() == data
+    assert notes[0] == f"{server} is slow, and is left out: others have the rest before it gives what it holds"
+    assert not honest or notes[1] == f"{server} is asked again: nobody else gives anything"
+    assert not [text for text in notes if text.startswith(f"{peer} sent what is not")]

@@ -46,6 +46,24 @@ class HeldLiar(Liar):
             super().do_GET()
 
 
+class Dripping(Liar):
+    """One that gives 32 KiB a second, zeros or ``data``, until it is let give all at once."""
+
+    data = b""
+    let = threading.Event()
+
+    def do_GET(self):
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/*")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        for at in range(first, last + 1, 8192):
+            end = min(at + 8192, last + 1)
+            self.wfile.write(self.data[at:end] or bytes(end - at))
+            self.let.wait(0.25)
+
+
 class Server(ThreadingHTTPServer):
     """Says nothing of clients that go away in the midst of an answer."""
 

@@ -11,7 +11,7 @@ from wherry.torrent import metainfo
 from wherry.torrent.bencode import encode
 from wherry.torrent.metainfo import LEAF_BYTES, PIECE_BYTES_MAX, Metainfo, root_of
 from wherry.torrent.read import read_torrent
-from wherry.transfer.torrent_out import seed_of
+from wherry.transfer.torrent_out import odd_names, seed_of
 
 
 def sha(data):
@@ -175,3 +175,14 @@ def test_a_torrent_that_no_client_would_read_is_refused_before_it_is_made():
     with pytest.raises(LimitExceeded) as caught:
         Metainfo("name").expect(1000 * tib)
     assert "each part" in caught.value.hint
+
+
+def test_names_that_clients_may_change_are_said_with_how_many():
+    assert odd_names([("n", "a"), ("n", "b", "c"), ("n",)]) is None
+    one = odd_names([("n", "a\\b", "c"), ("n", "a\\b", "d")])  # the folder is said once
+    assert one.startswith(r"'n/a\\b': the name has '\\' in it, which Windows cannot write. Ordinary clients")
+    assert "--names posix" in one
+    more = odd_names([("n", "a?"), ("n", "b", "nul"), ("n", "b", "x"), ("n", "b", "X")])
+    assert more.startswith("'n/a?': the name has '?' in it, which Windows cannot write; so it is with 2 more names. ")
+    assert odd_names([("n?",)]).startswith("'n?': ")
+    assert "'n/X': the name differs from 'x' only by case" in odd_names([("n", "x"), ("n", "X")])

@@ -158,6 +158,17 @@ def test_what_is_there_is_left_unless_forced(tmp_path, torrent):
     assert get(MAGNET, target, Fake([])).info == INFO  # the info dictionary says that it is here
 
 
+@pytest.mark.parametrize("more", ["mine", "b/mine"])
+def test_files_that_are_not_in_the_torrent_are_neither_taken_nor_removed(tmp_path, torrent, more):
+    target = tmp_path / "got"
+    get(torrent, target, Fake())
+    (target / more).write_text("mine")
+    for what in (torrent, MAGNET):
+        with pytest.raises(TargetExists, match=f"'{more}' is not in the torrent"):
+            get(what, target, Fake())
+        assert (target / more).read_text() == "mine"
+
+
 def test_what_holds_the_directory_one_is_in_is_not_replaced_even_if_forced(tmp_path, torrent, monkeypatch):
     (tmp_path / "got").mkdir()
     monkeypatch.chdir(tmp_path / "got")

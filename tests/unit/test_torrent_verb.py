@@ -11,6 +11,7 @@ import pytest
 from faketorrent import DATA, INFO, MAGNET, Fake, get
 
 from wherry.errors import LocalError, PluginError, UsageError
+from wherry.observe import Note
 from wherry.session import Session
 from wherry.torrent.read import read_torrent
 from wherry_cli.app import run as wherry
@@ -199,3 +200,19 @@ def test_a_torrent_goes_to_standard_output(tmp_path, capfdbinary):
     cid = capfdbinary.readouterr().out.split()[0].decode()
     assert wherry([*home, "export", cid, "--torrent", "-", "--tracker", "udp://t:1"]) == 0
     assert read_torrent(capfdbinary.readouterr().out).trackers == ("udp://t:1",)
+
+
+def test_an_export_warns_of_names_that_clients_may_change(tmp_path):
+    (tmp_path / "tree").mkdir()
+    for name in ("plain", "a\\b"):
+        (tmp_path / "tree" / name).write_bytes(b"x")
+    notes = []
+
+    async def work(opened):
+        added = await opened.add(str(tmp_path / "tree"))
+        await opened.export_torrent(added.cid, str(tmp_path / "x.torrent"), observe=notes.append)
+        return added.cid
+
+    cid = session(tmp_path, work)
+    (told,) = (note.text for note in notes if isinstance(note, Note))
+    assert told.startswith(rf"'{cid}/a\\b': the name has '\\' in it")

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Final
 from wherry.car_results import ExportResult, ImportResult, RootImported, TorrentResult
 from wherry.errors import BlockNotFound, LocalError, NoSource, NotFound, UsageError, local_error
 from wherry.hints import advising
-from wherry.observe import Progress
+from wherry.observe import Note, Progress
 from wherry.offload import in_thread, stoppable
 from wherry.session.parts import Parts
 from wherry.session.telling import told
@@ -134,7 +134,7 @@ class Packing(Parts):
         from which ordinary clients then fetch it (BEP 19). ``v1_only``: without version 2 and padding. Links are left out, and
         counted. ``path`` may be ``-``: standard output. Raises what `cat` and `ls` raise, TargetExists, UsageError, LocalError.
         """
-        from wherry.transfer.torrent_out import check_trackers, made, seed_of
+        from wherry.transfer.torrent_out import check_trackers, made, odd_names, seed_of
 
         began = time.monotonic()
         cid, inside = self._public(await self._unnamed(what, ()))
@@ -159,6 +159,8 @@ class Packing(Parts):
             except NoSource as problem:  # which says to name one, and a torrent takes none
                 problem.hint = f"`wherry get {cid}` first: a torrent is made of what is here"
                 raise
+        if observe is not None and (odd := await in_thread(lambda: odd_names(run.paths))) is not None:
+            observe(Note("warning", odd))
         data = await in_thread(lambda: run.finish(trackers=trackers, webseeds=seeds))
         if path == STREAM:
             await stoppable(lambda: writing(sys.stdout.buffer, path)(data), lambda: None)

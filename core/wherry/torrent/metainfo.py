@@ -106,6 +106,11 @@ class Metainfo:
         """Files so far."""
         return len(self._files)
 
+    @property
+    def paths(self) -> list[tuple[str, ...]]:
+        """Of each file so far, the parts of its path, that of the torrent first."""
+        return [(self._name, *file.parts) for file in self._files]
+
     def expect(self, size: int) -> None:
         """Hears how many bytes will come, about. Raises LimitExceeded for so many that no client would read the torrent."""
         each = 32 * self._v2_wanted + 20 * self._v1_wanted

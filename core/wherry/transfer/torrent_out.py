@@ -7,11 +7,12 @@ from urllib.parse import quote, urlsplit
 
 from wherry.errors import UsageError
 from wherry.limits import TORRENT_TRACKERS_MAX
+from wherry.names import folded, portability, shown
 from wherry.offload import in_thread
 from wherry.torrent.addresses import trackers_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from wherry.results import LsEntry, Stat
     from wherry.torrent.metainfo import Metainfo
@@ -56,6 +57,27 @@ def check_trackers(addresses: Sequence[str]) -> None:
         raise UsageError(f"at most {TORRENT_TRACKERS_MAX} trackers can be named")
     if wrong is not None:
         raise UsageError(f"{wrong!a} is no tracker", hint="http://, https:// or udp://, and HOST:PORT")
+
+
+def odd_names(paths: Iterable[tuple[str, ...]]) -> str | None:
+    """Says which names of files and folders clients may change (the portable rule, specs/0003 §6): the first, and how many.
+
+    A client that changes one asks a web seed for another file, which it has not, and never ends. None: there is none.
+    """
+    parts = dict.fromkeys(path[:depth] for path in paths for depth in range(1, len(path) + 1))
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}
+    first, count = "", 0
+    for path in parts:
+        problem, other = portability(path[-1]), same.setdefault((*path[:-1], folded(path[-1])), path)
+        if problem is None and other != path:
+            problem = f"differs from {shown(other[-1])} only by case or Unicode form"
+        if problem is not None:
+            count += 1
+            first = first or f"{shown('/'.join(path))}: the name {problem}"
+    if not count:
+        return None
+    others = f"; so it is with {count - 1:,} more name{'s' if count > 2 else ''}" if count > 1 else ""
+    return f"{first}{others}. Ordinary clients may change these, and not finish; `wherry get` takes them with --names posix"
 
 
 async def made(session: Reader, what: str, run: Metainfo, read: Callable[[int], None]) -> int:

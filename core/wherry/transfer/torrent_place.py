@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DATA: Final = "data"  # the file or folder that becomes the target
 _SUFFIX: Final = ".wherry-part"
 _ID: Final = "id"
+_LOCK: Final = "lock"
 _RESUME: Final = "resume"  # of the transport
 
 
@@ -39,22 +40,34 @@ class TorrentPlace:
         self.target = target
         self.folder = _folder(target)
         self._above = _absent(os.path.dirname(self.folder))
-        try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as problem:
-            raise local_error(problem, "cannot make", self.folder) from problem
+        self._lock = self._locked()
+        self._discarded = False
         try:
             self._claim(ids)
         except BaseException:
             os.close(self._lock)
             raise
 
+    def _locked(self) -> int:
+        """Makes the folder if it is not there, and locks it. Raises TargetBusy, LocalError."""
+        while True:
+            try:
+                os.makedirs(self.folder, mode=0o700, exist_ok=True)
+                fd = os.open(f"{self.folder}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except FileNotFoundError:  # its owner removed it between our two calls
+                continue
+            except OSError as problem:
+                raise local_error(problem, "cannot make", self.folder) from problem
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as problem:
+                os.close(fd)
+                raise TargetBusy(f"another get writes {self.target!r}", hint="wait for it, or choose another -o") from problem
+            if os.fstat(fd).st_nlink:
+                return fd
+            os.close(fd)  # as above: what we locked is no longer in the folder
+
     def _claim(self, ids: Sequence[str]) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise TargetBusy(f"another get writes {self.target!r}", hint="wait for it, or choose another -o") from problem
         known = (self.read(_ID) or b"").decode(errors="replace").split()
         info = self.known_info()
         if info is not None:  # begun by one infohash, gone on from by the other
@@ -130,7 +143,20 @@ class TorrentPlace:
 
     def check(self, torrent: Torrent, read: Callable[[int], None]) -> None:
         """Compares what was downloaded with the torrent; removes what is none of it. Raises IntegrityError, LocalError."""
-        compare(f"{self.folder}/{_DATA}", torrent, read, tidy=True)
+        data = f"{self.folder}/{_DATA}"
+        if not torrent.single and os.path.isdir(data) and not os.path.islink(data):
+            self._tidy(torrent)
+        compare(data, torrent, read, follow=False)  # it lies in our own folder, which is no link
+
+    def _tidy(self, torrent: Torrent) -> None:
+        """Removes what is not in the torrent, and makes the empty files. Of our own folder alone: `compare` changes nothing."""
+        with SafeTree(f"{self.folder}/{_DATA}") as tree:
+            for path in _others(tree, torrent):
+                tree.clear(path)
+            for file in torrent.files:
+                if not file.size:
+                    with suppress(OSError):  # it is not there then, which is seen when it is compared
+                        os.close(tree.open("/".join(file.parts), os.O_RDWR | os.O_CREAT | os.O_NONBLOCK))
 
     def finish(self, *, force: bool, sync: bool) -> None:
         """Gives the target its name, in one step, and removes the folder. Raises TargetExists, LocalError."""
@@ -152,10 +178,19 @@ class TorrentPlace:
         self.discard()
 
     def discard(self) -> None:
-        """Removes the folder, which is of no more use, and those that were made for it, unless the target lies there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the folder, which is of no more use, and those that were made for it, unless the target lies there.
+
+        From then on it may be another's, and is left alone. Idempotent.
+        """
+        if self._discarded:
+            return
+        self._discarded = True
         with suppress(OSError):
-            for folder in self._above:
+            for entry in os.listdir(self.folder):
+                if entry != _LOCK:  # goes last: nobody else begins here while we remove
+                    _remove(f"{self.folder}/{entry}")
+            os.unlink(f"{self.folder}/{_LOCK}")
+            for folder in (self.folder, *self._above):
                 os.rmdir(folder)
 
     def close(self) -> None:
@@ -170,6 +205,15 @@ class TorrentPlace:
         """Tells whether there are bytes of a file, or an info dictionary that peers gave."""
         info, torrent = (os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, TORRENT_FILE))
         return (info and not torrent) or any(one.st_size for one in self._files())
+
+
+def _remove(path: str) -> None:
+    """Removes what is there, as far as it can."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def tidy(target: str, ids: Sequence[str]) -> None:
@@ -200,29 +244,27 @@ def placed(torrent: Torrent) -> list[Placed]:
     return [Placed("/".join((_DATA, *file.parts)), file.size) for file in torrent.files]
 
 
-def compare(path: str, torrent: Torrent, read: Callable[[int], None], *, tidy: bool = False) -> None:
+def compare(path: str, torrent: Torrent, read: Callable[[int], None], *, follow: bool = True) -> None:
     """Compares the file or folder at ``path`` with the torrent; ``read`` is told of each stretch, and may raise to stop.
 
-    ``tidy``: makes empty files and removes what is not in the torrent; else the latter is a difference. No link is followed.
-    Raises IntegrityError, LocalError.
+    What is not in the torrent is a difference too. Nothing is changed. No link is followed in the folder, nor to where the
+    file lies without ``follow``. Raises IntegrityError, LocalError.
     """
     above, name = os.path.split(path)
     if not torrent.single and not (os.path.isdir(path) and not os.path.islink(path)):
         raise IntegrityError(f"{path!r} is no folder")
-    # What is tidied lies in our own folder, which is no link; a target lies where the user said.
-    with SafeTree(above, follow=not tidy) if torrent.single else SafeTree(path) as tree:
-        paths = [name if torrent.single else "/".join(file.parts) for file in torrent.files]
+    with SafeTree(above, follow=follow) if torrent.single else SafeTree(path) as tree:
         if not torrent.single:
-            _check_others(tree, paths, tidy=tidy)
-        verify(
-            torrent, lambda index: _content(tree, paths[index], torrent.files[index].size, read, make=tidy), lambda _: read(0)
-        )
+            for other in _others(tree, torrent):
+                raise IntegrityError(f"{other!r} is not in the torrent")
+        paths = [name if torrent.single else "/".join(file.parts) for file in torrent.files]
+        verify(torrent, lambda index: _content(tree, paths[index], read), lambda _: read(0))
 
 
-def _check_others(tree: SafeTree, paths: list[str], *, tidy: bool) -> None:
-    """Removes, or refuses, what is in the folder and not in the torrent."""
+def _others(tree: SafeTree, torrent: Torrent) -> Iterator[str]:
+    """Gives what is in the folder and not in the torrent. Raises IntegrityError where a folder of the torrent is none."""
+    paths = {"/".join(file.parts) for file in torrent.files}
     folders = {parent for path in paths for parent in _parents(path)}
-    known = {*paths, *folders}
     for folder in ["", *sorted(folders)]:
         try:
             names = tree.names(folder)
@@ -230,10 +272,8 @@ def _check_others(tree: SafeTree, paths: list[str], *, tidy: bool) -> None:
             raise IntegrityError(problem.message) from problem
         for name in names:
             inner = f"{folder}/{name}" if folder else name
-            if inner not in known and not tidy:
-                raise IntegrityError(f"{inner!r} is not in the torrent")
-            if inner not in known:
-                tree.clear(inner)
+            if inner not in paths and inner not in folders:
+                yield inner
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -242,11 +282,10 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _content(tree: SafeTree, path: str, size: int, read: Callable[[int], None], *, make: bool) -> Iterator[bytes]:
+def _content(tree: SafeTree, path: str, read: Callable[[int], None]) -> Iterator[bytes]:
     """Reads a file. Raises IntegrityError if it is none, LocalError."""
-    flags = os.O_RDWR | os.O_CREAT if make and not size else os.O_RDONLY
     try:
-        fd = tree.open(path, flags | os.O_NONBLOCK)
+        fd = tree.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise IntegrityError(f"{path!r} is no file")
