@@ -7,11 +7,13 @@ import hmac
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from wherry.accepting import Reception, open_files_max
 from wherry.access import anybody
 from wherry.buffers import ROOM, BufferPool
 from wherry.coder import Coder
@@ -41,6 +43,8 @@ from wherry_http.sending import WORKERS, Sender, peer_of
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+
+    from aiohttp.typedefs import Middleware
 
     from wherry.abc.transport import BlockSource
     from wherry.access import Gate
@@ -74,6 +78,8 @@ class Server:
         gate: Gate = anybody,
     ) -> None:
         self._source = source
+        # An answer holds two files beside its connection, and connections have a third of those that may be open.
+        options = replace(options, max_requests=max(1, min(options.max_requests, open_files_max() // 4)))
         self._options = options
         self._emit = emit
         self._unwanted = gate
@@ -86,11 +92,17 @@ class Server:
         self._links = Links()
         self._host, self._loopback = "", False
         self._runner: web.AppRunner | None = None
+        self._reception: Reception | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Begins to listen; gives the port. Raises OSError if the address cannot be bound."""
         self._host, self._loopback = host, is_loopback(host)
-        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[self._told, self._gate])
+        scheme = "http" if tls is None else "https"
+        self._reception = Reception(
+            self._connection, tls, self._options.keepalive, refused=lambda: self._emit(Refused(scheme, "busy"))
+        )
+        middlewares = [_heard(self._reception), self._told, self._gate]
+        app = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=middlewares)
         app.on_response_prepare.append(_name)
         app.router.add_get(INFO_PATH, self._info)
         app.router.add_post(BLOCKS_PATH, self._blocks)
@@ -102,13 +114,18 @@ class Server:
             lingering_time=0, logger=_logger(),  # who sends more than it should is not waited for
         )  # fmt: skip
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024)
-        await site.start()
-        found: int = self._runner.addresses[0][1]
-        return found
+        return await self._reception.start(host, port)
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._runner.server if self._runner is not None else None
+        if server is None:
+            raise ConnectionAbortedError("the server has stopped")
+        return server()
 
     async def stop(self) -> None:
         """Stops accepting, gives answers under way eight seconds, and frees everything."""
+        if self._reception is not None:
+            await self._reception.stop()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._gateway is not None:
@@ -214,6 +231,17 @@ class Server:
             return None
         found = counters(request.transport.get_extra_info("socket"))
         return self._links.rate(peer, asyncio.get_running_loop().time(), found)
+
+
+def _heard(reception: Reception) -> Middleware:
+    @web.middleware
+    async def heard(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        with reception.hearing(request.transport):
+            return await handler(request)
+
+    return heard
 
 
 async def _name(_request: web.Request, response: web.StreamResponse) -> None:

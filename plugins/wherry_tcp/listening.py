@@ -10,9 +10,10 @@ import socket
 import stat
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wherry.abc.exchange import PeerInfo
+from wherry.accepting import BACKLOG, Shortage, accepting, bound, crowded
 from wherry.errors import PeerDenied, PeerError, UsageError
 from wherry.observe import Refused
 from wherry.offload import settled
@@ -22,7 +23,7 @@ from wherry_tcp.dialling import encrypted
 from wherry_tcp.handshake import Mine, accept
 from wherry_tcp.line import Line
 from wherry_tcp.session import Session
-from wherry_tcp.stream import Stream, acceptable
+from wherry_tcp.stream import Stream
 
 if TYPE_CHECKING:
     import ssl
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from wherry_tcp.engine import Engine
     from wherry_tcp.places import Place
 
-_BACKLOG: Final = 1024
 _END_S: Final = 8.0  # what is under way at the end has so long
-_TIRED_S: Final = 0.2  # after `accept` failed, as it does without a spare descriptor
 
 
 class Listener:
@@ -47,6 +46,7 @@ class Listener:
         self._tls: ssl.SSLContext | None = None
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
+        self._shortage = Shortage()
         self._silent: dict[asyncio.Task[None], None] = {}  # hands are not shaken; the oldest first
         self._hosts: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,26 +62,12 @@ class Listener:
             if self._place.scheme == "unix":
                 self._sockets.append(_unix(self._place.path))
             else:
-                await self._bind()
+                self._sockets = await bound(self._place.host, self._place.port)
+                self.port = self._sockets[0].getsockname()[1]
         except BaseException:
             self._close()
             raise
-        self._accepting = [asyncio.create_task(self._accept(sock)) for sock in self._sockets]
-
-    async def _bind(self) -> None:
-        infos = await asyncio.get_running_loop().getaddrinfo(
-            self._place.host, self._place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, _, _, _, address in dict.fromkeys(infos):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            self._sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((address[0], self.port, *address[2:]))
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
-            self.port = sock.getsockname()[1]
+        self._accepting = [asyncio.create_task(accepting(sock, self._take, self._shortage)) for sock in self._sockets]
 
     async def stop(self) -> None:
         """Stops accepting, says good-bye, and waits for what is under way."""
@@ -105,34 +91,27 @@ class Listener:
                 os.unlink(self._place.path)
         self._sockets.clear()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                await acceptable(listening)  # and no `sock_accept`: cancelled just then, it would lose a connection, open
-                sock, address = listening.accept()
-            except BlockingIOError:
-                continue
-            except OSError:
-                await asyncio.sleep(_TIRED_S)
-                continue
-            ip = str(address[0]) if self._place.scheme != "unix" else ""
-            host = _host(ip)
-            options = self._engine.options
-            if ip and self._hosts.get(host, 0) >= options.max_per_host:
+    def _take(self, sock: socket.socket, address: Any) -> None:
+        ip = str(address[0]) if self._place.scheme != "unix" else ""
+        host = _host(ip)
+        options = self._engine.options
+        if ip and self._hosts.get(host, 0) >= options.max_per_host:
+            self._refuse(sock)
+            return
+        if few := crowded(sock, len(self._tasks)):
+            self._shortage.say()
+        if few or len(self._tasks) >= options.max_connections:
+            if not self._silent:
                 self._refuse(sock)
-                continue
-            if len(self._tasks) >= options.max_connections:
-                if not self._silent:
-                    self._refuse(sock)
-                    continue
-                next(iter(self._silent)).cancel()  # who has said nothing for longest makes room
-                self._silent.pop(next(iter(self._silent)))
-            name = f"{ip}:{address[1]}" if ip else f"unix://{self._place.path}"
-            task = asyncio.create_task(self._serve(sock, ip, name))
-            self._hosts[host] = self._hosts.get(host, 0) + 1
-            self._tasks.add(task)
-            self._silent[task] = None
-            task.add_done_callback(partial(self._gone, host, sock))
+                return
+            next(iter(self._silent)).cancel()  # who has said nothing for longest makes room
+            self._silent.pop(next(iter(self._silent)))
+        name = f"{ip}:{address[1]}" if ip else f"unix://{self._place.path}"
+        task = asyncio.create_task(self._serve(sock, ip, name))
+        self._hosts[host] = self._hosts.get(host, 0) + 1
+        self._tasks.add(task)
+        self._silent[task] = None
+        task.add_done_callback(partial(self._gone, host, sock))
 
     def _gone(self, host: str, sock: socket.socket, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -227,7 +206,7 @@ def _unix(path: str) -> socket.socket:
             sock.bind(path)
         finally:
             os.umask(before)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()

@@ -117,12 +117,6 @@ async def writable(stream: Stream, timeout_s: float) -> None:
     await _waited(loop.add_writer, loop.remove_writer, stream.fileno(), timeout_s)
 
 
-async def acceptable(listening: socket.socket) -> None:
-    """Waits until somebody connects."""
-    loop = asyncio.get_running_loop()
-    await _waited(loop.add_reader, loop.remove_reader, listening.fileno(), None)
-
-
 async def _waited(
     add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool], fd: int, timeout_s: float | None
 ) -> None:

@@ -67,7 +67,9 @@ def resolve(ctx: typer.Context, name: Name, *, source: From = None, token_file: 
     run = Invocation.of(ctx)
 
     async def work(session: Session) -> None:
-        show_name(run.out(), await session.resolve_name(name, sources=tuple(source or ())))
+        with run.watcher() as watcher:
+            report = await session.resolve_name(name, sources=tuple(source or ()), observe=watcher)
+        show_name(run.out(), report)
 
     _drive(run, work, token_file=token_file)
 

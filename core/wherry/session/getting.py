@@ -70,7 +70,7 @@ class Getting(Parts):
         from wherry.transfer.select import Selection
 
         began = time.monotonic()
-        asked, addresses = self._source(await self._unnamed(what, sources), sources)
+        asked, addresses = self._source(await self._unnamed(what, sources, observe), sources)
         named = asked.ticket.name if asked.ticket is not None else asked.path.rpartition("/")[2]
         target = NOWHERE if output == NOWHERE else absolute(output or named or str(asked.cid))
         run = _Run(

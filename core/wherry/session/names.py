@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.naming import SupportsNames, SupportsPeers, SupportsRecords
 from wherry.address import split_address
@@ -15,13 +15,17 @@ from wherry.errors import DataError, IntegrityError, NotFound, PeerError, UsageE
 from wherry.ipns.name import Name, split
 from wherry.ipns.record import ForeignKey, Record, read
 from wherry.limits import LOCATE_S, NAME_HOPS_MAX
+from wherry.observe import Note
 from wherry.offload import in_thread
 from wherry.store.names import NameBook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from wherry.observe import Observe
     from wherry.session.parts import Parts
+
+_SILENT_S: Final = 2.0  # then it is said whose answer is waited for
 
 
 class Answers(NamedTuple):
@@ -33,7 +37,7 @@ class Answers(NamedTuple):
     asked: int = 0  # how many were asked
 
 
-async def led(parts: Parts, what: str, sources: Sequence[str]) -> str:
+async def led(parts: Parts, what: str, sources: Sequence[str], observe: Observe | None = None) -> str:
     """Follows NAME[/PATH], and names that it leads to, up to content; gives /ipfs/CID[/PATH].
 
     Raises NotFound, DataError for a name that is over or leads round in circles, IntegrityError for one that leads two ways.
@@ -46,14 +50,14 @@ async def led(parts: Parts, what: str, sources: Sequence[str]) -> str:
             raise DataError(f"{name} leads to names and never to content", hint="its owner has to publish a CID")
         seen.add(name)
         tail = f"{path}/{tail}".strip("/")
-        record, _ = await resolved(parts, name, sources)
+        record, _ = await resolved(parts, name, sources, observe)
         what = record.value
     return f"{what}/{tail}" if tail else what
 
 
-async def resolved(parts: Parts, name: Name, sources: Sequence[str]) -> tuple[Record, Answers]:
+async def resolved(parts: Parts, name: Name, sources: Sequence[str], observe: Observe | None = None) -> tuple[Record, Answers]:
     """Asks for a name, and gives the best record, which is on disk by then. Raises as `led`."""
-    answers = await ask(parts, name, sources)
+    answers = await ask(parts, name, sources, observe)
     book = NameBook(parts._store.state)
     now = parts._clock()
     known = await in_thread(lambda: book.known(name))
@@ -83,14 +87,19 @@ def disputed(record: Record) -> IntegrityError:
     )
 
 
-async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
-    """Asks the sources, or else the locators, all at once; takes in what is right. Raises UsageError for a bad address."""
-    asked = (
-        [_source(parts, address, name) for address in parts._addresses(sources, None)] if sources else _locators(parts, name)
-    )
-    answers = Answers([], [], [], len(asked))
+async def ask(parts: Parts, name: Name, sources: Sequence[str], observe: Observe | None = None) -> Answers:
+    """Asks the sources, or else the locators, all at once; takes in what is right. Raises UsageError for a bad address.
 
-    async def one(records: AsyncGenerator[tuple[str, bytes], None]) -> None:
+    ``observe`` is told if that takes a while.
+    """
+    if sources:
+        asked = [(address, _source(parts, address, name)) for address in parts._addresses(sources, None)]
+    else:
+        asked = _locators(parts, name)
+    answers = Answers([], [], [], len(asked))
+    waited = [label for label, _ in asked]  # for, by what they are called
+
+    async def one(label: str, records: AsyncGenerator[tuple[str, bytes], None]) -> None:
         try:
             async with asyncio.timeout(LOCATE_S), aclosing(records):
                 async for who, binary in records:
@@ -98,11 +107,25 @@ async def ask(parts: Parts, name: Name, sources: Sequence[str]) -> Answers:
         except PeerError as problem:
             answers.warnings.append(problem.message)
         except TimeoutError:
-            answers.warnings.append(f"somebody who was asked for {name} took more than {LOCATE_S:g} s")
+            answers.warnings.append(f"{label} took more than {LOCATE_S:g} s")
+        finally:
+            waited.remove(label)
 
-    for problem in await asyncio.gather(*map(one, asked), return_exceptions=True):  # nobody is left asking behind it
-        if problem is not None:
-            raise problem
+    async def tell() -> None:
+        await asyncio.sleep(_SILENT_S)
+        if observe is None or not waited:
+            return
+        late = f"{len(waited)} sources have" if len(waited) > 1 else f"{waited[0]} has"
+        words = f"{late} not said yet where {name} leads; waiting for up to {LOCATE_S:g} s"
+        observe(Note("info", words))
+
+    telling = asyncio.create_task(tell())
+    try:
+        for problem in await asyncio.gather(*(one(*each) for each in asked), return_exceptions=True):  # nobody is left asking
+            if problem is not None:
+                raise problem
+    finally:
+        telling.cancel()
     return answers
 
 
@@ -134,15 +157,15 @@ async def _source(parts: Parts, address: str, name: Name) -> AsyncGenerator[tupl
     yield address, record
 
 
-def _locators(parts: Parts, name: Name) -> list[AsyncGenerator[tuple[str, bytes], None]]:
-    """Asks locators that carry names, and peers that the user wrote down whose transports do."""
+def _locators(parts: Parts, name: Name) -> list[tuple[str, AsyncGenerator[tuple[str, bytes], None]]]:
+    """Asks locators that carry names, and peers that the user wrote down whose transports do; each with what it is called."""
     asked, peers = [], dict[str, None]()
-    for _, its in parts._wiring.locators():
+    for label, its in parts._wiring.locators():
         if isinstance(its, SupportsNames):
-            asked.append(its.name_records(str(name)))
+            asked.append((f"the locator {label}", its.name_records(str(name))))
         if isinstance(its, SupportsPeers):
             peers.update(dict.fromkeys(its.peers()))
-    asked += [_source(parts, address, name) for address in peers if _carries(parts, address)]
+    asked += [(address, _source(parts, address, name)) for address in peers if _carries(parts, address)]
     return asked
 
 

@@ -143,14 +143,14 @@ class Naming(Parts):
         return [text for text in answers.warnings if "number" in text]
 
     @told
-    async def resolve_name(self, name: str, *, sources: Sequence[str] = ()) -> NameReport:
+    async def resolve_name(self, name: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> NameReport:
         """Asks where a name leads, one step. Raises NotFound, DataError for one that is over, IntegrityError for one that leads
         two ways.
         """
         from wherry.session.names import resolved
 
         found = _parsed(name)
-        record, answers = await resolved(self, found, sources)
+        record, answers = await resolved(self, found, sources, observe)
         known = await in_thread(lambda: self._names.known(found))
         return report(known, record, answers.gave, answers.warnings)
 

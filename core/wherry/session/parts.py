@@ -102,7 +102,7 @@ class Parts:
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
-    async def _unnamed(self, what: str, sources: Sequence[str]) -> str:
+    async def _unnamed(self, what: str, sources: Sequence[str], observe: Observe | None = None) -> str:
         """Gives what a name leads to, and anything that is no name as it is. Raises what resolving does."""
         from wherry.ipns.name import split
         from wherry.ticket import PREFIX
@@ -111,7 +111,7 @@ class Parts:
             return what
         from wherry.session.names import led
 
-        return await led(self, what, sources)
+        return await led(self, what, sources, observe)
 
     def _parse(self, what: str) -> What:
         """Reads ``CID[/PATH]``, of any public form, or a ticket. Raises CIDError, DataError."""
@@ -215,7 +215,7 @@ class Parts:
         from wherry.publiccid import PublicCID, parse_path
         from wherry.ticket import PREFIX, Ticket
 
-        text = await self._unnamed(what, sources)
+        text = await self._unnamed(what, sources, observe)
         ticket = Ticket.parse(text) if text.startswith(PREFIX) else None
         root, path = (PublicCID(bytes(ticket.cid)), "") if ticket is not None else parse_path(text)
         parts = [part for part in path.split("/") if part]

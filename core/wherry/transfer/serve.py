@@ -8,11 +8,11 @@ The transport does the work; here are the listeners of one node, opened and clos
 from __future__ import annotations
 
 import asyncio
-import resource
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import SupportsExchange
+from wherry.accepting import allow_open_files
 from wherry.address import split_address
 from wherry.errors import UsageError
 from wherry.transfer.guard import listening
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from wherry.abc.transport import BlockSource, Transport
-
-
-_OPEN_FILES: Final = 65_536  # enough for any number of requests that is worth to be allowed
 
 
 class Serving:
@@ -45,7 +42,7 @@ async def serving(
     addresses: Sequence[str], transport_of: Callable[[str], Transport], source: BlockSource
 ) -> AsyncIterator[Serving]:
     """Serves ``source`` on all ``addresses`` until the context is left. Raises UsageError, LocalError."""
-    _allow_open_files()
+    allow_open_files()
     async with AsyncExitStack() as stack:
         found, exchanging = [], []
         for address in addresses:
@@ -56,15 +53,3 @@ async def serving(
             if isinstance(transport, SupportsExchange):
                 exchanging.append(found[-1])
         yield Serving(found, exchanging)
-
-
-def _allow_open_files() -> None:
-    """Raises the soft limit of open files towards the hard one. An answer under way holds three, so 1,024 end at 340."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):  # a system with a lower bound of its own: what is allowed has to do
-        return

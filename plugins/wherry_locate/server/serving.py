@@ -8,12 +8,13 @@ import random
 import ssl
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from wherry.accepting import Reception, allow_open_files
 from wherry.errors import ConfigError, UsageError, WherryError, in_words, local_error
 from wherry.limits import ADDRESS_CHARS_MAX
 from wherry.offload import in_thread
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from aiohttp.typedefs import Middleware
+
+    from wherry_locate.server.app import Handler
     from wherry_locate.server.options import TrackerServerOptions
 
 _SHUTDOWN_S: Final = 2.0  # answers are small: what is not out by then is for nobody
@@ -43,7 +47,7 @@ async def tracking(
     ``clock`` gives seconds since 1970, ``chance`` chooses whom an answer names. Raises UsageError for a public address without
     leave, ConfigError, LocalError, StoreError.
     """
-    scheme, host, _ = _parsed(address)
+    scheme, host, port = _parsed(address)
     if not (is_loopback(host) or options.allow_public):
         hint = "say --allow-public if everyone who reaches it may ask it and announce to it"
         raise UsageError(f"{address!r} is open to other machines", hint=hint)
@@ -51,23 +55,30 @@ async def tracking(
         await in_thread(lambda: store.parent.mkdir(mode=0o700, parents=True, exist_ok=True))
     except OSError as problem:
         raise local_error(problem, "cannot make the folder of", str(store)) from problem
+    allow_open_files()
     book = await in_thread(lambda: Book(store, options))
     try:
         tracker = Tracker(book, options, host, clock, chance or random.SystemRandom())
+        app = tracker.app()
         runner = web.AppRunner(
-            tracker.app(), keepalive_timeout=options.keepalive_s, access_log=None, handle_signals=False,
+            app, keepalive_timeout=options.keepalive_s, access_log=None, handle_signals=False,
             shutdown_timeout=_SHUTDOWN_S, lingering_time=0, logger=_logger(),
         )  # fmt: skip
+        reception = _reception(runner, address, options)
+        app.middlewares.insert(0, _heard(reception))
         await runner.setup()
         try:
-            listener = await _listen(runner, address, options)
+            try:
+                found = await reception.start(host, port)
+            except OSError as problem:
+                raise local_error(problem, "cannot listen on", address) from problem
             sweeping = asyncio.create_task(_sweep(book, options.sweep_s, clock))
             try:
                 shown = f"[{host}]" if ":" in host else host
-                yield f"{scheme}://{shown}:{listener.sockets[0].getsockname()[1]}"
+                yield f"{scheme}://{shown}:{found}"
             finally:
                 sweeping.cancel()
-                listener.close()
+                await reception.stop()
                 await asyncio.wait([sweeping])
         finally:
             await runner.cleanup()
@@ -75,62 +86,28 @@ async def tracking(
         await in_thread(book.close)
 
 
-async def _listen(runner: web.AppRunner, address: str, options: TrackerServerOptions) -> asyncio.Server:
-    scheme, host, port = _parsed(address)
-    tls = _tls(address, scheme, options)
-    handshake_s = options.keepalive_s if tls is not None else None
-    loop = asyncio.get_running_loop()
-    try:
-        return await loop.create_server(
-            _Doors(runner, options), host, port, ssl=tls, backlog=1024, ssl_handshake_timeout=handshake_s
-        )
-    except OSError as problem:
-        raise local_error(problem, "cannot listen on", address) from problem
+def _reception(runner: web.AppRunner, address: str, options: TrackerServerOptions) -> Reception:
+    """Makes what takes connections: not too many, and not too many of one address. Raises ConfigError."""
+
+    def connection() -> asyncio.Protocol:
+        if runner.server is None:
+            raise ConnectionAbortedError("the tracker has stopped")
+        return runner.server()
+
+    def wanted(ip: str, others: list[str]) -> bool:
+        same = 0 if ip in options.proxies else others.count(ip)
+        return len(others) < options.connections_max and same < options.connections_per_ip
+
+    return Reception(connection, _tls(address, options), options.keepalive_s, wanted=wanted)
 
 
-class _Doors:
-    """Makes the protocol of each connection; turns away those that are too many."""
+def _heard(reception: Reception) -> Middleware:
+    @web.middleware
+    async def heard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with reception.hearing(request.transport):
+            return await handler(request)
 
-    def __init__(self, runner: web.AppRunner, options: TrackerServerOptions) -> None:
-        self._runner = runner
-        self._options = options
-
-    def __call__(self) -> asyncio.Protocol:
-        return _Door(self)
-
-    def admit(self, transport: asyncio.Transport) -> None:
-        """Gives a connection to the HTTP server, or ends it."""
-        server = self._runner.server
-        if server is None:
-            transport.abort()
-            return
-        ip = _ip_of(transport)
-        others = [connection.transport for connection in server.connections]
-        same = sum(1 for other in others if other is not None and _ip_of(other) == ip)
-        too_many = same >= self._options.connections_per_ip and ip not in self._options.proxies
-        if len(others) >= self._options.connections_max or too_many:
-            transport.abort()
-            return
-        handler = server()
-        transport.set_protocol(handler)
-        handler.connection_made(transport)
-
-
-class _Door(asyncio.Protocol):
-    """What a connection meets first."""
-
-    def __init__(self, doors: _Doors) -> None:
-        self._doors = doors
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admits it or not; from then on this object hears nothing."""
-        if isinstance(transport, asyncio.Transport):
-            self._doors.admit(transport)
-
-
-def _ip_of(transport: asyncio.BaseTransport) -> Any:
-    found = transport.get_extra_info("peername")
-    return found[0] if isinstance(found, tuple) else None
+    return heard
 
 
 async def _sweep(book: Book, pause_s: float, clock: Callable[[], float]) -> None:
@@ -154,8 +131,8 @@ def _parsed(address: str) -> tuple[str, str, int]:
     return parts.scheme, host, port
 
 
-def _tls(address: str, scheme: str, options: TrackerServerOptions) -> ssl.SSLContext | None:
-    if scheme == "http":
+def _tls(address: str, options: TrackerServerOptions) -> ssl.SSLContext | None:
+    if _parsed(address)[0] == "http":
         return None
     if options.tls_cert is None or options.tls_key is None:
         raise ConfigError(f"{address!r} needs a certificate", hint="give --tls-cert and --tls-key")
