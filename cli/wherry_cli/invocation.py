@@ -77,11 +77,14 @@ class Invocation:
         return self.opener(home=self.home, config=self.config, environ=self.environ, verb=verb, **chosen)
 
     @contextmanager
-    def watcher(self) -> Iterator[Watcher]:
-        """Shows progress inside the block, the way that was asked for."""
+    def watcher(self, *, bar: bool = True) -> Iterator[Watcher]:
+        """Shows progress inside the block, the way that was asked for. ``bar=False``: of a verb that tells notes alone."""
         from wherry_cli.progress import make_watcher
 
-        watcher = make_watcher("none" if self.quiet else self.progress, self.out(), color=self.color, environ=self.environ)
+        mode = "none" if self.quiet else self.progress
+        if mode == "auto" and not bar:
+            mode = "plain"
+        watcher = make_watcher(mode, self.out(), color=self.color, environ=self.environ)
         try:
             yield watcher
         finally:

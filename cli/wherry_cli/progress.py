@@ -29,15 +29,16 @@ _DOING: Final = {"scan": "scanning", "hash": "reading", "fetch": "fetching", "ve
 
 
 class Rate:
-    """Bytes a second over the last few seconds of one phase; while it fetches, of those that came from others.
+    """Bytes a second over the last few seconds of one phase; while it fetches, of those that came from others and were right.
 
-    What was here already is found at the speed of the disk, and says nothing of what is still to come.
+    What was here already is found at the speed of the disk, and says nothing of what is still to come. Nor does what is thrown
+    away because it does not verify.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._phase = ""
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int, int]] = deque()  # when, what was done by then, and what had come
 
     def take(self, event: Progress) -> None:
         """Notes one more event."""
@@ -45,7 +46,7 @@ class Rate:
         if event.phase != self._phase:
             self._phase = event.phase
             self._samples.clear()
-        self._samples.append((now, event.wire_bytes if event.phase == "fetch" else event.bytes_done))
+        self._samples.append((now, event.bytes_done, event.wire_bytes if event.phase == "fetch" else event.bytes_done))
         while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_S:
             self._samples.popleft()
 
@@ -53,8 +54,9 @@ class Rate:
         """The rate; None while it is not known."""
         if not self._samples:
             return None
-        (start_s, start), (end_s, end) = self._samples[0], self._samples[-1]
-        return max(0.0, (end - start) / (end_s - start_s)) if end_s > start_s else None
+        (start_s, *start), (end_s, *end) = self._samples[0], self._samples[-1]
+        grew = min(after - before for before, after in zip(start, end, strict=True))
+        return max(0.0, grew / (end_s - start_s)) if end_s > start_s else None
 
     def seconds_left(self, event: Progress) -> float | None:
         """How long the rest takes at this rate; None while that is not known."""

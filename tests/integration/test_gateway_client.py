@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from http.server import ThreadingHTTPServer
 
 import pytest
@@ -16,7 +17,9 @@ from foreign_gateway import foreign as gateway
 
 from wherry.car import CarReader
 from wherry.errors import BlockNotFound, NoSource, WherryError
+from wherry.observe import Note
 from wherry.session import Session
+from wherry.transfer import asking
 from wherry_cli.demo import compare
 from wherry_http.options import HttpOptions
 
@@ -196,3 +199,39 @@ def test_what_is_neither_wherry_nor_a_gateway_is_said(tmp_path, dataset):
             server.shutdown()
             thread.join()
     assert "text/html" in str(caught.value)
+
+
+VERBS = {
+    "cat": lambda session, cid, _, **options: drawn(session.cat(f"{cid}/large", **options)),
+    "ls": lambda session, cid, _, **options: drawn(session.ls(cid, **options)),
+    "stat": lambda session, cid, _, **options: session.stat(cid, **options),
+    "verify": lambda session, cid, tree, **options: session.verify(cid, str(tree), **options),
+    "dag_get": lambda session, cid, _, **options: session.dag_get(cid, **options),
+    "dag_ls": lambda session, cid, _, **options: session.dag_ls(cid, **options),
+    "dag_stat": lambda session, cid, _, **options: session.dag_stat(cid, **options),
+}
+
+
+async def drawn(pieces):
+    """Takes all pieces."""
+    async with aclosing(pieces):
+        async for _ in pieces:
+            pass
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_waits_for_a_gateway_that_hangs_hears_of_it(tmp_path, dataset, monkeypatch, verb):
+    monkeypatch.setattr(asking, "STILL_S", 0.3)
+    tree, added, blocks = dataset
+    heard = []
+    patience = {"get.wait": "1s", "transport.http.idle_timeout": "1s"}
+
+    async def run(address):
+        async with Session.open(home=tmp_path / "home", environ={}, overrides=patience) as session:
+            with pytest.raises(NoSource):
+                await VERBS[verb](session, added.unixfs_cid, tree, sources=[address], observe=heard.append)
+
+    with gateway(blocks, lambda handler, *_: handler.rfile.read(1)) as there:  # until the client has had enough
+        asyncio.run(run(there.address))
+    notes = [event.text for event in heard if isinstance(event, Note)]
+    assert re.fullmatch(f"nothing complete has come for [0-9]+ s from {there.address}", notes[0])

@@ -47,13 +47,17 @@ class FakeSession:
             observe(event)
         yield Serving(self.listen)
 
-    async def cat(self, *arguments, **options):
+    async def cat(self, *arguments, observe=None, **options):
         self.calls.append(("cat", arguments, options))
+        for event in self.events:
+            observe(event)
         for piece in self.answers["cat"]:
             yield piece
 
-    async def ls(self, *arguments, **options):
+    async def ls(self, *arguments, observe=None, **options):
         self.calls.append(("ls", arguments, options))
+        for event in self.events:
+            observe(event)
         for entry in self.answers["ls"]:
             if isinstance(entry, Exception):
                 raise entry

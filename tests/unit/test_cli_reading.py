@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from wherry.cid import CID, DAG_CBOR, RAW
+from wherry.observe import Note
 from wherry.publiccid import PublicCID
 from wherry.results import Check, DifferenceReport, LsEntry, RepairResult, Stat, VerifyResult
 from wherry_cli.app import run
@@ -27,6 +28,25 @@ def test_cat_writes_raw_bytes(capfdbinary, go, fake_session):
     assert go(session, "cat", f"{TREE}/a/b", "--offset", "1MiB", "--length", "7") == 0
     assert capfdbinary.readouterr() == (bytes(range(256)) + b"\xff\x00", b"")
     assert session.calls == [("cat", (f"{TREE}/a/b",), {"sources": (), "offset": 1 << 20, "length": 7})]
+
+
+NOTES = [Note("info", "peer is back"), Note("warning", "peer\x07 lies")]
+
+
+@pytest.mark.parametrize("line", [["cat", "x"], ["ls", "x"], ["stat", "x"], ["stat", "x", "--json"]], ids=" ".join)
+def test_what_is_said_of_sources_goes_to_standard_error(capsys, go, fake_session, line):
+    fields = {"bytes": 4, "files": 1, "entries": None, "blocks": 1, "chunk_bytes": None, "meta": {}, "held": False}
+    session = fake_session(cat=[b"data"], ls=[entry("data")], stat=Stat(cid=str(LEAF), kind="file", **fields))
+    assert go(session, *line) == 0
+    plain = capsys.readouterr()
+    assert plain.err == ""
+    session.events = NOTES
+    assert go(session, *line) == 0
+    assert capsys.readouterr() == (plain.out, "peer is back\nwarning: peer\\x07 lies\n")
+    assert go(session, "-q", *line) == 0
+    assert capsys.readouterr().err == ""
+    assert go(session, "--progress", "json", *line) == 0
+    assert [json.loads(told)["text"] for told in capsys.readouterr().err.splitlines()] == [note.text for note in NOTES]
 
 
 def test_cat_into_a_stream_without_a_descriptor(capsysbinary, go, fake_session):

@@ -122,6 +122,16 @@ def test_the_rate_is_that_of_the_last_seconds():
     assert rate.seconds_left(event(4900, 5000)) is None
 
 
+def test_the_rate_leaves_out_what_was_thrown_away():
+    clock = Clock()
+    rate = Rate(clock)
+    for seconds, done, came in ((0, 0, 0), (1, 0, 900), (2, 50, 950)):  # 900 were wrong
+        clock.now = 100.0 + seconds
+        rate.take(event(done, 100, wire_bytes=came))
+    assert rate.bytes_a_second() == 25.0
+    assert rate.seconds_left(event(50, 100)) == 2.0
+
+
 def test_another_phase_begins_anew():
     clock = Clock()
     rate = fed(Rate(clock), clock, (0, 0), (1, 500))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
 from wherry.errors import BlockNotFound, NoSource, PeerProtocolError, PeerUnreachable
+from wherry.transfer import asking as asking_module
 from wherry.transfer import fetch as fetch_module
 from wherry.transfer import hope, resting
 from wherry.transfer.fetch import Fetcher
@@ -151,9 +153,76 @@ async def test_who_is_not_answered_is_told_so_once_and_why(monkeypatch):
         yield Gone()
 
     made = Fetcher(["peer", "silent"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
-    with pytest.raises(NoSource, match=r"no source could be reached \(peer: peer refuses .*; silent: does not answer\)"):
+    with pytest.raises(NoSource, match=r"no source could be reached \(peer: refuses .*; silent: does not answer\)"):
         async with running(made), asyncio.timeout(20):
             await made.nodes([CID.of(RAW, b"leaf")])
     assert [note.text for note in notes] == [
-        "no source has answered yet (peer: peer refuses connections; silent: does not answer); trying for up to 25 s"
+        "no source has answered yet (peer: refuses connections; silent: does not answer); trying for up to 25 s"
     ]
+
+
+class Mute(Channel):
+    """Is asked and says nothing."""
+
+    async def fetch(self, wants, lender):
+        await asyncio.sleep(60)
+        yield Arrival()
+
+
+async def test_of_who_falls_silent_it_is_told_once_in_a_while(monkeypatch):
+    monkeypatch.setattr(asking_module, "STILL_S", 0.2)
+    notes = []
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Mute()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+    with pytest.raises(TimeoutError):
+        async with running(made), asyncio.timeout(1.5):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    (note,) = notes
+    assert note.level == "info"
+    assert re.fullmatch("nothing complete has come for [0-9]+ s from peer", note.text)
+
+
+class Slow(Channel):
+    """Takes its time with each block."""
+
+    async def fetch(self, wants, lender):
+        await asyncio.sleep(0.6)
+        buffer = await lender.lend()
+        buffer.view[: len(b"leaf")] = b"leaf"
+        yield Arrival(buffer, [Laid(0, 0, 4)])
+
+
+async def test_who_is_slow_is_not_said_to_be_back(monkeypatch):
+    monkeypatch.setattr(asking_module, "STILL_S", 0.2)
+    notes = []
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Slow()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+    async with running(made), asyncio.timeout(20):
+        for _ in range(2):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    (note,) = notes
+    assert re.fullmatch("nothing complete has come for [0-9]+ s from peer", note.text)
+
+
+async def test_who_waits_for_sources_to_be_found_is_told_so(monkeypatch):
+    monkeypatch.setattr(fetch_module, "STILL_S", 0.2)
+    notes = []
+
+    async def find():
+        await asyncio.sleep(1.0)
+        if notes is None:
+            yield ""
+
+    made = Fetcher([], None, BufferPool(), wait_s=5.0, observe=notes.append, find=find)
+    with pytest.raises(NoSource, match="no source is named or found"):
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert [note.text for note in notes] == ["no source is found yet; those who may know one are still asked"]

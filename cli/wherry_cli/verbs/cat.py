@@ -36,8 +36,8 @@ def cat(
         from wherry_cli.pipe import PipeWriter
 
         async with run.session("cat", overrides=access_overrides(token_file=token_file)) as session:
-            read = session.cat(what, sources=tuple(sources or ()), offset=offset, length=length)
-            with closing(PipeWriter()) as writer:
+            with run.watcher(bar=False) as watcher, closing(PipeWriter()) as writer:
+                read = session.cat(what, sources=tuple(sources or ()), offset=offset, length=length, observe=watcher)
                 async with aclosing(read) as pieces:
                     async for piece in pieces:
                         await writer.write(piece)

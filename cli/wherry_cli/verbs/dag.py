@@ -48,7 +48,8 @@ def get(
     async def work(session: Session) -> None:
         from wherry_cli.pipe import PipeWriter
 
-        found = await session.dag_get(what, codec=codec, sources=tuple(sources or ()))
+        with run.watcher(bar=False) as watcher:
+            found = await session.dag_get(what, codec=codec, sources=tuple(sources or ()), observe=watcher)
         if run.json:
             run.out().result(node_json(found))
             return
@@ -96,7 +97,9 @@ def ls(ctx: typer.Context, what: Node, *, sources: From = None, token_file: Toke
     run = Invocation.of(ctx)
 
     async def work(session: Session) -> None:
-        show_links(run.out(), what, await session.dag_ls(what, sources=tuple(sources or ())))
+        with run.watcher(bar=False) as watcher:
+            links = await session.dag_ls(what, sources=tuple(sources or ()), observe=watcher)
+        show_links(run.out(), what, links)
 
     _drive(run, work, token_file)
 

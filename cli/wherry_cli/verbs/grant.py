@@ -36,7 +36,8 @@ def grant(
 
     async def work() -> None:
         async with run.session("grant", overrides=overrides) as session:
-            result = await session.grant(what, to, sender=sign_as, sources=tuple(source or ()))
+            with run.watcher(bar=False) as watcher:
+                result = await session.grant(what, to, sender=sign_as, sources=tuple(source or ()), observe=watcher)
         out = run.out()
         if out.as_json:
             out.result(result.to_json())

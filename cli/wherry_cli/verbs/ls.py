@@ -36,11 +36,12 @@ def ls(
 
     async def work() -> None:
         async with run.session("ls", overrides=access_overrides(token_file=token_file)) as session:
-            out, listed = run.out(), session.ls(what, sources=tuple(sources or ()))
-            async with aclosing(listed) as entries:
-                if out.as_json:
-                    await write_json(out, what, entries)
-                else:
+            out = run.out()
+            with run.watcher(bar=False) as watcher:
+                async with aclosing(session.ls(what, sources=tuple(sources or ()), observe=watcher)) as entries:
+                    if out.as_json:
+                        await write_json(out, what, entries)
+                        return
                     show = long_line if long else short_line
                     async for entry in entries:
                         # A file that was asked for by its CID has no name.

@@ -35,7 +35,8 @@ def stat(
 
     async def work() -> None:
         async with run.session("stat", overrides=access_overrides(token_file=token_file)) as session:
-            found = await session.stat(what, sources=tuple(sources or ()))
+            with run.watcher(bar=False) as watcher:
+                found = await session.stat(what, sources=tuple(sources or ()), observe=watcher)
         show(run.out(), found, what)
 
     run.drive(work)

@@ -27,7 +27,9 @@ class Dagging(Parts):
     """Dag get, put, ls and stat."""
 
     @told
-    async def dag_get(self, what: str, *, codec: str = "dag-json", sources: Sequence[str] = ()) -> DagNode:
+    async def dag_get(
+        self, what: str, *, codec: str = "dag-json", sources: Sequence[str] = (), observe: Observe | None = None
+    ) -> DagNode:
         """Gives the value that ``CID[/PATH]`` leads to, written as ``codec``: dag-json, dag-cbor, or raw.
 
         The path goes through DAG-CBOR, DAG-JSON and dag-pb. What is not here is fetched, and verified. Raises NotFound,
@@ -35,7 +37,7 @@ class Dagging(Parts):
         """
         from wherry.transfer.dags import written
 
-        async with self._reached(what, sources) as (blocks, reached):
+        async with self._reached(what, sources, observe) as (blocks, reached):
             data = await stoppable(lambda: written(blocks, reached, codec), blocks.cancel)
         cid = reached.cid
         return DagNode(cid=str(cid), codec=cid.codec_name, rest="/".join(reached.rest), data=data)
@@ -63,9 +65,9 @@ class Dagging(Parts):
         return await in_thread(put)
 
     @told
-    async def dag_ls(self, what: str, *, sources: Sequence[str] = ()) -> list[DagLink]:
+    async def dag_ls(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> list[DagLink]:
         """Gives the links in what ``CID[/PATH]`` leads to, in the order of the block."""
-        async with self._reached(what, sources) as (blocks, reached):
+        async with self._reached(what, sources, observe) as (blocks, reached):
             return await stoppable(lambda: _links(blocks, reached), blocks.cancel)
 
     @told
@@ -76,7 +78,7 @@ class Dagging(Parts):
         """
         from wherry.transfer.dags import Counting
 
-        async with self._reached(what, sources) as (blocks, reached):
+        async with self._reached(what, sources, observe) as (blocks, reached):
             cid = reached.cid
             run = Counting(blocks, cid)
 
@@ -96,11 +98,13 @@ class Dagging(Parts):
         )  # fmt: skip
 
     @asynccontextmanager
-    async def _reached(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Blocks, Reached]]:
+    async def _reached(
+        self, what: str, sources: Sequence[str], observe: Observe | None
+    ) -> AsyncIterator[tuple[Blocks, Reached]]:
         """Follows ``CID[/PATH]``; fetches while the context lasts."""
         from wherry.transfer.dags import reach
 
-        async with self._blocks(what, sources) as (blocks, root, parts):
+        async with self._blocks(what, sources, observe) as (blocks, root, parts):
             with advising(DecodeError, "`wherry dag get` of that block with --output-codec raw gives its bytes"):
                 yield blocks, await stoppable(lambda: reach(blocks, root, parts), blocks.cancel)
 

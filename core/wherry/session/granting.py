@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wherry.abc.chunker import Chunker
     from wherry.block import Block
     from wherry.cid import CID
+    from wherry.observe import Observe
     from wherry.sealing.header import Header
     from wherry.sealing.identity import Identity, Recipient
     from wherry.sealing.keyfile import DomainKey
@@ -42,7 +43,13 @@ class Granting(Parts):
 
     @told
     async def grant(
-        self, what: str, to: Sequence[str], *, sender: str | None = None, sources: Sequence[str] = ()
+        self,
+        what: str,
+        to: Sequence[str],
+        *,
+        sender: str | None = None,
+        sources: Sequence[str] = (),
+        observe: Observe | None = None,
     ) -> GrantResult:
         """Lets recipients open an encrypted dataset; gives the CID of its new header. The sealed blocks stay as they are.
 
@@ -50,7 +57,7 @@ class Granting(Parts):
         """
         if not to:
             raise UsageError("grant needs somebody to grant to", hint="--to RECIPIENT, as `wherry keys show` prints it")
-        async with self._reading(what, sources) as (nodes, _, _):
+        async with self._reading(what, sources, observe) as (nodes, _, _):
             cid, unlocked = self._parse(what)[0], nodes.unlocked
             if unlocked is None:
                 raise UsageError(f"{what} is not encrypted: whoever has its CID can read it")

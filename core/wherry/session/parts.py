@@ -187,13 +187,15 @@ class Parts:
         return why_lost(held) if held is not None else ""
 
     @asynccontextmanager
-    async def _reading(self, what: str, sources: Sequence[str]) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
+    async def _reading(
+        self, what: str, sources: Sequence[str], observe: Observe | None = None
+    ) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
         """Resolves ``CID[/PATH]``; fetches what is not here from the sources."""
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
 
         cid, path, ticket, inline = self._parse(await self._unnamed(what, sources))
-        fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, None)
+        fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, observe)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         if inline is not None:
             nodes.know(inline)

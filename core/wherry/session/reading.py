@@ -34,13 +34,19 @@ class Reading(Parts):
     @told_pieces
     @apart(1)
     async def cat(
-        self, what: str, *, sources: Sequence[str] = (), offset: int = 0, length: int | None = None
+        self,
+        what: str,
+        *,
+        sources: Sequence[str] = (),
+        offset: int = 0,
+        length: int | None = None,
+        observe: Observe | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Gives the bytes of ``CID[/PATH]``, verified, in order, a leaf at a time."""
         from wherry.transfer import read
 
         async with (
-            self._reading(what, sources) as (nodes, fetcher, entry),
+            self._reading(what, sources, observe) as (nodes, fetcher, entry),
             aclosing(read.content(nodes, self._store, fetcher, entry, offset=offset, length=length)) as pieces,
         ):
             async for piece in pieces:
@@ -48,11 +54,16 @@ class Reading(Parts):
 
     @told_pieces
     @apart(_ROWS_AHEAD)
-    async def ls(self, what: str, *, sources: Sequence[str] = ()) -> AsyncGenerator[LsEntry, None]:
+    async def ls(
+        self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None
+    ) -> AsyncGenerator[LsEntry, None]:
         """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
         from wherry.transfer import read
 
-        async with self._reading(what, sources) as (nodes, _, root), aclosing(read.entries(nodes, root)) as found:
+        async with (
+            self._reading(what, sources, observe) as (nodes, _, root),
+            aclosing(read.entries(nodes, root)) as found,
+        ):
             async for entry in found:
                 mtime = entry.attrs.mtime
                 yield LsEntry(
@@ -62,7 +73,7 @@ class Reading(Parts):
                 )  # fmt: skip
 
     @told
-    async def stat(self, what: str, *, sources: Sequence[str] = ()) -> Stat:
+    async def stat(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> Stat:
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
         from wherry.publiccid import parse_path
         from wherry.transfer import read
@@ -71,7 +82,7 @@ class Reading(Parts):
         asked = self._parse(what)
         cid, path = asked.cid, asked.path
         meta: dict[str, str] = {}
-        async with self._reading(what, sources) as (nodes, _, entry):
+        async with self._reading(what, sources, observe) as (nodes, _, entry):
             if not path:
                 meta = (await nodes.root(cid)).meta
             blocks, chunk = await read.leaves_of(nodes, entry)
@@ -102,7 +113,7 @@ class Reading(Parts):
         place = absolute(path)
         differences: list[DifferenceReport] = []
         more = 0
-        async with self._reading(what, sources) as (nodes, _, entry):
+        async with self._reading(what, sources, observe) as (nodes, _, entry):
             cid = self._parse(what).cid
             known = await in_thread(lambda: self._has_whole(cid))
             run = Comparison(nodes, self._wiring.pool, complete=known)

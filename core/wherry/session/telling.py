@@ -1,7 +1,7 @@
 """Tells the observers when a verb begins and how it ended. One mark above a verb does it, so that none forgets its end.
 
     @told            a coroutine; its ``observe=`` and the observers both hear its Progress and Notes
-    @told_pieces     an asynchronous generator
+    @told_pieces     an asynchronous generator; the same
     @told_while      a context, such as that of ``serve``
 
 Without observers a verb runs as it stands, but for one look at that.
@@ -69,9 +69,13 @@ def both(emit: Emit, observe: Observe | None) -> Observe | None:
     return tell
 
 
+def _takes_observe(verb: Callable[..., Any]) -> bool:
+    return "observe" in inspect.signature(verb).parameters
+
+
 def told(verb: Verb) -> Verb:
     """Marks a verb that is a coroutine."""
-    takes_observe = "observe" in inspect.signature(verb).parameters
+    takes_observe = _takes_observe(verb)
 
     @wraps(verb)
     async def telling(self: Parts, *given: Any, **options: Any) -> Any:
@@ -95,11 +99,15 @@ def told(verb: Verb) -> Verb:
 
 def told_pieces(verb: Pieces) -> Pieces:
     """Marks a verb that is a generator; pieces that are bytes count."""
+    takes_observe = _takes_observe(verb)
 
     @wraps(verb)
     def telling(self: Parts, *given: Any, **options: Any) -> AsyncGenerator[Any, None]:
-        pieces = verb(self, *given, **options)
-        return pieces if self._emit is quiet else _told_pieces(self._emit, verb.__name__, pieces)
+        if self._emit is quiet:
+            return verb(self, *given, **options)
+        if takes_observe:
+            options["observe"] = both(self._emit, options.get("observe"))
+        return _told_pieces(self._emit, verb.__name__, verb(self, *given, **options))
 
     return cast("Pieces", telling)
 

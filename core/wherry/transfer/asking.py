@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wherry.transfer.scheduler import Scheduler
     from wherry.transfer.source import Source, Task
 
+STILL_S: Final = 10.0  # nothing comes for so long: it is said
 _KEEP_S: Final = 15.0  # a kill loses what a peer did since it was told of last
 _LOOK_S: Final = 0.1  # between two looks at what others are late with
 _WRITING_S: Final = 0.01  # the same at what a thread writes
@@ -53,8 +54,8 @@ class Asking:
     """The flights of one get. For one loop."""
 
     __slots__ = (
-        "_beaten", "_bell", "_emit", "_flow", "_flying", "_observe", "_pool", "_scheduler", "came_at", "circle", "done_jobs",
-        "member", "open_jobs", "open_wants", "wire_bytes",
+        "_asked_at", "_beaten", "_bell", "_emit", "_flow", "_flying", "_observe", "_pool", "_scheduler", "came_at", "circle",
+        "done_jobs", "member", "open_jobs", "open_wants", "wire_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Asking:
         self.open_wants = 0  # of them
         self.wire_bytes = 0  # payload received
         self.came_at = 0.0  # when the last of it came
+        self._asked_at = 0.0  # when somebody was asked after nobody was, or after a wait for leave
         self._flow = flow
 
     async def speak(self, source: Source, channel: Channel) -> None:
@@ -105,6 +107,8 @@ class Asking:
                         source.leaving = True
                     if not self._scheduler.waiting:
                         self._bell.ring()  # for whoever makes more
+                    if not self._flying:
+                        self._asked_at = time.monotonic()
                     flying = self._flying[task, source] = group.create_task(self._fly(task, job, source, channel))
                     flying.add_done_callback(partial(self._landed, task, source))
         except* _Reconnect as problems:
@@ -115,6 +119,13 @@ class Asking:
                 self.circle.keep(source.address, source.standing, info)
             if self.member is not None and link is not None:
                 self.member.unbind(link)
+
+    def still_s(self, now: float) -> float:
+        """Gives the seconds for which those who are asked have given nothing; 0.0 while they are not what is waited for."""
+        still = now - max(self.came_at, self._asked_at)
+        if not self._flying or still < STILL_S or (self._flow.limited and self._flow.waiting("down") is not None):
+            return 0.0
+        return 0.0 if any(task.job.settling for task, _ in self._flying) else still  # a disk may be slow, too
 
     def _next(self, source: Source, channel: Channel) -> tuple[Task[Job], Job] | None:
         """Gives what a source is to be asked for now."""
@@ -243,6 +254,7 @@ class Asking:
                 flow.moved(down=job.size)
                 return
             await flow.down(job.size)
+            self._asked_at = time.monotonic()
         finally:
             self._left(source)
         self._scheduler.waited(task, source, time.monotonic())

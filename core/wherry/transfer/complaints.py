@@ -19,14 +19,17 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 def bare(reason: str, address: str) -> str:
     """Gives a reason without the address that it begins with: who tells it names that."""
     names = {address.rstrip("/"), split_address(address)[1].rstrip("/")}
-    starts = tuple(f"{name}{end}" for name in names for end in (": ", "/: ", "/ "))  # "http://HOST/ answered ..."
+    starts = tuple(f"{name}{end}" for name in names for end in (": ", "/: ", "/ ", " "))  # "http://HOST/ answered ..."
     while reason.startswith(starts):
         reason = reason[max(len(start) for start in starts if reason.startswith(start)) :]
     return reason
 
 
-def tells(source: Source, reason: str, now: float) -> bool:
-    """Whether the user is told now that a source fails for ``reason``; notes that it is."""
+def tells(source: Source, reason: str, now: float, *, fault: bool = True) -> bool:
+    """Whether the user is told now that a source fails for ``reason``; notes that it is.
+
+    ``fault=False``: it only keeps one waiting, as a slow one does, and is not said to be back.
+    """
     cause = _NUMBER.sub("0", reason)  # seconds that are left are no other cause
     known = cause in source.causes or len(source.causes) >= _CAUSES_MAX
     if now - source.said_at < ((source.silence_s or _AGAIN_S[0]) if known else _CHANGED_S):
@@ -35,7 +38,7 @@ def tells(source: Source, reason: str, now: float) -> bool:
         source.silence_s = min(_AGAIN_S[1], 2 * (source.silence_s or _AGAIN_S[0]))
     else:
         source.causes |= {cause}
-    source.said_at, source.ailing = now, True
+    source.said_at, source.ailing = now, source.ailing or fault
     return True
 
 

@@ -10,19 +10,19 @@ import math
 import random
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wherry.errors import PeerBusy, PeerDenied, PeerError, UsageError
 from wherry.flow import FREE
 from wherry.limits import FIRST_SOURCE_S
 from wherry.observe import Note, PeerFailed, quiet
-from wherry.transfer.asking import Asking, scheme_of
+from wherry.transfer.asking import STILL_S, Asking, scheme_of
 from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
 from wherry.transfer.complaints import bare, tells
 from wherry.transfer.ending import end_of, reasons_of
 from wherry.transfer.guard import adopted
-from wherry.transfer.idle import reason_of
+from wherry.transfer.idle import named, reason_of
 from wherry.transfer.jobs import Job, LeafJob, NodeJob
 from wherry.transfer.scheduler import Scheduler
 
@@ -50,6 +50,7 @@ _LOOK_AGAIN_S: Final = 1.0  # whether those are still there for whose sake a bus
 _SNUBBED_S: Final = 30.0  # choked by all for so long, a get asks for further sources, and again after as long
 _VERDICT_S: Final = 0.25
 _SILENT_S: Final = 5.0  # nobody answers for so long: it is said, for there is nothing else to see
+_STILL: Final = "nothing complete comes"
 _QUEUE_JOBS: Final = 16  # jobs made ahead of the sources; each is only a list of wants, of 1.4 KB at the least
 _FIRST_JOBS: Final = 1  # the same on a limited link, as long as no more are done: of a thousand transfers most wait for it
 _DONE_A_JOB: Final = 4  # then one more for each so many done: a job is a fifth of a second of the limit, and soon made
@@ -64,7 +65,7 @@ class Fetcher:
 
     __slots__ = (
         "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_lost", "_observe", "_pool",
-        "_scheduler", "_snubbed_at", "_told", "_wait_s", "_wanted", "connect", "flow",
+        "_scheduler", "_snubbed_at", "_told", "_wait_s", "_wanted_at", "connect", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -106,11 +107,11 @@ class Fetcher:
         self._find = find
         self._lost = lost
         self._finding = find is not None  # more sources may come
-        self._wanted = False  # anything at all
+        self._wanted_at: float | None = None  # when anything at all was wanted
         self._group: asyncio.TaskGroup | None = None
         self._snubbed_at: float | None = None  # since when all sources choke us, or when others were asked for since
         self._cut = False  # whether jobs are small, as in a swarm
-        self._told = False  # that nobody answers
+        self._told: Literal["", "found", "answered"] = ""  # what, as long as no source was reached, was said not to be yet
 
     @property
     def sources(self) -> list[Source]:
@@ -134,7 +135,7 @@ class Fetcher:
         """
         answer: asyncio.Future[dict[CID, Block]] = asyncio.get_running_loop().create_future()
         self._scheduler.put(NodeJob(cids, answer), urgent=True, now=time.monotonic(), deadline=deadline)
-        self._wanted = True
+        self._wanted_at = self._wanted_at or time.monotonic()
         self._bell.ring()
         return await answer
 
@@ -152,8 +153,8 @@ class Fetcher:
         self._bell.ring()
 
     def _want(self) -> None:
-        if not self._wanted:
-            self._wanted = True
+        if self._wanted_at is None:
+            self._wanted_at = time.monotonic()
             self._bell.ring()  # whoever waits to seek sources
 
     def _most_ahead(self) -> int:
@@ -197,7 +198,7 @@ class Fetcher:
 
     async def _seek(self, find: Callable[[], AsyncGenerator[str, None]], group: asyncio.TaskGroup) -> None:
         """Asks for sources once anything is wanted, and takes them in as they come."""
-        while not self._wanted:
+        while self._wanted_at is None:
             await self._bell.heard(1.0)
         async with aclosing(find()) as addresses:
             async for address in addresses:
@@ -228,12 +229,19 @@ class Fetcher:
                 raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None, lost=self._lost)
 
     def _tell(self) -> None:
-        """Says that no source has answered yet, if that takes a while."""
-        sources = self.sources
-        if self._told or not sources or any(source.reached for source in sources):
-            return
-        if time.monotonic() - min(source.since for source in sources) >= _SILENT_S:
-            self._told = True
+        """Says that nothing comes, if that takes a while: nobody is found, or has answered yet, or who is asked is silent."""
+        now, sources = time.monotonic(), self.sources
+        if any(source.reached for source in sources):
+            if still := self._asking.still_s(now):
+                silent = [one for one in sources if one.working and not one.choked and tells(one, _STILL, now, fault=False)]
+                if silent:
+                    self._observe(Note("info", f"nothing complete has come for {still:.0f} s from {named(silent)}"))
+        elif not sources:
+            if self._finding and self._wanted_at is not None and now - self._wanted_at >= STILL_S and not self._told:
+                self._told = "found"
+                self._observe(Note("info", "no source is found yet; those who may know one are still asked"))
+        elif self._told != "answered" and now - min(source.since for source in sources) >= _SILENT_S:
+            self._told = "answered"
             most = min(FIRST_SOURCE_S, self._wait_s) if all(source.failures for source in sources) else FIRST_SOURCE_S
             self._observe(Note("info", f"no source has answered yet ({reasons_of(sources)}); trying for up to {most:.0f} s"))
 

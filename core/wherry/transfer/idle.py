@@ -36,21 +36,22 @@ def reason_of(scheduler: Scheduler[Job], flow: Flow, now: float, came_at: float,
         failed = [source for source in scheduler.sources if source.reached or source.failures]
         return ("resting", _worst(failed)) if failed and not seeking else ("connecting", _worst(failed))
     if all(source.choked for source in alive):
-        return "choked", _names(alive)
+        return "choked", named(alive)
     if all(now < source.rest_until for source in alive):
         return "resting", _worst(alive)
     spared = [source for source in scheduler.sources if source.busy_until > now]
     if spared:
-        return "no-provider", f"{_names(spared)} has too much to do: what others have of it is waited for"
+        return "no-provider", f"{named(spared)} has too much to do: what others have of it is waited for"
     return "no-provider", f"block {scheduler.first_wanted()}"
 
 
 def _silent(sources: list[Source]) -> str:
     asked = [source for source in sources if source.working]
-    return f"answered yet: {_names(asked)} asked" if asked else ""
+    return f"answered yet: {named(asked)} asked" if asked else ""
 
 
-def _names(sources: list[Source]) -> str:
+def named(sources: list[Source]) -> str:
+    """Names sources, the first few of many."""
     names = ", ".join(source.address for source in sources[:3])
     return f"{names} and {len(sources) - 3} more" if len(sources) > 3 else names
 
