@@ -7,10 +7,14 @@ import sys
 
 import pytest
 
+from wherry.cid import CID, DAG_PB
 from wherry.errors import BlockNotFound, SourceChanged
 from wherry.session import Session
 from wherry.store import lostfiles
+from wherry.store.held import HeldWrapped
+from wherry.store.index import Place, SealedPlace, Signature
 from wherry.store.lostfiles import LostFiles
+from wherry.unixfs.wrap import wrap, wrapping
 
 
 def warned(caplog):
@@ -62,3 +66,23 @@ def test_few_files_an_hour_are_named(caplog, monkeypatch):
     lost("/1", SourceChanged("'/1' has changed"))
     assert len(warned(caplog)) == 52
     assert caplog.records[0].levelno == logging.WARNING
+
+
+@pytest.mark.parametrize("size", [5, 1 << 20])
+def test_a_leaf_that_is_wrapped_again_is_hashed_before_it_leaves(tmp_path, size):
+    """Its file may hold other bytes under the same signature: a disk that rots."""
+    path, plain = tmp_path / "file", bytes(size)
+    path.write_bytes(plain)
+    form = wrapping(size, 2)
+    block = wrap(plain, form)
+
+    def held():
+        place = Place(str(path), Signature.of(path.stat()), 0, size)
+        return HeldWrapped(CID.of(DAG_PB, block), SealedPlace(place, "1MiB unixfs", form), lambda _cid: None)
+
+    view = bytearray(held().size)
+    held().read_into(memoryview(view))
+    assert view == block
+    path.write_bytes(plain[:-1] + b"x")
+    with pytest.raises(SourceChanged, match="no longer holds the block"):
+        held().read_into(memoryview(view))
