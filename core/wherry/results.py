@@ -20,12 +20,11 @@ class Result:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Result):
-        return {name: part for name, part in value.to_json().items() if name != "schema"}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Result | dict):
+        pairs = value.items() if isinstance(value, dict) else [(item.name, getattr(value, item.name)) for item in fields(value)]
+        return {str(key): _plain(item) for key, item in pairs}
     return value if value is None or type(value) in (bool, int, float, str) else str(value)
 
 
@@ -337,6 +336,7 @@ class StoreStat(Result):
     cache_bytes: int
     stored_bytes: int  # that the home takes: its databases, and the cache wherever it lies
     cuts: list[CutStat] = field(default_factory=list)
+    cache_problem: str | None = None  # why the cache cannot be looked into, and counts as empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 
 import pytest
@@ -81,3 +82,15 @@ def test_the_sums(store, data):
     assert [cut["cut"] for cut in found["cuts"]] == ["fixed:1MiB"]
     assert store("stat", "-q") == f"{found['unique_bytes']}\n"
     assert "fixed:1MiB: 2.0 MiB in 5 files, 1.0 MiB unique" in store("stat")
+
+
+def test_a_cache_that_cannot_be_opened_is_said_beside_the_rest(store, data, tmp_path):
+    store("stat", add=data)
+    shutil.rmtree(tmp_path / "home" / "cache")
+    (tmp_path / "home" / "cache").write_bytes(b"in its place")  # as on a full disk, it cannot be made
+    found = json.loads(store("stat", "--json"))
+    assert (found["files"], found["cache_blocks"], found["cache_bytes"]) == (5, 0, 0)
+    assert str(tmp_path / "home" / "cache") in found["cache_problem"]
+    said = store("stat")
+    assert "in 5 files" in said
+    assert f"cache    cannot be opened: {found['cache_problem']}\n" in said

@@ -70,6 +70,21 @@ def test_a_file_and_its_stretches(tmp_path):
     assert len(pool._free) == pool._made
 
 
+@pytest.mark.parametrize("length", [5, 6])
+def test_a_file_whose_time_was_set_back_has_changed(tmp_path, length):
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    with closing(Opened(str(path))) as opened:
+        opened.check_same()
+        before = path.stat()
+        time.sleep(0.02)  # so that the clock of file times has ticked
+        path.write_bytes(b"x" * length)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+        with pytest.raises(SourceChanged):
+            opened.check_same()
+
+
 def test_a_buffer_comes_back_when_reading_fails(tmp_path):
     path, pool = tmp_path / "x", BufferPool()
     path.write_bytes(b"short")

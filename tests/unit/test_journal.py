@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from wherry.errors import LocalError, NoSpace, TargetBusy, WherryError
 from wherry.stretches import Stretches
+from wherry.testing.faultydisk import FaultyDisk
 from wherry.transfer.journal import Journal
 
 WHO = {"cid": "bafy", "selection": ""}
@@ -255,3 +257,16 @@ def test_forgetting_takes_nothing_as_done(path):
     journal.close()
     assert journal.done.total == 0
     assert opened(path).done.total == 0
+
+
+def test_a_mark_is_on_the_disk_when_the_call_returns(path):
+    journal = Journal(path, WHO)
+    journal.begin()
+    journal.append([(0, 10)])
+    with FaultyDisk(Path(path)) as disk:
+        journal.mark_synced(journal.position())
+        assert disk.calls["fdatasync"] == 1
+        disk.fail("fdatasync", errno.EIO)
+        with pytest.raises(LocalError, match="cannot bring the journal to disk"):
+            journal.mark_synced(journal.position())
+    journal.close()

@@ -7,11 +7,13 @@ import hashlib
 
 import pytest
 
-from wherry.errors import DecodeError, IntegrityError, NotFound
+from wherry.errors import DecodeError, IntegrityError, KeyProblem, NotFound
 from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
+from wherry.sealing.folder import KeyFolder
 from wherry.session import Session
+from wherry.store.namekeys import NameKeys
 from wherry.testing.hostile import HostileServer, answer
 
 KEY = NodeKey(b"n" * 32)
@@ -151,3 +153,23 @@ def test_that_a_cid_is_not_here_is_said_and_hinders_nothing(over, tmp_path):
             assert (await mine.publish_name(what)).warnings == [], what
 
     over(work)
+
+
+def test_two_that_make_a_key_at_once_have_the_same(tmp_path, monkeypatch):
+    keys, other, real = NameKeys(tmp_path), NameKeys(tmp_path), KeyFolder.swap
+
+    def late(self, *given):
+        monkeypatch.setattr(KeyFolder, "swap", real)
+        other.get_or_make("self")  # between our look and our making
+        real(self, *given)
+
+    monkeypatch.setattr(KeyFolder, "swap", late)
+    assert keys.get_or_make("self").public == other.get("self").public
+
+
+def test_a_key_that_cannot_be_made_is_no_other_ones_key(tmp_path):
+    keys = NameKeys(tmp_path)
+    keys.get_or_make("other")
+    (tmp_path / "keys" / "names").chmod(0o755)
+    with pytest.raises(KeyProblem, match="open to other users"):
+        keys.get_or_make("self")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import subprocess
 import sys
 
@@ -96,3 +97,19 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced_unless_forced(tmp_path):
     assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"theirs")
     outfile.whole(slow, str(place), force=True)
     assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"mine")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_its_bytes_are_on_the_disk_before_it_has_its_name_and_then_the_name(tmp_path, monkeypatch, force):
+    place, done = tmp_path / "x", []
+    sync, replace, rename_new = os.fsync, os.replace, outfile.rename_new
+
+    def syncing(fd):
+        done.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else f"{os.fstat(fd).st_size} bytes")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("name") or replace(*names))
+    monkeypatch.setattr(outfile, "rename_new", lambda *names: done.append("name") or rename_new(*names))
+    outfile.whole(lambda write: write(b"content"), str(place), force=force)
+    assert done == ["7 bytes", "name", "folder"]

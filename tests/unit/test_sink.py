@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from wherry.abc.transport import Arrival, Laid
 from wherry.buffers import ROOM, BufferPool
 from wherry.cid import CID, RAW
-from wherry.errors import IntegrityError, NoSpace
+from wherry.errors import IntegrityError, NoSpace, Unwritable
 from wherry.limits import PB_BYTES_MAX
 from wherry.manifest import DIR, PLAIN, Attrs, Entry
 from wherry.store.store import Store
+from wherry.testing.faultydisk import FaultyDisk
 from wherry.transfer.jobs import LeafJob, NodeJob
 from wherry.transfer.record import Recorder
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
@@ -34,7 +37,7 @@ def made(tmp_path):
     (tmp_path / "home").mkdir()
     store = Store(tmp_path / "home", None)
     target = Target(str(tmp_path / "target"), Entry("", DIR, CID.of(RAW, b""), 0, 1), {"cid": "x"})
-    sink = FileSink(target, store, Recorder(store), direct=False, sync=False)
+    sink = FileSink(target, store, Recorder(store), direct=False, sync=True)
     yield sink, target
     sink.close()
     target.close()
@@ -224,3 +227,19 @@ def test_nodes_are_hashed_and_bounded(pool):
     assert job.rest(set()) == (None, job)
     arrive(pool, job, [(0, b"one")])
     assert job.rest(set()) == (None, None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_long_file_counts_as_whole_when_it_is_on_the_disk(made, pool, fails):
+    sink, target = made
+    data = bytes(9 * MIB)
+    slot, pieces = file_of(data)
+    sink.begin(slot)
+    with FaultyDisk(Path(target.part)) as disk:
+        if fails:
+            disk.fail("fdatasync", errno.EIO)
+        arrivals = [arrive(pool, LeafJob(sink, [piece]), [(0, part)]) for piece, part in zip(pieces, parts(data), strict=True)]
+        assert disk.calls["fdatasync"] == 1
+    assert [isinstance(arrival.failure, Unwritable) for arrival in arrivals] == [False] * 8 + [fails]
+    place = target.final("file")
+    assert (sink._store.index.files([place])[place].cid == slot.cid) is not fails

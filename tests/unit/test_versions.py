@@ -245,3 +245,23 @@ async def test_at_least_one_version_stays(tmp_path):
 )  # fmt: skip
 def test_names_of_versions_are_told_by_their_form(name, is_one):
     assert versions._is_version(name) is is_one
+
+
+async def test_a_version_has_lost_its_name_on_the_disk_before_anything_in_it_goes(tmp_path, monkeypatch):
+    """Or a power cut in the midst could leave half a version under its name."""
+    done, sync, remove = [], os.fsync, versions._remove
+    async with followed(tmp_path) as one:
+        cids = await published(one, tmp_path, 2)
+        await followed_through(one, monkeypatch, cids)
+        folder = tmp_path / "now.versions"
+
+        def syncing(fd):
+            if os.path.samestat(os.fstat(fd), folder.stat()):
+                done.append(sorted(os.listdir(fd)))
+            sync(fd)
+
+        monkeypatch.setattr(os, "fsync", syncing)
+        monkeypatch.setattr(versions, "_remove", lambda name, fd: done.append(name) or remove(name, fd))
+        versions.prune(str(one.link), 1, one.session._store.state)
+        hidden = f".{cids[0]}{versions._GOING}"
+        assert done == [sorted([hidden, cids[1]]), hidden]

@@ -68,7 +68,10 @@ def show_stat(out: Out, found: StoreStat) -> None:
     out.line(f"unique   {_bytes(found.unique_bytes)} in {found.leaves:,} leaves; saved {found.saved:.1%}")
     out.line(f"stored   {_bytes(found.stored_bytes)} in wherry's own home")
     out.line(f"nodes    {_bytes(found.nodes_bytes)} in {found.nodes:,} of manifests")
-    out.line(f"cache    {_bytes(found.cache_bytes)} in {found.cache_blocks:,} blocks")
+    if found.cache_problem is not None:
+        out.line(f"cache    cannot be opened: {safe(found.cache_problem)}")
+    else:
+        out.line(f"cache    {_bytes(found.cache_bytes)} in {found.cache_blocks:,} blocks")
     for cut in found.cuts:
         out.line(f"{_how(cut)}: {_bytes(cut.bytes)} in {cut.files:,} files, {_bytes(cut.unique_bytes)} unique")
 

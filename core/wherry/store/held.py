@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wherry.store.nodes import NodeDB
 
     Elsewhere = Callable[[CID], Held | None]
+    Lost = Callable[[str, WherryError], None]
 
 
 class HeldNode(Held):
@@ -72,8 +73,14 @@ class HeldCached(Held):
         return self._cached.coded(self._cid, self.size, accepted)
 
 
-class _InFiles(Held):
+def _untold(_path: str, _problem: WherryError) -> None:
+    """Whoever reads for himself is told by the error."""
+
+
+class InFiles(Held):
     """A block whose bytes lie in files of the user, and perhaps elsewhere as well: asked when the files fail."""
+
+    lost: Lost = staticmethod(_untold)  # told of each file that is not as it was, while it is given to others
 
     def __init__(self, cid: CID, size: int, places: Sequence[Place], elsewhere: Elsewhere) -> None:
         self.size = size
@@ -84,7 +91,7 @@ class _InFiles(Held):
     def resolved(self) -> Held | None:
         """Gives this block if one of its files is as it was, or else where it lies besides; None: nowhere."""
         for place in self._places:
-            if _stands(place):
+            if self._stands(place):
                 return self
         return self._elsewhere(self._cid)
 
@@ -102,6 +109,7 @@ class _InFiles(Held):
             try:
                 self._read_from(place, view)
             except WherryError as problem:
+                self.lost(place.path, problem)
                 failure = problem
             else:
                 return
@@ -110,11 +118,19 @@ class _InFiles(Held):
             raise failure or SourceChanged(f"block {self._cid} has no place left")
         instead.read_into(view)
 
+    def _stands(self, place: Place) -> bool:
+        try:
+            _open(place)
+        except WherryError as problem:
+            self.lost(place.path, problem)
+            return False
+        return True
+
     @abstractmethod
     def _read_from(self, place: Place, view: memoryview) -> None: ...
 
 
-class HeldLeaf(_InFiles):
+class HeldLeaf(InFiles):
     """A leaf inside files of the user; the first place that is unchanged is taken."""
 
     def __init__(self, cid: CID, places: Sequence[Place], elsewhere: Elsewhere, *, hashed: bool) -> None:
@@ -141,13 +157,14 @@ class HeldLeaf(_InFiles):
             return None
         try:
             return Span(open_unchanged(place.path, place.signature), place.offset)
-        except WherryError:
+        except WherryError as problem:
+            self.lost(place.path, problem)
             if len(self._places) == 1:
                 raise
             return None
 
 
-class HeldSealed(_InFiles):
+class HeldSealed(InFiles):
     """A sealed leaf, made again from the plain bytes in a file of the user; it leaves only if it is the same as it was."""
 
     def __init__(self, cid: CID, sealed: SealedPlace, sealing: Sealing, elsewhere: Elsewhere) -> None:
@@ -166,7 +183,7 @@ class HeldSealed(_InFiles):
         view[:] = sealed
 
 
-class HeldWrapped(_InFiles):
+class HeldWrapped(InFiles):
     """A leaf of UnixFS within a dag-pb block, made again from the bytes in a file of the user (specs/0031 §8)."""
 
     def __init__(self, cid: CID, wrapped: SealedPlace, elsewhere: Elsewhere) -> None:
@@ -200,17 +217,9 @@ def why_lost(held: Held) -> str:
 
 def stays(held: Held | None) -> bool:
     """Tells whether a block is here until the user takes it away: not in the cache alone, nor in a file that is gone."""
-    if isinstance(held, _InFiles):
+    if isinstance(held, InFiles):
         held = held.resolved()
     return held is not None and not isinstance(held, HeldCached)
-
-
-def _stands(place: Place) -> bool:
-    try:
-        _open(place)
-    except WherryError:
-        return False
-    return True
 
 
 def _open(place: Place) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import KeyProblem, NotFound
@@ -48,11 +49,19 @@ class NameKeys:
         return NodeKey(inner[len(_HEAD) :])
 
     def get_or_make(self, label: str) -> NodeKey:
-        """Reads a key, or makes it; on the disk when this returns. Raises as `get`, and errors of the disk."""
+        """Reads a key, or makes it; on the disk when this returns, and the same for all who do this at once.
+
+        Raises as `get`, and errors of the disk.
+        """
         try:
             return self.get(label)
         except NotFound:
             self._outer.prepare()
             body = base64.b64encode(_HEAD + secrets.token_bytes(KEY_BYTES))
-            self._folder.swap(label, None, _BEGIN + body + _END)
+            try:
+                self._folder.swap(label, None, _BEGIN + body + _END)
+            except KeyProblem:
+                with suppress(NotFound):  # another process was first: its key is the one
+                    return self.get(label)
+                raise
             return self.get(label)

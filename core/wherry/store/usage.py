@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from wherry.errors import WherryError
 from wherry.results import CutStat, StoreStat
 
 if TYPE_CHECKING:
@@ -31,14 +32,18 @@ def store_stat(home: Path, store: Store, stopped: Callable[[], bool] = lambda: F
     ]
     size, unique = sum(cut.bytes for cut in cuts), sum(cut.unique_bytes for cut in cuts)
     nodes, nodes_bytes = store.nodes.usage()
-    cache = store.cache
-    usage = None if cache is None else cache.usage()
+    usage, cache_problem = None, None
+    try:
+        usage = None if store.cache is None else store.cache.usage()
+    except WherryError as problem:  # opening it writes, and the disk may be full: the rest can be told
+        cache_problem = problem.message
     cache_bytes = 0 if usage is None else usage.bytes
     return StoreStat(
         files=sum(cut.files for cut in cuts), bytes=size, leaves=sum(cut.leaves for cut in cuts), unique_bytes=unique,
         saved=1 - unique / size if size else 0.0, nodes=nodes, nodes_bytes=nodes_bytes,
         cache_blocks=0 if usage is None else usage.blocks, cache_bytes=cache_bytes,
         stored_bytes=sum(_file_bytes(home / name) for name in _DATABASES) + cache_bytes, cuts=cuts,
+        cache_problem=cache_problem,
     )  # fmt: skip
 
 

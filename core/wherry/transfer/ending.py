@@ -32,10 +32,11 @@ def end_of(
 ) -> WherryError:
     """Words the error. ``sought``: locators were asked for more sources. ``lost``: why a block is no longer here, if it was."""
     reasons = reasons_of(sources)
-    what = f"block {verdict.job.wants[0].cid}"
+    want = verdict.job.wants[0]
+    what = f"block {want.cid} of {want.path!r}" if want.path else f"block {want.cid}"
     if not sources:
         missing = "no source is named or found" if sought else "no source is named"
-        if why := lost(verdict.job.wants[0].cid):
+        if why := lost(want.cid):
             hint = "put the file back as it was and add it again, or give --from ADDRESS"
             return NoSource(f"{what} is no longer here ({why}), and {missing}", hint=hint)
         return NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")

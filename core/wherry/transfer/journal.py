@@ -120,7 +120,10 @@ class Journal:
     def mark_synced(self, position: int) -> None:
         """Records that the bytes of everything that stands before ``position`` are on disk. Raises LocalError."""
         self._write(_record(position, 0))
-        os.fdatasync(self._fd)
+        try:
+            os.fdatasync(self._fd)
+        except OSError as problem:
+            raise local_error(problem, "cannot bring the journal to disk", self.path) from problem
 
     def _write(self, data: bytes) -> None:
         with self._lock:

@@ -17,7 +17,8 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import root_of
 from wherry.errors import CIDError, StoreError, WherryError
 from wherry.flow import FREE
-from wherry.store.held import there
+from wherry.store.held import InFiles, there
+from wherry.store.lostfiles import LostFiles
 from wherry.stretches import Stretches
 from wherry.swarm.swarm import Swarm
 from wherry.unixfs.node import root_of as unixfs_root_of
@@ -45,6 +46,7 @@ class Holdings(BlockSource):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parts: tuple[PartSource, ...] = ()
+        self._lost = LostFiles()
 
     def find(self, cids: Sequence[CID]) -> list[Held | None]:
         """See `BlockSource.find`."""
@@ -55,6 +57,8 @@ class Holdings(BlockSource):
                 break
             for number, held in zip(left, source.find([cids[number] for number in left]), strict=True):
                 found[number] = held
+                if isinstance(held, InFiles):
+                    held.lost = self._lost
         return found
 
     def small_blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:

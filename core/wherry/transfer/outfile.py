@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from wherry.errors import TargetExists, local_error
-from wherry.safetree import rename_new
+from wherry.safetree import rename_new, sync_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,7 @@ def whole(run: Callable[[Write], object], path: str, *, force: bool) -> None:
                 target.flush()
                 os.fsync(target.fileno())
                 (os.replace if force else rename_new)(part, place)
+                sync_dir(os.path.dirname(place))
             except FileExistsError as problem:
                 os.unlink(part)
                 raise _taken(path) from problem

@@ -322,7 +322,7 @@ class FileSink(Sink):
                 wanted = mode | (mode & 0o444) >> 2 if slot.attrs.executable else mode & ~0o111
                 if wanted != mode:
                     os.fchmod(fd, stat.S_IMODE(wanted))
-            if not slot.small and self._sync:
+            if not slot.small and self._sync:  # tells of bytes that the disk did not take: syncfs does not before Linux 5.8
                 os.fdatasync(fd)
             if slot.attrs.mtime is not None:
                 nanoseconds = slot.attrs.mtime[0] * 10**9 + slot.attrs.mtime[1]
