@@ -9,7 +9,7 @@ import pytest
 
 from wherry import safetree
 from wherry.block import EMPTY_LEAF
-from wherry.errors import NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
+from wherry.errors import LocalError, NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
 from wherry.manifest import DIR, FILE, Entry
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
@@ -183,3 +183,28 @@ def test_tidying_takes_only_what_is_this_transfers_own(path):
     assert tidy(path, WHO)
     assert os.listdir(os.path.dirname(path)) == ["target"]
     assert not tidy(path, WHO)
+
+
+def test_a_sync_that_failed_fails_ever_after_and_the_journal_is_not_trusted(path, kind, monkeypatch):
+    """The system tells it once: whoever asks it again hears that all is well."""
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    target.journal.append([(0, 1)])
+    target.sync()
+    target.journal.append([(1, 3)])
+    with monkeypatch.context() as failing:
+
+        def sync(tree):
+            raise LocalError("cannot bring to disk")
+
+        failing.setattr(safetree.SafeTree, "sync", sync)
+        with pytest.raises(LocalError, match="bring to disk"):
+            target.sync()
+    for mark in (True, False):
+        with pytest.raises(LocalError, match="bring to disk"):
+            target.sync(mark=mark)
+    target.close()
+    again = Target(path, kind, WHO)
+    assert (again.existed, again.journal.intact, again.journal.done.total) == (True, False, 1)
+    again.sync()  # a new run may find the disk well
+    again.close()
