@@ -208,3 +208,21 @@ def test_a_sync_that_failed_fails_ever_after_and_the_journal_is_not_trusted(path
     assert (again.existed, again.journal.intact, again.journal.done.total) == (True, False, 1)
     again.sync()  # a new run may find the disk well
     again.close()
+
+
+def test_what_was_recorded_of_a_file_that_was_changed_since_counts_for_no_later_run_either(path):
+    """Else the next record would make the journal younger than the change, and the run after it believe all of it."""
+    target = Target(path, A_FILE, WHO)
+    fill(target, A_FILE)
+    target.journal.append([(0, 2)])
+    target.close()
+    later = os.stat(target.part).st_mtime_ns + 10 * 10**9
+    os.utime(target.part, ns=(later, later))
+    again = Target(path, A_FILE, WHO)
+    assert (again.existed, again.journal.intact, again.journal.done.total) == (True, False, 0)
+    again.journal.append([(2, 3)])
+    again.close()
+    os.utime(again.part)
+    last = Target(path, A_FILE, WHO)
+    assert (last.journal.intact, last.journal.done.covers(2, 3), last.journal.done.total) == (True, True, 1)
+    last.close()
