@@ -183,3 +183,46 @@ async def test_what_a_source_gave_are_the_bytes_that_were_right(right):
     assert made.wire_bytes >= 600 + 300 - 100 * right
     gave = {source.address: (source.blocks, source.bytes) for source in made.sources}
     assert gave == {"liar": (right, right * 100), "honest": (6 - right, 600 - right * 100)}
+
+
+@pytest.mark.parametrize("hedged", [True, False])
+async def test_a_wrong_block_is_held_against_its_source_though_it_does_not_have_the_rest(monkeypatch, hedged):
+    """Nothing of the job goes back then: another source is asked for all of it, or the rest is of the same small file."""
+    for name in ("LATE_MIN_S", "DEAD_S", "SILENT_S") if hedged else ():
+        monkeypatch.setattr(flights, name, 0.0)
+    leaves = [bytes([number]) * 100 for number in range(2)]
+    begun, lied, notes, sink = asyncio.Event(), asyncio.Event(), [], Sink()
+
+    class One(Named):
+        async def fetch(self, wants, lender):
+            begun.set()
+            buffer, there = await lender.lend(), [Laid(want, ROOM + 100 * want, ROOM + 100 * want + 100) for want in range(2)]
+            buffer.view[ROOM : ROOM + 200] = b"".join(leaves)
+            if self.address == "liar":
+                buffer.view[ROOM] ^= 1
+                arrival = Arrival(buffer, there[:1], [1])
+            else:
+                await lied.wait()
+                arrival = Arrival(buffer, there)
+            lender.settle(arrival)
+            yield arrival
+            asyncio.get_running_loop().call_later(0.05, lied.set)  # when its answer is looked at
+
+    @asynccontextmanager
+    async def connect(address):
+        if hedged != (address == "honest"):
+            await (begun if hedged else lied).wait()
+        yield One(address)
+
+    made = Fetcher(["liar", "honest"], connect, BufferPool(), wait_s=5.0, observe=notes.append)
+    cids = [CID.of(RAW, leaf) for leaf in leaves]
+    slots = (
+        [Slot(str(cid), cid, 100, PLAIN, 0, 100) for cid in cids] if hedged else [Slot("f", cids[0], 200, PLAIN, 0, 200)] * 2
+    )
+    async with asyncio.timeout(20), running(made):
+        await made.put(LeafJob(sink, [Piece(slots[at], cids[at], 100 * at * (not hedged), 100) for at in range(2)]))
+        await made.drained()
+    assert sink.done_bytes == 200
+    liar, honest = made.sources
+    assert (liar.standing.rejected, honest.standing.rejected) == (1, 0)
+    assert [note.level for note in notes] == ["warning"]

@@ -270,3 +270,53 @@ def test_a_mark_is_on_the_disk_when_the_call_returns(path):
         with pytest.raises(LocalError, match="cannot bring the journal to disk"):
             journal.mark_synced(journal.position())
     journal.close()
+
+
+def test_after_a_sync_that_failed_only_what_was_synced_before_counts(path):
+    """The kernel goes on to show what it could not write, until it drops it: the same boot tells nothing then."""
+    journal = Journal(path, WHO)
+    journal.begin()
+    journal.append([(0, 100)])
+    journal.mark_synced(journal.position())
+    journal.append([(100, 200)])
+    journal.distrust()
+    journal.append([(200, 300)])  # of a thread that was on its way
+    journal.mark_synced(journal.position())  # and of a sync that was: it says nothing of what failed
+    journal.close()
+    again = opened(path)
+    assert (again.found, again.intact, again.done.total) == (True, False, 100)
+    written(path, (100, 200))
+    assert (opened(path).intact, opened(path).done.total) == (True, 200)  # what came since counts as ever
+
+
+def test_one_that_goes_on_can_be_distrusted_too(path):
+    written(path, (0, 100), "sync", (100, 200))
+    journal = Journal(path, WHO)
+    journal.begin()
+    journal.distrust()
+    journal.close()
+    assert opened(path).done.total == 100
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite", "unlink"])
+def test_what_the_disk_refuses_is_said_in_words(path, call):
+    journal = Journal(path, WHO)
+    journal.begin()
+    does = {
+        "fdatasync": lambda: journal.mark_synced(0),
+        "pwrite": journal.distrust,
+        "unlink": lambda: journal.close(remove=True),
+    }
+    with FaultyDisk(Path(path).parent) as disk:
+        disk.fail(call, errno.EIO)
+        with pytest.raises(LocalError, match="the journal .*Input/output error"):
+            does[call]()
+    journal.close()
+    Journal(path, WHO).close()  # it is free again
+
+
+def test_one_that_somebody_cleared_away_need_not_be_removed(path):
+    journal = Journal(path, WHO)
+    os.unlink(path)
+    journal.close(remove=True)
+    assert not os.path.exists(path)

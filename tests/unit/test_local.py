@@ -9,10 +9,11 @@ import pytest
 
 from wherry.abc.transport import Want
 from wherry.block import Block
-from wherry.buffers import ROOM
+from wherry.buffers import PAGE, ROOM
 from wherry.cid import CID, RAW
 from wherry.errors import WherryError
 from wherry.testing.blocks import CountedPool, MemorySource, fetch_once
+from wherry.transfer import local
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
 
 MIB = 1 << 20
@@ -119,3 +120,20 @@ async def test_a_buffer_comes_back_when_reading_fails(pool, channel, monkeypatch
     with pytest.raises(RuntimeError):
         await fetch_once(channel, [want(b"other", "other")], pool)
     assert pool.out == 0
+
+
+async def test_what_a_disk_may_not_have_is_read_from_the_disk(root, pool, monkeypatch):
+    """After a failed sync the system still shows what it could not write: it must forget that before the bytes are hashed."""
+    dropped, order = [], []
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, at, size, how: dropped.append((at, size, how)))
+    real = local.read_exactly
+    monkeypatch.setattr(local, "read_exactly", lambda *given: (order.append(len(dropped)), real(*given)))
+    data = (root / "dir/file").read_bytes()
+    wants = [want(data[at : at + 100], "dir/file", at) for at in (0, PAGE + 1, 2 * PAGE - 10)]
+    for afresh in (False, True):
+        channel = FilesChannel(str(root), afresh=afresh)
+        found = await fetch_once(channel, wants, pool)
+        channel.close()
+        assert len(found.blocks) == 3
+    assert dropped == [(at, size, os.POSIX_FADV_DONTNEED) for at, size in ((0, PAGE), (PAGE, PAGE), (PAGE, 2 * PAGE))]
+    assert order == [0, 0, 0, 1, 2, 3]  # each before it is read

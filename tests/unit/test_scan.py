@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
+import tempfile
 from contextlib import closing
+from functools import partial
 
 import pytest
 
-from wherry.errors import LimitExceeded, LocalError, SourceChanged, UnsafeName, UsageError
+from wherry.errors import LimitExceeded, LocalError, NoSpace, SourceChanged, UnsafeName, UsageError
 from wherry.limits import TREE_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK
 from wherry.transfer import scan as scan_module
@@ -167,3 +171,45 @@ def test_what_can_be_added(root, tmp_path):
         root_kind(str(tmp_path / "fifo"))
     with pytest.raises(UnsafeName, match=r"cannot add '/nowhere/\\xff': it is not UTF-8"):
         root_kind("/nowhere/\udcff")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, NoSpace), (errno.ENOENT, LocalError), (errno.EACCES, LocalError)])
+def test_a_large_directory_that_cannot_be_sorted_is_not_called_unreadable(root, monkeypatch, number, kind):
+    monkeypatch.setattr(scan_module, "_RUN_NAMES", 10)
+    for name in range(30):
+        (root / str(name)).write_bytes(b"")
+
+    def full(*given, **named):
+        raise OSError(number, "no usable place")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(LocalError, match="cannot sort the names in .*root.*no usable place") as caught:
+        seen(root)
+    assert type(caught.value) is kind
+    assert "TMPDIR" in caught.value.hint
+
+
+def test_a_disk_that_is_full_of_names_is_said(root, monkeypatch):
+    monkeypatch.setattr(scan_module, "_RUN_NAMES", 10)
+    for name in range(30):
+        (root / str(name)).write_bytes(b"")
+    full = partial(open, "/dev/full", "w", encoding="ascii")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *_, **__: full())
+    with pytest.raises(NoSpace, match="cannot sort the names in .*root.*No space left"):
+        seen(root)
+
+
+def test_more_runs_than_files_may_be_open_say_which_limit_to_raise(root, monkeypatch):
+    monkeypatch.setattr(scan_module, "_RUN_NAMES", 2)
+    for name in range(400):
+        (root / str(name)).write_bytes(b"")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(number) for number in os.listdir("/proc/self/fd")}
+    free = [number for number in range(2 * len(used) + 20) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[20], hard))
+    try:
+        with pytest.raises(LocalError, match="cannot sort .*open files") as caught:
+            seen(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in caught.value.hint

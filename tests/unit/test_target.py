@@ -9,7 +9,7 @@ import pytest
 
 from wherry import safetree
 from wherry.block import EMPTY_LEAF
-from wherry.errors import NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
+from wherry.errors import LocalError, NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
 from wherry.manifest import DIR, FILE, Entry
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
@@ -183,3 +183,46 @@ def test_tidying_takes_only_what_is_this_transfers_own(path):
     assert tidy(path, WHO)
     assert os.listdir(os.path.dirname(path)) == ["target"]
     assert not tidy(path, WHO)
+
+
+def test_a_sync_that_failed_fails_ever_after_and_the_journal_is_not_trusted(path, kind, monkeypatch):
+    """The system tells it once: whoever asks it again hears that all is well."""
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    target.journal.append([(0, 1)])
+    target.sync()
+    target.journal.append([(1, 3)])
+    with monkeypatch.context() as failing:
+
+        def sync(tree):
+            raise LocalError("cannot bring to disk")
+
+        failing.setattr(safetree.SafeTree, "sync", sync)
+        with pytest.raises(LocalError, match="bring to disk"):
+            target.sync()
+    for mark in (True, False):
+        with pytest.raises(LocalError, match="bring to disk"):
+            target.sync(mark=mark)
+    target.close()
+    again = Target(path, kind, WHO)
+    assert (again.existed, again.journal.intact, again.journal.done.total) == (True, False, 1)
+    again.sync()  # a new run may find the disk well
+    again.close()
+
+
+def test_what_was_recorded_of_a_file_that_was_changed_since_counts_for_no_later_run_either(path):
+    """Else the next record would make the journal younger than the change, and the run after it believe all of it."""
+    target = Target(path, A_FILE, WHO)
+    fill(target, A_FILE)
+    target.journal.append([(0, 2)])
+    target.close()
+    later = os.stat(target.part).st_mtime_ns + 10 * 10**9
+    os.utime(target.part, ns=(later, later))
+    again = Target(path, A_FILE, WHO)
+    assert (again.existed, again.journal.intact, again.journal.done.total) == (True, False, 0)
+    again.journal.append([(2, 3)])
+    again.close()
+    os.utime(again.part)
+    last = Target(path, A_FILE, WHO)
+    assert (last.journal.intact, last.journal.done.covers(2, 3), last.journal.done.total) == (True, True, 1)
+    last.close()

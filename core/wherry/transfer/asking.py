@@ -212,11 +212,15 @@ class Asking:
             first = type(next(iter(rejected.values()))).__name__
             self._caught(channel, next(iter(rejected.values())).message)
             self._emit(Rejected(scheme=scheme_of(source), error=first, blocks=len(rejected)))
+            self._observe(Note("warning", next(iter(rejected.values())).message))
         absent, left = job.rest(missing - set(rejected))
+        shared = absent is not None and bool(self._scheduler.others(task, source))
+        if rejected and (left is None or shared):  # nothing goes back for what was wrong; else `bad` or `failed` tells of it
+            source.standing.wrong(time.monotonic(), len(rejected))
         if absent is None and left is None:
             self._close(task, source)
             return
-        if absent is not None and self._scheduler.others(task, source):
+        if shared:
             self._scheduler.absent(task, source)  # the other source may have it: nothing is torn in two meanwhile
             return
         if absent is not None:
@@ -232,10 +236,10 @@ class Asking:
         else:
             reason = f"{source.address} answered with nothing that was asked for"
         if job.progress == before:
-            self._observe(Note("warning", reason))
+            if not rejected:
+                self._observe(Note("warning", reason))
             self._scheduler.bad(task, source, time.monotonic(), reason, rejected=len(rejected))
         elif rejected:
-            self._observe(Note("warning", reason))
             self._scheduler.failed(task, source, time.monotonic(), reason, rejected=len(rejected))
         else:
             self._scheduler.again(task, source)

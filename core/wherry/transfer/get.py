@@ -29,6 +29,7 @@ from wherry.transfer.leftovers import Leftovers
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
 from wherry.transfer.pack import Packer
 from wherry.transfer.remake import Remaker
+from wherry.transfer.running import worst
 from wherry.transfer.select import chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
 from wherry.transfer.target import check_encoding
@@ -184,7 +185,7 @@ class Get:
         self._sink.placed, self._sink.gained = self._asks_by_place, gained
         self._recheck = target.existed and not target.journal.intact
         if target.existed:
-            self._part = self._files(target.part)
+            self._part = self._files(target.part, afresh=True)
             self._leftovers = Leftovers(target.tree)
         self._use_known()
         if replaced is not None:
@@ -193,19 +194,17 @@ class Get:
         if await in_thread(self._store.holds_any):
             self._stages.append(HeldChannel(self._store))
         self._check_space(root.entry, target)
-        syncing = asyncio.create_task(self._sync_now_and_then(target)) if sync else None
-        unsynced: BaseException | None = None
-        try:
+        if not sync:
             await self._work(root)
-        finally:
-            if syncing is not None:
+            return
+        try:
+            async with asyncio.TaskGroup() as group:  # a disk that does not take what was written ends the work at once
+                syncing = group.create_task(_sync_now_and_then(target))
+                await self._work(root)
                 syncing.cancel()
-                await asyncio.wait([syncing])
-                unsynced = None if syncing.cancelled() else syncing.exception()
-        if unsynced is not None:
-            raise unsynced  # a disk that does not take what was written must not go unnoticed
-        if sync:
-            await in_thread(target.tree.sync)
+        except BaseExceptionGroup as problems:
+            raise worst(problems) from problems
+        await in_thread(partial(target.sync, mark=False))  # the journal goes now
 
     def close(self) -> None:
         """Frees what is open. No fetch may be under way any more."""
@@ -224,8 +223,8 @@ class Get:
         if self._nodes.leaf is not None or isinstance(self._sealing, Wrapping):
             self._stages.append(KnownChannel(self._nodes.known))
 
-    def _files(self, path: str) -> FilesChannel:
-        channel = FilesChannel(path)
+    def _files(self, path: str, *, afresh: bool = False) -> FilesChannel:
+        channel = FilesChannel(path, afresh=afresh)
         self._channels.append(channel)
         return channel
 
@@ -239,13 +238,6 @@ class Get:
             if not target.existed:
                 raise
             target.check_space(missing - target.allocated_bytes() + target.journal.done.total)
-
-    async def _sync_now_and_then(self, target: Target) -> None:
-        while True:
-            await asyncio.sleep(_SYNC_S)
-            position = target.journal.position()
-            await in_thread(target.tree.sync)
-            target.journal.mark_synced(position)
 
     # The walk
 
@@ -383,3 +375,9 @@ class Get:
         await fetch_once(channel, attempt, self._pool, "this machine")
         left = [piece for piece, done in zip(pieces, attempt.done, strict=True) if not done]
         return LeafJob(self._sink, left) if left else None
+
+
+async def _sync_now_and_then(target: Target) -> None:
+    while True:
+        await asyncio.sleep(_SYNC_S)
+        await in_thread(target.sync)

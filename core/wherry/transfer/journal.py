@@ -3,7 +3,7 @@
 All files of a transfer, in the order of the walk, are seen as one stretch of bytes; a record says that some of it is
 verified and written. A record is appended after the bytes were written, so after a kill it holds (the kernel has the bytes).
 A power cut may lose bytes that no sync brought to disk: after one, only what was recorded before the last mark of a sync is
-trusted, and the rest is hashed where it lies before anything is fetched.
+trusted, and the rest is hashed where it lies before anything is fetched. So it is when a sync failed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import struct
 import threading
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import TargetBusy, local_error
@@ -47,6 +48,8 @@ class Journal:
         self._fd = _open_locked(path)
         self._left_at = os.fstat(self._fd).st_mtime_ns
         self._rebooted = False
+        self._header_bytes = 0
+        self._distrusted = False
         self._identity = {"wherry": "journal/1", **identity}
         try:
             self._load()
@@ -67,6 +70,7 @@ class Journal:
         if not isinstance(header, dict) or {key: header.get(key) for key in self._identity} != self._identity:
             return
         self.found = True
+        self._header_bytes = end
         self._rebooted = rebooted = not _boot() or header.get("boot") != _boot()  # none: this system does not tell
         at, kept = end, 0
         while at + _RECORD.size <= len(data):
@@ -98,6 +102,7 @@ class Journal:
             os.lseek(self._fd, 0, os.SEEK_END)
         except OSError as problem:
             raise local_error(problem, "cannot write the journal", self.path) from problem
+        self._header_bytes = len(text)
 
     def unchanged(self, mtime_ns: int) -> bool:
         """Tells whether a part last written at ``mtime_ns`` was last written by the run that left this journal."""
@@ -118,12 +123,29 @@ class Journal:
         return os.lseek(self._fd, 0, os.SEEK_END)
 
     def mark_synced(self, position: int) -> None:
-        """Records that the bytes of everything that stands before ``position`` are on disk. Raises LocalError."""
+        """Records that the bytes of everything that stands before ``position`` are on disk. Blocks; raises LocalError.
+
+        After a sync that failed, also one of a single file, nothing more is known to be there.
+        """
+        if self._distrusted:
+            return
         self._write(_record(position, 0))
         try:
             os.fdatasync(self._fd)
         except OSError as problem:
             raise local_error(problem, "cannot bring the journal to disk", self.path) from problem
+
+    def distrust(self) -> None:
+        """A sync failed: what no mark says to be on disk may not be there, though the kernel still shows it.
+
+        The header then tells of no boot, so the next run takes the journal as after a reboot. Raises LocalError.
+        """
+        self._distrusted = True
+        text = json.dumps({**self._identity, "boot": ""}, separators=(",", ":")).encode()  # no longer than what it replaces
+        try:
+            os.pwrite(self._fd, text.ljust(self._header_bytes - 1) + b"\n", 0)
+        except OSError as problem:
+            raise local_error(problem, "cannot write the journal", self.path) from problem
 
     def _write(self, data: bytes) -> None:
         with self._lock:
@@ -134,10 +156,16 @@ class Journal:
                 raise local_error(problem, "cannot write the journal", self.path) from problem
 
     def close(self, *, remove: bool = False) -> None:
-        """Frees the target; removes the journal of a transfer that is whole. Idempotent."""
-        if self._fd >= 0:
+        """Frees the target; removes the journal of a transfer that is whole. Idempotent. Raises LocalError if it stays."""
+        if self._fd < 0:
+            return
+        try:
             if remove:
-                os.unlink(self.path)
+                with suppress(FileNotFoundError):  # somebody cleared it away
+                    os.unlink(self.path)
+        except OSError as problem:
+            raise local_error(problem, "cannot remove the journal", self.path) from problem
+        finally:
             os.close(self._fd)
             self._fd = -1
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Arrival, Channel, Laid
-from wherry.buffers import ROOM
+from wherry.buffers import PAGE, ROOM
 from wherry.errors import LocalError, WherryError
 from wherry.fileio import read_exactly
 from wherry.offload import in_thread
@@ -93,9 +93,13 @@ class FilesChannel(Channel):
     parallel = 2
     manifests = False
 
-    def __init__(self, path: str) -> None:
-        """Raises LocalError if ``path`` cannot be opened."""
+    def __init__(self, path: str, *, afresh: bool = False) -> None:
+        """``afresh``: read what the disk has, where the system may still show what it could not write (after a failed sync).
+
+        Raises LocalError if ``path`` cannot be opened.
+        """
         self._path = path
+        self._afresh = afresh
         self._whole_file = not os.path.isdir(path)
         # Where a file lies was given, and may be a link; the file itself is opened below it, and is none.
         self._tree = SafeTree(os.path.dirname(path) or ".", follow=True) if self._whole_file else SafeTree(path)
@@ -123,6 +127,9 @@ class FilesChannel(Channel):
                             os.close(fd)
                         fd, opened = -1, name
                         fd = self._tree.open(name, os.O_RDONLY | os.O_NONBLOCK)
+                    if self._afresh:  # pages that were not written are dropped when they are; those that are to be, stay
+                        begin, end = want.offset // PAGE * PAGE, -(-(want.offset + want.size) // PAGE) * PAGE
+                        os.posix_fadvise(fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
                     read_exactly(fd, buffer.view[at : at + want.size], want.offset, name)
                 except (OSError, LocalError):
                     missing.append(number)

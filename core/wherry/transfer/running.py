@@ -44,10 +44,10 @@ class _Running:
         try:
             await self._group.__aexit__(kind, problem, trace)
         except BaseExceptionGroup as problems:  # the group puts all that was raised into one; nothing is kept back
-            raise _worst(problems) from problems
+            raise worst(problems) from problems
 
 
-def _worst(problems: BaseExceptionGroup[BaseException]) -> BaseException:
+def worst(problems: BaseExceptionGroup[BaseException]) -> BaseException:
     """Picks what to raise of several errors: a bug first, then one of wherry's own."""
     flat: list[BaseException] = []
     stack: list[BaseException] = [problems]

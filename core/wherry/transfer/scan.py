@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
 import os
 import stat
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from wherry.errors import LimitExceeded, SourceChanged, UnsafeName, UsageError, WherryError, local_error
+from wherry.errors import LimitExceeded, LocalError, NoSpace, SourceChanged, UnsafeName, UsageError, WherryError, local_error
 from wherry.limits import TREE_DEPTH_MAX
 from wherry.manifest import DIR, FILE, LINK
 from wherry.names import check_name, check_target, on_disk
@@ -93,7 +94,8 @@ def _below(root: str, leave_out: str, opened: ExitStack) -> Generator[Seen]:
 def listing(path: str, opened: ExitStack) -> Iterator[str]:
     """Names of a directory, sorted, each with a separator that sorts below all and a letter for its kind.
 
-    What it must open to sort a large one is closed with ``opened``. Raises LocalError, SourceChanged.
+    What it must open to sort a large one is closed with ``opened``. Raises LocalError (NoSpace where there is none to sort in),
+    SourceChanged.
     """
     try:
         with os.scandir(path) as entries:
@@ -101,7 +103,7 @@ def listing(path: str, opened: ExitStack) -> Iterator[str]:
             names.sort()
             if len(names) < _RUN_NAMES:
                 return iter(names)
-            return _merged(names, entries, opened)
+            return _merged(names, entries, path, opened)
     except OSError as problem:
         raise _lost(problem, "cannot read the directory", path) from problem
 
@@ -121,17 +123,38 @@ def _letter(entry: os.DirEntry[str]) -> str:
     return "l" if entry.is_symlink() else "?"
 
 
-def _merged(names: list[str], entries: Iterator[os.DirEntry[str]], opened: ExitStack) -> Iterator[str]:
+def _merged(names: list[str], entries: Iterator[os.DirEntry[str]], path: str, opened: ExitStack) -> Iterator[str]:
     """Sorts a large directory in runs on disk, so that memory holds one run; ``names`` is the first."""
     files = []
     while names:
-        spill = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed with `opened`, and when read
-        opened.callback(spill.close)
-        spill.writelines(json.dumps(name) + "\n" for name in names)
-        spill.seek(0)
-        files.append(spill)
+        try:
+            files.append(_spilled(names, opened))
+        except OSError as problem:
+            raise _unsorted(problem, path) from problem
         names = sorted(f"{entry.name}\0{_letter(entry)}" for entry in islice(entries, _RUN_NAMES))
     return heapq.merge(*(_read_run(spill) for spill in files))
+
+
+def _spilled(names: list[str], opened: ExitStack) -> IO[str]:
+    spill = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed with `opened`, and when read
+    try:
+        spill.writelines(json.dumps(name) + "\n" for name in names)
+        spill.seek(0)
+    except OSError:
+        with suppress(OSError):  # closing it writes what is left, which fails again
+            spill.close()
+        raise
+    opened.callback(spill.close)
+    return spill
+
+
+def _unsorted(problem: OSError, path: str) -> WherryError:
+    """The error for a large directory that can be read, and not sorted."""
+    what = f"cannot sort the names in {path!r} by temporary files: {problem.strerror or problem}"
+    if problem.errno in (errno.EMFILE, errno.ENFILE):
+        return LocalError(what, hint=f"raise the limit of open files (ulimit -n): it takes one for each {_RUN_NAMES} names")
+    room = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (NoSpace if room else LocalError)(what, hint="set TMPDIR to a directory on a disk with room, and run it again")
 
 
 def _read_run(spill: IO[str]) -> Iterator[str]:

@@ -323,7 +323,7 @@ class FileSink(Sink):
                 if wanted != mode:
                     os.fchmod(fd, stat.S_IMODE(wanted))
             if not slot.small and self._sync:  # tells of bytes that the disk did not take: syncfs does not before Linux 5.8
-                os.fdatasync(fd)
+                self._bring_to_disk(fd)
             if slot.attrs.mtime is not None:
                 nanoseconds = slot.attrs.mtime[0] * 10**9 + slot.attrs.mtime[1]
                 os.utime(fd, ns=(nanoseconds, nanoseconds))
@@ -334,6 +334,13 @@ class FileSink(Sink):
             slot.fd = fd
             self._close(slot)
         return FileRecord(self._target.final(slot.path), signature, slot.cid, self._cut, leaves, slot.key)
+
+    def _bring_to_disk(self, fd: int) -> None:
+        try:
+            os.fdatasync(fd)
+        except OSError:
+            self._target.journal.distrust()
+            raise
 
     def _keep(self, records: list[FileRecord]) -> None:
         with self._recording:

@@ -63,6 +63,7 @@ class Target:
         check_path(path)
         self.path = path
         self.finished = False
+        self._unsynced: WherryError | None = None
         self._root = root
         self.part, journal = hidden_names(path)
         parent = os.path.dirname(path)
@@ -134,6 +135,24 @@ class Target:
         for parent, _, names in os.walk(self.part):
             total += sum(os.lstat(os.path.join(parent, name)).st_blocks * 512 for name in names)
         return total
+
+    def sync(self, *, mark: bool = True) -> None:
+        """Brings to disk what was written, and marks that in the journal. Blocks.
+
+        Raises LocalError, and does so ever after: a system tells but once that it could not write something, and may then drop
+        it. What lies in the part is not trusted beyond the last mark, by the next run neither.
+        """
+        if self._unsynced is not None:
+            raise self._unsynced
+        try:
+            position = self.journal.position()
+            self.tree.sync()
+            if mark:
+                self.journal.mark_synced(position)
+        except WherryError as problem:
+            self._unsynced = problem
+            self.journal.distrust()
+            raise
 
     def discard(self) -> None:
         """Removes part and journal: nothing of use is in them."""
