@@ -17,6 +17,8 @@ PIPE_CLOSED: Final = 141  # the shell's code for a process that SIGPIPE ended
 
 def ended(run_of: Invocation, problem: BaseException) -> int:
     """Says what a run ended with, and gives its exit code. Raises nothing but SystemExit."""
+    if isinstance(problem, RuntimeError) and isinstance(problem.__cause__, KeyboardInterrupt):
+        problem = problem.__cause__  # Python 3.11 wraps what is raised while a class is being made, as in an import
     if isinstance(problem, BrokenPipeError):
         silence_stdout()
         return PIPE_CLOSED

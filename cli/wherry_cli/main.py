@@ -18,6 +18,10 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # before, or behind, the part that words it
         code = 130
+    except RuntimeError as problem:  # Python 3.11 makes one of a Ctrl-C while a class is being made
+        if not isinstance(problem.__cause__, KeyboardInterrupt):
+            raise
+        code = 130
     sys.exit(code)
 
 

@@ -24,6 +24,7 @@ Clock = Callable[[], float]
 
 LINE_EVERY_S: Final = 5.0
 RATE_WINDOW_S: Final = 10.0  # long enough to be steady, short enough to show a source that was lost
+LEFT_WINDOW_S: Final = 30.0  # small files come in bursts: by the shorter one it was 4 s, then 24 s, that were left
 NOTES_KEPT: Final = 1000
 _DOING: Final = {"scan": "scanning", "hash": "reading", "fetch": "fetching", "verify": "verifying", "finish": "finishing"}
 
@@ -47,23 +48,32 @@ class Rate:
             self._phase = event.phase
             self._samples.clear()
         self._samples.append((now, event.bytes_done, event.wire_bytes if event.phase == "fetch" else event.bytes_done))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_S:
+        while len(self._samples) > 2 and now - self._samples[1][0] >= LEFT_WINDOW_S:
             self._samples.popleft()
 
     def bytes_a_second(self) -> float | None:
         """The rate; None while it is not known."""
-        if not self._samples:
-            return None
-        (start_s, *start), (end_s, *end) = self._samples[0], self._samples[-1]
-        grew = min(after - before for before, after in zip(start, end, strict=True))
-        return max(0.0, grew / (end_s - start_s)) if end_s > start_s else None
+        return self._over(RATE_WINDOW_S)
 
     def seconds_left(self, event: Progress) -> float | None:
-        """How long the rest takes at this rate; None while that is not known."""
-        rate = self.bytes_a_second()
-        if event.bytes_total is None or not rate:
+        """How long the rest takes at the rate of a longer time; None while that is not known, and while nothing comes."""
+        rate = self._over(LEFT_WINDOW_S)
+        if event.bytes_total is None or not rate or not self.bytes_a_second():
             return None
         return max(0, event.bytes_total - event.bytes_done) / rate
+
+    def _over(self, seconds: float) -> float | None:
+        if not self._samples:
+            return None
+        end_s, *end = self._samples[-1]
+        first = self._samples[0]  # that is, of those that are no younger, the last
+        for sample in self._samples:
+            if end_s - sample[0] < seconds:
+                break
+            first = sample
+        start_s, *start = first
+        grew = min(after - before for before, after in zip(start, end, strict=True))
+        return max(0.0, grew / (end_s - start_s)) if end_s > start_s else None
 
 
 class Watcher:

@@ -6,6 +6,7 @@ JSON is written in ASCII, which is harmless by itself.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -95,6 +96,7 @@ class Out:
     def __init__(self, *, as_json: bool, quiet: bool, color: Color, environ: Mapping[str, str]) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self._absent = getattr(sys.stdout, "name", None) == os.devnull  # as `prepare_streams` makes it
         self._out_color = wants_color(color, sys.stdout, environ)
         self._err_color = wants_color(color, sys.stderr, environ)
 
@@ -121,7 +123,9 @@ class Out:
             raise local_error(problem, "write", "standard output") from problem
 
     def result(self, value: Mapping[str, object]) -> None:
-        """Writes the one JSON object of a run."""
+        """Writes the one JSON object of a run. Raises LocalError also if there is no standard output (``>&-``)."""
+        if self._absent:
+            raise local_error(OSError(errno.EBADF, os.strerror(errno.EBADF)), "write", "standard output")
         self.line(to_json(value))
         self.flush()
 

@@ -173,9 +173,9 @@ class _Batch:
         if not self._memory.may_ask(self._peer):
             self._instead(stretch)
             return
-        before, gives = len(self.blocks), None
+        receiver, gives = Receiver(stretch, self._wants, self._peer), None
         try:
-            gives = self._car(stretch)
+            gives = self._car(stretch, receiver)
         except Strange:
             gives = False
         except Cut:
@@ -185,22 +185,20 @@ class _Batch:
             raise
         finally:
             with self._lock:
-                useful = len(self.blocks) > before
-                self._channel.useless = 0 if useful else self._channel.useless + 1
+                self._channel.useless = 0 if receiver.came else self._channel.useless + 1
             if gives is None and self._channel.useless >= _USELESS_MAX:
                 gives = False
             self._memory.told(self._peer, gives)
         self._instead(stretch)
 
-    def _car(self, stretch: Stretch) -> bool | None:
+    def _car(self, stretch: Stretch, receiver: Receiver) -> bool | None:
         """Asks for a CAR and takes what comes; tells whether this gateway gives such. None: it may."""
         bytes_max = len(self._view) + CAR_HEADER_BYTES_MAX + OTHER_BYTES_MAX * 2 + HEAD_BYTES_MAX * len(stretch.wants)
         with self._asker.answer(stretch.path, _ACCEPT_CAR, bytes_max, self.held.hold) as (response, _, _):
             if response.status == 200 and kind_of(response) == CAR_TYPE:
                 self._asker.check(response)
-                before = len(self.blocks)
-                Receiver(stretch, self._wants, self._peer).receive(response, self._place)
-                return True if len(self.blocks) > before else None
+                receiver.receive(response, self._place)
+                return True if receiver.came else None
             if response.status in (429, 503):
                 self._asker.check(response)
             return None if response.status in ABSENT or response.status in _FAULTS else False

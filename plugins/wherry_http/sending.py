@@ -198,16 +198,18 @@ class Sender:
 
     async def _write_some(self, writer: PacedWriter, piece: memoryview, at: int) -> int:
         """Writes from ``at`` until the reader makes us wait; gives how far it came."""
-        try:
-            while at < len(piece):
-                data = bytes(piece[at : at + GATHER_BYTES])
-                if not writer.may(len(data)):
-                    return at  # others get the buffer while this one waits
-                at += len(data)
-                async with asyncio.timeout(_HOLD_S):
-                    await writer.write(data)
-        except TimeoutError:  # `data` is written: what takes so long is that it goes out
-            return at
+        while at < len(piece):
+            data = bytes(piece[at : at + GATHER_BYTES])
+            if not writer.may(len(data)):
+                return at  # others get the buffer while this one waits
+            at += len(data)
+            # It is not cancelled: aiohttp would take that for the end of all waiting on this connection.
+            writing = asyncio.ensure_future(writer.write(data))
+            writing.add_done_callback(_heard)
+            done, _ = await asyncio.wait([writing], timeout=_HOLD_S)
+            if not done:  # `data` is written: what takes so long is that it goes out
+                return at
+            await writing
         return at
 
     async def _write(self, writer: PacedWriter, data: bytes | bytearray) -> None:
@@ -221,6 +223,12 @@ class Sender:
     async def _fill(self, writer: PacedWriter, count: int) -> None:
         for start in range(0, count, GATHER_BYTES):
             await self._write(writer, bytes(min(GATHER_BYTES, count - start)))
+
+
+def _heard(writing: asyncio.Future[None]) -> None:
+    """Takes what a write ended with that nobody waits for any more: the next one on its connection meets the same."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 async def _taken(sock: socket.socket, timeout_s: float, transport: asyncio.Transport) -> None:

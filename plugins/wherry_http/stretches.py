@@ -84,6 +84,7 @@ class Receiver:
         self._peer = peer
         self._missing: dict[CID, list[int]] = {}
         self._other_bytes = self._other_blocks = 0
+        self.came = 0  # blocks that this answer brought, while other threads bring theirs
         for number in stretch.wants:
             self._missing.setdefault(wants[number].cid, []).append(number)
 
@@ -124,6 +125,7 @@ class Receiver:
         view, done = place(numbers[0], size)
         car.take(view)
         done()
+        self.came += 1
         for again in numbers[1:]:  # equal blocks come once
             other, done = place(again, size)
             other[:] = view

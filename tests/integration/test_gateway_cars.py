@@ -245,6 +245,22 @@ async def test_the_roots_of_a_car_are_not_looked_at(file):
         assert server.cars == 3
 
 
+async def test_what_other_requests_bring_does_not_count_for_a_car(file):
+    _, blocks, wants, _ = file
+    wants = [*wants[:20], *wants[40:60:2]]  # a stretch, and blocks that are asked for one by one meanwhile
+
+    def late(handler, cid, asked):
+        server, until = handler.server, time.monotonic() + 2
+        first = len(server.requests)
+        while len(server.requests) < first + 5 and time.monotonic() < until:
+            time.sleep(0.01)
+        other_file(handler, cid, asked)
+
+    with foreign(blocks, car=late) as server:
+        whole(await fetched(server.address, wants, again=6), wants)
+        assert server.cars == 3
+
+
 def cut_after(count, *, clean):
     """Ends in the middle: by hanging up, or as if that were all."""
 

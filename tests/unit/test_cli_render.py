@@ -132,6 +132,19 @@ def test_the_rate_leaves_out_what_was_thrown_away():
     assert rate.seconds_left(event(50, 100)) == 2.0
 
 
+def test_the_time_left_is_steady_where_bytes_come_in_bursts():
+    clock, said, done = Clock(), [], 0
+    rate = Rate(clock)
+    for second in range(120):  # 100 bytes a second for 8 s, then 10 a second for 8 s: 55 a second
+        clock.now = 100.0 + second
+        done += 100 if second % 16 < 8 else 10
+        rate.take(event(done, 20_000, wire_bytes=done))
+        if second >= 40:
+            said.append(rate.seconds_left(event(done, 20_000)) * 55 / (20_000 - done))
+    assert min(said) > 0.75
+    assert max(said) < 1.35
+
+
 def test_another_phase_begins_anew():
     clock = Clock()
     rate = fed(Rate(clock), clock, (0, 0), (1, 500))

@@ -334,6 +334,14 @@ def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(start, a
     assert b"Traceback" not in err
 
 
+@pytest.mark.parametrize(("argv", "code"), [(["version", "--json"], 8), (["version"], 0)])
+def test_a_result_for_programs_needs_a_standard_output(argv, code):
+    line = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "wherry_cli", *argv]
+    done = subprocess.run(line, stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=60)
+    assert done.returncode == code
+    assert (b"standard output" in done.stderr) is (code == 8)
+
+
 @pytest.mark.parametrize("argv", [["version"], ["--help"], ["plugins", "list", "--json"]], ids=" ".join)
 def test_a_reader_that_was_never_there_ends_it_quietly(argv):
     reader, writer = os.pipe()

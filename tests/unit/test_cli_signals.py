@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
+import types
 
 import pytest
 
+from wherry_cli.main import main
 from wherry_cli.signals import Interrupted, drive
 
 
@@ -45,3 +48,34 @@ def test_handlers_and_the_descriptor_that_wakes_are_put_back():
     drive(work)
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+class Interrupting:
+    """Is interrupted while a class that it is in is being made."""
+
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+
+
+def interrupted():
+    class Made:
+        part = Interrupting()
+
+    return Made
+
+
+def test_ctrl_c_in_the_midst_of_an_import_ends_quietly(monkeypatch, capsys, go, fake_session):
+    async def ls(_what, **_options):
+        interrupted()
+        yield
+
+    session = fake_session()
+    session.ls = ls
+    assert go(session, "ls", "x") == 130
+    assert capsys.readouterr().err == "wherry: stopped\n"
+    app = types.ModuleType("wherry_cli.app")
+    app.__getattr__ = lambda _: interrupted()
+    monkeypatch.setitem(sys.modules, "wherry_cli.app", app)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130

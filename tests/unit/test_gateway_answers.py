@@ -8,11 +8,15 @@ import pytest
 from gateways import CAR_TYPE, RAW_TYPE, Tree, ask, gateway
 
 from wherry.cid import CID, RAW
+from wherry.errors import IntegrityError
 from wherry.gateway import headers as said
+from wherry.gateway.blocks import Blocks
+from wherry.gateway.files import content, look
 from wherry.gateway.request import target, unable, wish
 from wherry.manifest import FILE, Entry, dir_block
 from wherry.publiccid import PublicCID
 from wherry.unixfs.data import DIRECTORY, Data
+from wherry.unixfs.data import FILE as UNIXFS_FILE
 from wherry_http.places import parse_base
 
 HTML = "text/html, application/vnd.ipld.car;q=0.1"
@@ -164,3 +168,34 @@ async def test_a_page_that_is_not_there_names_no_command(site):
             assert b"the page of the directory above shows what there is" in answer.body
         car = await ask(address, f"/ipfs/{node.cid}/none?format=car")
         assert (car.status, b"wherry" in car.body) == (404, False)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("lie", [-1, 1])
+@pytest.mark.parametrize("deep", [False, True])
+def test_no_byte_is_given_of_a_part_that_is_not_as_long_as_its_parent_says(lie, deep):
+    tree = Tree()
+    part = tree.put(b"a" * 10)
+    if deep:  # a file of one part, which is right about it, where its own parent is not
+        part = tree.node(Data(UNIXFS_FILE, None, 10, (10,)), (b"", part, 10))
+    whole = Data(UNIXFS_FILE, None, 15 + lie, (10 + lie, 5))
+    root = tree.node(whole, (b"", part, 10), (b"", tree.put(b"b" * 5), 5))
+    blocks = Blocks(tree.source())
+    thing = look(blocks, root, ())
+    for start, stop in ((0, thing.size), (3, 7)):
+        with pytest.raises(IntegrityError, match="its parent says"):
+            list(content(blocks, thing, start, stop))
+
+
+@pytest.mark.parametrize("lie", [-1, 1])
+def test_no_byte_is_given_of_a_leaf_that_is_not_as_long_as_its_manifest_says(lie):
+    tree = Tree()
+    leaf = CID(tree.put(b"a" * 10))
+    root = dir_block([Entry("f", FILE, leaf, 10 + lie)])
+    tree.emit(root)
+    blocks = Blocks(tree.source())
+    thing = look(blocks, PublicCID(root.cid), ("f",))
+    with pytest.raises(IntegrityError, match="its parent says"):
+        list(content(blocks, thing, 0, thing.size))

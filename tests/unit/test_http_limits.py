@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import time
 from contextlib import asynccontextmanager
 
 import pytest
 
+from wherry import accepting
 from wherry.links import trips
 from wherry.testing.blocks import CountedPool, harvest
 from wherry.testing.certificates import make_certificate
 from wherry.testing.leaves import file_of, right, source_of
 from wherry.traffic import Pair, Plan, Traffic
+from wherry_http.frames import BLOCKS_PATH, WANTS_TYPE
 from wherry_http.options import HttpOptions
 from wherry_http.paced import PacedWriter
 from wherry_http.transport import HttpTransport
@@ -125,3 +130,39 @@ def test_no_round_trip_is_known_of_what_is_no_connection():
 
     assert trips(Gone()) is None
     assert trips(Old()) is None
+
+
+async def test_a_slow_reader_inside_tls_gets_all_of_it(certificate, monkeypatch):
+    """Slower than a buffer is kept for it, over sockets that take little: each piece makes the server wait."""
+
+    def small(*arguments, listening=accepting._listening):
+        sock = listening(*arguments)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        return sock
+
+    monkeypatch.setattr(accepting, "_listening", small)
+
+    def read(port):
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        body = b"".join([bytes(leaf.want.cid) for leaf in FILE])
+        head = f"POST {BLOCKS_PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {WANTS_TYPE}\r\n"
+        with socket.socket() as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            plain.connect(("127.0.0.1", port))
+            with context.wrap_socket(plain, server_hostname="localhost") as sock:
+                sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                got = b""
+                while piece := sock.recv(32 * 1024):
+                    got += piece
+                    if len(got) % (256 * 1024) < 32 * 1024:
+                        time.sleep(0.2)
+        return got
+
+    options = HttpOptions(tls_cert=certificate[0], tls_key=certificate[1])
+    async with HttpTransport(options).listen("https://127.0.0.1:0", source_of(FILE)) as address:
+        got = await asyncio.to_thread(read, int(address.rpartition(":")[2]))
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert len(body) > SIZE
+    for leaf in FILE:
+        assert bytes(leaf.data) in body

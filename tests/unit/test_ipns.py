@@ -140,6 +140,11 @@ def test_copies_for_old_readers_must_not_differ():
             opened(good.replace(old, new, 1), NAME)
     with pytest.raises(IntegrityError):
         opened(field(1, b"/ipfs/x") + signed(), NAME)
+    short, long = (made(ttl_ns=seconds * 10**9) for seconds in (1, 100))
+    copy, other = (varint(6 << 3) + varint(seconds * 10**9) for seconds in (1, 100))  # the data under the signature are CBOR
+    assert long.count(other) == short.count(copy) == 1
+    with pytest.raises(IntegrityError, match="old readers"):
+        opened(short.replace(copy, other), NAME)
 
 
 @pytest.mark.parametrize(

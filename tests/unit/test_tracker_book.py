@@ -287,3 +287,15 @@ def test_a_stranger_cannot_push_a_name_out_by_putting_it_again(book):
             assert kept.put_name(record(number), "203.0.113.0/24", NOW + number)
     assert kept.name(record(1).name, NOW + 9) == record(1, 1)
     assert sum(kept.name(record(number).name, NOW + 9) is not None for number in range(2, 8)) == 3
+
+
+def test_of_records_of_one_number_the_one_that_holds_longer_stays(book):
+    def record(hours):
+        key = NodeKey(bytes(32))
+        return opened(create(key, "/ipfs/bafkqaaa", 5, int((NOW + hours * 3600) * 1e9)), Name.of(key.public))
+
+    kept, older, renewed = book(), record(1), record(2)
+    assert kept.put_name(older, "192.0.2.0/24", NOW)
+    assert kept.put_name(renewed, "192.0.2.0/24", NOW)
+    assert not kept.put_name(older, "203.0.113.0/24", NOW + 1)
+    assert kept.name(renewed.name, NOW + 1) == renewed
