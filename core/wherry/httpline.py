@@ -9,11 +9,13 @@ connect.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import threading
 import time
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from wherry.dial import NAMED
@@ -22,12 +24,14 @@ from wherry.limits import RATE_BYTES_MIN, STARVED_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from wherry.dial import Dial
 
 DRAIN_BYTES_MAX: Final = 64 * 1024  # the rest of an answer that is worth to be read for the connection to be kept
 HEADERS_BYTES: Final = 256 * 1024  # of an answer besides its body; also what keeps "100 Continue" from going on for ever
+BUSY_S_MAX: Final = 60.0  # what is believed of a Retry-After
 # What a request on a connection that had served before fails with when the server closed it meanwhile, which is its right.
 REUSED_AND_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
@@ -222,6 +226,18 @@ def ended(response: http.client.HTTPResponse) -> bool:
         return False
     response.read()
     return not response.will_close
+
+
+def busy_for(retry_after: str | None, now: datetime) -> float:
+    """Reads a Retry-After (RFC 9110 §10.2.3): seconds, or a date; 0.0 for none. At most BUSY_S_MAX are believed."""
+    text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        return min(float(text), BUSY_S_MAX)
+    try:
+        seconds = (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), BUSY_S_MAX)
 
 
 def check_plain(response: http.client.HTTPResponse, peer: str) -> None:

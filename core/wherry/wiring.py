@@ -302,9 +302,12 @@ class Wiring:
         return f"use = {json.dumps([*self.chosen('transport'), name])}"
 
     def _dialler(self, address: str, dial: Dial) -> Transport:
-        """Builds the transport that dials ``address``; of those that exchange the one there is: they share connections."""
+        """Gives the transport that dials ``address``, built once: some share connections, or remember who asked for a rest.
+
+        Without a node to exchange for one that can exchange is built anew: another one may come, and it would be that one's.
+        """
         found = self.transport(address, dial=dial)
-        if self.exchange is None or not isinstance(found, SupportsExchange):
+        if self.exchange is None and isinstance(found, SupportsExchange):
             return found
         name, plain = split_address(address)
         return self._diallers.setdefault((name, plain.partition(":")[0].lower(), dial), found)

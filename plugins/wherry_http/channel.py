@@ -8,6 +8,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -15,7 +16,7 @@ from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.dial import NAMED
-from wherry.errors import PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError, in_words
+from wherry.errors import PeerBusy, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError, in_words
 from wherry.httpline import Line
 from wherry.httplines import Lines
 from wherry.limits import RATE_BYTES_MIN
@@ -64,8 +65,11 @@ class HttpChannel(Channel):
         self._threads = ThreadPoolExecutor(options.connections, "wherry-fetch")
         self._lines: list[Line] = []
 
-    async def hello(self) -> PeerProtocolError | None:
-        """Asks who is there; gives what is wrong if it is some other server of HTTP. Raises PeerError."""
+    async def hello(self, busy: Callable[[str | None], None]) -> PeerProtocolError | None:
+        """Asks who is there; gives what is wrong if it is some other server of HTTP. Raises PeerError.
+
+        ``busy`` is told the Retry-After of one that has too much to do.
+        """
         url = self._base.join(URL(INFO_PATH))
         async with (
             self._mapped(),
@@ -76,6 +80,9 @@ class HttpChannel(Channel):
                 check_status(response.status, response.content_type, self._peer, "application/json")
             except PeerProtocolError as problem:
                 return problem
+            except PeerBusy:
+                busy(response.headers.get("Retry-After"))
+                raise
             data = bytearray()
             async for piece in response.content.iter_any():
                 data += piece
@@ -218,6 +225,8 @@ async def open_channel(
         limit=options.connections, ssl=tls if tls is not None else True, socket_factory=_allowed_by(dial, str(base))
     )
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    memory, peer = memory or Gateways(), str(base).removesuffix("/")
+    memory.check_rest(peer)
     gateway: GatewayChannel | None = None
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False,
@@ -226,14 +235,19 @@ async def open_channel(
         own = tls if base.scheme == "https" else None
         channel = HttpChannel(base, session, own, options, codings=codings, dial=dial)
         try:
-            foreign = await channel.hello()
+            foreign = await channel.hello(partial(memory.busy, peer))
             if foreign is None:
                 yield channel
                 return
             lines = Lines(options, tls)
-            gateway = GatewayChannel(Asker(parsed(str(base)), lines, options, dial), lines, options, memory or Gateways())
-            if not await gateway.is_there():
-                raise foreign
+            gateway = GatewayChannel(Asker(parsed(str(base)), lines, options, dial, memory), lines, options)
+            try:
+                await gateway.prove()
+            except PeerProtocolError as problem:
+                said, instead = foreign.message.removeprefix(f"{base} "), problem.message.removeprefix(f"{peer} ")
+                raise PeerProtocolError(
+                    f"{peer} is no wherry server ({said}) and no gateway ({instead})", peer=peer, hint=foreign.hint
+                ) from problem
             yield gateway
         finally:
             if gateway is not None:

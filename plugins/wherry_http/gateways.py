@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerBusy, PeerDenied
-from wherry.httpline import asked, blaming, check_plain, ended
+from wherry.errors import PeerBusy, PeerDenied, PeerProtocolError
+from wherry.httpline import asked, blaming, busy_for, check_plain, ended
 from wherry.version import __version__
 from wherry.weburl import REDIRECTS, REDIRECTS_MAX, Url, too_many
 
@@ -35,16 +36,16 @@ CAR_TYPE: Final = "application/vnd.ipld.car"
 PROBE: Final = "/ipfs/bafkqaaa?format=raw"  # the empty identity CID, which every trustless gateway answers
 ABSENT: Final = frozenset({404, 410, 412, 451})
 _REST_S: Final = 5.0  # that a gateway is left alone which has too much to do and does not say how long
-_REST_MAX_S: Final = 60.0
 _REMEMBERED_MAX: Final = 1024
 
 
 class Gateways:
-    """What a process remembers of the gateways that it asked, by address: whether they give CARs. Any thread."""
+    """What a process remembers of the gateways that it asked, by address: whether they give CARs, and rest. Any thread."""
 
     def __init__(self) -> None:
         self._cars: dict[str, bool] = {}
         self._asking: set[str] = set()
+        self._rests: dict[str, float] = {}  # until when, of time.monotonic
         self._lock = threading.Lock()
 
     def may_ask(self, peer: str) -> bool:
@@ -67,6 +68,23 @@ class Gateways:
             self._asking.discard(peer)
             if gives is not None and (peer in self._cars or len(self._cars) < _REMEMBERED_MAX):
                 self._cars[peer] = gives
+
+    def busy(self, peer: str, retry_after: str | None) -> None:
+        """Notes that ``peer`` has too much to do, and for how long it asks to be left alone."""
+        now = time.monotonic()
+        until = now + (busy_for(retry_after, datetime.now(UTC)) or _REST_S)
+        with self._lock:
+            if len(self._rests) >= _REMEMBERED_MAX:
+                self._rests = {one: end for one, end in self._rests.items() if end > now}
+            if len(self._rests) < _REMEMBERED_MAX:
+                self._rests[peer] = until
+
+    def check_rest(self, peer: str) -> None:
+        """Raises PeerBusy while ``peer`` is to be left alone."""
+        with self._lock:
+            left = self._rests.get(peer, 0.0) - time.monotonic()
+        if left > 0:
+            raise PeerBusy(f"{peer} asks to be left alone for {left:.0f} s", peer=peer)
 
 
 class Held:
@@ -100,28 +118,26 @@ class Held:
 class Asker:
     """Asks one gateway. Thread-safe."""
 
-    def __init__(self, base: Url, lines: Lines, options: HttpOptions, dial: Dial) -> None:
+    def __init__(self, base: Url, lines: Lines, options: HttpOptions, dial: Dial, memory: Gateways | None = None) -> None:
         self.peer = base.origin
+        self.memory = memory or Gateways()
         self._named = base.origin
         self._base, self._lines, self._options, self._dial = base, lines, options, dial
-        self._lock = threading.Lock()
-        self._rest_until = 0.0
 
-    @property
-    def resting(self) -> float:
-        """For how many seconds it asked to be left alone."""
-        return self._rest_until - time.monotonic()
+    def prove(self, hold: Hold) -> None:
+        """Checks that a Trustless Gateway is there: it answers for the empty identity CID. Raises PeerError.
 
-    def is_gateway(self, hold: Hold) -> bool:
-        """Tells whether a Trustless Gateway is there: it answers for the empty identity CID. Raises PeerError.
-
-        Where all of it moved to another origin, such as from http to https, that is asked from now on.
+        A PeerProtocolError begins with the peer. Where all of it moved to another origin, such as from http to https, that is
+        asked from now on.
         """
         with self.answer(PROBE, RAW_TYPE, 0, hold) as (response, url, dial):
-            alive = response.status == 204 or (response.status == 200 and kind_of(response) == RAW_TYPE)
-            if alive and url.target == self._base.target.rstrip("/") + PROBE:
+            self._check_status(response)
+            if response.status not in (200, 204):
+                raise PeerProtocolError(f"{self.peer} answered with status {response.status} to {PROBE}", peer=self.peer)
+            if response.status == 200 and kind_of(response) != RAW_TYPE:
+                raise PeerProtocolError(f"{self.peer} answered with {kind_of(response)!a} to {PROBE}", peer=self.peer)
+            if url.target == self._base.target.rstrip("/") + PROBE:
                 self._base, self._dial = url._replace(target=self._base.target), dial
-            return alive
 
     @contextmanager
     def answer(self, path: str, accept: str, bytes_max: int, hold: Hold) -> Iterator[Found]:
@@ -166,23 +182,20 @@ class Asker:
 
     def check(self, response: http.client.HTTPResponse) -> None:
         """Raises PeerBusy and PeerDenied for answers that mean so, PeerProtocolError for one that is coded."""
+        self._check_status(response)
+        check_plain(response, self.peer)
+
+    def _check_status(self, response: http.client.HTTPResponse) -> None:
         status, peer = response.status, self.peer
         if status in (429, 503):
-            self._rest_until = time.monotonic() + _rest(response.headers.get("Retry-After"))
+            self.memory.busy(peer, response.headers.get("Retry-After"))
             raise PeerBusy(f"{peer} has too much to do (status {status})", peer=peer)
         if status in (401, 403):
             raise PeerDenied(
                 f"{peer} refuses us (status {status})", peer=peer, hint="give its token: WHERRY_TOKEN or --token-file"
             )
-        check_plain(response, peer)
 
 
 def kind_of(response: http.client.HTTPResponse) -> str:
     """Gives the media type of an answer, without its parameters."""
     return (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-
-
-def _rest(header: str | None) -> float:
-    """Reads a Retry-After in seconds; a date, or nonsense, counts as nothing said."""
-    text = (header or "").strip()
-    return min(float(text), _REST_MAX_S) if text.isascii() and text.isdigit() and len(text) < 6 else _REST_S

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
 from wherry.cid import RAW
-from wherry.errors import PeerBusy, PeerError, PeerProtocolError
+from wherry.errors import PeerError, PeerProtocolError
 from wherry.httpline import fill
 from wherry.limits import CAR_HEADER_BYTES_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.offload import crewed, stoppable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Lender, Want
     from wherry.buffers import Buffer
     from wherry.httplines import Lines
-    from wherry_http.gateways import Asker, Gateways
+    from wherry_http.gateways import Asker
     from wherry_http.options import HttpOptions
 
 _BATCHES: Final = 4  # under way at a time: each holds a buffer of the process's budget
@@ -39,26 +39,24 @@ _USELESS_MAX: Final = 3  # CARs in a row that bring nothing; then no more are as
 
 
 class GatewayChannel(Channel):
-    """A way to one trustless gateway. `is_there` proves that it is one."""
+    """A way to one trustless gateway. `prove` proves that it is one."""
 
-    def __init__(self, asker: Asker, lines: Lines, options: HttpOptions, memory: Gateways) -> None:
-        self.asker, self._lines, self.memory = asker, lines, memory
+    def __init__(self, asker: Asker, lines: Lines, options: HttpOptions) -> None:
+        self.asker, self._lines, self.memory = asker, lines, asker.memory
         self.peer = asker.peer
         self.parallel = min(options.connections, _BATCHES)  # type: ignore[misc]  # an instance's own number, as configured
         self._connections = options.connections
         self._threads = ThreadPoolExecutor(options.connections, "wherry-gateway")
         self.useless = 0  # CARs in a row
 
-    async def is_there(self) -> bool:
-        """Tells whether a Trustless Gateway is there. Raises PeerError."""
+    async def prove(self) -> None:
+        """Checks that a Trustless Gateway is there. Raises as `Asker.prove`."""
         held = Held()
-        return await stoppable(lambda: self.asker.is_gateway(held.hold), held.cut)
+        await stoppable(lambda: self.asker.prove(held.hold), held.cut)
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
-        left = self.asker.resting
-        if left > 0:
-            raise PeerBusy(f"{self.peer} asks to be left alone for {left:.0f} s", peer=self.peer)
+        self.memory.check_rest(self.peer)
         buffer = await lender.lend()
         try:
             batch = _Batch(wants, buffer, self, lambda: lender.awaited)

@@ -7,7 +7,6 @@ are right, core finds by their hashes.
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerBusy, PeerDenied, PeerProtocolError
@@ -15,12 +14,10 @@ from wherry.httpline import DRAIN_BYTES_MAX, check_plain, fill
 
 if TYPE_CHECKING:
     import http.client
-    from datetime import datetime
 
     from wherry.runs import Run
 
 SKIP_BYTES_MAX: Final = 16 << 20  # of a file that a server without ranges sends from its beginning each time
-REST_S_MAX: Final = 60.0  # what is believed of a Retry-After
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 _ABSENT: Final = frozenset({404, 410, 416})
 
@@ -57,19 +54,6 @@ def discard(response: http.client.HTTPResponse, count: int, peer: str) -> None:
         piece = scratch[: min(count, len(scratch))]
         fill(response, piece, peer)
         count -= len(piece)
-
-
-def busy_for(retry_after: str | None, now: datetime) -> float:
-    """Reads a Retry-After (RFC 9110 §10.2.3): seconds, or a date; 0.0 for none. At most REST_S_MAX are believed."""
-    if retry_after is None:
-        return 0.0
-    if re.fullmatch(r"[0-9]{1,9}", retry_after, re.ASCII):
-        return min(float(retry_after), REST_S_MAX)
-    try:
-        seconds = (parsedate_to_datetime(retry_after) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(seconds, 0.0), REST_S_MAX)
 
 
 def _check_status(status: int, retry_after: str | None, peer: str) -> None:

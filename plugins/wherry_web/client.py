@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.errors import PeerBusy, PeerProtocolError
-from wherry.httpline import DRAIN_BYTES_MAX, asked, blaming, ended
+from wherry.httpline import DRAIN_BYTES_MAX, asked, blaming, busy_for, ended
 from wherry.observe import Note
 from wherry.version import __version__
 from wherry.weburl import REDIRECTS, REDIRECTS_MAX, too_many
-from wherry_web.answers import SKIP_BYTES_MAX, busy_for, receive
+from wherry_web.answers import SKIP_BYTES_MAX, receive
 from wherry_web.options import header_pair
 
 if TYPE_CHECKING:

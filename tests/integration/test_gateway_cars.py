@@ -65,7 +65,7 @@ async def test_wherrys_own_gateway_gives_them_as_any_other_does(file, monkeypatc
     told = []
     held = {PublicCID.make(1, codec, 0x12, key[2:]).block(): data for key, data in blocks.items() for codec in (RAW, DAG_PB)}
 
-    async def no_wherry(channel):
+    async def no_wherry(channel, _busy):
         return PeerProtocolError("some other server", peer=str(channel))
 
     monkeypatch.setattr(HttpChannel, "hello", no_wherry)

@@ -9,6 +9,8 @@ import re
 import threading
 import time
 from contextlib import ExitStack, aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import ThreadingHTTPServer
 
 import pytest
@@ -16,7 +18,7 @@ from foreign_gateway import RAW, Gateway
 from foreign_gateway import foreign as gateway
 
 from wherry.car import CarReader
-from wherry.errors import BlockNotFound, NoSource, WherryError
+from wherry.errors import BlockNotFound, NoSource, PeerDenied, WherryError
 from wherry.observe import Note
 from wherry.session import Session
 from wherry.transfer import asking
@@ -198,7 +200,45 @@ def test_what_is_neither_wherry_nor_a_gateway_is_said(tmp_path, dataset):
         finally:
             server.shutdown()
             thread.join()
-    assert "text/html" in str(caught.value)
+    server = f"http://127.0.0.1:{server.server_port}"
+    assert f"({server}: is no wherry server (answered with 'text/html') and no gateway (answered with 'text/html' to " in str(
+        caught.value
+    )
+
+
+LATER = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "said"),
+    [
+        (429, {"Retry-After": "40"}, r"\(ADDRESS: asks to be left alone for (40|3[0-9]) s\)"),
+        (503, {"Retry-After": LATER}, r"asks to be left alone for (60|5[0-9]) s"),
+        (429, {}, r"asks to be left alone for [1-5] s"),
+        (500, {}, r"\(answered with status 404\) and no gateway \(answered with status 500 to /ipfs/bafkqaaa"),
+        (403, {}, r"\(ADDRESS: refuses us \(status 403\)\)"),
+    ],
+)
+def test_what_a_gateway_says_instead_of_an_answer_is_repeated_and_obeyed(tmp_path, dataset, status, more, said):
+    _, added, _ = dataset
+
+    def moved(handler, path, _query):
+        if path.startswith("/ipfs/"):
+            handler.say(status, b"no", "text/plain", **more)
+        return path.startswith("/ipfs/")
+
+    with gateway({}, moved=moved) as server, pytest.raises(PeerDenied if status == 403 else NoSource) as caught:
+        got(tmp_path, added.unixfs_cid, server.address, wait_s=2.0)
+    assert re.search(said.replace("ADDRESS", server.address), caught.value.message)
+    assert status == 500 or len(server.asked) == 2, "once for a wherry server, once for a gateway"
+
+
+def test_a_server_that_is_busy_before_it_says_what_it_is_is_left_alone(tmp_path, dataset):
+    _, added, _ = dataset
+    with gateway({}, moved=lambda handler, *_: handler.say(429, b"no", "text/plain", Retry_After="40") or True) as server:
+        with pytest.raises(NoSource, match=r"asks to be left alone for (40|3[0-9]) s"):
+            got(tmp_path, added.unixfs_cid, server.address, wait_s=2.0)
+    assert len(server.asked) == 1
 
 
 VERBS = {

@@ -7,12 +7,13 @@ import socket
 import ssl
 import threading
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable
-from wherry.httpline import HEADERS_BYTES, Line, asked, blaming, fill
+from wherry.httpline import HEADERS_BYTES, Line, asked, blaming, busy_for, fill
 from wherry.testing.hostile import HostileServer, answer, drip, hang_up, silent, stall
 
 TIMES = SimpleNamespace(connect_timeout=1.0, idle_timeout=0.3)
@@ -164,3 +165,26 @@ def test_what_fails_names_the_peer_and_closes_the_line(line, raised, error):
         assert type(caught.value) is error
         assert caught.value.peer == "them"
         assert one._http is None
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("3600", 60.0),
+        ("0", 0.0),
+        ("Sun, 06 Nov 1994 08:49:57 GMT", 20.0),
+        ("Sun, 06 Nov 1994 09:49:37 GMT", 60.0),
+        ("Sun, 06 Nov 1994 08:49:00 GMT", 0.0),
+        ("Sun, 06 Nov 1994 08:49:57", 0.0),  # of no zone
+        ("99999999999", 0.0),
+        ("-7", 0.0),
+        ("7.5", 0.0),
+        ("soon", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_how_long_a_busy_server_asks_to_be_left_alone(said, seconds):
+    assert busy_for(said, datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)) == seconds
