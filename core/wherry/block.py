@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from wherry.cid import CID, RAW, Bytes
 from wherry.errors import IntegrityError
 from wherry.limits import LEAF_BYTES_MAX, PB_BYTES_MAX
+from wherry.names import shown
 
 EMPTY_LEAF: Final = CID.of(RAW, b"")
 
@@ -42,3 +43,15 @@ def verify(cid: CID, data: Bytes, *, origin: str = "") -> None:
     """
     if hashlib.sha256(data).digest() != cid.digest:
         raise IntegrityError(f"block {cid}: the bytes{f' from {origin}' if origin else ''} do not match their CID")
+
+
+def other_size(cid: CID, real: int, listed: int, path: str = "") -> IntegrityError:
+    """Gives the error for a right block, of the file at ``path``, that is longer or shorter than its parent lists (bytes).
+
+    Both are true to their CIDs: it is the dataset that lies, whoever brought it.
+    """
+    at = f"{shown(path)}: " if path else ""
+    return IntegrityError(
+        f"{at}block {cid} has {real} bytes, its parent says {listed}",
+        hint="the dataset contradicts itself, whoever serves it: whoever made it must make it again",
+    )

@@ -20,6 +20,7 @@
      │  ├ PeerUnreachable
      │  ├ PeerTimeout
      │  ├ PeerProtocolError
+     │  │  └ WrongLength                     a block of another length than was asked for
      │  ├ PeerDenied                         it asks for a token, or refuses ours
      │  ├ PeerBusy                           it has too much to do; later, perhaps
      │  └ NoSource                           no source gave the data; lists each one's reason
@@ -160,6 +161,14 @@ class PeerTimeout(PeerError):
 
 class PeerProtocolError(PeerError):
     """The peer broke the protocol: wrong status, framing, length, or a cut stream."""
+
+
+class WrongLength(PeerProtocolError):
+    """The peer offers ``block``, a CID, in another length than was asked for: it is wrong, or what lists the block is."""
+
+    def __init__(self, message: str, *, peer: str = "", hint: str | None = None, block: object = None) -> None:
+        super().__init__(message, peer=peer, hint=hint)
+        self.block = block
 
 
 class PeerDenied(PeerError):

@@ -9,6 +9,7 @@ the common forms takes about a microsecond. Nothing here decides what a block me
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final, Self
 
 from wherry import multibase
@@ -37,6 +38,7 @@ HASHES: Final = {
     0xB220: ("blake2b-256", 32), 0xB240: ("blake2b-512", 64), 0xB260: ("blake2s-256", 32),
 }  # fmt: skip
 _CODEC_NUMBERS: Final = {name: number for number, name in CODEC_NAMES.items()}
+_NUMBER: Final = re.compile("0x[0-9A-Fa-f]{1,16}")
 _COMMON: Final = {head: codec for codec, head in PREFIX.items()}
 _PB_HEAD: Final = PREFIX[DAG_PB]
 _V0_HEAD: Final = b"\x12\x20"
@@ -303,10 +305,7 @@ def codec_number(name: str) -> int:
     """The number of a codec, by its name or by its number as 0x...; raises CIDError."""
     if name in _CODEC_NUMBERS:
         return _CODEC_NUMBERS[name]
-    try:
-        number = int(name, 16) if name[:2] == "0x" and len(name) <= 18 else -1
-    except ValueError:
-        number = -1
+    number = int(name, 16) if _NUMBER.fullmatch(name) else -1
     if not 0 <= number < 1 << 63:
         raise CIDError(f"{name[:40]!a} is no codec", hint="codecs: " + ", ".join(sorted(_CODEC_NUMBERS)) + ", or 0x...")
     return number

@@ -67,8 +67,8 @@ class Session:
     def open(
         cls,
         *,
-        home: Path | None = None,
-        config: Path | None = None,
+        home: str | Path | None = None,
+        config: str | Path | None = None,
         environ: Mapping[str, str] | None = None,
         verb: str = "python",
         overrides: Mapping[str, str] | None = None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
 from wherry.cid import RAW
-from wherry.errors import PeerError, PeerProtocolError
+from wherry.errors import PeerError, PeerProtocolError, WrongLength
 from wherry.httpline import fill
 from wherry.limits import CAR_HEADER_BYTES_MAX, LEAF_BYTES_MAX, PB_BYTES_MAX
 from wherry.offload import crewed, stoppable
@@ -127,9 +127,13 @@ class _Batch:
     def _place(self, number: int, size: int) -> tuple[memoryview, Callable[[], None]]:
         """Finds room for a block, and what to call when it lies there. Raises PeerProtocolError for a wrong size, _Full."""
         want = self._wants[number]
-        most = want.size if want.size is not None else (LEAF_BYTES_MAX if want.cid.codec == RAW else PB_BYTES_MAX)
-        if size > most or (want.size is not None and size != want.size):
-            raise PeerProtocolError(f"{self._peer} promises {size} bytes for block {want.cid}, not {most}", peer=self._peer)
+        most = LEAF_BYTES_MAX if want.cid.codec == RAW else PB_BYTES_MAX
+        if size > most:
+            words = f"{self._peer} promises {size} bytes for block {want.cid}, at most {most} are taken"
+            raise PeerProtocolError(words, peer=self._peer)
+        if want.size is not None and size != want.size:
+            words = f"{self._peer} promises {size} bytes for block {want.cid}, not {want.size}"
+            raise WrongLength(words, block=want.cid, peer=self._peer)
         with self._lock:
             start = self._starts.get(number)
             if start is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -60,6 +61,7 @@ _REASONS: Final[dict[int, Refusal]] = {
     429: "busy",
     503: "busy",
 }  # of statuses
+_NUMBER: Final = re.compile("-?[0-9]{1,100}")
 BYTES_MAX: Final = ROOM + BATCH_BYTES_MAX  # an answer fits into one lent buffer
 
 
@@ -137,15 +139,13 @@ class Server:
     async def _told(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Tells the observers of requests that are refused; whatever refuses one, no browser makes anything of the answer."""
+        """Tells the observers of requests that are refused."""
         try:
             return await handler(request)
         except web.HTTPException as refused:
             self._emit(Refused(request.scheme, _REASONS.get(refused.status, "malformed" if refused.status < 500 else "failed")))
             if refused is request.match_info.http_exception and refused.status == 404 and self._gateway is not None:
                 refused.text = "nothing is here; ask for /ipfs/CID or /ipns/NAME\n"
-            for name, value in said.REFUSAL.items():
-                refused.headers.setdefault(name, value)
             raise
 
     @web.middleware
@@ -196,7 +196,10 @@ class Server:
         try:
             async with asyncio.timeout(min(_BODY_S, self._options.idle_timeout)):
                 wants = decode_wants(await request.read())
-            bytes_max = min(BYTES_MAX, int(request.query.get("max", BYTES_MAX)))
+            most = request.query.get("max", str(BYTES_MAX))
+            if not _NUMBER.fullmatch(most):
+                raise web.HTTPBadRequest(text="max is a number of bytes\n")
+            bytes_max = min(BYTES_MAX, int(most))
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the request's body took too long\n") from None
         except (CIDError, ValueError) as problem:
@@ -245,8 +248,14 @@ def _heard(reception: Reception) -> Middleware:
 
 
 async def _name(_request: web.Request, response: web.StreamResponse) -> None:
-    """Says what answers, and not of which version it and what it runs on are: strangers need not know."""
+    """Says what answers, and not of which version it and what it runs on are: strangers need not know.
+
+    Whatever refuses a request, no browser makes anything of the answer. What aiohttp cannot read does not come here.
+    """
     response.headers["Server"] = "wherry"
+    if response.status >= 400:
+        for name, value in said.REFUSAL.items():
+            response.headers.setdefault(name, value)
 
 
 def _is_local(peer: tuple[str, int] | None) -> bool:

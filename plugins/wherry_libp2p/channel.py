@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
-from wherry.errors import PeerError, PeerProtocolError
+from wherry.errors import PeerError, WrongLength
 from wherry_libp2p.frames import BLOCK_BYTES_MAX, WANTS_MAX, Kind
 from wherry_libp2p.process import Request
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from wherry.abc.transport import Lender, Want
+    from wherry.cid import CID
     from wherry_libp2p.process import Process
 
 _UNSIZED: Final = 16  # wants of unknown size at a time: what does not fit into a buffer would come in vain
@@ -48,12 +49,23 @@ class Libp2pChannel(Channel):
         except BaseException:
             buffer.release()
             raise
-        if answer.wrong:
+        if answer.wrong is not None:
             buffer.release()
-            raise PeerProtocolError(f"{self._peer}: {answer.wrong}", peer=self._peer)
+            raise WrongLength(f"{self._peer}: {answer.wrong}", block=answer.wrong.cid, peer=self._peer)
         yield Arrival(buffer, answer.blocks, large if failure is not None else [*large, *answer.missing()])
         if failure is not None:
             raise failure
+
+
+class _Wrong(NamedTuple):
+    """A block that came in another length than was asked for."""
+
+    cid: CID
+    length: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"block {self.cid} has {self.length} bytes, where {self.size} were asked for"
 
 
 class _Answer:
@@ -71,16 +83,16 @@ class _Answer:
                 self._places[at] = self._free
                 self._free += size
         self.blocks: list[Laid] = []
-        self.wrong = ""
+        self.wrong: _Wrong | None = None
 
     def place(self, at: int, length: int) -> memoryview | None:
         """Gives where the block of a want goes; None if it is of no use."""
-        if at not in self._open or self.wrong:
+        if at not in self._open or self.wrong is not None:
             return None
         self._open.discard(at)
-        size = self._wants[self._asked[at]].size
+        cid, size, *_ = self._wants[self._asked[at]]
         if size is not None and size != length:
-            self.wrong = f"a block of {length} bytes, where {size} were asked for"
+            self.wrong = _Wrong(cid, length, size)
             return None
         start = self._places.get(at, self._free)
         if start + length > len(self._view):

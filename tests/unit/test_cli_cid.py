@@ -72,6 +72,8 @@ def test_a_cid_is_converted_and_comes_back(cid):
     raw = cid("convert", "--codec", "raw", V0)[1].strip()
     assert raw.startswith("bafkrei")
     assert cid("convert", "--codec", "0x70", "--version", "0", raw)[1] == V0 + "\n"
+    for number in ("0x_70", "0x7_0", "0x٧٠", "0x", "0x-1", "0x" + "7" * 17):
+        assert cid("convert", "--codec", number, raw)[0] == 2
 
 
 def test_many_come_on_standard_input_and_bad_ones_are_said_at_last(cid):

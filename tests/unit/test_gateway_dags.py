@@ -100,6 +100,14 @@ def test_a_shard_of_a_bad_fanout_is_refused(fanout):
             what()
 
 
+@pytest.mark.parametrize("name", [b" 1x", b"+1x", b"1_x", b"0xx", b"0ax"])
+def test_a_bucket_that_is_not_written_in_two_digits_is_refused(name):
+    tree = Tree()
+    at = tree.node(Data(HAMT_SHARD, b"\x02", hash_type=0x22, fanout=256), (name, tree.put(b"x"), 1))
+    with pytest.raises(WherryError, match="order of its buckets"):
+        look(Blocks(tree.source()), at, ())
+
+
 def test_shards_deeper_than_a_hash_are_refused():
     tree = Tree()
     wanted = "name"

@@ -283,6 +283,7 @@ async def test_no_refusal_is_made_anything_of(mixed):
             for path, sent in (
                 ("/", {"Origin": "https://evil.example"}), ("/wherry/v1", PAGE), ("/nothing", {}), ("/", {"method": "POST"}),
                 (f"/ipfs/{root}/none", {}), ("/ipfs/nonsense", {}), ("/wherry/v1/blocks", {"method": "POST"}),
+                ("/", {"Expect": "a miracle"}), (f"/ipfs/{root}", {"Expect": "a miracle"}),
             ):  # fmt: skip
                 answer = await ask(address, path, **sent)
                 assert answer.status >= 400

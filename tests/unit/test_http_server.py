@@ -70,6 +70,8 @@ async def test_a_right_request_is_answered():
         ({"body": b"\0" * 36}, 400),
         ({"body": WANTED * 513}, 400),
         ({"path": f"{BLOCKS_PATH}?max=many"}, 400),
+        ({"path": f"{BLOCKS_PATH}?max=1_0"}, 400),
+        ({"path": f"{BLOCKS_PATH}?max=%D9%A1%D9%A2"}, 400),  # digits, of another script
         ({"path": f"{BLOCKS_PATH}?max=-1"}, 200),
         ({"path": f"{BLOCKS_PATH}?max={10**30}"}, 200),
         ({"body": b"x" * 70_000}, 413),

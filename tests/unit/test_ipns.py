@@ -66,7 +66,7 @@ def test_a_name_is_read_in_every_form():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "k51", "12D3Koo", "bafkqaaa", "/ipns/bafkqaaa", "1" * 300, "k51\0", "Qm", "/ipns//a", "example.com"]
+    "text", ["", "k51", "12D3Koo", "bafkqaaa", "/ipns/bafkqaaa", "1" * 300, "k51\0", "Qm", "/ipns//a", "example.com", "1", "11"]
 )
 def test_what_is_no_name_is_refused(text):
     with pytest.raises(CIDError):

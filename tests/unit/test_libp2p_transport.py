@@ -19,11 +19,11 @@ from wherry.errors import (
     LocalError,
     PeerDenied,
     PeerError,
-    PeerProtocolError,
     PeerTimeout,
     PeerUnreachable,
     PluginError,
     UsageError,
+    WrongLength,
 )  # fmt: skip
 from wherry.plugin import Duration
 from wherry.testing.blocks import CheckingLender, CountedPool, MemorySource, fetch_once
@@ -108,7 +108,7 @@ def test_only_large_blocks_ask_nobody(fake):
 
 BAD = {
     "crashes": (PeerUnreachable, "ended"),
-    "too long": (PeerProtocolError, "bytes, where"),
+    "too long": (WrongLength, "bytes, where"),
     "unknown kind": (PeerUnreachable, "not a valid Kind"),
     "a huge body": (PeerUnreachable, "BLOCK of 2147483648 bytes"),
     "a kind of ours": (PeerUnreachable, "a frame WANT from the process"),

@@ -274,3 +274,22 @@ def test_each_source_says_why_it_is_of_no_use(what):
         made.put("x")
         made.failed(made.take(a, 0.0), a, 0.0, "cut short")
     assert reasons_of(made.sources) == f"a: {'cut short' if what == 'failed' else 'does not have it'}; b: refused"
+
+
+def test_a_source_that_does_others_and_never_this_one_is_not_asked_for_ever():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.put("bad")
+    now, tries = 0.0, 0
+    while kind(made, now) is None:
+        task = made.take(a, now)
+        if task is not None:
+            tries += 1
+            made.succeeded(a, now, 1, 100)  # of another job
+            made.failed(task, a, now, "broke off", vain=True)
+            made.done(a, task, now)
+        now += 1.0
+        assert now < 10 * WAIT_S
+    assert kind(made, now) == "absent"
+    assert tries >= 10
+    assert now >= WAIT_S

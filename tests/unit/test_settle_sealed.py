@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from wherry.abc.transport import Arrival, Laid
 from wherry.buffers import PAGE, ROOM, BufferPool
 from wherry.cid import CID, RAW
+from wherry.errors import IntegrityError
 from wherry.manifest import PLAIN
 from wherry.sealing.seal import Scheme
 from wherry.transfer.settle import settle
@@ -103,3 +105,19 @@ def test_coded_leaves_have_room_wherever_a_peer_lays_them(sealing_of, buffer):
     settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
     assert (arrival.failure, arrival.rejected, bytes(done)) == (None, [], b"\1\1")
     assert sink.data == {0: plains[0], MiB: plains[1]}
+
+
+def test_a_right_block_that_does_not_open_is_the_fault_of_its_dataset(sealing_of, buffer):
+    sealing = sealing_of(Scheme("xchacha20poly1305"))
+    pieces, sealed = sealed_pieces(sealing, [b"a" * 1000, b"b" * 1000], 8 * MiB)
+    for piece, words in (
+        (pieces[1]._replace(key=bytes(31) + b"\1"), "'f': block .* does not open"),
+        (pieces[1]._replace(size=999), "'f': block .* has 1016 bytes, its parent says 1015"),
+    ):
+        sink, done = Kept(sealing), bytearray(2)
+        arrival = Arrival(buffer, lay(buffer, sealed, 20, 20))
+        settle(sink, arrival, [pieces[0], piece], done, threading.Lock(), peer="somebody")
+        assert isinstance(arrival.failure, IntegrityError)
+        assert re.search(words, arrival.failure.message)
+        assert "somebody" not in str(arrival.failure)
+        assert (arrival.rejected, sink.data) == ([], {})

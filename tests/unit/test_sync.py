@@ -50,6 +50,16 @@ def test_every_verb(home, tree, tmp_path):
         assert (repaired.roots, repaired.dropped, repaired.set_aside) == (1, [], [])
 
 
+def test_a_home_and_a_configuration_may_be_told_as_text(home, tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text("[add]\nunixfs = false\n")
+    with Session.open(home=str(home), config=str(tmp_path / "own.toml"), environ={}) as session:
+        (tmp_path / "x").write_bytes(b"x")
+        assert session.add(str(tmp_path / "x")).unixfs_cid is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Session.open(home="~/within", environ={}):
+        assert (tmp_path / "within" / "FORMAT").exists()
+
+
 def test_errors_are_wherrys_own(session, tree):
     cid = session.add(str(tree)).cid
     for call in (

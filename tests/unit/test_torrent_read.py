@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torrents import CONTENTS, hybrid
 
 from wherry import errors
-from wherry.errors import DataError, IntegrityError, LimitExceeded, UnsafeName
+from wherry.errors import DataError, DecodeError, IntegrityError, LimitExceeded, UnsafeName
 from wherry.torrent import read
 from wherry.torrent.addresses import seeds_at
 from wherry.torrent.bencode import decode, encode
@@ -139,6 +139,15 @@ def test_good_magnets_are_read(case):
     )  # fmt: skip
     again = parse_magnet(found.text())
     assert (again.v1, again.v2, again.trackers, again.webseeds) == (found.v1, found.v2, found.trackers, found.webseeds)
+
+
+@pytest.mark.parametrize("letter", ["é", "ı", "ſ", "\u0661", "ａ"])
+@pytest.mark.parametrize(("kind", "count"), [("btih", 32), ("btih", 40), ("btmh", 68)])
+def test_a_hash_is_written_in_ascii(kind, count, letter):
+    with pytest.raises(DecodeError, match="is no infohash"):
+        parse_magnet(f"magnet:?xt=urn:{kind}:{letter * count}")
+    with pytest.raises(DecodeError, match="is no infohash"):
+        parse_magnet(f"magnet:?xt=urn:{kind}:{'a' * (count - 1)}{letter}")
 
 
 @pytest.mark.parametrize("case", named(VECTORS["magnets"]["invalid"]))

@@ -5,6 +5,7 @@ Names are kept as they are, since here they are only compared and shown; whoever
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import mmh3
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MURMUR3: Final = 0x22
 _FANOUT_MAX: Final = 1024
+_BUCKET: Final = re.compile(rb"[0-9A-F]+")
 HASH_BITS: Final = 64
 
 
@@ -123,10 +125,7 @@ def _shard(node: dagpb.PBNode, message: unixfs.Data) -> Shard:
     before = -1
     for link in node.links:
         name = link.name or b""
-        try:
-            bucket = int(name[:width], 16) if len(name) >= width else -1
-        except ValueError:
-            bucket = -1
+        bucket = int(name[:width], 16) if _BUCKET.fullmatch(name[:width]) and len(name) >= width else -1
         if not before < bucket < fanout:
             raise DecodeError("a shard whose links are not in the order of its buckets")
         before = bucket

@@ -24,6 +24,8 @@ class Name(bytes):
         code = PublicCID(b"\x01\x72" + multihash).hash_code
         if code not in (IDENTITY, SHA2_256):
             raise CIDError("a name is a key or its sha2-256")
+        if not multihash[1]:
+            raise CIDError("a key of no bytes names nothing")
         return bytes.__new__(cls, multihash)
 
     @classmethod

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.offload import in_thread
@@ -38,7 +39,6 @@ from wherry.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
 
 
 class Session(
@@ -51,8 +51,8 @@ class Session(
     async def open(
         cls,
         *,
-        home: Path | None = None,
-        config: Path | None = None,
+        home: str | Path | None = None,
+        config: str | Path | None = None,
         environ: Mapping[str, str] | None = None,
         verb: str = "python",
         overrides: Mapping[str, str] | None = None,
@@ -72,10 +72,10 @@ class Session(
                 surroundings.pop(variable.removesuffix("_FILE"), None)
         if profile is not None:
             surroundings["WHERRY_PROFILE"] = profile
-        path = (home or default_home(surroundings)).expanduser().absolute()
+        path = _folder(home or default_home(surroundings))
         alone = verb == "repair"
         with Home(path, verb, alone=alone) as opened:
-            wiring = Wiring(path, config, surroundings)
+            wiring = Wiring(path, Path(config) if config is not None else None, surroundings)
             set_aside: list[str] = []
             if alone:
                 from wherry.repair import set_damaged_aside  # or it could not open what it is to mend
@@ -92,6 +92,10 @@ class Session(
             finally:
                 if observing is not None:
                     await in_thread(observing.close)
+
+
+def _folder(home: str | Path) -> Path:
+    return Path(home).expanduser().absolute()
 
 
 __all__ = ("NOWHERE", "Encryption", "Session")

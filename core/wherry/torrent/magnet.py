@@ -85,7 +85,7 @@ def _infohash(topic: str) -> bytes | None:
     if kind.lower() == "urn:btih":
         if len(value) == 40 and _HEX.fullmatch(value):
             return bytes.fromhex(value)
-        if len(value) == 32:
+        if len(value) == 32 and value.isascii():  # of a few other letters the upper case is ASCII
             try:
                 return base64.b32decode(value.upper())
             except binascii.Error:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError
+from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
@@ -189,7 +189,7 @@ class Asking:
         before = job.progress
         try:
             await self._leave(task, job, source)
-            missing, rejected = await fetch_once(channel, job, self._pool, source.address, self._count(source, task))
+            missing, rejected = await self._asked(task, job, source, channel)
             while job.settling:  # another source brought the same a moment sooner: what came is no fault, and not to come again
                 await self._bell.heard(_WRITING_S)
         except BaseException as problem:
@@ -204,7 +204,7 @@ class Asking:
             if isinstance(problem, PeerBusy) and source.choked:
                 self._scheduler.refused(task, source, time.monotonic())
             elif isinstance(problem, PeerError):
-                self._scheduler.failed(task, source, time.monotonic(), problem.message)
+                self._scheduler.failed(task, source, time.monotonic(), problem.message, vain=job.progress == before)
             elif not task.over:
                 self._scheduler.again(task, source)
             raise
@@ -244,6 +244,27 @@ class Asking:
         else:
             self._scheduler.again(task, source)
 
+    async def _asked(
+        self, task: Task[Job], job: Job, source: Source, channel: Channel
+    ) -> tuple[set[int], dict[int, WherryError]]:
+        """Asks for a job; raises and gives what `fetch_once` does.
+
+        A block in another length than was asked for is asked for once more, of whatever length: right bytes show that its
+        parent lies, which is an IntegrityError and nobody's fault, and wrong ones are a wrong block of the source.
+        """
+        try:
+            return await fetch_once(channel, job, self._pool, source.address, self._count(source, task, job))
+        except WrongLength as problem:
+            number = next((number for number, want in enumerate(job.wants) if want.cid == problem.block), None)
+            if number is None:  # of another job, whose connection was ended for it
+                raise
+            again = NodeJob([job.wants[number].cid])
+            _, rejected = await fetch_once(channel, again, self._pool, source.address)
+            job.compare(again.found)
+            if not rejected:
+                raise
+            return set(), {number: rejected[0]}
+
     def _caught(self, channel: Channel, why: str) -> None:
         """A source sent a wrong block: one that proved who it is, is left, and kept out for a while."""
         link = self.member.link_of(channel) if self.member is not None else None
@@ -281,7 +302,7 @@ class Asking:
             return
         task.over = True
         if isinstance(task.job, NodeJob):
-            if not task.job.answer.done():
+            if task.job.answer is not None and not task.job.answer.done():
                 task.job.answer.set_result(task.job.found)
         else:
             self.open_jobs -= 1
@@ -293,14 +314,15 @@ class Asking:
             self._scheduler.beaten(task, other, time.monotonic())
             flight.cancel()
 
-    def _count(self, source: Source, task: Task[Job]) -> Callable[[int, int, int], None]:
-        before = time.monotonic()
+    def _count(self, source: Source, task: Task[Job], job: Job) -> Callable[[int, int, int], None]:
+        before, used = time.monotonic(), job.progress + job.repeated
 
         def count(blocks: int, size: int, wire_bytes: int) -> None:
-            nonlocal before
+            nonlocal before, used
             self.wire_bytes += wire_bytes
             now = self.came_at = time.monotonic()
-            if blocks:
+            last, used = used, job.progress + job.repeated
+            if blocks and used != last:  # a part of a small file is of no use, so whoever sends nothing more fails
                 self._scheduler.succeeded(source, now, blocks, size, task)
                 if recovers(source):
                     self._observe(Note("info", f"{source.address} is back"))

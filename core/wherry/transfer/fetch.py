@@ -20,6 +20,7 @@ from wherry.transfer.asking import STILL_S, Asking, scheme_of
 from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
 from wherry.transfer.complaints import bare, tells
+from wherry.transfer.doubt import Doubt
 from wherry.transfer.ending import end_of, reasons_of
 from wherry.transfer.guard import adopted
 from wherry.transfer.idle import named, reason_of
@@ -64,7 +65,7 @@ class Fetcher:
     """Runs jobs on sources. Made and used on one loop; `run` is a task of the caller's group."""
 
     __slots__ = (
-        "_asking", "_bell", "_cut", "_emit", "_find", "_finding", "_group", "_ledger", "_lost", "_observe", "_pool",
+        "_asking", "_bell", "_cut", "_doubt", "_emit", "_find", "_finding", "_group", "_ledger", "_lost", "_observe", "_pool",
         "_scheduler", "_snubbed_at", "_told", "_wait_s", "_wanted_at", "connect", "flow",
     )  # fmt: skip
 
@@ -112,6 +113,7 @@ class Fetcher:
         self._snubbed_at: float | None = None  # since when all sources choke us, or when others were asked for since
         self._cut = False  # whether jobs are small, as in a swarm
         self._told: Literal["", "found", "answered"] = ""  # what, as long as no source was reached, was said not to be yet
+        self._doubt: Doubt | None = None  # of a job that nobody seems to have
 
     @property
     def sources(self) -> list[Source]:
@@ -223,10 +225,18 @@ class Fetcher:
             group.create_task(self._seek(self._find, group))
 
     def _judge(self) -> None:
-        if not self._finding:
-            verdict = self._scheduler.verdict(time.monotonic())
-            if verdict is not None:
-                raise end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None, lost=self._lost)
+        verdict = self._scheduler.verdict(time.monotonic()) if not self._finding else None
+        if verdict is None:
+            return
+        end = end_of(verdict, self.sources, wait_s=self._wait_s, sought=self._find is not None, lost=self._lost)
+        if self._doubt is None and verdict.kind == "absent" and any(want.size is not None for want in verdict.job.wants):
+            self._doubt = Doubt(verdict.job, end)
+            self._scheduler.put(self._doubt.again, urgent=True, now=time.monotonic())
+            self._bell.ring()
+        elif self._doubt is None or not self._doubt.concerns(verdict.job):
+            raise end
+        elif self._doubt.over(verdict.job):
+            raise self._doubt.end
 
     def _tell(self) -> None:
         """Says that nothing comes, if that takes a while: nobody is found, or has answered yet, or who is asked is silent."""

@@ -373,6 +373,8 @@ class Get:
         """Asks a local source; gives what it did not have, or not right."""
         attempt = LeafJob(self._sink, pieces, in_place=in_place, plain=plain)
         await fetch_once(channel, attempt, self._pool, "this machine")
+        if isinstance(channel, HeldChannel) and channel.odd:
+            await in_thread(partial(channel.compare, attempt))
         left = [piece for piece, done in zip(pieces, attempt.done, strict=True) if not done]
         return LeafJob(self._sink, left) if left else None
 

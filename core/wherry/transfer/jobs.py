@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from wherry.abc.transport import Arrival, FilePart, Lender, Want
-from wherry.block import Block, checked, largest
+from wherry.block import Block, checked, largest, other_size
 from wherry.cid import DAG_PB
 from wherry.errors import LimitExceeded, WherryError
 from wherry.transfer.settle import CLAIMED, DONE, settle
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wherry.buffers import Buffer, BufferPool
     from wherry.cid import CID
@@ -58,6 +58,13 @@ class Job(ABC):
     @abstractmethod
     def rest(self, missing: set[int]) -> tuple[Job | None, Job | None]:
         """Gives what is not done: the part that the source does not have (``missing``), and the part that it left out."""
+
+    def compare(self, found: Mapping[CID, Block]) -> None:
+        """Raises IntegrityError if one of these blocks is wanted in another length: they are right, so its parent lies."""
+        for want in self.wants:
+            block = found.get(want.cid)
+            if block is not None and want.size is not None and want.size != len(block.data):
+                raise other_size(want.cid, len(block.data), want.size, want.path)
 
 
 class JobLender(Lender):
@@ -193,7 +200,8 @@ class NodeJob(Job):
 
     __slots__ = ("answer", "found", "wants")
 
-    def __init__(self, cids: Sequence[CID], answer: asyncio.Future[dict[CID, Block]]) -> None:
+    def __init__(self, cids: Sequence[CID], answer: asyncio.Future[dict[CID, Block]] | None = None) -> None:
+        """``answer`` is given what was found when the first is there; None: nobody waits for it."""
         self.wants = [Want(cid) for cid in cids]
         self.found: dict[CID, Block] = {}
         self.answer = answer

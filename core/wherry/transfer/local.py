@@ -15,6 +15,7 @@ from wherry.errors import LocalError, WherryError
 from wherry.fileio import read_exactly
 from wherry.offload import in_thread
 from wherry.safetree import SafeTree
+from wherry.transfer.tree import read_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wherry.block import Block
     from wherry.buffers import Buffer
     from wherry.cid import CID
+    from wherry.transfer.jobs import Job
 
 
 class HeldChannel(Channel):
@@ -32,6 +34,15 @@ class HeldChannel(Channel):
 
     def __init__(self, source: BlockSource) -> None:
         self._source = source
+        self.odd: list[CID] = []  # that were asked for in another length than they have, so far
+
+    def compare(self, job: Job) -> None:
+        """Reads those of ``job`` that have another length; blocks its thread. Raises IntegrityError if one is right."""
+        odd, self.odd = self.odd, []
+        for cid in odd:
+            block = read_here(self._source, cid)
+            if block is not None:
+                job.compare({cid: block})
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
@@ -42,6 +53,8 @@ class HeldChannel(Channel):
         at, blocks, missing = ROOM, [], []
         for number, (held, want) in enumerate(zip(found, wants, strict=True)):
             if held is None or (want.size is not None and held.size != want.size):
+                if held is not None:
+                    self.odd.append(want.cid)
                 missing.append(number)
                 continue
             if at + held.size > len(buffer.view):

@@ -9,9 +9,9 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.block import Block
+from wherry.block import Block, other_size
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LinkStep
-from wherry.errors import NotFound, UsageError
+from wherry.errors import IntegrityError, NotFound, UsageError, of_block
 from wherry.manifest import DIR, FILE, LINK
 from wherry.names import shown
 from wherry.offload import in_thread, settled
@@ -48,7 +48,7 @@ async def content(
 ) -> AsyncGenerator[bytes, None]:
     """Gives the bytes of a file from ``offset``, ``length`` of them at most, leaf by leaf. Raises UsageError, NotFound.
 
-    Leaves that were fetched are kept in the cache.
+    IntegrityError where a leaf is not as long as the file's nodes list. Leaves that were fetched are kept in the cache.
     """
     if offset < 0 or (length or 0) < 0:
         raise UsageError("offset and length are at least 0")
@@ -71,12 +71,12 @@ async def content(
                     running.append((leaf, asyncio.create_task(_leaf(nodes, store, fetcher, leaf, due))))
                     if len(running) >= _AHEAD:
                         first, task = running.popleft()
-                        piece = _cut(first, await task, offset, stop)
+                        piece = _cut(first, await task, offset, stop, root.name)
                         pace.took(time.monotonic())
                         yield piece
         while running:
             leaf, task = running.popleft()
-            yield _cut(leaf, await task, offset, stop)
+            yield _cut(leaf, await task, offset, stop, root.name)
     finally:
         for _, task in running:
             task.cancel()
@@ -120,7 +120,10 @@ async def _announced(nodes: Nodes, store: Store, walk: AnyWalk) -> AsyncGenerato
         yield leaf
 
 
-def _cut(leaf: Leaf, block: Block, offset: int, stop: int) -> bytes:
+def _cut(leaf: Leaf, block: Block, offset: int, stop: int, name: str) -> bytes:
+    """Gives what is wanted of a leaf, once it is as long as its parent says: the offsets of all others rest on that."""
+    if len(block.data) != leaf.size:
+        raise other_size(leaf.cid, len(block.data), leaf.size, name)
     first, last = max(0, offset - leaf.offset), min(leaf.size, stop - leaf.offset)
     return block.data if (first, last) == (0, leaf.size) else block.data[first:last]
 
@@ -139,7 +142,10 @@ async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf, due: f
     sealed = block.data
 
     def opened() -> bytes:
-        return bytes(unlocked.sealing.open_leaf(sealed, leaf.key, leaf.offset, leaf.size, final=leaf.final))
+        try:
+            return bytes(unlocked.sealing.open_leaf(sealed, leaf.key, leaf.offset, leaf.size, final=leaf.final))
+        except IntegrityError as problem:
+            raise of_block(problem, leaf.cid) from problem
 
     return Block(leaf.cid, await in_thread(opened))
 

@@ -334,14 +334,14 @@ class Scheduler(Generic[J]):
         """Tells whether another source is connected, so that a busy one can be spared."""
         return any(other is not source and other.alive and not other.denied for other in self.sources)
 
-    def failed(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0) -> float:
+    def failed(self, task: Task[J], source: Source, now: float, reason: str, *, rejected: int = 0, vain: bool = False) -> float:
         """A request failed, or brought ``rejected`` blocks, while the source stays; its job goes back.
 
-        Gives the seconds to rest.
+        ``vain``: nothing of it was done. Gives the seconds to rest.
         """
         if rejected:
             source.standing.wrong(now, rejected)
-        task.failed = {**task.failed, source.number: task.failed.get(source.number, 0) + 1}
+        task.fails(source, now, self._wait_s, vain=vain)
         self.again(task, source)
         return self._rest(source, now, reason)
 

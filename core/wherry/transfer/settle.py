@@ -6,10 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Laid
-from wherry.block import verify
+from wherry.block import other_size, verify
 from wherry.buffers import PAGE, ROOM
 from wherry.errors import IntegrityError, Misjudged, WherryError
 from wherry.limits import LEAF_BYTES_MAX
+from wherry.names import shown
 
 if TYPE_CHECKING:
     import threading
@@ -107,7 +108,7 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
         wanted = piece.size if sealing is None or plain else sealing.wire_size(piece.size, piece.key)
         guessed = piece.guessed and not plain
         try:
-            if (size != wanted) if wanted is not None and not guessed else not 0 < size <= LEAF_BYTES_MAX:
+            if size != wanted and (plain or not 0 < size <= LEAF_BYTES_MAX):
                 raise IntegrityError(f"block {piece.cid} from {peer} has {size} bytes, not {wanted}")
             if sealing is not None and plain:
                 _verify_plain(piece, batch.view[laid.start : laid.stop], sealing)
@@ -118,6 +119,8 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
         else:
             if guessed and size != wanted:
                 raise Misjudged(f"block {piece.cid} has {size} bytes, and its directory lets expect {wanted}")
+            if wanted is not None and size != wanted:
+                raise other_size(piece.cid, size, wanted, piece.slot.path)
             good.append(laid)
     return good
 
@@ -146,9 +149,10 @@ def _opened(batch: _Batch, good: list[Laid], sealing: Sealer) -> list[Laid]:
         except WherryError as problem:
             if piece.guessed:
                 raise Misjudged(f"block {piece.cid} is not like the others of its file: {problem.message}") from problem
-            refused = IntegrityError(f"block {piece.cid} from {batch.peer} does not open: {problem.message}")
-            batch.arrival.rejected.append((laid.want, refused))
-            continue
+            raise IntegrityError(  # it is the right block, so no peer is to blame
+                f"{shown(piece.slot.path or '/')}: block {piece.cid} does not open: {problem.message}",
+                hint="the dataset contradicts itself, whoever serves it: whoever made it must make it again",
+            ) from problem
         if sealing.scheme.coding:
             at = free
             waiting.append((at, bytes(plain)))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PARALLEL: Final = 4  # jobs at a time of a source that does not say
 _LN2: Final = math.log(2.0)
+_VAIN_MAX: Final = 10  # times that a source may fail with a job, however well it does others
 
 J = TypeVar("J")
 
@@ -149,12 +150,26 @@ class Task(Generic[J]):
     over: bool = False  # done: nobody need bring it any more
     deadline: float = math.inf  # when somebody who reads along needs it, of an urgent one; infinite: a walk waits for it
     lacks: Mapping[int, float] = field(default_factory=_nothing)  # number of a partial source -> what it had when it lacked it
+    vain: Mapping[int, float] = field(default_factory=_nothing)  # number of a source -> since when it fails with this alone
 
     def part(self, job: J, spans: Sequence[tuple[int, int]] = ()) -> Task[J]:
         """Gives a task for a part of the job; what the sources said holds for it too."""
         task = Task(job, self.urgent, self.absent, self.bad, self.failed, self.size, self.put)
-        task.spans, task.rank, task.lacks, task.deadline = spans, self.rank, self.lacks, self.deadline
+        task.spans, task.rank, task.lacks, task.deadline, task.vain = spans, self.rank, self.lacks, self.deadline, self.vain
         return task
+
+    def fails(self, source: Source, now: float, wait_s: float, *, vain: bool) -> None:
+        """Counts a failure of a source with it; ``vain``: nothing of it was done.
+
+        One that gets on with other jobs and fails with this one again and again, for as long as a source is waited for, is as
+        good as one that does not have it: else the others would keep hope alive for ever.
+        """
+        who = source.number
+        self.failed = {**self.failed, who: self.failed.get(who, 0) + 1}
+        if vain and source.proven:
+            self.vain = {who: now, **self.vain}
+            if self.failed[who] >= _VAIN_MAX and now - self.vain[who] >= wait_s:
+                self.absent |= {who}
 
     @property
     def for_all(self) -> bool:

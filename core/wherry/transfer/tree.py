@@ -21,6 +21,7 @@ from wherry.offload import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 
+    from wherry.abc.transport import BlockSource
     from wherry.cid import CID
     from wherry.dag.walk import Step
     from wherry.manifest import Entry
@@ -245,7 +246,7 @@ def _unixfs_find(root: Entry, path: str, inline: Callable[[Block], None]) -> Gen
     return unixfs_find(root, path, inline)
 
 
-def read_here(store: Store, cid: CID) -> Block | None:
+def read_here(store: BlockSource, cid: CID) -> Block | None:
     """Reads a block that lies in the user's files, or in the cache."""
     held = store.find([cid])[0]
     if held is None:

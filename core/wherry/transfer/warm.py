@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Want
-from wherry.block import Block, verify
+from wherry.block import Block, other_size, verify
 from wherry.cid import DAG_CBOR, RAW
 from wherry.dag.walk import EnterFile, Leaf
 from wherry.errors import IntegrityError, NoSpace, WherryError
@@ -204,6 +204,8 @@ class Warming:
         if left and local is not None:
             attempt = KeepJob(self, left)
             await fetch_once(local, attempt, self._pool, "this machine")
+            if local.odd:
+                await in_thread(partial(local.compare, attempt))
             left = attempt.left
         if left:
             await self._fetcher.put(KeepJob(self, left))
@@ -284,14 +286,17 @@ class KeepJob(Job):
             if self._done[laid.want] or laid.want in good:
                 continue  # came twice
             try:
-                if not 0 < size <= LEAF_BYTES_MAX if leaf.guessed else size != leaf.size:
+                if size != leaf.size and not 0 < size <= LEAF_BYTES_MAX:
                     raise IntegrityError(f"block {leaf.cid} from {peer} has {size} bytes, not {leaf.size}")
                 view = buffer.view[laid.start : laid.stop]
                 verify(leaf.cid, view, origin=peer)
-                self._leaves[laid.want] = leaf._replace(size=size, guessed=False)
-                good[laid.want] = view
             except WherryError as problem:
                 arrival.rejected.append((laid.want, problem))
+                continue
+            if size != leaf.size and not leaf.guessed:
+                raise other_size(leaf.cid, size, leaf.size, leaf.path)
+            self._leaves[laid.want] = leaf._replace(size=size, guessed=False)
+            good[laid.want] = view
         return good
 
     @property

@@ -22,7 +22,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Laid
-from wherry.errors import PeerProtocolError
+from wherry.errors import PeerProtocolError, WrongLength
 from wherry.limits import LEAF_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -190,9 +190,12 @@ class Answer:
         return found
 
     def _lay(self, want: int, size: int, start: int) -> int:
-        wanted = self._wants[want].size
-        if size > LEAF_BYTES_MAX or (wanted is not None and size != wanted):
-            raise self._wrong(f"{size} bytes for the block {self._wants[want].cid}, which has {wanted}")
+        cid, wanted, *_ = self._wants[want]
+        if size > LEAF_BYTES_MAX:
+            raise self._wrong(f"{size} bytes for the block {cid}, at most {LEAF_BYTES_MAX} are taken")
+        if wanted is not None and size != wanted:
+            words = f"{self._peer} sent {size} bytes for the block {cid}, and not {wanted}"
+            raise WrongLength(words, block=cid, peer=self._peer)
         self.blocks.append(Laid(want, start, start + size))
         return start + size
 
