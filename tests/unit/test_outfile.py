@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from wherry.errors import LocalError, NotFound, TargetExists
+from wherry.errors import LocalError, NoSpace, NotFound, TargetExists
 from wherry.transfer import outfile
 
 
@@ -96,3 +96,12 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced_unless_forced(tmp_path):
     assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"theirs")
     outfile.whole(slow, str(place), force=True)
     assert (os.listdir(tmp_path), place.read_bytes()) == (["x"], b"mine")
+
+
+def test_a_full_disk_keeps_nothing_and_says_so():
+    with open("/dev/full", "wb", buffering=0) as full:
+        for path, named in (("x.car", "writing 'x.car': "), (None, "writing to standard output: ")):
+            with pytest.raises(NoSpace) as caught:
+                outfile.writing(full, path)(b"a")
+            assert caught.value.message.startswith(named)
+            assert "is kept" not in caught.value.hint
