@@ -14,7 +14,7 @@ from io import UnsupportedOperation
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from wherry.errors import local_error
+from wherry.errors import output_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class PipeWriter:
         except BrokenPipeError:
             raise
         except OSError as problem:
-            raise local_error(problem, "write", "standard output") from problem
+            raise output_error(problem) from problem
 
     def close(self) -> None:
         """Lets the thread end, without waiting for it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry.observe import Note, Progress, Shown
 from wherry.units import format_duration, format_size
-from wherry_cli.render import Out, is_terminal, safe, to_json
+from wherry_cli.render import Out, is_terminal, many, safe, to_json
 
 if TYPE_CHECKING:
     from wherry_cli.invocation import ProgressMode
@@ -213,9 +213,9 @@ def describe(event: Progress, rate: Rate) -> str:
     if event.files_total is not None and event.files_total > 1:
         parts.append(f"{event.files_done:,} of {event.files_total:,} files")
     elif event.files_total is None and event.files_done:
-        parts.append(f"{event.files_done:,} files")
+        parts.append(many(event.files_done, "file"))
     if event.phase == "fetch":
-        parts.append(f"{event.sources_alive} source{'' if event.sources_alive == 1 else 's'}")
+        parts.append(many(event.sources_alive, "source"))
     return ", ".join(parts)
 
 

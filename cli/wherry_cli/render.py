@@ -13,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
-from wherry.errors import WherryError, local_error
+from wherry.errors import WherryError, output_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +62,9 @@ def to_json(value: object) -> str:
     return json.dumps(value, separators=(", ", ": ")).replace("\x7f", "\\u007f")
 
 
-def many(count: int, what: str) -> str:
-    """Says how many of something there are: ``1 block``, ``1,200 blocks``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def many(count: int, what: str, plural: str = "") -> str:
+    """Says how many of something there are: ``1 block``, ``1,200 blocks``; ``plural``, where it is not that with an s."""
+    return f"{count:,} {what if count == 1 else plural or what + 's'}"
 
 
 def error_json(problem: WherryError) -> dict[str, object]:
@@ -107,7 +107,7 @@ class Out:
         except BrokenPipeError:
             raise
         except OSError as problem:
-            raise local_error(problem, "write", "standard output") from problem
+            raise output_error(problem) from problem
 
     def line(self, text: str) -> None:
         """Writes one line of a result."""
@@ -120,7 +120,7 @@ class Out:
         except BrokenPipeError:
             raise
         except OSError as problem:
-            raise local_error(problem, "write", "standard output") from problem
+            raise output_error(problem) from problem
 
     def result(self, value: Mapping[str, object]) -> None:
         """Writes the one JSON object of a run. Raises LocalError also if there is no standard output (``>&-``)."""

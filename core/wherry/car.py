@@ -22,6 +22,7 @@ _CID_BYTES_MAX: Final = 160  # an identity CID of 128 bytes and its head
 SECTION_BYTES_MAX: Final = LEAF_BYTES_MAX + _CID_BYTES_MAX
 _VARINT_BYTES_MAX: Final = 9  # as the specification says
 _PRAGMA: Final = bytes.fromhex("0aa16776657273696f6e02")  # {"version": 2}, which begins version 2
+_MAPS: Final = b"\xa1\xa2"  # how that begins in DAG-CBOR, and the header of version 1
 _V2_HEADER_BYTES: Final = 40
 _SKIP_BYTES: Final = 1 << 16
 
@@ -141,14 +142,22 @@ class CarReader:
         size = self._size(CAR_HEADER_BYTES_MAX, "a header")
         if size is None:
             raise self._wrong("it is empty")
-        body = self._exactly(size)
+        body = self._header(size)
         if body == _PRAGMA[1:]:
             self._find_blocks()
             size = self._size(CAR_HEADER_BYTES_MAX, "a header")
             if size is None:
                 raise self._wrong("version 2 without blocks")
-            body = self._exactly(size)
+            body = self._header(size)
         return self._roots(body)
+
+    def _header(self, size: int) -> bytes:
+        """Reads a header, if one begins there: of what is no CAR at all it is not said that it is cut off."""
+        first = self._exactly(1)
+        if first[0] not in _MAPS:
+            hint = "`wherry add` takes files that are none"
+            raise DecodeError(f"{self._origin} is no CAR: it does not begin with a header", hint=hint)
+        return first + self._exactly(size - 1)
 
     def _find_blocks(self) -> None:
         """Goes where version 2 says that its blocks lie; the index behind them is left alone."""

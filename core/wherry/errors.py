@@ -257,19 +257,32 @@ _HINTS = {
     errno.EADDRNOTAVAIL: "this machine has no such address: listen on one of its own, on 0.0.0.0 or [::]",
     errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`), or do less at a time",
 }
+_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FREE = "free some space (or raise the quota) and run the same command again"
 _WRITE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
-def local_error(problem: OSError, doing: str, path: str) -> WherryError:
-    """Gives the typed error for an operating-system error met while ``doing`` something to ``path``; raise it ``from`` it."""
+def local_error(problem: OSError, doing: str, path: str, *, kept: bool = True) -> WherryError:
+    """Gives the typed error for an operating-system error met while ``doing`` something to ``path``; raise it ``from`` it.
+
+    ``kept``: what was done before stays, so that the same call goes on from there.
+    """
     what = f"{doing} {path!r}: {problem.strerror or problem}"
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return NoSpace(what, hint="free some space (or raise the quota) and run the same command again; what is done is kept")
+    if problem.errno in _FULL_ERRNOS:
+        return NoSpace(what, hint=_FREE + ("; what is done is kept" if kept else ""))
     if problem.errno == errno.ENOENT:
         return NotFound(what, hint="check the path")
     if problem.errno in _WRITE_ERRNOS:
         return Unwritable(what, hint="check the permissions and the mount of that place")
     return LocalError(what, hint=_HINTS.get(problem.errno or 0))
+
+
+def output_error(problem: OSError) -> WherryError:
+    """Gives the typed error for standard output that cannot be written; raise it ``from`` ``problem``."""
+    what = f"writing to standard output: {problem.strerror or problem}"
+    if problem.errno in _FULL_ERRNOS:
+        return NoSpace(what, hint=f"{_FREE}, which writes all of it anew")
+    return LocalError(what, hint="check where it leads: a file, a pipe or a terminal that can be written")
 
 
 def of_block(problem: DataError, cid: object) -> DataError:

@@ -13,7 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import LocalError, PeerDenied, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, PluginError
+from wherry.errors import (
+    LocalError,
+    PeerDenied,
+    PeerError,
+    PeerProtocolError,
+    PeerTimeout,
+    PeerUnreachable,
+    PluginError,
+    local_error,
+)
 from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, fields_of, head_of, pack
 
 if TYPE_CHECKING:
@@ -63,13 +72,21 @@ class Process:
         self.ended = asyncio.Event()
         self.peer_id, self.listen, self.counts = "", [""], dict[str, object]()
 
+    @property
+    def end(self) -> str:
+        """How it ended, for people."""
+        return f"the libp2p process ended{self._trouble}"
+
     @classmethod
     async def start(cls, options: Libp2pOptions, seed: bytes, listen: Sequence[str], *, bitswap: bool = True) -> Process:
         """Starts it, and waits until it has tested itself and listens. Raises PluginError, LocalError for a taken address.
 
         Without ``bitswap`` it asks a DHT and does nothing else, and is ready sooner: what it tests is that exchange.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as problem:
+            raise local_error(problem, "making a socket for", "the libp2p process") from problem
         ours.setblocking(False)
         package = _PACKAGES
         python = str(options.python or sys.executable)
@@ -179,7 +196,7 @@ class Process:
 
     async def _tell(self, frame: bytes) -> None:
         if self.ended.is_set():
-            raise PeerUnreachable(f"the libp2p process ended{self._trouble}")
+            raise PeerUnreachable(self.end)
         try:
             await self._send(frame)
         except OSError as problem:
@@ -291,7 +308,7 @@ class Process:
             self._child.kill()
         for request in self._requests.values():
             if not request.future.done():
-                request.future.set_exception(PeerUnreachable(f"the libp2p process ended{self._trouble}"))
+                request.future.set_exception(PeerUnreachable(self.end))
 
     async def stop(self) -> None:
         """Ends it: its socket is closed, and it is killed if that does not do. Waits for it, cancelled or not."""

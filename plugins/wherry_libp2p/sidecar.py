@@ -107,6 +107,7 @@ class Bridge:
             elif head.kind is Kind.ASK:
                 self._nursery.start_soon(self._request, head, self._ask(head, body))
             elif head.kind is Kind.CANCEL:
+                self._dialled.pop(head.request, None)  # a DIAL whose DONE is on the way: nobody will close it
                 if scope := self._running.get(head.request):
                     scope.cancel()
             elif head.kind is Kind.CLOSE:

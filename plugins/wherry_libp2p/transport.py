@@ -7,13 +7,14 @@ import hashlib
 import secrets
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wherry.abc.transport import Transport
 from wherry.cid import CID
-from wherry.errors import CIDError, PeerUnreachable, PluginError, UsageError, WherryError
+from wherry.errors import CIDError, PeerUnreachable, PluginError, UsageError, WherryError, in_words
 from wherry.hosts import is_loopback
 from wherry.nodekey import NodeKey
+from wherry.observe import Note
 from wherry_libp2p.channel import Libp2pChannel
 from wherry_libp2p.frames import BLOCK_BYTES_MAX, Kind
 from wherry_libp2p.places import parse_place
@@ -44,7 +45,7 @@ class Libp2pTransport(Transport):
         self._process: Process | None = None
         self._users = 0
         self._lock = asyncio.Lock()
-        self.flow = env.flow
+        self.flow, self.emit = env.flow, env.emit
         self._crashes = 0
         self._started = self._rest_until = 0.0
 
@@ -150,17 +151,28 @@ class _Serving:
         self.address = "libp2p:" + self._place._replace(peer=process.peer_id).multiaddr()
 
     async def keep(self) -> None:
-        """Starts it again whenever it ended by itself."""
+        """Starts it again whenever it ended by itself, and says so: whoever serves would see nothing of it."""
+        why = said = ""
         while True:
             if self._process is not None:
                 await self._process.ended.wait()
                 await self._process.stop()
+                why, said = self._process.end, ""
                 self._process = None
-            await asyncio.sleep(self._transport.crashed())
+            wait = self._transport.crashed()
+            if why != said:
+                said = why
+                self._say("warning", f"{why}; it is started again in {wait:.0f} s")
+            await asyncio.sleep(wait)
             try:
                 await self.start()
-            except WherryError:  # it is tried again, later each time
+            except (WherryError, OSError) as problem:  # it is tried again, later each time
+                why = problem.message if isinstance(problem, WherryError) else in_words(problem)
                 continue
+            self._say("info", "listened on again")
+
+    def _say(self, level: Literal["info", "warning"], text: str) -> None:
+        self._transport.emit(Note(level, f"{self.address}: {text}"))
 
     async def stop(self) -> None:
         """Ends the process."""

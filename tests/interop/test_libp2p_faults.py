@@ -9,11 +9,12 @@ from itertools import pairwise
 import pytest
 
 from wherry_libp2p.faults import Silent, of_dial, of_request
-from wherry_libp2p.frames import Fault
+from wherry_libp2p.frames import Fault, Head, Kind
 
 if find_spec("libp2p") is None:
     pytest.skip("the extra libp2p is not installed: tox -e libp2p", allow_module_level=True)
 
+import trio
 from libp2p.exceptions import MultiError
 from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IncompleteReadError
@@ -24,6 +25,8 @@ from libp2p.protocol_muxer.exceptions import MultiselectClientError, Multiselect
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamEOF, MuxedStreamReset
 from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError, SecurityUpgradeFailure
+
+from wherry_libp2p.sidecar import Bridge
 
 PEER, OTHER = "12D3KooWGzBbWLpZcCNxKQnTmWQ7xUdzxZAYqKjvjNWwAZFGcGzY", "12D3KooWAp6jidV8V1fMyJE2hA5WrZTMku6WvVHLMATEw6kKZa59"
 
@@ -147,3 +150,16 @@ def test_problems_that_come_of_each_other_end():
     one, other = SwarmException("one"), SwarmException("other")
     one.__cause__, other.__cause__ = other, one
     assert of_dial(one)[0] is Fault.UNREACHABLE
+
+
+def test_a_dial_that_is_cancelled_while_its_answer_is_on_the_way_is_forgotten():
+    frames = [(Head(Kind.CANCEL, 1, 0, 0), b"")]
+
+    class Said:
+        async def next(self):
+            return frames.pop() if frames else None
+
+    bridge = Bridge(Said(), None)
+    bridge._dialled = {1: (PEER, "/ip4/127.0.0.1/tcp/1"), 2: (OTHER, "/ip4/127.0.0.1/tcp/2")}
+    trio.run(bridge.run)
+    assert list(bridge._dialled) == [2]

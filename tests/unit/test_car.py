@@ -79,6 +79,12 @@ def test_what_is_written_is_read(blocks):
     assert made.bytes_read == len(data)
 
 
+@pytest.mark.parametrize("data", [b"hello\n", b"<html>", b"PK\x03\x04" + bytes(100), b"\x1f\x8b\x08" + bytes(100)])
+def test_of_what_is_no_car_it_is_not_said_that_it_is_cut_off(data):
+    with pytest.raises(DecodeError, match="^the CAR is no CAR: it does not begin with a header\n.*wherry add"):
+        reader(data)
+
+
 def test_sizes_are_bounded_before_anything_is_read():
     asked = []
     data = io.BytesIO(header([]) + varint(SECTION_BYTES_MAX + 1) + bytes(100))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wherry.observe import Note, Progress
 from wherry_cli.progress import BarWatcher, JsonWatcher, LineWatcher, Rate, Watcher, describe, make_watcher
-from wherry_cli.render import Out, safe, safe_lines, to_json, wants_color
+from wherry_cli.render import Out, many, safe, safe_lines, to_json, wants_color
 
 BIDI = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -159,6 +159,13 @@ def test_what_is_said():
     assert text == "fetching 2.0 MiB of 4.0 MiB (50%), 1.0 MiB/s, 2.0s left, 3 of 1,200 files, 2 sources"
     assert describe(event(5, phase="scan", files_done=7), Rate(clock)) == "scanning 5 B, 7 files"
     assert describe(event(0, 0, phase="hash"), Rate(clock)) == "reading 0 B of 0 B (100%)"
+
+
+def test_of_one_it_is_not_said_as_of_many():
+    assert [many(1, "file"), many(0, "file"), many(1200, "file")] == ["1 file", "0 files", "1,200 files"]
+    assert [many(1, "leaf", "leaves"), many(2, "leaf", "leaves")] == ["1 leaf", "2 leaves"]
+    text = describe(event(5, files_done=1, sources_alive=1), Rate(Clock()))
+    assert text == "fetching 5 B, 1 file, 1 source"
 
 
 def test_lines_come_every_few_seconds(capsys):

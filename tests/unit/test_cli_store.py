@@ -58,7 +58,7 @@ def test_people_see_groups_and_pairs_with_names_made_harmless(store, data):
     lines = text.splitlines()
     assert lines[0].startswith("3 x 2.9 KiB  bafk")
     assert [line.rsplit("/", 1)[1] for line in lines[1:4]] == ["a\\x1b[31m", "b", "c"]
-    assert lines[4] == "1.0 MiB in 1 leaves of both"
+    assert lines[4] == "1.0 MiB in 1 leaf of both"
     assert [line.rsplit("/", 1)[1] for line in lines[5:]] == ["long", "longer"]
     assert "1.0 MiB in 1" in store("dups", "--min-bytes", "1MiB")
     assert "3 x" not in store("dups", "--min-bytes", "1MiB")

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from wherry import errors
-from wherry.errors import PeerError, WherryError, in_words, local_error
+from wherry.errors import PeerError, WherryError, in_words, local_error, output_error
 
 CLASSES = {
     name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, WherryError)
@@ -79,6 +79,16 @@ def test_errors_of_the_operating_system(number, kind):
     assert type(problem) is kind
     assert problem.message == f"writing '/a/b\\n': {os.strerror(number)}"
     assert (problem.hint is None) == (number == errno.ESTALE)  # of which nobody knows what to do
+
+
+def test_of_what_is_not_kept_it_is_not_said_to_be():
+    full = OSError(errno.ENOSPC, "full")
+    assert "what is done is kept" in local_error(full, "writing", "x").hint
+    assert "is kept" not in local_error(full, "writing", "x", kept=False).hint
+    problem = output_error(full)
+    assert (type(problem), problem.message) == (errors.NoSpace, "writing to standard output: full")
+    assert "is kept" not in problem.hint
+    assert type(output_error(OSError(errno.EIO, "odd"))) is errors.LocalError
 
 
 def test_an_operating_system_error_without_a_number():

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from wherry.errors import LocalError, NotFound, TargetExists
+from wherry.errors import LocalError, NoSpace, NotFound, TargetExists
 from wherry.transfer import outfile
 
 
@@ -113,3 +113,12 @@ def test_its_bytes_are_on_the_disk_before_it_has_its_name_and_then_the_name(tmp_
     monkeypatch.setattr(outfile, "rename_new", lambda *names: done.append("name") or rename_new(*names))
     outfile.whole(lambda write: write(b"content"), str(place), force=force)
     assert done == ["7 bytes", "name", "folder"]
+
+
+def test_a_full_disk_keeps_nothing_and_says_so():
+    with open("/dev/full", "wb", buffering=0) as full:
+        for path, named in (("x.car", "writing 'x.car': "), (None, "writing to standard output: ")):
+            with pytest.raises(NoSpace) as caught:
+                outfile.writing(full, path)(b"a")
+            assert caught.value.message.startswith(named)
+            assert "is kept" not in caught.value.hint

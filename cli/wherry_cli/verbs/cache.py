@@ -10,7 +10,7 @@ from wherry.units import format_duration, format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import From, TokenFile, access_overrides, duration, size
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from wherry.results import CacheCleared, CacheStat, CacheWarmed
@@ -103,7 +103,7 @@ def show_warmed(out: Out, result: CacheWarmed) -> None:
     if out.quiet:
         return
     what = "the whole dataset" if result.complete else "the beginning of the dataset"
-    out.line(f"{what} is in the cache: {format_size(result.bytes)} in {result.blocks:,} blocks")
+    out.line(f"{what} is in the cache: {format_size(result.bytes)} in {many(result.blocks, 'block')}")
     if not result.fetched_bytes:
         out.line("nothing to fetch")
         return
@@ -116,7 +116,7 @@ def show_cleared(out: Out, result: CacheCleared) -> None:
     if out.as_json:
         out.result(result.to_json())
     elif not out.quiet:
-        out.line(f"{result.blocks:,} blocks forgotten")
+        out.line(f"{many(result.blocks, 'block')} forgotten")
 
 
 def build() -> Any:

@@ -13,6 +13,7 @@ from wherry.units import MiB, format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import size
+from wherry_cli.render import many
 
 if TYPE_CHECKING:
     from wherry_cli.demo import DemoResult
@@ -66,7 +67,7 @@ def show(out: Out, result: DemoResult) -> None:
     if out.quiet:
         out.line(result.cid)
         return
-    out.line(f"{out.paint('identical', 'green')}: {result.files:,} files, {format_size(result.bytes)}, {result.cid}")
+    out.line(f"{out.paint('identical', 'green')}: {many(result.files, 'file')}, {format_size(result.bytes)}, {result.cid}")
     if result.links_left_out:
         out.line(f"left out: {result.links_left_out:,} symbolic links that lead out of the directory")
     for verb, seconds in (("add", result.add_seconds), ("get", result.get_seconds)):

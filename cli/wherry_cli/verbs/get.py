@@ -28,7 +28,7 @@ from wherry_cli.options import (
     with_class,
     with_limits,
 )
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 from wherry_cli.verbs.serve import until_stopped
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def show(out: Out, result: GetResult) -> None:
     what = "of which" if result.fetched_bytes <= result.bytes else "for which"  # from two sources some may come twice
     out.line(
         f"{format_size(result.bytes)}, {what} {format_size(result.fetched_bytes)} fetched in "
-        f"{format_duration(result.seconds)}{rate} from {len(used)} source{'' if len(used) == 1 else 's'}"
+        f"{format_duration(result.seconds)}{rate} from {many(len(used), 'source')}"
     )
 
 
@@ -233,7 +233,7 @@ def show_plan(out: Out, plan: GetPlan) -> None:
         out.result(plan.to_json())
         return
     room = "it fits" if plan.fits else out.paint("it does not fit", "red")
-    out.line(f"{safe(plan.path)}: {plan.files:,} files, {format_size(plan.bytes)}")
+    out.line(f"{safe(plan.path)}: {many(plan.files, 'file')}, {format_size(plan.bytes)}")
     out.line(f"to fetch: {format_size(plan.want_bytes)}; here already: {format_size(plan.have_bytes)}")
     out.line(f"free: {format_size(plan.free_bytes)}; {room}")
     for source in plan.sources:

@@ -15,7 +15,7 @@ from wherry_cli.asking import home_of
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import duration
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +152,7 @@ def forget(
             if out.as_json:
                 out.result({"schema": "wherry/peers-forget/1", "peers": count})
             else:
-                out.line(f"{count:,} peers are forgotten")
+                out.line(f"{many(count, 'peer')} {'is' if count == 1 else 'are'} forgotten")
 
     run.drive(work)
 

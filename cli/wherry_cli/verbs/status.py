@@ -11,7 +11,7 @@ from wherry.units import format_duration, format_size
 from wherry_cli.asking import ask
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from wherry_cli.control.client import Control
@@ -47,7 +47,7 @@ def show(out: Out, found: dict[str, Any], now: float) -> None:
     out.line(f"transfers  {safe(counts) or 'none'}")
     out.line(f"down       {format_size(found['down_rate'])}/s, {format_size(found['down_bytes'])} in all")
     out.line(f"up         {format_size(found['up_rate'])}/s, {format_size(found['up_bytes'])} in all")
-    out.line(f"peers      {found['peers']:,} of the swarm; transfers fetch from {found['sources']:,} sources")
+    out.line(f"peers      {found['peers']:,} of the swarm; transfers fetch from {many(found['sources'], 'source')}")
     for name in found.get("names", ()):  # an older daemon says nothing of them
         from wherry_cli.verbs.name import lasts
 

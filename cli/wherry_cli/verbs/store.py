@@ -12,7 +12,7 @@ from wherry.units import format_size
 from wherry_cli.command import finished, group, member
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import size
-from wherry_cli.render import Out, safe, to_json
+from wherry_cli.render import Out, many, safe, to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,16 +64,16 @@ def show_stat(out: Out, found: StoreStat) -> None:
     if out.quiet:
         out.line(str(found.unique_bytes))
         return
-    out.line(f"logical  {_bytes(found.bytes)} in {found.files:,} files")
-    out.line(f"unique   {_bytes(found.unique_bytes)} in {found.leaves:,} leaves; saved {found.saved:.1%}")
+    out.line(f"logical  {_bytes(found.bytes)} in {many(found.files, 'file')}")
+    out.line(f"unique   {_bytes(found.unique_bytes)} in {many(found.leaves, 'leaf', 'leaves')}; saved {found.saved:.1%}")
     out.line(f"stored   {_bytes(found.stored_bytes)} in wherry's own home")
     out.line(f"nodes    {_bytes(found.nodes_bytes)} in {found.nodes:,} of manifests")
     if found.cache_problem is not None:
         out.line(f"cache    cannot be opened: {safe(found.cache_problem)}")
     else:
-        out.line(f"cache    {_bytes(found.cache_bytes)} in {found.cache_blocks:,} blocks")
+        out.line(f"cache    {_bytes(found.cache_bytes)} in {many(found.cache_blocks, 'block')}")
     for cut in found.cuts:
-        out.line(f"{_how(cut)}: {_bytes(cut.bytes)} in {cut.files:,} files, {_bytes(cut.unique_bytes)} unique")
+        out.line(f"{_how(cut)}: {_bytes(cut.bytes)} in {many(cut.files, 'file')}, {_bytes(cut.unique_bytes)} unique")
 
 
 async def write_json(out: Out, found: AsyncIterator[EqualFiles | SharedBytes]) -> None:
@@ -106,7 +106,7 @@ async def write_lines(out: Out, found: AsyncIterator[EqualFiles | SharedBytes]) 
             if item.copies > len(item.paths):
                 out.line(f"    and {item.copies - len(item.paths):,} more")
         elif not out.quiet:
-            out.line(f"{_bytes(item.bytes)} in {item.leaves:,} leaves of both")
+            out.line(f"{_bytes(item.bytes)} in {many(item.leaves, 'leaf', 'leaves')} of both")
             out.line(f"    {safe(item.path)}")
             out.line(f"    {safe(item.other)}")
     if none:

@@ -11,7 +11,7 @@ from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation
 from wherry_cli.options import From, TokenFile, access_overrides
-from wherry_cli.render import Out, safe
+from wherry_cli.render import Out, many, safe
 
 if TYPE_CHECKING:
     from wherry.results import VerifyResult
@@ -46,7 +46,7 @@ def show(out: Out, result: VerifyResult, path: str) -> None:
         out.result(result.to_json())
     elif result.ok and not out.quiet:
         taken = format_duration(result.seconds)
-        out.line(f"{out.paint('ok', 'green')}: {result.files:,} files, {format_size(result.bytes)} verified in {taken}")
+        out.line(f"{out.paint('ok', 'green')}: {many(result.files, 'file')}, {format_size(result.bytes)} verified in {taken}")
     if result.ok:
         return
     count = len(result.differences) + result.more_differences
@@ -56,7 +56,7 @@ def show(out: Out, result: VerifyResult, path: str) -> None:
         if result.more_differences:
             out.say(f"... and {result.more_differences:,} more")
     hint = "`wherry get --force` writes it anew, and fetches only what differs"
-    raise VerifyFailed(f"{path!r} differs from its CID in {count:,} place{'' if count == 1 else 's'}", hint=hint)
+    raise VerifyFailed(f"{path!r} differs from its CID in {many(count, 'place')}", hint=hint)
 
 
 def build() -> Any:

@@ -107,7 +107,7 @@ class Packing(Parts):
 
             async with paced(observe, progress):
                 if path == STREAM:
-                    await stoppable(lambda: run.run(writing(sys.stdout.buffer, path)), end)
+                    await stoppable(lambda: run.run(writing(sys.stdout.buffer)), end)
                 else:
                     await stoppable(lambda: whole(run.run, path, force=force), end)
         return ExportResult(
@@ -163,7 +163,7 @@ class Packing(Parts):
             observe(Note("warning", odd))
         data = await in_thread(lambda: run.finish(trackers=trackers, webseeds=seeds))
         if path == STREAM:
-            await stoppable(lambda: writing(sys.stdout.buffer, path)(data), lambda: None)
+            await stoppable(lambda: writing(sys.stdout.buffer)(data), lambda: None)
         else:
             await stoppable(lambda: whole(lambda write: [write(data)], path, force=force), lambda: None)
         return TorrentResult(

@@ -282,8 +282,9 @@ class Get:
                 self.count.links += 1
         await self._send(self._packer.flush())
         await self._fetcher.drained()
-        if self._guard.skipped_links:
-            self._observe(Note("warning", f"{self._guard.skipped_links} links that lead out of the target were left out"))
+        if skipped := self._guard.skipped_links:
+            links, were = ("link that leads", "was") if skipped == 1 else ("links that lead", "were")
+            self._observe(Note("warning", f"{skipped} {links} out of the target {were} left out"))
         if self._target is not None and not (self._selection.everything or self.count.files or self.count.links):
             self._observe(Note("warning", "no file is selected by what to include and exclude: compare it with `wherry ls`"))
 

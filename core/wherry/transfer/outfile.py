@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from wherry.errors import TargetExists, local_error
+from wherry.errors import TargetExists, local_error, output_error
 from wherry.safetree import rename_new, sync_dir
 
 if TYPE_CHECKING:
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     Write = Callable[[bytes | memoryview], object]
 
 
-def writing(target: IO[bytes], path: str) -> Write:
-    """Gives what writes to ``target``; it raises BrokenPipeError, LocalError or NoSpace, which name ``path``."""
+def writing(target: IO[bytes], path: str | None = None) -> Write:
+    """Gives what writes to ``target``; it raises BrokenPipeError, LocalError or NoSpace, which name ``path``.
+
+    None: standard output.
+    """
 
     def write(data: bytes | memoryview) -> None:
         try:
@@ -31,7 +34,7 @@ def writing(target: IO[bytes], path: str) -> Write:
         except BrokenPipeError:
             raise
         except OSError as problem:
-            raise local_error(problem, "writing", path) from problem
+            raise (output_error(problem) if path is None else local_error(problem, "writing", path, kept=False)) from problem
 
     return write
 
@@ -69,7 +72,7 @@ def whole(run: Callable[[Write], object], path: str, *, force: bool) -> None:
                 os.unlink(part)
                 raise
     except OSError as problem:
-        raise local_error(problem, "writing", path) from problem
+        raise local_error(problem, "writing", path, kept=False) from problem
 
 
 def remove_stale(place: str) -> None:
