@@ -47,8 +47,10 @@ class Client:
         self._lt, self._start, self._talk = lt, start, talk
         self._folder = str(start["folder"])
         self._faults: OrderedDict[str, str] = OrderedDict()
+        self._hanging: list[tuple[str, str]] = []  # web seeds that are connected
         self._saved = self._flushed = self._removed = False
         self._mixed, self._mixed_left = False, _MIXED_MAX
+        self._trees = False  # of hashes: it is of version 2
         self._slow = False  # a web seed is to be left out
         self._wire = 0  # what came before the torrent was begun anew
         self._suspects = Suspects([(ip, port) for ip, port in [*start["peers"], *start["hints"]]], start["webseeds"])
@@ -155,6 +157,9 @@ class Client:
         if anew:  # blocks in pieces that are not whole may be from whoever lied: they would be laid to the next one
             params.unfinished_pieces = {}
         self._place(params, files)
+        self._trees = params.info_hashes.has_v2()
+        if self._trees and not anew and (note := resume.memory_note(size for _, size in files)) is not None:
+            self._note(note)
         return self._session.add_torrent(params)
 
     def _end(self, handle: Any) -> None:
@@ -192,6 +197,11 @@ class Client:
             self._alerts()
 
     def _save(self, handle: Any) -> None:
+        if self._trees:
+            if not _checking(handle.status()):
+                resume.write_without_trees(self._lt, self._folder, handle)
+            self._saved = True
+            return
         options = self._lt.save_resume_flags_t
         handle.save_resume_data(options.flush_disk_cache | options.only_if_modified)
 
@@ -231,6 +241,8 @@ class Client:
             return False
         whole = min(status.num_pieces * handle.torrent_file().piece_length(), status.total_wanted_done)
         rows = [self._row(each) for each in handle.get_peer_info()]
+        hanging = dict.fromkeys(server(row.urls[0]) for row in rows if row.urls and row.held and not row.rate)
+        self._hanging = [(shown(*each), "was asked, and gives nothing") for each in hanging]
         out, back = self._laggards.look(now, rows, status.total_wanted - whole, came)
         if out:
             who = shown(*server(out[0]))
@@ -273,7 +285,7 @@ class Client:
             phase, done = "check", int(status.total_wanted * status.progress)
         self._talk.say(
             event="state", phase=phase, done=done, total=status.total_wanted, wire=self._wire + status.total_payload_download,
-            peers=status.num_peers, faults=list(self._faults.items()),
+            peers=status.num_peers, faults=[*self._faults.items(), *self._hanging],
         )  # fmt: skip
 
     # What libtorrent tells
@@ -312,9 +324,11 @@ class Client:
             self._fault(shown(*endpoint(alert)), alert.error.message())
             if _is_ban(alert.error):  # what compares blocks afterwards (its smart_ban.cpp) bans without an alert of its own
                 self._banned(endpoint(alert))
-        elif kind in {"tracker_error_alert", "url_seed_alert", "listen_failed_alert"}:
-            self._fault(str(getattr(alert, "url", "") or getattr(alert, "server_url", "") or kind), alert.message())
-            if kind == "url_seed_alert" and _is_ban(alert.error):
+        elif kind in {"tracker_error_alert", "listen_failed_alert"}:
+            self._fault(str(getattr(alert, "url", "") or kind), alert.message())
+        elif kind == "url_seed_alert" and alert.error.value():  # 0: it closed its connection, as servers do
+            self._fault(str(alert.server_url()), alert.error.message())
+            if _is_ban(alert.error):
                 self._suspects.ban_webseed(str(alert.server_url()))
 
     def _banned(self, peer: Peer) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from liars import Dripping, lying
 from seeding import made, seeding
 from torrentgets import LOOPBACK, children, getting, planted, progress, wherry
 
@@ -109,7 +111,7 @@ def cancelled(tmp_path, magnet, peer, least):
 
         environ = {**LOOPBACK, "WHERRY_LIMITS__DOWN": "600 kB/s"}
         async with Session.open(home=tmp_path / "home", environ=environ) as session:
-            getting = session.get_torrent(magnet, output=str(tmp_path / "got"), sources=[peer], observe=observe)
+            getting = session.get_torrent(str(magnet), output=str(tmp_path / "got"), sources=[peer], observe=observe)
             task = asyncio.create_task(getting)
             await enough.wait()
             task.cancel()
@@ -128,9 +130,23 @@ def test_what_came_before_the_end_is_not_fetched_again(tmp_path, tree, end):
         end(tmp_path, magnet, peer, large // 3)
         assert set(children(os.getpid())) == before
         assert not (tmp_path / "got").exists()
+        assert b"5:trees" not in (tmp_path / ".got.wherry-torrent" / "resume").read_bytes()  # they grow with the torrent
         result = getting(tmp_path, magnet, tmp_path / "got", sources=[peer])
     assert 0 < result.fetched_bytes < result.bytes - large // 6
     assert list(compare(tree, tmp_path / "got")) == []
+
+
+def test_what_version_2_alone_has_goes_on_from_a_web_seed_that_knows_no_hashes(tmp_path):
+    data, torrent = os.urandom(2 << 20), tmp_path / "x.torrent"
+    (tmp_path / "file").write_bytes(data)
+    made(tmp_path, "file", torrent, kind="v2")
+    let = threading.Event()
+    let.set()
+    with lying(type("Seed", (Dripping,), {"data": data, "let": let})) as server:
+        cancelled(tmp_path, torrent, f"http://{server}/", len(data) // 3)
+        result = getting(tmp_path, torrent, tmp_path / "got", sources=[f"http://{server}/"], wait_s=15.0)
+    assert 0 < result.fetched_bytes < len(data) * 5 // 6
+    assert (tmp_path / "got").read_bytes() == data
 
 
 def hostile(tree, torrent, path):

@@ -41,7 +41,13 @@ class Handle:
 
     def status(self):
         return SimpleNamespace(
-            num_peers=2, total_payload_download=0, total_wanted_done=0, total_wanted=9, state="downloading", is_seeding=False
+            num_peers=2,
+            num_pieces=0,
+            total_payload_download=0,
+            total_wanted_done=0,
+            total_wanted=9,
+            state="downloading",
+            is_seeding=False,
         )
 
     def connect_peer(self, peer):
@@ -106,3 +112,44 @@ def test_what_was_whole_is_not_forgotten_when_blocks_do_not_fit_together(tmp_pat
     one._session.alerts = [save_resume_data_alert(b"after")]
     one._alerts()
     assert (tmp_path / "resume").read_bytes() == b"after"
+
+
+class url_seed_alert:  # noqa: N801  # as above
+    def __init__(self, url, number, text):
+        category = SimpleNamespace(name=lambda: "http")
+        self.server_url = lambda: url
+        self.error = SimpleNamespace(category=lambda: category, value=lambda: number, message=lambda: text)
+
+    def message(self):
+        return f"url seed ({self.server_url()}) failed: {self.error.message()}"
+
+
+def test_what_is_no_fault_of_a_web_seed_is_not_said(tmp_path):
+    one = client(tmp_path, Talk(3))
+    one._session.alerts = [url_seed_alert(SEED, 0, "Success"), url_seed_alert(f"{SEED}x", 404, "Not Found")]
+    one._alerts()
+    assert list(one._faults.items()) == [(f"{SEED}x", "Not Found")]
+
+
+def test_a_web_seed_that_was_asked_and_is_silent_is_named(tmp_path):
+    talk = Talk(3)
+    one, handle = client(tmp_path, talk), Handle()
+    seed = SimpleNamespace(
+        ip=("192.0.2.7", 80),
+        connection_type=1,
+        web_seed=1,
+        flags=1,
+        seed=1,
+        remote_choked=2,
+        payload_down_speed=0,
+        queue_bytes=9,
+    )
+    handle.get_peer_info = lambda: [seed]
+    handle.torrent_file = lambda: SimpleNamespace(piece_length=lambda: 1)
+    for now, told in ((100.0, [["192.0.2.7:80", "was asked, and gives nothing"]]), (200.0, [])):
+        one._laggards.begin(now - 9.0)
+        one._holds_up(handle, handle.status(), now, 0)
+        one._told_at = 0.0
+        one._tell(handle.status(), "fetch")
+        assert list(map(list, talk.said[-1]["faults"])) == told
+        seed.payload_down_speed = 1  # and says something at last
