@@ -125,7 +125,7 @@ class Out:
     def result(self, value: Mapping[str, object]) -> None:
         """Writes the one JSON object of a run. Raises LocalError also if there is no standard output (``>&-``)."""
         if self._absent:
-            raise local_error(OSError(errno.EBADF, os.strerror(errno.EBADF)), "write", "standard output")
+            raise output_error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         self.line(to_json(value))
         self.flush()
 
