@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from wherry.errors import WherryError
     from wherry_libp2p.options import Libp2pOptions
 
-_RUN: Final = "import sys; sys.path.append(sys.argv[1]); from wherry_libp2p.sidecar import main; main()"
-_PACKAGES: Final = str(Path(__file__).resolve().parent.parent)
+_RUN: Final = (  # our own code and nothing else of this environment, whatever is installed in the other's
+    "import sys, types; package = types.ModuleType('wherry_libp2p'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules[package.__name__] = package; from wherry_libp2p.sidecar import main; main()"
+)
+_PACKAGE: Final = str(Path(__file__).resolve().parent)
 _END_S: Final = 2.0
 _WORDS_BYTES_MAX: Final = 4096
 _PEER_FAULTS: Final = {
@@ -88,11 +91,10 @@ class Process:
         except OSError as problem:
             raise local_error(problem, "making a socket for", "the libp2p process") from problem
         ours.setblocking(False)
-        package = _PACKAGES
         python = str(options.python or sys.executable)
         try:
             child = await asyncio.create_subprocess_exec(
-                python, "-I", "-c", _RUN, package, str(theirs.fileno()),
+                python, "-I", "-c", _RUN, _PACKAGE, str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, limit=_WORDS_BYTES_MAX,
             )  # fmt: skip

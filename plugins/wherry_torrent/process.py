@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from wherry_torrent.options import TorrentOptions
 
-_RUN: Final = "import sys; sys.path.append(sys.argv[1]); from wherry_torrent.client import main; main()"
-_PACKAGES: Final = str(Path(__file__).resolve().parent.parent)
+_RUN: Final = (  # our own code and nothing else of this environment, whatever is installed in the other's
+    "import sys, types; package = types.ModuleType('wherry_torrent'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules[package.__name__] = package; from wherry_torrent.client import main; main()"
+)
+_PACKAGE: Final = str(Path(__file__).resolve().parent)
 _LEAN: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576"}  # or its threads hold what they gave back
 _END_S: Final = 8.0  # to save what it has
 _LINE_BYTES_MAX: Final = 1 << 20
@@ -40,7 +43,7 @@ class Process:
         python = str(options.python or sys.executable)
         try:
             child = await asyncio.create_subprocess_exec(
-                python, "-I", "-W", "ignore", "-c", _RUN, _PACKAGES,
+                python, "-I", "-W", "ignore", "-c", _RUN, _PACKAGE,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_BYTES_MAX, start_new_session=True,  # what a terminal sends is for wherry, which ends it
                 env={**os.environ, **_LEAN},

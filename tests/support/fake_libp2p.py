@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(sys.argv[-2])
+sys.path.append(str(Path(sys.argv[-2]).parent))
 from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, Fault, Kind, cids_of, head_of, pack  # the path is known only now
 
 HERE = Path(sys.argv[0]).parent
