@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
+from contextlib import closing
 
 import pytest
 
@@ -173,3 +175,24 @@ def test_a_key_that_cannot_be_made_is_no_other_ones_key(tmp_path):
     (tmp_path / "keys" / "names").chmod(0o755)
     with pytest.raises(KeyProblem, match="open to other users"):
         keys.get_or_make("self")
+
+
+def test_who_is_silent_is_named_and_waited_for_aloud(over, monkeypatch):
+    monkeypatch.setattr("wherry.session.names.LOCATE_S", 0.5)
+    monkeypatch.setattr("wherry.session.names._SILENT_S", 0.1)
+    said = []
+
+    async def work(mine):
+        with closing(socket.create_server(("127.0.0.1", 0))) as one, closing(socket.create_server(("127.0.0.1", 0))) as two:
+            silent = [f"http://127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two)]
+            with closing(socket.create_server(("127.0.0.1", 0))) as gone:
+                refuses = f"http://127.0.0.1:{gone.getsockname()[1]}"
+            with pytest.raises(NotFound) as caught:
+                await mine.resolve_name(NAME, sources=[*silent, refuses], observe=said.append)
+        for url in silent:
+            assert f"{url} took more than 0.5 s" in caught.value.message
+        assert refuses in caught.value.message
+        assert "somebody" not in caught.value.message
+
+    over(work)
+    assert [event.text[1:] for event in said] == [f" sources have not said yet where {NAME} leads; waiting for up to 0.5 s"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -388,25 +387,3 @@ def test_records_of_old_schemas_are_read_as_peers(schema):
     assert [str(one) for one in _addresses(json.loads(json.dumps(said)))] == (
         [] if schema == "unheard-of" else ["http://192.0.2.7:80"]
     )
-
-
-def test_who_is_silent_is_named_and_waited_for_aloud(tmp_path, monkeypatch):
-    monkeypatch.setattr("wherry.session.names.LOCATE_S", 0.5)
-    monkeypatch.setattr("wherry.session.names._SILENT_S", 0.1)
-    said = []
-
-    async def work():
-        with closing(socket.create_server(("127.0.0.1", 0))) as one, closing(socket.create_server(("127.0.0.1", 0))) as two:
-            silent = [f"http://127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two)]
-            with closing(socket.create_server(("127.0.0.1", 0))) as gone:
-                refuses = f"http://127.0.0.1:{gone.getsockname()[1]}"
-            async with session(tmp_path) as node:
-                with pytest.raises(NotFound) as caught:
-                    await node.resolve_name(NAME, sources=[*silent, refuses], observe=said.append)
-        for url in silent:
-            assert f"{url} took more than 0.5 s" in caught.value.message
-        assert refuses in caught.value.message
-        assert "somebody" not in caught.value.message
-
-    run(work())
-    assert [event.text[1:] for event in said] == [f" sources have not said yet where {NAME} leads; waiting for up to 0.5 s"]
