@@ -20,6 +20,7 @@ _HELD_S: Final = 5.0  # what it holds is here within so long: it is no laggard
 _WATCHED_S: Final = 2.0  # the least that its rate is measured
 _AGAIN_S: Final = 30.0  # the same of one that came back, as the others gave nothing
 _STILL_S: Final = 5.0  # the others give nothing for so long
+_GONE_S: Final = 1.5  # nobody else is there for so long: at one look that is also so when all is done, and seeds part
 _FADE: Final = 0.9  # of a rate that was, so much is believed a second later
 
 
@@ -46,7 +47,7 @@ class Laggards:
         self._rates: dict[Peer | Urls, float] = {}  # the highest of late
         self._known: dict[Urls, float] = {}  # from when on its rate counts
         self._out: list[Urls] = []
-        self._company = False  # somebody else who has everything was there
+        self._seen: float | None = None  # when somebody else who has everything was there
 
     @property
     def out(self) -> list[str]:
@@ -68,16 +69,17 @@ class Laggards:
             self._got, self._moved = got, now
         rows = [row for row in rows if row.urls not in self._out]
         self._measure(now, rows, fade)
-        company = any(row.whole for row in rows)
-        if self._out and (now - self._moved >= self._still_s or (self._company and not company)):
+        if any(row.whole for row in rows):
+            self._seen = now
+        gone = self._seen is not None and now - self._seen >= _GONE_S
+        if self._out and (now - self._moved >= self._still_s or gone):
             back, self._known = self.out, self._known | dict.fromkeys(self._out, now + _AGAIN_S)
             self._out = []
             return (), back
-        self._company = company
         laggard = next((row.urls for row in rows if row.urls and self._holds_up(now, row, rows, left)), ())
         if laggard:  # one at a time: the next look sees what the others do without it
             self._out.append(laggard)
-            self._moved, self._company = now, False  # they are called anew
+            self._moved, self._seen = now, None  # they are called anew
         return laggard, []
 
     def _measure(self, now: float, rows: Iterable[Row], fade: float) -> None:
