@@ -38,7 +38,7 @@ def test_it_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(NotFound):
         outfile.whole(fails, str(tmp_path / "absent" / "x"), force=False)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(LocalError):
+    with pytest.raises(TargetExists, match="is no file"):
         outfile.whole(lambda write: write(b"a"), str(tmp_path / "folder"), force=True)
     assert sorted(os.listdir(tmp_path)) == ["folder", "x"]
 
@@ -113,6 +113,14 @@ def test_its_bytes_are_on_the_disk_before_it_has_its_name_and_then_the_name(tmp_
     monkeypatch.setattr(outfile, "rename_new", lambda *names: done.append("name") or rename_new(*names))
     outfile.whole(lambda write: write(b"content"), str(place), force=force)
     assert done == ["7 bytes", "name", "folder"]
+
+
+def test_what_is_no_file_is_replaced_by_nobody(tmp_path):
+    place, calls = tmp_path / "x", []
+    os.mkfifo(place)  # as a device is none, which only root could make
+    with pytest.raises(TargetExists, match="is no file"):
+        outfile.whole(calls.append, str(place), force=True)
+    assert (calls, place.is_fifo(), os.listdir(tmp_path)) == ([], True, ["x"])
 
 
 def test_a_full_disk_keeps_nothing_and_says_so():

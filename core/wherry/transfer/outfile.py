@@ -40,9 +40,18 @@ def writing(target: IO[bytes], path: str | None = None) -> Write:
 
 
 def check_free(path: str, *, force: bool) -> None:
-    """Raises TargetExists if something has that name, unless ``force``: to be known before all is read."""
-    if not force and os.path.lexists(os.path.expanduser(path)):
+    """Raises TargetExists if something has that name that is not to be replaced: to be known before all is read.
+
+    That is anything, and with ``force`` what is no file: a device would be lost for all.
+    """
+    try:
+        mode = os.lstat(os.path.expanduser(path)).st_mode
+    except OSError:  # nothing is there, or it cannot be told: whoever writes sees why
+        return
+    if not force:
         raise _taken(path)
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise TargetExists(f"{path!r} is no file", hint="choose another name; - is standard output, which may lead anywhere")
 
 
 def _taken(path: str) -> TargetExists:
