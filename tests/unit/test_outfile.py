@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from wherry.errors import LocalError, NoSpace, NotFound, TargetExists
+from wherry.errors import NoSpace, NotFound, TargetExists
 from wherry.transfer import outfile
 
 
