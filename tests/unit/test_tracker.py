@@ -19,12 +19,12 @@ from wherry_locate.tracker import BYTES_MAX, LINE_BYTES_MAX, RECORDS_MAX, Tracke
 CID_ = CID.of(RAW, b"x")
 
 
-async def ask(*urls, timeout=1.0):
+async def ask(*urls, timeout=10.0):
     async with asyncio.timeout(20):
         return [found for found in await ask_all(*urls, timeout=timeout) if not found.fault]
 
 
-async def ask_all(*urls, timeout=1.0):
+async def ask_all(*urls, timeout=10.0):
     """With what cannot be dialled."""
     return [address async for address in Tracker(TrackerOptions(urls=urls, timeout=timeout)).locate(CID_)]
 
