@@ -128,7 +128,8 @@ class _Roots:
         found = []
         for row in rows:
             try:
-                status, detail, hint = self._looked_at(row, most, newest=row.path not in seen)
+                newest = row.how == IMPORTED or row.path not in seen  # CARs lie side by side, in the home
+                status, detail, hint = self._looked_at(row, most, newest=newest)
             except WherryError as problem:
                 status, detail, hint = "fail", f"{row.cid} at {row.path}: {problem.message}", problem.hint
             found.append(Check(name="root", status=status, detail=detail, hint=hint))

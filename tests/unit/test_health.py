@@ -140,6 +140,20 @@ async def test_doctor_of_other_roots(home, tree, tmp_path, what):
         assert (await checks(home))["root"].status != "ok"
 
 
+async def test_doctor_takes_no_imported_dataset_for_one_that_another_followed(home, tmp_path):
+    """They lie side by side in one place of the home."""
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(name.encode())
+        async with Session.open(home=tmp_path / "from") as session:
+            done = await session.add(str(tmp_path / name))
+            await session.export_car(str(done.cid), str(tmp_path / f"{name}.car"))
+        async with Session.open(home=home) as session:
+            await session.import_car(str(tmp_path / f"{name}.car"))
+    async with Session.open(home=home) as session:
+        roots = [check for check in await session.doctor() if check.name == "root"]
+    assert [(check.status, "newer" in check.detail) for check in roots] == [("ok", False)] * 2
+
+
 async def test_doctor_tells_of_a_repair_that_did_not_finish(home, tree):
     await added(home, tree)
     assert "repair" not in await checks(home)
