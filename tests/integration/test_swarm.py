@@ -308,14 +308,14 @@ def test_who_selects_a_part_gives_it_on_while_the_rest_comes(tmp_path, dataset):
         async with world(tmp_path) as w:
             seed, at = await w.node("seed")
             added = await seed.add(str(dataset))
-            seed.traffic.set(Plan(node=Pair(up=4 * MiB)))
+            seed.traffic.set(Plan(node=Pair(up=6 * MiB)))
             (one, one_at), (two, two_at) = [await w.node(name) for name in ("one", "two")]
             await asyncio.gather(
-                w.get(one, added.cid, [at, two_at], "one", include=("other",)),
-                w.get(two, added.cid, [at, one_at], "two", include=("other",)),
+                w.get(one, added.cid, [at, two_at], "one", include=("large",)),
+                w.get(two, added.cid, [at, one_at], "two", include=("large",)),
             )
             for name in ("one", "two"):
-                assert (w.target(name) / "other").read_bytes() == (dataset / "other").read_bytes()
-            assert sent_by(one) + sent_by(two) > 0
+                assert (w.target(name) / "large").read_bytes() == (dataset / "large").read_bytes()
+            assert sent_by(one) + sent_by(two) > 2 * MiB
 
     asyncio.run(run())

@@ -38,6 +38,18 @@ def test_few_jobs_lie_with_a_slow_source_and_more_with_a_fast_one():
         assert given == count
 
 
+def test_a_short_leaf_at_the_end_does_not_let_all_jobs_lie_with_one_source():
+    """Nearly every file has one, and it is put last: so a seed was asked for everything before others had anything to give."""
+    made, (seed,) = swarm("seed", jobs=20)
+    made.put("rest", size=12_345, spans=[(20 * SIZE, 20 * SIZE + 12_345)])
+    made.have(seed, 0.0, has(*range(21)))
+    seed.meter.add(1.0, 4 * MiB)
+    given = 0
+    while made.take(seed, 1.0) is not None:
+        given += 1
+    assert given == 2
+
+
 def test_one_job_lies_with_a_source_that_shows_others_something_else():
     made, (seed, other) = swarm("seed", "other", jobs=8)
     made.have(seed, 0.0, has(*range(8), complete=True, choosy=True))

@@ -16,6 +16,7 @@ _LEAST: Final = 2  # one comes, and the next was asked for
 _AHEAD_S: Final = 0.25  # of work that a source should have before it: it must not run dry while we hash and write
 _MANY: Final = 4  # others at work: our link is busy, whoever runs dry
 _FEW: Final = 12  # sources: each of them has to do with most of the others
+_LATELY: Final = 8  # jobs, over which sizes are averaged
 
 
 def depth(source: Source, sources: Sequence[Source], now: float, size: int, *, ending: bool, urgent: bool) -> int:
@@ -30,6 +31,17 @@ def depth(source: Source, sources: Sequence[Source], now: float, size: int, *, e
     ahead = int(source.meter.rate(now) * (source.standing.latency_s + _AHEAD_S) / max(size, 1))
     one = (ending and not ahead) or (not urgent and _shared(source, sources))
     return min(source.parallel, (1 if one else _LEAST) + ahead)
+
+
+def typical(before: int, size: int) -> int:
+    """Gives the size of jobs in bytes, after one more, of ``size`` (0: not known), was made: ``before`` was it until then.
+
+    An average of the last ones, not the last one's: a file ends with whatever is left, and by jobs of a few bytes every source
+    would seem to need all that there are before it.
+    """
+    if not before or not size:
+        return before or size
+    return max(1, before + (size - before) // _LATELY)
 
 
 def _shared(source: Source, sources: Sequence[Source]) -> bool:

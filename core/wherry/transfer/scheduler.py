@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic
 from wherry.dial import is_near
 from wherry.limits import WAIT_S
 from wherry.transfer.availability import offers
-from wherry.transfer.depth import depth
+from wherry.transfer.depth import depth, typical
 from wherry.transfer.flights import Flights
 from wherry.transfer.hope import Hope
 from wherry.transfer.newcomers import crowded
@@ -72,7 +72,7 @@ class Scheduler(Generic[J]):
         self._plan: Planning[J] = Planning(choice, self.sources, self._waiting, self._slots, self._able)
         self._hope: Hope[J] = Hope(self.sources, wait_s, self._may_ask, self._is_bad)
         self._flights: Flights[J] = Flights(patient=order == "rarest")
-        self._job_bytes = 0  # of the job that was put last
+        self._job_bytes = 0  # of the jobs that were put lately
         self.came = 0  # bytes of blocks, from all sources
         for address in addresses:
             self.add(address, now)
@@ -127,7 +127,7 @@ class Scheduler(Generic[J]):
 
         ``spans`` tell where it lies in the dataset's stretch of bytes, sorted; (): not known, or nowhere.
         """
-        self._job_bytes = size or self._job_bytes
+        self._job_bytes = typical(self._job_bytes, size)
         self._requeue(Task(job, urgent, size=size, put=now, spans=spans, rank=self._rng.random(), deadline=deadline))
 
     def _requeue(self, task: Task[J]) -> None:
