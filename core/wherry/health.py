@@ -46,7 +46,7 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
         Check(name="python", status="ok", detail=f"{sys.version.split()[0]} on {sys.platform}"),
         _names(),
         Check(name="sqlite", status="ok", detail=f"{sqlite3.sqlite_version}, rollback journal"),
-        Check(name="home", status="ok", detail=f"{home.path}, used by {', '.join(home.holders())}"),
+        _home(home),
         _modes(home),
         _file_system(home),
         _space(home),
@@ -60,6 +60,14 @@ def examine(home: Home, wiring: Wiring, store: Store) -> list[Check]:
         detail = f"one that did not finish left {format_size(left)}; what the home knew is in force"
         checks.append(Check(name="repair", status="warn", detail=detail, hint="run `wherry repair` again"))
     return checks + _Roots(store, wiring.locksmith).checks()
+
+
+def _home(home: Home) -> Check:
+    used = f"{home.path}, used by {', '.join(home.holders()) or 'nobody who writes there'}"
+    if home.writable:
+        return Check(name="home", status="ok", detail=used)
+    hint = "it can be read and served; give --home for more, or check the permissions and the mount"
+    return Check(name="home", status="warn", detail=f"{used}; read-only", hint=hint)
 
 
 def _names() -> Check:

@@ -109,14 +109,15 @@ class Wiring:
         self.emit = found.emit if found is not None else quiet
         return found
 
-    def store(self) -> Store:
-        """Opens the store."""
+    def store(self, *, writable: bool = True) -> Store:
+        """Opens the store; ``writable``: whether its home is."""
         store = Store(
             self._home,
             self._fenced_cache,
             codings=lambda: self.codings,
             sealing=lambda scheme: self.sealings.of(scheme),  # noqa: PLW0108 - the sealings are made when first needed
             hashed=self.config.serve.verify == "hash",
+            writable=writable,
             emit=self.emit,
         )
         self._state = store.state

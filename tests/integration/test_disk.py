@@ -154,6 +154,58 @@ async def test_a_read_only_disk(data, small_disk, tmp_path):
     assert found.value.hint
 
 
+@asynccontextmanager
+async def on_a_read_only_disk(data, small_disk, network):
+    """A home that has the data, on a disk that may not be written any more."""
+    async with Session.open(home=small_disk / "home", environ={}) as session:
+        cid = (await session.add(str(data))).cid
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    async with Session.open(home=small_disk / "home", environ={}) as session:
+        session._wiring.transport = lambda *_, **__: MemoryTransport(network)
+        yield session, cid
+
+
+async def test_a_home_that_may_not_be_written_can_be_read_and_served(data, small_disk, tmp_path):
+    network = MemoryNetwork()
+    async with on_a_read_only_disk(data, small_disk, network) as (session, cid):
+        assert [entry.name async for entry in session.ls(cid)] == ["a.bin", "b.bin", "c"]
+        assert b"".join([piece async for piece in session.cat(f"{cid}/c/07")]) == (data / "c/07").read_bytes()
+        assert (await session.verify(cid, str(data))).ok
+        assert (await session.store_stat()).files == 62
+        [home] = [check for check in await session.doctor() if check.name == "home"]
+        assert (home.status, home.detail.endswith("; read-only")) == ("warn", True)
+        async with (
+            MemoryTransport(network).listen(A, session._store),
+            Session.open(home=tmp_path / "home-b", environ={}) as other,
+        ):
+            other._wiring.transport = lambda *_, **__: MemoryTransport(network)
+            await other.get(cid, sources=[A], output=str(tmp_path / "copy"))
+    assert list(compare(data, tmp_path / "copy")) == []
+
+
+async def test_a_home_that_may_not_be_written_says_so_before_anything_is_fetched(data, small_disk, tmp_path):
+    (data / "more").write_bytes(b"something that this home has not")
+    network = MemoryNetwork()
+    async with (
+        on_a_read_only_disk(tmp_path / "data/c", small_disk, network) as (session, mine),
+        Session.open(home=tmp_path / "home-a", environ={}) as sharing,
+    ):
+        cid = (await sharing.add(str(data))).cid
+        async with MemoryTransport(network).listen(A, sharing._store):
+            for verb in (
+                session.get(cid, sources=[A], output=str(tmp_path / "copy")), session.add(str(data)), session.cache_warm(mine),
+                session.import_car(str(tmp_path / "no.car")), session.cache_stat(), session.publish_name(mine),
+            ):  # fmt: skip
+                with pytest.raises(Unwritable, match="is read-only") as found:
+                    await verb
+                assert (found.value.exit_code, "--home" in found.value.hint) == (8, True)
+            assert not (tmp_path / "copy").exists()
+            plan = await session.get(cid, sources=[A], output=str(tmp_path / "copy"), dry_run=True)
+            assert plan.files == 63
+            said = b"".join([piece async for piece in session.cat(f"{cid}/more", sources=[A])])
+            assert said == (data / "more").read_bytes()  # what was fetched for that is not kept
+
+
 async def test_a_complete_target_on_a_read_only_disk_is_complete(data, small_disk, tmp_path):
     async with world(data, tmp_path) as (session, cid):
         await session.get(cid, sources=[A], output=str(small_disk / "copy"))

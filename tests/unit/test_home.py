@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wherry.errors import HomeBusy, HomeTooNew, LocalError, NoSpace, StoreError, Unwritable, WherryError
+from wherry.errors import HomeBusy, HomeTooNew, LocalError, NoSpace, StoreError, WherryError
 from wherry.store.home import Home, default_home
 
 HOLDER = """
@@ -183,30 +183,48 @@ def test_a_home_that_may_not_be_written(tmp_path):
 import os, sys
 from pathlib import Path
 from wherry.store.home import Home
-from wherry.errors import LocalError
+from wherry.errors import LocalError, Unwritable
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
+with Home(Path(sys.argv[1]), "ls") as home:
+    print(home.writable, home.holders(), os.listdir(home.path / "run"))
+    try:
+        home.must_be_writable()
+    except Unwritable as problem:
+        print(problem.message, problem.hint)
 try:
-    Home(Path(sys.argv[1]), "add")
+    Home(Path(sys.argv[1]), "repair", alone=True)
+except Unwritable as problem:
+    print(problem.message)
+try:
+    Home(Path(sys.argv[2]), "add")
 except LocalError as problem:
     print(type(problem).__name__, problem.hint)
 """
+    (tmp_path / "no-home").mkdir()
+    (tmp_path / "no-home").chmod(0o555)
     for path in (tmp_path, *tmp_path.parents[:2]):
         path.chmod(0o755)
     for path in (tmp_path / "home").iterdir():
         path.chmod(0o555)
     (tmp_path / "home").chmod(0o555)
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], capture_output=True, text=True, check=False)
+    places = [str(tmp_path / "home"), str(tmp_path / "no-home")]
+    done = subprocess.run([sys.executable, "-c", code, *places], capture_output=True, text=True, check=False)
     (tmp_path / "home").chmod(0o700)
-    assert done.stdout.startswith("Unwritable"), done.stderr
-    assert "every verb writes there, also one that only reads: check the permissions" in done.stdout
+    (tmp_path / "no-home").chmod(0o700)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stderr
+    assert lines[0] == "False [] []"
+    assert "is read-only, and can be read and served only check the permissions" in lines[1]
+    assert "is read-only" in lines[2]  # nobody repairs what he may not write
+    assert lines[3] == "Unwritable check the permissions and the mount, or give --home"  # there is no home to read
 
 
-def test_a_home_on_a_mount_that_is_read_only(tmp_path, monkeypatch):
-    with Home(tmp_path / "home", "add"):
-        pass
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """All below is on a read-only mount from here on, as far as `os.open` and `os.access` tell."""
     real = os.open
 
     def opened(path, flags, *words, **options):
@@ -215,9 +233,32 @@ def test_a_home_on_a_mount_that_is_read_only(tmp_path, monkeypatch):
         return real(path, flags, *words, **options)
 
     monkeypatch.setattr(os, "open", opened)
-    with pytest.raises(Unwritable, match="Read-only file system") as caught:
-        Home(tmp_path / "home", "ls")
-    assert "also one that only reads" in caught.value.hint
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+
+
+def test_a_home_on_a_mount_that_is_read_only(tmp_path, request):
+    with Home(tmp_path / "home", "add"):
+        pass
+    request.getfixturevalue("read_only")
+    with Home(tmp_path / "home", "ls") as home:
+        assert not home.writable
+        assert home._lock >= 0  # a repair that runs by another mount is waited for
+
+
+def test_who_repairs_a_home_is_seen_by_who_reads_it_by_a_read_only_mount(tmp_path, request):
+    with Home(tmp_path / "home", "repair", alone=True):
+        request.getfixturevalue("read_only")
+        with pytest.raises(HomeBusy, match="wherry repair"):
+            Home(tmp_path / "home", "ls")
+
+
+def test_a_home_without_its_lock_is_read_too(tmp_path, request):
+    with Home(tmp_path / "home", "add"):
+        pass
+    (tmp_path / "home" / "lock").unlink()  # a copy, or a snapshot, of what matters
+    request.getfixturevalue("read_only")
+    with Home(tmp_path / "home", "ls") as home:
+        assert not home.writable
 
 
 def test_closing_twice_is_no_error(tmp_path):

@@ -63,6 +63,8 @@ class Session(
         ``config`` is a file to read instead of ``home/wherry.toml``; ``overrides`` are dotted keys that go before both;
         ``verb`` tells other processes what this one does; ``profile``
         chooses the profile of the configuration, before WHERRY_PROFILE. Raises ConfigError, HomeBusy, StoreError.
+
+        A home on which nothing can be written can be read and served; what needs more raises Unwritable (specs/0005 §2).
         """
         surroundings = dict(os.environ if environ is None else environ)
         for key, value in (overrides or {}).items():
@@ -83,7 +85,7 @@ class Session(
                 set_aside = await in_thread(lambda: set_damaged_aside(path))
             observing = await in_thread(wiring.observe) if wiring.chosen("observer") else None
             try:
-                store = wiring.store()
+                store = wiring.store(writable=opened.writable)
                 try:
                     yield cls(opened, wiring, store, set_aside if alone else None)
                 finally:

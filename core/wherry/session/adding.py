@@ -51,6 +51,7 @@ class Adding(Parts):
         ``encryption`` seals it, names included (specs/0016); the sealed blocks are made again when they are asked for. Raises
         UsageError for a size that ``chunker`` does not have.
         """
+        self._home.must_be_writable()
         began = time.monotonic()
         cut = self._chunker(chunker)
         keep = self.config.add.mtime if mtime is None else mtime

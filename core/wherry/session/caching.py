@@ -50,6 +50,7 @@ class Caching(Parts):
         beginning only, of so much. An encrypted dataset needs no key for it, and stays sealed. Raises NoSpace if the dataset
         is larger than the cache may be, or is not kept.
         """
+        self._home.must_be_writable()
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
         from wherry.transfer.warm import Warming, content_of
@@ -93,11 +94,13 @@ class Caching(Parts):
 
     async def cache_clear(self) -> CacheCleared:
         """Forgets every block of the cache. Files and manifests stay."""
+        self._home.must_be_writable()
         cached = await self._cached()
         return CacheCleared(blocks=await in_thread(cached.clear))
 
     async def _cached(self) -> Cached:
         cached = await in_thread(lambda: self._store.cache)
         if cached is None:
+            self._home.must_be_writable()
             raise UsageError("this node has no cache", hint="choose one in [cache] use")
         return cached

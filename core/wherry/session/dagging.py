@@ -48,6 +48,7 @@ class Dagging(Parts):
 
         Raises DataError for bytes that are no such value, or a value that has no form there, UsageError, StoreError.
         """
+        self._home.must_be_writable()
         from wherry import ipld
         from wherry.block import Block
         from wherry.publiccid import PublicCID

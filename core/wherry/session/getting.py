@@ -66,6 +66,8 @@ class Getting(Parts):
         ``limit_up`` and ``limit_down`` are limits of its own in bytes a second, in place of those that ``[limits]`` has for
         each transfer (specs/0026). Raises UsageError for a name in use.
         """
+        if not dry_run:
+            self._home.must_be_writable()
         from wherry.traffic import Pair
         from wherry.transfer.select import Selection
 

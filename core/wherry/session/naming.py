@@ -58,6 +58,7 @@ class Naming(Parts):
         Raises NotFound if the dataset is here and has no such PATH, and IntegrityError if others have a record of this key that
         this home does not know of, unless ``force``: then the new one goes above it.
         """
+        self._home.must_be_writable()
         from wherry.ipns.name import Name
         from wherry.session.names import hand_over
 
@@ -160,6 +161,7 @@ class Naming(Parts):
 
         Raises DataError, and IntegrityError for one that is older, or of a name that says two things under its number.
         """
+        self._home.must_be_writable()
         from wherry.ipns.record import read
         from wherry.session.names import disputed
 
@@ -214,6 +216,7 @@ class Naming(Parts):
         `get` has them. What fails, and a look at which nobody gave the record, is tried again, ever later up to ten times
         ``every_s``; with ``once`` it is raised. What is wrong is a Note when it begins, and a warning of a change.
         """
+        self._home.must_be_writable()
         if keep is not None and keep < 1:
             raise UsageError("--keep: the version that the link leads to stays", hint="give 1 or more")
         if every_s <= 0:

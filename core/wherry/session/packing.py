@@ -42,6 +42,7 @@ class Packing(Parts):
         A root below which something is missing is not acknowledged; its blocks stay. Raises DecodeError, IntegrityError,
         LimitExceeded, NotFound, LocalError, StoreError. Cancelling keeps what was read.
         """
+        self._home.must_be_writable()
         from wherry.transfer.car_in import CarImport
 
         began = time.monotonic()

@@ -48,6 +48,7 @@ class Torrenting(Adding):
         Raises DecodeError, UnsafeName and LimitExceeded for a torrent that is not taken, NoSource where nobody gives anything,
         IntegrityError, TargetError, LocalError, PluginError.
         """
+        self._home.must_be_writable()
         from wherry.abc.torrents import SupportsTorrents
         from wherry.transfer.torrent_in import Rules, TorrentGet, given
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from wherry.errors import HomeBusy, HomeTooNew, StoreError, WherryError, local_error
+from wherry.errors import HomeBusy, HomeTooNew, StoreError, Unwritable, WherryError, local_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,17 +32,22 @@ def default_home(environ: Mapping[str, str]) -> Path:
     return Path(base).expanduser() / "wherry"
 
 
+_NO_WRITING: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_WRITE: Final = "check the permissions and the mount, or give --home"
+
+
 def _unopened(problem: OSError, path: Path) -> WherryError:
-    """Gives the typed error for a home that cannot be opened. A verb that only reads takes locks there, too, and so writes."""
+    """Gives the typed error for a home that cannot be opened."""
     found = local_error(problem, "cannot open wherry's home", str(path))
-    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "every verb writes there, also one that only reads: check the permissions and the mount, or give --home"
-        return type(found)(found.message, hint=hint)
-    return found
+    return type(found)(found.message, hint=_WRITE) if problem.errno in _NO_WRITING else found
 
 
 class Home:
-    """An open, locked home. Leaving the context frees it."""
+    """An open, locked home. Leaving the context frees it.
+
+    One on which nothing can be written (a read-only mount, a snapshot) is opened to read: its lock is held shared if it has
+    one, and nobody can be told who holds it.
+    """
 
     def __init__(self, path: Path, verb: str, *, alone: bool = False) -> None:
         """Opens or makes the home at ``path`` for ``verb``; ``alone`` takes it whole.
@@ -50,20 +55,46 @@ class Home:
         Raises HomeBusy naming the holders, HomeTooNew, StoreError, or a LocalError if it cannot be made.
         """
         self.path = path
+        self.writable = True
+        self._lock = self._run = -1
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (path / "run").mkdir(mode=0o700, exist_ok=True)
-            self._check_format()
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as problem:
-            raise _unopened(problem, path) from problem
-        self._run = -1
-        try:
+            self._open()
             self._acquire(alone)
-            self._announce(verb)
+            if self.writable:
+                self._announce(verb)
+            elif alone:
+                self.must_be_writable()
         except BaseException:
             self.close()
             raise
+
+    def must_be_writable(self) -> None:
+        """Raises Unwritable if this home is there to be read only: for verbs that would find it out when their work is done."""
+        if not self.writable:
+            raise Unwritable(f"wherry's home {self.path} is read-only, and can be read and served only", hint=_WRITE)
+
+    def _open(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.path / "run").mkdir(mode=0o700, exist_ok=True)
+            self._check_format()
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            if problem.errno not in _NO_WRITING or not self._readable():
+                raise _unopened(problem, self.path) from problem
+            self.writable = False
+
+    def _readable(self) -> bool:
+        """Opens a home on which nothing can be written, if it is one of wherry's that was used before."""
+        try:
+            if not (self.path / "FORMAT").exists() or os.access(self.path, os.W_OK, effective_ids=True):
+                return False
+            self._check_format()
+            with suppress(FileNotFoundError):
+                self._lock = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        return True
 
     def _check_format(self) -> None:
         marker = self.path / "FORMAT"
@@ -84,6 +115,8 @@ class Home:
             raise StoreError(f"{marker} is not wherry's", hint="choose another folder with --home")
 
     def _acquire(self, alone: bool) -> None:
+        if self._lock < 0:
+            return  # read-only, and copied without its lock: nobody can write there
         try:
             fcntl.flock(self._lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as problem:
@@ -107,16 +140,21 @@ class Home:
             os.write(self._run, json.dumps({"pid": os.getpid(), "verb": verb, "since": int(time.time())}).encode())
 
     def holders(self) -> list[str]:
-        """Names the processes that hold this home: verb, pid, since when. Clears what dead ones left."""
+        """Names the processes that hold this home: verb, pid, since when. Clears what dead ones left.
+
+        Of a home that is read-only here, those are named that write it by another mount.
+        """
+        if not self.writable and not (self.path / "run").is_dir():
+            return []
         found = []
         for path in sorted((self.path / "run").iterdir()):
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(path, (os.O_RDWR if self.writable else os.O_RDONLY) | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_at(fd, path):  # else its place may be taken: by one that opened since, under the same name
+                if self.writable and _is_at(fd, path):  # else one that opened since may be there, under the same name
                     path.unlink(missing_ok=True)  # its process is gone: nobody holds the lock
             except BlockingIOError:
                 found.append(_describe(os.read(fd, 4096)))

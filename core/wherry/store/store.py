@@ -42,6 +42,7 @@ class Store(BlockSource):
         codings: Callable[[], Codings] | None = None,
         sealing: Callable[[Scheme], Sealing] | None = None,
         hashed: bool = False,
+        writable: bool = True,
         emit: Emit = quiet,
     ) -> None:
         """Opens the databases in ``home``; the cache (None: there is none) is opened when first needed.
@@ -49,6 +50,7 @@ class Store(BlockSource):
         ``codings`` are those of the cache's blocks, made when first needed; None: they are kept plain.
         ``sealing`` makes sealed blocks again from the user's files; without it they are not found there.
         ``hashed``: hash what lies in files before it is given out. ``emit`` takes events for the observers.
+        ``writable``: no if nothing can be written in ``home``; then there is no cache, and what is fetched is not kept.
         """
         with ExitStack() as opened:
             self.state = StateDB(home)
@@ -58,10 +60,11 @@ class Store(BlockSource):
             self.index = Index(home)
             self._home = home
             opened.pop_all()  # from here on, `close` does it
+        self.writable = writable
         self._hashed = hashed
         self._emit = emit
         self._sealing = sealing
-        self._open_cache = open_cache
+        self._open_cache = open_cache if writable else None
         self._codings = codings or _plain
         self._cache: Cached | None = None
         self._cache_lock = threading.Lock()

@@ -98,9 +98,13 @@ class Nodes:
         return found[cid]
 
     def flush(self) -> None:
-        """Brings what was fetched into the store; blocks its thread. Each time syncs the disk, so it is done now and then."""
+        """Brings what was fetched into the store; blocks its thread. Each time syncs the disk, so it is done now and then.
+
+        Where the home is read-only it is forgotten: a walk passes each node once.
+        """
         kept = {cid: block for cid, block in self._at_hand.items() if cid in self._unsure}
-        self._store.nodes.put_many([block for cid, block in self._at_hand.items() if cid.codec != RAW and cid not in kept])
+        if self._store.writable:
+            self._store.nodes.put_many([block for cid, block in self._at_hand.items() if cid.codec != RAW and cid not in kept])
         self._at_hand = kept
         self._at_hand_bytes = 0
         self._saved_at = time.monotonic()
