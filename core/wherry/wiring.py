@@ -16,6 +16,7 @@ from wherry.dialling import DialBudget
 from wherry.env import Env
 from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
+from wherry.plugin.installed import OWN_DISTRIBUTION
 from wherry.plugin.manager import Manager
 from wherry.store.store import Store
 
@@ -228,10 +229,16 @@ class Wiring:
         forms += [Form(name, name) for name in self.manager.own_names("compressor") if name not in taken]
         return Codings(preferred.name, lambda name: self.build("compressor", name), forms)
 
-    def policy(self) -> Policy:
-        """Builds the policy."""
-        policy: Policy = self.build("policy", self.chosen("policy")[0])
-        return policy
+    def policy(self) -> tuple[str, Policy]:
+        """Builds the policy; gives it behind what its faults are said of: its name in the configuration, and whose it is."""
+        name = self.chosen("policy")[0]
+        policy: Policy = self.build("policy", name)
+        plugin = self.config.instances["policy", name].plugin
+        found = self.manager.found("policy", plugin)
+        of = "" if found.distribution == OWN_DISTRIBUTION else f"of {found.distribution} {found.version}"
+        by = "" if plugin == name else f"made by {plugin!r}"
+        whose = " ".join(filter(None, (by, of)))
+        return f"the policy {name!r}" + (f" ({whose})" if whose else ""), policy
 
     def locators(self) -> list[tuple[str, Locator]]:
         """Builds the locators in use, with their names."""

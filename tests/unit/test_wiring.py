@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from wherry.errors import ConfigError, PeerError, PluginNotFound, UsageError
+from wherry.plugin.installed import Found
 from wherry.wiring import Wiring
 
 
@@ -127,3 +128,12 @@ def test_adding_needs_no_network_library(tmp_path, unmeasured):
         "asyncio.run(main())\nassert 'aiohttp' not in sys.modules, 'aiohttp'\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], check=True, timeout=30)
+
+
+def test_a_policy_is_called_as_it_is_configured_and_whose_it_is_is_told(tmp_path, monkeypatch):
+    assert wiring(tmp_path).policy()[0] == "the policy 'reputation'"
+    made = wiring(tmp_path, '[policy]\nuse = "mine"\n[policy.mine]\nplugin = "round-robin"\n')
+    assert made.policy()[0] == "the policy 'mine' (made by 'round-robin')"
+    others = Found("round-robin", "acme.plugin", "acme-wherry", "1.2", lambda: None)
+    monkeypatch.setattr(made.manager, "found", lambda kind, name: others if (kind, name) == ("policy", "round-robin") else None)
+    assert made.policy()[0] == "the policy 'mine' (made by 'round-robin' of acme-wherry 1.2)"
