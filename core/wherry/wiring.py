@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from wherry.traffic import Traffic
     from wherry.transfer.circle import Circle
     from wherry.transfer.unlock import Locksmith, Sealings
+
+_PLACE = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})", re.ASCII
+)  # an address without its scheme
 
 
 class Wiring:
@@ -260,7 +265,9 @@ class Wiring:
             if scheme.lower() in transport.schemes:
                 return self._exchanging(transport)
             tried.append(f"{name} ({', '.join(sorted(transport.schemes))})")
-        if not colon:
+        if (place := _PLACE.fullmatch(plain)) is not None:
+            hint = f"write http://{place['host'] or '127.0.0.1'}:{place['port']}, or another scheme in the place of http"
+        elif not colon:
             hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
         elif scheme.lower() in self._installed(dial):
             hint = f"the transport {scheme.lower()!r} is installed; add it to [transport] use: {self._use(scheme.lower())}"

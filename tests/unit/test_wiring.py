@@ -32,6 +32,22 @@ def test_an_address_that_nothing_speaks(tmp_path, address, hint):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("127.0.0.1:4290", "http://127.0.0.1:4290"),
+        ("node.lan:80", "http://node.lan:80"),
+        ("[::1]:80", "http://[::1]:80"),
+        ("4290", "http://127.0.0.1:4290"),
+        (":4290", "http://127.0.0.1:4290"),
+    ],
+)
+def test_of_an_address_without_a_scheme_the_whole_one_is_said(tmp_path, address, hint):
+    with pytest.raises(UsageError, match="no transport speaks") as caught:
+        wiring(tmp_path).transport(address)
+    assert caught.value.hint.startswith(f"write {hint}, ")
+
+
 @pytest.mark.parametrize("address", ["libp2p:/ip4/127.0.0.1/tcp/1", "LIBP2P:/ip4/127.0.0.1/tcp/1"])
 def test_of_a_transport_that_is_installed_and_not_in_use_it_is_said_how_to_use_it(tmp_path, address):
     with pytest.raises(UsageError, match="no transport speaks") as caught:
