@@ -68,7 +68,7 @@ def base_of(text: str) -> str:
 def decode(text: str) -> bytes:
     """Reads a text with its letter. Raises CIDError for anything but the one text that `encode` gives for the same bytes."""
     if len(text) > MULTIBASE_CHARS_MAX:
-        raise CIDError(f"text of {len(text)} characters, at most {MULTIBASE_CHARS_MAX} are read")
+        raise CIDError(f"text of more than the {MULTIBASE_CHARS_MAX} characters that are read")  # who read it may have cut it
     name = base_of(text)
     digits = text[1:]
     values, bits, padded = _VALUES[name], _BITS.get(len(_VALUES[name])), _BASES[name][2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from wherry.dialling import DialBudget
 from wherry.env import Env
 from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
+from wherry.plugin.installed import OWN_DISTRIBUTION
 from wherry.plugin.manager import Manager
 from wherry.store.store import Store
 
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from wherry.traffic import Traffic
     from wherry.transfer.circle import Circle
     from wherry.transfer.unlock import Locksmith, Sealings
+
+_PLACE = re.compile(
+    r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})", re.ASCII
+)  # an address without its scheme
 
 
 class Wiring:
@@ -229,10 +235,16 @@ class Wiring:
         forms += [Form(name, name) for name in self.manager.own_names("compressor") if name not in taken]
         return Codings(preferred.name, lambda name: self.build("compressor", name), forms)
 
-    def policy(self) -> Policy:
-        """Builds the policy."""
-        policy: Policy = self.build("policy", self.chosen("policy")[0])
-        return policy
+    def policy(self) -> tuple[str, Policy]:
+        """Builds the policy; gives it behind what its faults are said of: its name in the configuration, and whose it is."""
+        name = self.chosen("policy")[0]
+        policy: Policy = self.build("policy", name)
+        plugin = self.config.instances["policy", name].plugin
+        found = self.manager.found("policy", plugin)
+        of = "" if found.distribution == OWN_DISTRIBUTION else f"of {found.distribution} {found.version}"
+        by = "" if plugin == name else f"made by {plugin!r}"
+        whose = " ".join(filter(None, (by, of)))
+        return f"the policy {name!r}" + (f" ({whose})" if whose else ""), policy
 
     def locators(self) -> list[tuple[str, Locator]]:
         """Builds the locators in use, with their names."""
@@ -254,7 +266,9 @@ class Wiring:
             if scheme.lower() in transport.schemes:
                 return self._exchanging(transport)
             tried.append(f"{name} ({', '.join(sorted(transport.schemes))})")
-        if not colon:
+        if (place := _PLACE.fullmatch(plain)) is not None:
+            hint = f"write http://{place['host'] or '127.0.0.1'}:{place['port']}, or another scheme in the place of http"
+        elif not colon:
             hint = "name a configured peer, or write an address such as http://HOST:PORT or file:///PATH"
         elif scheme.lower() in self._installed(dial):
             hint = f"the transport {scheme.lower()!r} is installed; add it to [transport] use: {self._use(scheme.lower())}"

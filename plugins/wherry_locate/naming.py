@@ -19,13 +19,18 @@ PATH: Final = "/routing/v1/ipns"
 
 
 async def records(urls: Sequence[str], name: str, timeout_s: float) -> AsyncGenerator[tuple[str, bytes], None]:
-    """Asks all at once; gives who has a record, and the record, as they answer. Raises PeerError if all failed."""
+    """Asks all at once; gives who has a record, and the record, as they answer.
+
+    Raises PeerError in the end if some failed, or if nobody has one; it names them and says of each what it did.
+    """
 
     async def one(url: str) -> tuple[str, bytes | None]:
         return url, await _get(url, name, timeout_s)
 
     tasks = [asyncio.create_task(one(url)) for url in urls]
     failures: list[PeerError] = []
+    none: list[PeerError] = []  # of those who have no record: no fault, and so said if nobody has one alone
+    given = False
     try:
         for answer in asyncio.as_completed(tasks):
             try:
@@ -33,14 +38,20 @@ async def records(urls: Sequence[str], name: str, timeout_s: float) -> AsyncGene
             except PeerError as problem:
                 failures.append(problem)
                 continue
-            if record is not None:
+            if record is None:
+                none.append(PeerError(f"{url} has no record of {name}", peer=url))
+            else:
+                given = True
                 yield url, record
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if failures and len(failures) == len(tasks):
-        raise failures[0]
+    said = failures if given else failures + none
+    if len(said) > 1:
+        raise PeerError("; ".join(problem.message for problem in said))
+    if said:
+        raise said[0]
 
 
 async def put(urls: Sequence[str], name: str, record: bytes, timeout_s: float) -> list[str]:
@@ -59,10 +70,15 @@ async def _get(url: str, name: str, timeout_s: float) -> bytes | None:
         _asking(url, timeout_s) as session,
         session.get(f"{url}{PATH}/{name}", headers=headers, allow_redirects=False) as answer,
     ):
-        if answer.status == 429 or answer.status >= 500:
-            raise PeerProtocolError(f"{url} answered with status {answer.status}", peer=url)
-        if answer.status != 200 or answer.content_type != TYPE:
-            return None  # anything but 200 and that type is "not found"
+        if answer.status == 404:
+            return None  # as the API says "none"
+        if answer.status != 200:
+            where = ", a redirect, which is not followed" if 300 <= answer.status < 400 else ""
+            raise PeerProtocolError(f"{url} answered with status {answer.status}{where}", peer=url)
+        if answer.content_type != TYPE:
+            raise PeerProtocolError(
+                f"{url} answered with {answer.content_type[:80]!a}, and no record: is it a tracker?", peer=url
+            )
         held = bytearray()
         async for piece in answer.content.iter_any():
             held += piece

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SERIES_MAX: Final = 200
 OTHER: Final = "other"
 _WORDS_MAX: Final = {"verb": 16, "error": 20, "scheme": 6, "reason": 6, "level": 3, "outcome": 3, "version": 2}  # with OTHER
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,63}", re.ASCII)
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}", re.ASCII)  # versions begin with a digit
 
 
 class Metric(NamedTuple):

@@ -34,7 +34,7 @@ class Fenced:
     def __init__(self, *answers):
         self.now = 0.0
         self.complaints = []
-        self.choice = Choice(Says(*answers), random.Random(1), lambda: self.now, self.complaints.append)
+        self.choice = Choice(Says(*answers), random.Random(1), lambda: self.now, self.complaints.append, "the policy 'mine'")
 
 
 TWO = view([peer(), peer(slots=2)], {0, 1}, {1}, {1})
@@ -83,7 +83,7 @@ def test_a_policy_that_says_anything_else_is_left_out_and_that_is_said_once(answ
     assert fenced.choice.out
     assert len(fenced.complaints) == 1
     assert fault in fenced.complaints[0]
-    assert "Says" in fenced.complaints[0]
+    assert fenced.complaints[0].startswith("the policy 'mine' ")
     assert len(fenced.complaints[0]) < 300
 
 

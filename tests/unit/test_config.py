@@ -353,3 +353,15 @@ def test_any_text_is_a_config_or_a_typed_error(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("config") / "x.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     check(path, path.parent, {"WHERRY_GET__WAIT": text})
+
+
+def test_a_kind_of_plugin_under_another_section_is_said_where_to_choose(tmp_path):
+    (tmp_path / "wherry.toml").write_text('[add]\nchunker = "fixed:2MiB"\n')
+    with pytest.raises(ConfigProblems, match=r"it is chosen by `use` in \[chunker\], and set in \[chunker\.NAME\]"):
+        load(None, tmp_path, {})
+
+
+def test_of_the_limits_all_that_is_wrong_is_told_at_once(tmp_path):
+    (tmp_path / "wherry.toml").write_text('[limits]\ntimetable = ["sometimes up 1"]\npeers = ["a b c"]\n')
+    with pytest.raises(ConfigProblems, match=r"timetable: .*; peers: "):
+        load(None, tmp_path, {})

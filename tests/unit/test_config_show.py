@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from kinds import defaults
 
 from wherry.config import check, json_schema, load
-from wherry.config.model import SECTIONS
+from wherry.config.model import SECTIONS, SELECTIONS
 from wherry.plugin import Duration, Size, hookimpl, option, provider
 from wherry.plugin.hookspecs import KINDS
 from wherry.plugin.installed import Found, Installed
 from wherry.plugin.manager import Manager
+from wherry.plugin.options import options_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,3 +198,32 @@ def test_schema(manager):
     assert http["properties"]["token_file"]["type"] == "string"
     assert properties["cache"]["properties"]["use"]["default"] == "disk"
     json.dumps(schema)
+
+
+PAGE = (Path(__file__).parents[2] / "specs/0007-configuration.md").read_text()
+
+
+def rows_of_the_page():
+    """The keys of each section that specs/0007 lists."""
+    page = PAGE.partition("| section | key |")[2]
+    found, section = {}, ""
+    for row in page.partition("\n\n")[0].splitlines()[2:]:
+        first, keys = row.split("|")[1:3]
+        section = first.strip().strip("`[]") or section
+        names = re.findall(r"`(\w+)`", keys)
+        for klass in ("interactive", "high", "normal", "bulk") if "CLASS_" in keys else ("",):
+            found.setdefault(section, set()).update(name.replace("CLASS", klass) for name in names)
+    return found
+
+
+def test_the_page_lists_the_sections_and_keys_that_there_are():
+    rows = rows_of_the_page()
+    for kind, selection in SELECTIONS.items():
+        assert rows.pop(kind) == {"use"}
+        assert f"{kind}.NAME" in rows, kind
+        del rows[f"{kind}.NAME"]
+        default = ", ".join(f'"{name}"' for name in selection.default)
+        assert f"| `[{kind}]` | `use` | `{f'[{default}]' if selection.many else default}` |" in PAGE, kind
+    assert set(rows) == {*SECTIONS, "peers", 'command."NAME"', "profile.NAME.SECTION"}
+    for name, cls in SECTIONS.items():
+        assert rows[name] == {option.name for option in options_of(cls)}, name

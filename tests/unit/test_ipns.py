@@ -233,6 +233,19 @@ def test_that_a_number_was_given_twice_is_not_forgotten_however_much_is_said_aft
     assert [event.kind for event in book.events(NAME)] == ["rollback", "rollback", "new"]
 
 
+def test_that_a_number_was_given_here_is_not_forgotten_however_much_is_said_after_it(book, monkeypatch):
+    monkeypatch.setattr(names, "NAME_EVENTS_MAX", 3)
+    record = book.publish(KEY, "me", CID_TEXT, NOW, lifetime_s=3600, ttl_s=60, above=8)
+    for number in range(9):
+        assert taken(book, number) == "rollback"
+    assert taken(book, 9, OTHER) == "equivocation"
+    assert book.published_here(record)
+    for number in range(9):
+        assert taken(book, number, OTHER) == "rollback"
+    assert book.published_here(record)
+    assert book.equivocated(NAME, 9)
+
+
 def test_a_name_that_is_not_renewed_is_called_frozen(book):
     taken(book, 1)
     assert not book.freshness(NAME, NOW + 1)

@@ -13,10 +13,11 @@ from wherry.errors import DecodeError, IntegrityError, KeyProblem, NotFound
 from wherry.ipns.name import Name
 from wherry.ipns.record import create
 from wherry.nodekey import NodeKey
+from wherry.observe import Note
 from wherry.sealing.folder import KeyFolder
 from wherry.session import Session
 from wherry.store.namekeys import NameKeys
-from wherry.testing.hostile import HostileServer, answer
+from wherry.testing.hostile import HostileServer, answer, redirect
 
 KEY = NodeKey(b"n" * 32)
 NAME = str(Name.of(KEY.public))
@@ -196,3 +197,31 @@ def test_who_is_silent_is_named_and_waited_for_aloud(over, monkeypatch):
 
     over(work)
     assert [event.text[1:] for event in said] == [f" sources have not said yet where {NAME} leads; waiting for up to 0.5 s"]
+
+
+def test_trackers_that_redirect_and_forge_are_named_whatever_asks(tmp_path):
+    form = {"Content-Type": "application/vnd.ipfs.ipns-record"}
+    forged = create(NodeKey(b"x" * 32), OTHER, 9, FAR)
+
+    async def work():
+        with (
+            HostileServer(redirect("/elsewhere")) as moved,
+            HostileServer(answer(forged, headers=form)) as forger,
+            HostileServer(answer(made(5), headers=form)) as good,
+        ):
+            environ = {"WHERRY_LOCATOR__USE": "tracker", "WHERRY_LOCATOR__TRACKER__URLS": f"{moved.url},{forger.url}"}
+            async with Session.open(home=tmp_path / "home", environ=environ) as mine:
+                with pytest.raises(NotFound) as missing:
+                    await mine.resolve_name(NAME)
+                assert f"{moved.url} answered with status 302, a redirect" in missing.value.message
+                assert f"{forger.url}: " in missing.value.message
+            environ["WHERRY_LOCATOR__TRACKER__URLS"] += f",{good.url}"
+            async with Session.open(home=tmp_path / "home", environ=environ) as mine:
+                report = await mine.resolve_name(NAME)
+                assert (report.sequence, report.told, len(report.warnings)) == (5, [good.url], 2)
+                notes = []
+                await mine.get(NAME, output=tmp_path / "out", observe=notes.append)
+                said = [note.text for note in notes if isinstance(note, Note)]
+                assert sorted(said) == sorted(report.warnings)
+
+    asyncio.run(work())

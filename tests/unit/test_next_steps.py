@@ -88,6 +88,21 @@ def test_what_is_not_here_is_exported_from_where_it_is(told, tmp_path, capsys):
         assert hint == "`wherry ls` shows what there is"
 
 
+def test_what_a_file_or_an_open_dataset_has_not_is_said_with_what_to_do(told, tmp_path, capsys):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert run(["--home", str(tmp_path / "home"), "add", "-q", "f"]) == 0
+    for cid in capsys.readouterr().out.split():
+        code, said, hint = told("cat", cid, "--offset", "4")
+        assert (code, said, hint) == (6, "the file has 3 bytes, none at 4", "give an --offset of at most 3")
+        code, said, hint = told("ls", f"{cid}/x")
+        assert (code, hint) == (6, "`wherry stat` tells what it is")
+        assert "is no directory, so it has no 'x' in it" in said
+    assert run(["--home", str(tmp_path / "home"), "keys", "new", "me"]) == 0
+    capsys.readouterr()
+    code, said, hint = told("grant", cid, "--to", "me")
+    assert (code, hint) == (2, "`wherry add --encrypt KEY` makes a dataset that is")
+
+
 @pytest.mark.parametrize(
     ("argv", "option"),
     [

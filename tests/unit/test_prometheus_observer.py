@@ -31,6 +31,7 @@ from wherry.observe import (
     Rejected,
     Served,
 )
+from wherry.version import __version__
 from wherry_observe import endpoint
 from wherry_observe.endpoint import parse_listen
 from wherry_observe.metrics import METRICS, SERIES_MAX
@@ -85,6 +86,11 @@ def test_what_is_counted(observer):
         for words, value in values.items():
             assert figure(observer, name, **dict(zip(METRICS[name].labels, words, strict=True))) == value, (name, words)
     assert abs(figure(observer, "wherry_last_verb_end_timestamp_seconds") - time.time()) < 60
+
+
+def test_the_version_of_this_wherry_is_told(observer):
+    assert figure(observer, "wherry_build_info", version=__version__.partition("+")[0]) == 1
+    assert __version__[0].isdigit()
 
 
 def test_every_metric_is_exported_with_its_help_and_kind(observer):

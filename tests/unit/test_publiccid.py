@@ -188,3 +188,9 @@ def test_a_common_one_is_not_taken_apart_to_tell_what_it_is(codec, monkeypatch):
     assert (cid.codec, cid.inline, cid.names_node) == (codec, None, codec == DAG_PB)
     assert cid.block() == CID.of(codec, b"data")
     assert type(cid.block()) is CID
+
+
+@pytest.mark.parametrize("chars", [1201, 8192])  # the latter is what is left of a line from a pipe, however long it is
+def test_of_text_that_is_too_long_no_length_is_claimed(chars):
+    with pytest.raises(CIDError, match="text of more than the 1200 characters that are read"):
+        PublicCID.parse("b" + "a" * (chars - 1))

@@ -254,7 +254,8 @@ async def test_a_redirect_leads_nowhere(status):
             tracker = Tracker(TrackerOptions(urls=(server.url,), timeout=5.0))
             with pytest.raises(PeerError, match=str(status)):
                 await ask(server.url)
-            assert [one async for one in tracker.name_records("k51")] == []
+            with pytest.raises(PeerError, match=f"{server.url} answered with status {status}, a redirect"):
+                [one async for one in tracker.name_records("k51")]
             with pytest.raises(PeerError, match=str(status)):
                 await tracker.put_record("k51", b"record")
         assert canary.requests == []
@@ -264,24 +265,51 @@ NAMES = "application/vnd.ipfs.ipns-record"
 
 
 async def records_at(*behaviours, timeout=1.0):
-    """What several routers say of a name."""
+    """What several routers give of a name, and what is said of them, who are called A, B and so on."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
         urls = tuple(stack.enter_context(HostileServer(one)).url for one in behaviours)
         tracker = Tracker(TrackerOptions(urls=urls, timeout=timeout))
+        given = []
         async with asyncio.timeout(20):
-            return [record async for _, record in tracker.name_records("k51")]
+            try:
+                async for _, record in tracker.name_records("k51"):
+                    given.append(record)
+            except PeerError as problem:
+                said = problem.message
+                for number, url in enumerate(urls):
+                    said = said.replace(url, chr(ord("A") + number))
+                return given, sorted(said.split("; ")), problem
+    return given, [], None
 
 
 def gives(body, form=NAMES, status=200):
     return answer(body, status=status, headers={"Content-Type": form})
 
 
-async def test_what_is_no_record_is_not_found():
-    for bad in (gives(b"x", status=404), gives(b"x", "text/html"), gives(b"x", JSON), gives(b"", status=204)):
-        assert await records_at(bad) == []
-    assert await records_at(gives(b"x", status=404), gives(b"record"), gives(b"x", status=500)) == [b"record"]
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (gives(b"x", status=404), "A has no record of k51"),
+        (gives(b"x", "text/html"), "A answered with 'text/html', and no record: is it a tracker?"),
+        (gives(b"x", JSON), "A answered with 'application/json', and no record: is it a tracker?"),
+        (gives(b"", status=204), "A answered with status 204"),
+        (gives(b"", status=403), "A answered with status 403"),
+    ],
+)
+async def test_what_is_no_record_is_not_found_and_who_gave_it_is_named(behaviour, said):
+    assert (await records_at(behaviour))[:2] == ([], [said])
+
+
+async def test_who_fails_is_named_also_where_another_one_has_the_record():
+    none, good, html, broken = gives(b"x", status=404), gives(b"record"), gives(b"x", "text/html"), gives(b"x", status=500)
+    assert await records_at(none, good) == ([b"record"], [], None)
+    what = "answered with 'text/html', and no record: is it a tracker?"
+    given, said, _ = await records_at(none, good, html, broken)
+    assert (given, said) == ([b"record"], [f"C {what}", "D answered with status 500"])
+    given, said, _ = await records_at(none, html, none)
+    assert (given, said) == ([], ["A has no record of k51", f"B {what}", "C has no record of k51"])
 
 
 @pytest.mark.parametrize(
@@ -294,8 +322,9 @@ async def test_what_is_no_record_is_not_found():
     ],
 )  # fmt: skip
 async def test_routers_that_fail_flood_or_stall_over_names(behaviour, problem):
-    with pytest.raises(problem):
-        await records_at(behaviour, timeout=0.5)
+    given, _, said = await records_at(behaviour, timeout=0.5)
+    assert not given
+    assert type(said) is problem
 
 
 async def test_a_router_that_is_not_there_says_so():

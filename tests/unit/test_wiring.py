@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from wherry.errors import ConfigError, PeerError, PluginNotFound, UsageError
+from wherry.plugin.installed import Found
 from wherry.wiring import Wiring
 
 
@@ -29,6 +30,22 @@ def test_an_address_that_nothing_speaks(tmp_path, address, hint):
     with pytest.raises(UsageError, match="no transport speaks") as caught:
         wiring(tmp_path).transport(address)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("127.0.0.1:4290", "http://127.0.0.1:4290"),
+        ("node.lan:80", "http://node.lan:80"),
+        ("[::1]:80", "http://[::1]:80"),
+        ("4290", "http://127.0.0.1:4290"),
+        (":4290", "http://127.0.0.1:4290"),
+    ],
+)
+def test_of_an_address_without_a_scheme_the_whole_one_is_said(tmp_path, address, hint):
+    with pytest.raises(UsageError, match="no transport speaks") as caught:
+        wiring(tmp_path).transport(address)
+    assert caught.value.hint.startswith(f"write {hint}, ")
 
 
 @pytest.mark.parametrize("address", ["libp2p:/ip4/127.0.0.1/tcp/1", "LIBP2P:/ip4/127.0.0.1/tcp/1"])
@@ -127,3 +144,12 @@ def test_adding_needs_no_network_library(tmp_path, unmeasured):
         "asyncio.run(main())\nassert 'aiohttp' not in sys.modules, 'aiohttp'\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "home")], check=True, timeout=30)
+
+
+def test_a_policy_is_called_as_it_is_configured_and_whose_it_is_is_told(tmp_path, monkeypatch):
+    assert wiring(tmp_path).policy()[0] == "the policy 'reputation'"
+    made = wiring(tmp_path, '[policy]\nuse = "mine"\n[policy.mine]\nplugin = "round-robin"\n')
+    assert made.policy()[0] == "the policy 'mine' (made by 'round-robin')"
+    others = Found("round-robin", "acme.plugin", "acme-wherry", "1.2", lambda: None)
+    monkeypatch.setattr(made.manager, "found", lambda kind, name: others if (kind, name) == ("policy", "round-robin") else None)
+    assert made.policy()[0] == "the policy 'mine' (made by 'round-robin' of acme-wherry 1.2)"

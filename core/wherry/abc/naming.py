@@ -43,7 +43,10 @@ class SupportsNames(Protocol):
     """A locator that can carry the records of names. Optional. One event loop, concurrent calls."""
 
     def name_records(self, name: str) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Gives who says it, and the record of ``name`` (k51...) that it has, as they come. Raises PeerError if all failed."""
+        """Gives who says it, and the record of ``name`` (k51...) that it has, as they come.
+
+        Raises PeerError behind them if some failed: its message names each of those and says what it did.
+        """
 
     async def put_record(self, name: str, record: bytes) -> list[str]:
         """Hands over a record; gives who took it. Raises PeerError if nobody did."""

@@ -164,7 +164,8 @@ class _Assembly:
                 known = [f"{name}_file" if option.secret else name for name, option in options.items()]
                 near = near_miss(key, known)
                 expected = None if near else ", ".join(known) or "no option at all"
-                self._complain(entry, "unknown option", near, expected)
+                hint = f"it is chosen by `use` in [{key}], and set in [{key}.NAME]" if key in SELECTIONS else None
+                self.problems.append(Problem(entry.source, entry.key, "unknown option", near, expected, hint))
         for option in options.values():
             own = (entries.get(option.name), entries.get(f"{option.name}_file") if option.secret else None)
             if option.env and option.env in self._environ and not any(entry is not None and entry.is_text for entry in own):

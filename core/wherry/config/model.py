@@ -106,18 +106,21 @@ class Limits:
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a line of the timetable, or of a peer, that cannot be read."""
+        """Raises ValueError for a line of the timetable, or of a peer, that cannot be read; it tells of both."""
         if not (self.timetable or self.peers):
             return
         from wherry.errors import UsageError
         from wherry.traffic.peers import read_peer_limits  # most configurations have none
         from wherry.traffic.plan import read_timetable
 
+        problems = []
         for name, read, lines in (("timetable", read_timetable, self.timetable), ("peers", read_peer_limits, self.peers)):
             try:
                 read(lines)
             except UsageError as problem:
-                raise ValueError(f"{name}: {problem.message}") from problem
+                problems.append(f"{name}: {problem.message}")
+        if problems:  # all at once
+            raise ValueError("; ".join(problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ _OVER = frozenset({"complete", "seeding", "failed", "cancelled"})  # no time pas
 class Entry:
     """One transfer. For the thread of the daemon's loop."""
 
-    __slots__ = ("_before", "_clock", "_meter", "_moving", "_said", "ledger", "record", "sources_alive", "task")
+    __slots__ = ("_before", "_clock", "_meter", "_moving", "_said", "kept_bytes", "ledger", "record", "sources_alive", "task")
 
     def __init__(self, record: Record, clock: Callable[[], float]) -> None:
         """``clock`` gives seconds that do not go back."""
@@ -32,6 +32,7 @@ class Entry:
         self._clock = clock
         self._meter = Meter(clock())
         self._before = record.fetched_bytes  # by earlier runs
+        self.kept_bytes = record.fetched_bytes  # as written last
         self.sources_alive = 0
         self._said: tuple[object, ...] = ()  # by the run, last
         self._moving = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -27,7 +27,7 @@ from wherry.offload import in_thread, settled
 from wherry.results import GetResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from random import Random
 
     from wherry.daemon.record import Asked
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wherry.daemon.states import Action, State
     from wherry.observe import Emit, Observe, Shown
 
+KEEP_S: Final = 10.0  # between two times that how far transfers are is written: so much a daemon that is killed forgets
 PAUSE_S: Final = 5.0  # how long a pause waits until nothing is written any more; it is paused either way
 _log = logging.getLogger("wherry.daemon")
 
@@ -48,6 +49,9 @@ class Keeper(Protocol):
 
     def put_transfer(self, number: int, record: str) -> None:
         """Keeps what one is now."""
+
+    def put_transfers(self, records: Sequence[tuple[int, str]]) -> None:
+        """Keeps what several are now, at once."""
 
     def drop_transfers(self, numbers: Iterable[int]) -> None:
         """Forgets some."""
@@ -227,6 +231,26 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await settled(tasks)
+            await self._keep_progress()
+
+    async def keep(self) -> None:
+        """Writes now and then how far those are that run. Works until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_S)
+            await self._keep_progress()
+
+    async def _keep_progress(self) -> None:
+        """Writes how far those are that moved since it was written. A full disk is told of where states are kept, once each."""
+        async with self._lock:
+            moved = [entry.record for entry in self._entries.values() if entry.record.fetched_bytes != entry.kept_bytes]
+            if not moved:
+                return
+            records = [(record.number, _kept(record)) for record in moved]
+            with suppress(WherryError):
+                await in_thread(partial(self._keeper.put_transfers, records))
+                for record in moved:
+                    if (entry := self._entries.get(record.number)) is not None:
+                        entry.kept_bytes = record.fetched_bytes
 
     def _start(self) -> None:
         records = [entry.record for entry in self._entries.values()]
@@ -298,8 +322,8 @@ class Runner:
     async def _keep(self, entry: Entry, record: Record) -> None:
         """Writes what a transfer is to be, and then makes it so. What started while its settings changed goes on."""
         before = entry.record.state
-        kept = replace(record, state="queued") if record.state == "running" else record
-        await in_thread(partial(self._keeper.put_transfer, record.number, kept.to_text()))
+        await in_thread(partial(self._keeper.put_transfer, record.number, _kept(record)))
+        entry.kept_bytes = record.fetched_bytes
         self._make(entry, record if record.state != before else replace(record, state=entry.record.state))
 
     async def _keep_or_say(self, entry: Entry, record: Record) -> None:
@@ -347,6 +371,11 @@ class Runner:
                 _log.warning("old transfers are not forgotten: %s", problem.message)
 
 
+def _kept(record: Record) -> str:
+    """Gives what is written of it: what runs is queued to the daemon that reads it."""
+    return (replace(record, state="queued") if record.state == "running" else record).to_text()
+
+
 @asynccontextmanager
 async def running(runner: Runner) -> AsyncIterator[None]:
     """Loads and runs ``runner`` while the context lasts. Left, all its transfers have ended and kept what they have.
@@ -356,10 +385,11 @@ async def running(runner: Runner) -> AsyncIterator[None]:
     await runner.load()
     try:
         async with asyncio.TaskGroup() as group:
-            working = group.create_task(runner.run(), name="transfers")
+            tasks = [group.create_task(runner.keep(), name="progress"), group.create_task(runner.run(), name="transfers")]
             try:
                 yield
             finally:
-                working.cancel()
+                for task in tasks:
+                    task.cancel()
     except BaseExceptionGroup as problems:
         raise problems.exceptions[0] from problems

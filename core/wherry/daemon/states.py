@@ -43,6 +43,8 @@ def after(state: State, action: Action, who: str = "the transfer") -> State:
     can = [other for other in ASKED if (state, other) in CHANGES]
     if state in OVER:
         hint = "add it again: what is there already is not fetched twice"
+    elif state == "seeding":
+        hint = f"`wherry transfers cancel {who}` ends it; what was fetched stays"
     elif can:
         hint = f"it can be told to {' or '.join(can)}"
     else:

@@ -323,7 +323,9 @@ def find(root: Entry, path: str) -> Generator[Need, Block, Entry]:
     entry, seen = root, ""
     for name in [part for part in path.split("/") if part]:
         if entry.kind != DIR:
-            raise NotFound(f"{seen or '/'!r} is no directory, so it has no {name!r} in it")
+            raise NotFound(
+                f"{seen or '/'!r} is no directory, so it has no {name!r} in it", hint="`wherry stat` tells what it is"
+            )
         found = yield from _find_in(entry, seen, name)
         if found is None:
             raise NotFound(f"{seen or '/'!r} has no {name!r} in it", hint="`wherry ls` shows what there is")

@@ -58,7 +58,7 @@ class Caching(Parts):
         if max_bytes is not None and max_bytes < 0:
             raise UsageError("max_bytes is at least 0")
         began = time.monotonic()
-        asked, addresses = self._source(await self._unnamed(what, sources), sources)
+        asked, addresses = self._source(await self._unnamed(what, sources, observe), sources)
         if asked.path:
             raise UsageError("cache warm takes a CID without a path", hint="warm the whole dataset, or give the part's own CID")
         cid = asked.cid

@@ -35,7 +35,7 @@ class Finding(Parts):
         ``probe``: the first twenty that would be asked are connected to, as the address policy and the dial budget allow, and
         each is given ten seconds; nothing is asked of them.
         """
-        cid = self._parse(await self._unnamed(what, ())).cid
+        cid = self._parse(await self._unnamed(what, (), observe)).cid
         finder = self._finder(observe)
         usable: dict[str, None] = {}
 

@@ -60,7 +60,10 @@ class Granting(Parts):
         async with self._reading(what, sources, observe) as (nodes, _, _):
             cid, unlocked = self._parse(what)[0], nodes.unlocked
             if unlocked is None:
-                raise UsageError(f"{what} is not encrypted: whoever has its CID can read it")
+                raise UsageError(
+                    f"{what} is not encrypted: whoever has its CID can read it",
+                    hint="`wherry add --encrypt KEY` makes a dataset that is",
+                )
 
             def work() -> Header:
                 ring = self._wiring.ring

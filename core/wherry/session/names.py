@@ -40,6 +40,7 @@ class Answers(NamedTuple):
 async def led(parts: Parts, what: str, sources: Sequence[str], observe: Observe | None = None) -> str:
     """Follows NAME[/PATH], and names that it leads to, up to content; gives /ipfs/CID[/PATH].
 
+    ``observe`` is told who failed, lied or is behind, and for whom is waited.
     Raises NotFound, DataError for a name that is over or leads round in circles, IntegrityError for one that leads two ways.
     """
     seen: set[Name] = set()
@@ -50,7 +51,10 @@ async def led(parts: Parts, what: str, sources: Sequence[str], observe: Observe 
             raise DataError(f"{name} leads to names and never to content", hint="its owner has to publish a CID")
         seen.add(name)
         tail = f"{path}/{tail}".strip("/")
-        record, _ = await resolved(parts, name, sources, observe)
+        record, answers = await resolved(parts, name, sources, observe)
+        if observe is not None:
+            for text in answers.warnings:
+                observe(Note("warning", text))
         what = record.value
     return f"{what}/{tail}" if tail else what
 

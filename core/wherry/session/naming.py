@@ -55,8 +55,8 @@ class Naming(Parts):
 
         ``ttl_s``: how long others may keep the record unasked, in seconds; None: 300, or as long as it is valid.
         Its sequence number is on disk first. While a node of this home serves it renews the record, unless ``renew`` is false.
-        Raises NotFound if the dataset is here and has no such PATH, and IntegrityError if others have a record of this key that
-        this home does not know of, unless ``force``: then the new one goes above it.
+        Raises NotFound if the dataset is here and has no such PATH, and IntegrityError if the newest record of this key that is
+        known was not published by this home, unless ``force``: then the new one goes above it.
         """
         self._home.must_be_writable()
         from wherry.ipns.name import Name
@@ -80,8 +80,7 @@ class Naming(Parts):
         name = Name.of(signer.public)
         if value.removeprefix("/ipns/").partition("/")[0] == str(name):
             raise UsageError(f"{name} would lead to itself", hint="publish a CID, or with another --key")
-        before = await in_thread(lambda: self._names.known(name))
-        warnings += await self._check_own(name, before, force=force)
+        warnings += await self._check_own(name, force=force)
         record = await in_thread(
             lambda: self._names.publish(signer, key, value, self._clock(), lifetime_s=lifetime_s, ttl_s=ttl_s, renew=renew)
         )
@@ -124,21 +123,21 @@ class Naming(Parts):
             return False
         return self._store.find([block])[0] is not None
 
-    async def _check_own(self, name: Name, before: Known | None, *, force: bool) -> list[str]:
-        """Looks whether others have a record of this key that is not from here. Raises IntegrityError unless ``force``."""
+    async def _check_own(self, name: Name, *, force: bool) -> list[str]:
+        """Looks whether the newest record of this key is from here. Raises IntegrityError if it is not, unless ``force``.
+
+        That it was met before, be it by an attempt that was refused, makes it no record of this home's.
+        """
         from wherry.session.names import ask
 
         answers = await ask(self, name, ())
-        after = await in_thread(lambda: self._names.known(name))
-        if after is None:
-            return []
-        fresh = before is None or after.record.sequence > before.record.sequence
-        if fresh:  # but for what another process of this home published meanwhile
-            fresh = not await in_thread(lambda: self._names.published_here(after.record))
-        twice = await in_thread(lambda: self._names.equivocated(name, after.record.sequence))
-        if (fresh or twice) and not force:
+        newest = await in_thread(lambda: self._names.known(name))
+        if newest is None or force:
+            return [text for text in answers.warnings if "number" in text]
+        ours = await in_thread(lambda: self._names.published_here(newest.record))
+        if not ours or await in_thread(lambda: self._names.equivocated(name, newest.record.sequence)):
             raise IntegrityError(
-                f"{name} was published elsewhere, with number {after.record.sequence}: {after.record.value}",
+                f"{name} was published elsewhere, with number {newest.record.sequence}: {newest.record.value}",
                 hint="does another machine have this key, or is this home an old copy? --force publishes above it",
             )
         return [text for text in answers.warnings if "number" in text]

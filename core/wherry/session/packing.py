@@ -138,7 +138,7 @@ class Packing(Parts):
         from wherry.transfer.torrent_out import check_trackers, made, odd_names, seed_of
 
         began = time.monotonic()
-        cid, inside = self._public(await self._unnamed(what, ()))
+        cid, inside = self._public(await self._unnamed(what, (), observe))
         seeds = [seed_of(seed, cid, inside) for seed in webseeds]
         check_trackers(trackers)
         if path != STREAM:

@@ -194,7 +194,7 @@ class Parts:
         from wherry.transfer.running import running
         from wherry.transfer.tree import Nodes
 
-        cid, path, ticket, inline = self._parse(await self._unnamed(what, sources))
+        cid, path, ticket, inline = self._parse(await self._unnamed(what, sources, observe))
         fetcher = self._fetcher(cid, self._addresses(sources, ticket), None, observe)
         nodes = Nodes(self._store, fetcher, self._wiring.locksmith)
         if inline is not None:

@@ -78,7 +78,7 @@ class Reading(Parts):
         from wherry.publiccid import parse_path
         from wherry.transfer import read
 
-        what = await self._unnamed(what, sources)
+        what = await self._unnamed(what, sources, observe)
         asked = self._parse(what)
         cid, path = asked.cid, asked.path
         meta: dict[str, str] = {}

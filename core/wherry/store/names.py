@@ -201,7 +201,8 @@ def _put(run: Connection, record: Record, now: float, key: str, lifetime_s: floa
 def _event(run: Connection, record: Record, now: float, kind: str, said: str) -> None:
     """Writes it down once, however often the same is seen; the oldest of a name's go. Of renewals the last one stands.
 
-    That the number which counts now was given twice is never forgotten: the name would be believed again.
+    Of the number which counts now it is never forgotten that it was given twice, as the name would be believed again, nor that
+    it was given here, as this home's own record would be taken for another's.
     """
     name, number = bytes(record.name), _number(record.sequence)
     if kind == "renewed":
@@ -210,8 +211,8 @@ def _event(run: Connection, record: Record, now: float, kind: str, said: str) ->
     run.execute("INSERT OR IGNORE INTO name_events (name, at, kind, sequence, said, record) VALUES (?,?,?,?,?,?)", row)
     old = "SELECT id FROM name_events WHERE name=? ORDER BY id DESC LIMIT -1 OFFSET ?"
     stays = (
-        "SELECT MIN(id) FROM name_events WHERE name=? AND kind='equivocation' "
-        "AND sequence=(SELECT sequence FROM names WHERE name=?) HAVING MIN(id) IS NOT NULL"
+        "SELECT MIN(id) FROM name_events WHERE name=? AND kind IN ('equivocation', 'published') "
+        "AND sequence=(SELECT sequence FROM names WHERE name=?) GROUP BY kind"
     )
     run.execute(f"DELETE FROM name_events WHERE id IN ({old}) AND id NOT IN ({stays})", (name, NAME_EVENTS_MAX, name, name))
 

@@ -16,7 +16,7 @@ from wherry.limits import AUTO_BANS_MAX, BAN_WHY_CHARS_MAX, RULES_MAX
 from wherry.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from sqlite3 import Connection
@@ -121,6 +121,11 @@ class StateDB:
         """Keeps what a transfer is now."""
         with self._db.writing() as run:
             run.execute("UPDATE transfers SET record=? WHERE number=?", (record, number))
+
+    def put_transfers(self, records: Sequence[tuple[int, str]]) -> None:
+        """Keeps what several are now, by their numbers, at once."""
+        with self._db.writing() as run:
+            run.executemany("UPDATE transfers SET record=? WHERE number=?", [(record, number) for number, record in records])
 
     def drop_transfers(self, numbers: Iterable[int]) -> None:
         """Forgets transfers."""

@@ -24,13 +24,21 @@ SPENT_SHARE: Final = 0.1  # of the time since the run began
 class Choice:
     """A policy within its fence. For one thread; times are seconds of one steady clock, which is ``clock``."""
 
-    def __init__(self, policy: Policy, rng: random.Random, clock: Callable[[], float], complain: Callable[[str], None]) -> None:
-        """``complain`` is told, once, why the policy is left out."""
+    def __init__(
+        self,
+        policy: Policy,
+        rng: random.Random,
+        clock: Callable[[], float],
+        complain: Callable[[str], None],
+        what: str = "the policy",
+    ) -> None:
+        """``complain`` is told, once, why the policy is left out; ``what`` is what the user knows it by."""
         self.out = False
         self._policy = policy
         self._rng = rng
         self._clock = clock
         self._complain = complain
+        self._what = what
         self._began = clock()
         self._spent_s = 0.0
         self._idle_since: float | None = None
@@ -51,7 +59,7 @@ class Choice:
             fault = self._idle(view, pairs)
         if fault:
             self.out = True
-            self._complain(f"the policy {type(self._policy).__name__} {fault[:200]}; it is left out for the rest of this run")
+            self._complain(f"{self._what} {fault[:200]}; it is left out for the rest of this run")
             return None
         return pairs
 

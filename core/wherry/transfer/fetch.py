@@ -77,7 +77,7 @@ class Fetcher:
         *,
         wait_s: float,
         observe: Observe,
-        policy: Policy | None = None,
+        policy: tuple[str, Policy] | None = None,
         find: Callable[[], AsyncGenerator[str, None]] | None = None,
         emit: Emit = quiet,
         order: Order = "rarest",
@@ -86,7 +86,7 @@ class Fetcher:
         circle: Circle | None = None,
         lost: Callable[[CID], str] = lambda _cid: "",
     ) -> None:
-        """``policy`` chooses among several sources; None: whoever is free takes the oldest job.
+        """``policy`` chooses among several sources, and is what it is called; None: whoever is free takes the oldest job.
 
         ``find`` gives more addresses as they are found; it is called when the first block is wanted, if one ever is.
         ``lost`` says why a block that was on this machine is not any more; it is asked where there is no source.
@@ -96,7 +96,7 @@ class Fetcher:
         self._observe = observe
         self._emit = emit
         self._wait_s = wait_s
-        choice = Choice(policy, _RNG, time.monotonic, self._warn) if policy is not None else None
+        choice = Choice(policy[1], _RNG, time.monotonic, self._warn, policy[0]) if policy is not None else None
         self._scheduler: Scheduler[Job] = Scheduler(
             list(addresses), now=time.monotonic(), rng=_RNG, wait_s=wait_s, choice=choice, order=order
         )

@@ -59,7 +59,7 @@ async def content(
             )
         raise UsageError("this is a directory, not a file", hint="`wherry ls` shows what is in it; give the path of a file")
     if offset > root.size:
-        raise NotFound(f"the file has {root.size} bytes, none at {offset}")
+        raise NotFound(f"the file has {root.size} bytes, none at {offset}", hint=f"give an --offset of at most {root.size}")
     stop = root.size if length is None else min(root.size, offset + length)
     pace = _Pace(time.monotonic())
     running: deque[tuple[Leaf, asyncio.Task[Block]]] = deque()

@@ -29,13 +29,17 @@ def find(root: Entry, path: str, inline: Callable[[Block], None] | None = None) 
     parts = [part for part in path.split("/") if part]
     for at, name in enumerate(parts):
         if entry.kind != DIR:
-            raise NotFound(f"{seen or '/'!r} is no directory, so it has no {name!r} in it")
+            raise NotFound(
+                f"{seen or '/'!r} is no directory, so it has no {name!r} in it", hint="`wherry stat` tells what it is"
+            )
         child = yield from _find_in(entry, seen, name)
         if child is None:
             raise NotFound(f"{seen or '/'!r} has no {name!r} in it", hint="`wherry ls` shows what there is")
         seen = f"{seen}/{name}"
         if child.cid.codec == RAW and at < len(parts) - 1:
-            raise NotFound(f"{seen!r} is no directory, so it has no {parts[at + 1]!r} in it")
+            raise NotFound(
+                f"{seen!r} is no directory, so it has no {parts[at + 1]!r} in it", hint="`wherry stat` tells what it is"
+            )
         entry = yield from _entered(child, seen)
         if inline is not None and child.cid.inline is not None:
             inline(Block(entry.cid, child.cid.inline))
