@@ -50,6 +50,7 @@ class Home:
         Raises HomeBusy naming the holders, HomeTooNew, StoreError, or a LocalError if it cannot be made.
         """
         self.path = path
+        self._pid = os.getpid()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             (path / "run").mkdir(mode=0o700, exist_ok=True)
@@ -124,10 +125,16 @@ class Home:
                 os.close(fd)
         return found
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a fork of the process that opened the home."""
+        return os.getpid() != self._pid
+
     def close(self) -> None:
-        """Frees the home; idempotent."""
+        """Frees the home; idempotent. In a fork of the process that opened it, it stays that one's."""
         if self._run >= 0:
-            self._run_path.unlink(missing_ok=True)
+            if not self.inherited:
+                self._run_path.unlink(missing_ok=True)
             os.close(self._run)
             self._run = -1
         if self._lock >= 0:
