@@ -41,6 +41,14 @@ def _explain(run_of: Invocation, problem: BaseException) -> None:
         run_of.out().error(problem)
 
 
+def stopped(run_of: Invocation, code: int) -> str:
+    """Gives the line of a run that a signal ends."""
+    words = f"stopped; {run_of.kept}" if run_of.kept else "stopped"
+    if run_of.json:
+        return to_json({**error_json(WherryError(words)), "error": "Interrupted", "exit_code": code})
+    return f"wherry: {words}"
+
+
 def _ended_otherwise(run_of: Invocation, problem: BaseException) -> int:
     """Ends on what no verb raises on purpose: signals, and faults in wherry itself."""
     if isinstance(problem, SystemExit):
@@ -49,13 +57,9 @@ def _ended_otherwise(run_of: Invocation, problem: BaseException) -> int:
     from wherry_cli.signals import Interrupted
 
     if isinstance(problem, (KeyboardInterrupt, Interrupted)):
-        words = f"stopped; {run_of.kept}" if run_of.kept else "stopped"
-        stopped = WherryError(words)
-        if run_of.json:
-            run_of.out().say(to_json({**error_json(stopped), "error": "Interrupted", "exit_code": code}))
-        else:
-            run_of.out().say(f"wherry: {words}")
-        return code if isinstance(code, int) else 130
+        code = code if isinstance(code, int) else 130
+        run_of.out().say(stopped(run_of, code))
+        return code
     _explain(run_of, problem)
     first = str(problem).split("\n", 1)[0]
     words = f"{type(problem).__name__}: {first}" if first else type(problem).__name__

@@ -92,11 +92,12 @@ class Invocation:
 
     def drive(self, work: Callable[[], Coroutine[Any, Any, None]], *, kept: str = "") -> None:
         """Runs an async verb to its end. ``kept`` is said if a signal ends it first."""
+        from wherry_cli.ending import stopped
         from wherry_cli.signals import drive
 
         self.kept = kept
         self.start_log()
-        drive(work)
+        drive(work, (lambda code: stopped(self, code)) if kept else None)
 
     def start_log(self) -> None:
         """Sends the log to standard error: warnings; with -v, what happens; with -v -v, all."""

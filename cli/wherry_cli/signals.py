@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Interrupted(BaseException):
 class Stop:
     """What the signals of one run do. Made and used on the main thread; elsewhere it leaves the signals alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: Callable[[int], str] | None = None) -> None:
+        """``last`` gives the line that is said where the second signal, of that exit code, ends the process."""
+        self._last = last
         self.signum: int | None = None  # of the first signal
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,6 +71,9 @@ class Stop:
         if self.signum is not None:
             if sys.stderr is not None and sys.stderr.isatty():
                 os.write(2, _SHOW_CURSOR)
+            if sys.stderr is not None and self._last is not None:
+                with suppress(OSError):
+                    os.write(2, self._last(128 + signum).encode("utf-8", "replace") + b"\n")  # a buffer may be locked
             os._exit(128 + signum)
         self.signum = signum
         if self._loop is None or self._task is None or self._task.done():
@@ -98,9 +103,12 @@ def _waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             loop.remove_reader(woken)
 
 
-def drive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs ``work`` on a new event loop. Raises Interrupted if a signal ended it, and whatever ``work`` raises."""
-    stop = Stop()
+def drive(work: Callable[[], Coroutine[Any, Any, None]], last: Callable[[int], str] | None = None) -> None:
+    """Runs ``work`` on a new event loop. Raises Interrupted if a signal ended it, and whatever ``work`` raises.
+
+    ``last``: as `Stop` has it.
+    """
+    stop = Stop(last)
     with stop.installed():
         try:
             asyncio.run(stop.guard(work))

@@ -92,7 +92,7 @@ class Session:
         """See `wherry.session.Session.add`."""
         return self._loop.wait(self._session.add(path, **options))
 
-    def grant(self, what: str, to: Sequence[str], **options: Any) -> GrantResult:  # as above
+    def grant(self, what: str | CID, to: Sequence[str], **options: Any) -> GrantResult:  # as above
         """See `wherry.session.Session.grant`."""
         return self._loop.wait(self._session.grant(what, to, **options))
 
@@ -100,7 +100,7 @@ class Session:
         """See `wherry.session.Session.rewrap`."""
         return self._loop.wait(self._session.rewrap(name))
 
-    def get(self, what: str, **options: Any) -> GetResult | GetPlan:  # as above
+    def get(self, what: str | CID, **options: Any) -> GetResult | GetPlan:  # as above
         """See `wherry.session.Session.get`."""
         return self._loop.wait(self._session.get(what, **options))
 
@@ -114,27 +114,27 @@ class Session:
         with _entered(self._loop, self._session.serve(*args, **options)) as serving:
             yield serving.listen
 
-    def cat(self, what: str, **options: Any) -> Iterator[bytes]:  # as above
+    def cat(self, what: str | CID, **options: Any) -> Iterator[bytes]:  # as above
         """See `wherry.session.Session.cat`."""
         return self._each(self._session.cat(what, **options))
 
-    def ls(self, what: str, **options: Any) -> Iterator[LsEntry]:  # as above
+    def ls(self, what: str | CID, **options: Any) -> Iterator[LsEntry]:  # as above
         """See `wherry.session.Session.ls`."""
         return self._each(self._session.ls(what, **options))
 
-    def find(self, what: str, **options: Any) -> FindResult:  # as above
+    def find(self, what: str | CID, **options: Any) -> FindResult:  # as above
         """See `wherry.session.Session.find`."""
         return self._loop.wait(self._session.find(what, **options))
 
-    def stat(self, what: str, **options: Any) -> Stat:  # as above
+    def stat(self, what: str | CID, **options: Any) -> Stat:  # as above
         """See `wherry.session.Session.stat`."""
         return self._loop.wait(self._session.stat(what, **options))
 
-    def verify(self, what: str, path: str, **options: Any) -> VerifyResult:  # as above
+    def verify(self, what: str | CID, path: str, **options: Any) -> VerifyResult:  # as above
         """See `wherry.session.Session.verify`."""
         return self._loop.wait(self._session.verify(what, path, **options))
 
-    def roots(self, cid: CID | None = None) -> list[RootRow]:
+    def roots(self, cid: str | CID | None = None) -> list[RootRow]:
         """See `wherry.session.Session.roots`."""
         return self._loop.wait(self._session.roots(cid))
 
@@ -150,11 +150,11 @@ class Session:
         """See `wherry.session.Session.import_car`."""
         return self._loop.wait(self._session.import_car(path, **options))
 
-    def export_car(self, what: str, path: str, **options: Any) -> ExportResult:  # as above
+    def export_car(self, what: str | CID, path: str, **options: Any) -> ExportResult:  # as above
         """See `wherry.session.Session.export_car`."""
         return self._loop.wait(self._session.export_car(what, path, **options))
 
-    def export_torrent(self, what: str, path: str, **options: Any) -> TorrentResult:  # as above
+    def export_torrent(self, what: str | CID, path: str, **options: Any) -> TorrentResult:  # as above
         """See `wherry.session.Session.export_torrent`."""
         return self._loop.wait(self._session.export_torrent(what, path, **options))
 
@@ -162,7 +162,7 @@ class Session:
         """See `wherry.session.Session.cache_stat`."""
         return self._loop.wait(self._session.cache_stat())
 
-    def cache_warm(self, what: str, **options: Any) -> CacheWarmed:  # as above
+    def cache_warm(self, what: str | CID, **options: Any) -> CacheWarmed:  # as above
         """See `wherry.session.Session.cache_warm`."""
         return self._loop.wait(self._session.cache_warm(what, **options))
 
@@ -206,7 +206,7 @@ class Session:
         """See `wherry.session.Session.delete_key`."""
         self._loop.wait(self._session.delete_key(name))
 
-    def publish_name(self, what: str, **options: Any) -> NameReport:  # as above
+    def publish_name(self, what: str | CID, **options: Any) -> NameReport:  # as above
         """See `wherry.session.Session.publish_name`."""
         return self._loop.wait(self._session.publish_name(what, **options))
 
@@ -242,7 +242,7 @@ class Session:
         """See `wherry.session.Session.rules`."""
         return self._loop.wait(self._session.rules())
 
-    def dag_get(self, what: str, **options: Any) -> DagNode:  # as above
+    def dag_get(self, what: str | CID, **options: Any) -> DagNode:  # as above
         """See `wherry.session.Session.dag_get`."""
         return self._loop.wait(self._session.dag_get(what, **options))
 
@@ -250,11 +250,11 @@ class Session:
         """See `wherry.session.Session.dag_put`."""
         return self._loop.wait(self._session.dag_put(data, **options))
 
-    def dag_ls(self, what: str, **options: Any) -> list[DagLink]:  # as above
+    def dag_ls(self, what: str | CID, **options: Any) -> list[DagLink]:  # as above
         """See `wherry.session.Session.dag_ls`."""
         return self._loop.wait(self._session.dag_ls(what, **options))
 
-    def dag_stat(self, what: str, **options: Any) -> DagStat:  # as above
+    def dag_stat(self, what: str | CID, **options: Any) -> DagStat:  # as above
         """See `wherry.session.Session.dag_stat`."""
         return self._loop.wait(self._session.dag_stat(what, **options))
 
@@ -299,9 +299,10 @@ class Session:
                 else:
                     raise item
         finally:
-            running.cancel()
-            if not self._loop.is_here:  # the garbage collector may close an iterator on any thread
-                running.settle()
+            if not self._loop.inherited:
+                running.cancel()
+                if not self._loop.is_here:  # the garbage collector may close an iterator on any thread
+                    running.settle()
 
 
 @contextmanager
@@ -326,6 +327,7 @@ def _entered(loop: Loop, context: AbstractAsyncContextManager[T], *, own: bool =
     try:
         yield value
     finally:
-        if not running.done.done():
-            loop.call(leave)
-        running.result()
+        if not loop.inherited:
+            if not running.done.done():
+                loop.call(leave)
+            running.result()

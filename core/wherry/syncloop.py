@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from wherry.errors import UsageError
 from wherry.offload import settled
+from wherry.session.parts import another_process, closed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -77,8 +79,15 @@ class Loop:
         self._lock = threading.Lock()
         self._closing = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._own: set[asyncio.Task[Any]] = set()
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._loop.run_forever, name="wherry-loop", daemon=True)
         self._thread.start()
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a fork of the process that began the loop: its thread, on which all waits, is not here."""
+        return os.getpid() != self._pid
 
     @property
     def is_here(self) -> bool:
@@ -87,12 +96,17 @@ class Loop:
 
     def spawn(self, work: Coroutine[Any, Any, T], *, own: bool = False) -> Running[T]:
         """Begins ``work`` as a task, which `end_all` ends unless it is the session's ``own``. Raises UsageError."""
+        if self.inherited:  # before the lock, that another thread of the parent may have held
+            work.close()
+            raise another_process()
         with self._lock:
-            problem = "an observer called a verb" if self.is_here else "the session is closed" if self._closing else ""
-            if problem and not own:
+            problem = closed() if self._closing else None
+            if self.is_here:
+                problem = UsageError("an observer called a verb", hint="call it from another thread")
+            if problem is not None and not own:
                 work.close()
-                raise UsageError(problem, hint="call it from another thread, while the session is open")
-            return Running(self._loop, work, set() if own else self._tasks)
+                raise problem
+            return Running(self._loop, work, self._own if own else self._tasks)
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs ``work`` as a task and waits for it. Raises what it raises, and UsageError."""
@@ -104,7 +118,10 @@ class Loop:
         self._loop.call_soon_threadsafe(what.set)
 
     def end_all(self) -> None:
-        """Cancels what threads of the program wait for, waits until it has ended, and takes nothing new."""
+        """Cancels what threads of the program wait for, waits until it has ended, and takes nothing new. Not of a parent."""
+        if self.inherited:
+            _spare(self)
+            return
         with self._lock:
             self._closing = True
 
@@ -117,9 +134,18 @@ class Loop:
         self.spawn(end(), own=True).result()
 
     def close(self) -> None:
-        """Ends the loop and its threads."""
+        """Ends the loop and its threads, unless they are a parent's."""
+        if self.inherited:
+            return
         self.spawn(self._loop.shutdown_asyncgens(), own=True).result()
         self.spawn(self._loop.shutdown_default_executor(), own=True).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _spare(inherited: Loop) -> None:
+    """Keeps what a fork inherited from being freed at its end: the tasks would run their ends there, on the parent's things."""
+    import ctypes  # nobody but such a fork needs it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))  # whatever holds it is freed itself

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +39,34 @@ def test_a_signal_ends_a_loop_that_nothing_else_would_wake(signum):
         drive(work)
     assert (found.value.signum, ended) == (signum, ["cleanly"])
     assert not late
+
+
+@pytest.mark.parametrize("given", [[], ["--json"]])
+def test_a_second_signal_ends_the_run_at_once_and_says_what_is_kept(given):
+    program = """
+import asyncio, os, signal, sys
+from wherry_cli.invocation import Invocation
+
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+run = Invocation()
+run.json = bool(sys.argv[1:])
+run.drive(work, kept="what was fetched is kept")
+"""
+    command = ["env", "--default-signal=INT", sys.executable, "-c", program, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 130
+    if given:
+        said = json.loads(done.stderr)
+        assert (said["error"], said["message"], said["exit_code"]) == ("Interrupted", "stopped; what was fetched is kept", 130)
+    else:
+        assert done.stderr == "wherry: stopped; what was fetched is kept\n"
 
 
 def test_handlers_and_the_descriptor_that_wakes_are_put_back():

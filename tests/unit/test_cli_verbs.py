@@ -177,7 +177,7 @@ def test_tls_goes_to_the_http_transport_and_the_token_to_all(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("c.pem", "k.pem", "t"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("secret")
     session = fake_session(add=added())
     go(session, "serve", "--tls-cert", "c.pem", "--tls-key", "~/k.pem", "--token-file", "t")
     assert session.opened["overrides"] == {
@@ -194,6 +194,18 @@ def test_tls_goes_to_the_http_transport_and_the_token_to_all(tmp_path, monkeypat
 def test_a_file_that_is_not_there_is_said_by_the_name_of_its_option(capsys, tmp_path, go, fake_session, option):
     assert go(fake_session(), "serve", option, str(tmp_path / "none")) == 2
     assert f"{option} '{tmp_path}/none': there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8"), (None, "cannot be read")]
+)
+def test_a_file_without_a_token_is_said_by_the_name_of_its_option(capsys, tmp_path, go, data, said):
+    (tmp_path / "t").mkdir() if data is None else (tmp_path / "t").write_bytes(data)
+    assert go(None, "stat", str(TREE), "--token-file", str(tmp_path / "t")) == 2
+    error = capsys.readouterr().err
+    assert f"--token-file '{tmp_path}/t' {said}" in error
+    assert "hint: " in error
+    assert "WHERRY_" not in error
 
 
 # get
@@ -224,7 +236,7 @@ def test_get_of_what_is_complete_says_so(capsys, go, fake_session):
 
 def test_get_passes_on_what_was_said(go, fake_session, tmp_path):
     session = fake_session(get=got())
-    (tmp_path / "t").touch()
+    (tmp_path / "t").write_text("secret")
     argv = [
         "--include",
         "a*",

@@ -9,7 +9,7 @@ import pytest
 
 from wherry import safetree
 from wherry.block import EMPTY_LEAF
-from wherry.errors import LocalError, NoSpace, TargetBusy, TargetExists, Unwritable, WherryError
+from wherry.errors import LocalError, NoSpace, TargetBusy, TargetError, TargetExists, Unwritable, WherryError
 from wherry.manifest import DIR, FILE, Entry
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
@@ -48,6 +48,15 @@ def test_it_appears_whole_and_leaves_nothing_beside(path, kind):
     target.close()
     assert content(path) == "new"
     assert os.listdir(os.path.dirname(path)) == ["target"]
+
+
+def test_a_place_where_nothing_can_be_is_a_destination_of_no_use(tmp_path, kind):
+    (tmp_path / "file").touch()
+    for path in ("/proc/target", f"{tmp_path}/file/target", f"{tmp_path}/file/below/target"):
+        with pytest.raises(TargetError, match=r"\n  hint: name a place on a disk") as caught:
+            Target(path, kind, WHO)
+        assert caught.value.exit_code == 9
+        assert repr(os.path.dirname(path)) in caught.value.message
 
 
 def test_it_goes_on_where_it_was(path, kind):

@@ -38,7 +38,7 @@ from wherry.store.home import Home, default_home
 from wherry.wiring import Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 class Session(
@@ -86,14 +86,22 @@ class Session(
             observing = await in_thread(wiring.observe) if wiring.chosen("observer") else None
             try:
                 store = wiring.store(writable=opened.writable)
+                session = cls(opened, wiring, store, set_aside if alone else None)
                 try:
-                    yield cls(opened, wiring, store, set_aside if alone else None)
+                    yield session
                 finally:
-                    await in_thread(wiring.close)
-                    await in_thread(store.close)
+                    session._closed = True
+                    await _end(opened, wiring.close)
+                    await _end(opened, store.close)
             finally:
                 if observing is not None:
-                    await in_thread(observing.close)
+                    await _end(opened, observing.close)
+
+
+async def _end(home: Home, close: Callable[[], None]) -> None:
+    """Closes something, unless a fork inherited it: there it is the parent's, and no thread is left that could."""
+    if not home.inherited:
+        await in_thread(close)
 
 
 def _folder(home: str | Path) -> Path:

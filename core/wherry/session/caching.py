@@ -16,6 +16,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wherry.cid import CID
     from wherry.observe import Observe
     from wherry.store.cached import Cached
 
@@ -37,7 +38,7 @@ class Caching(Parts):
     @told
     async def cache_warm(
         self,
-        what: str,
+        what: str | CID,
         *,
         sources: Sequence[str] = (),
         max_bytes: int | None = None,

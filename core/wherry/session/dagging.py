@@ -17,6 +17,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from wherry.cid import CID
     from wherry.gateway.blocks import Blocks
     from wherry.observe import Observe
     from wherry.publiccid import PublicCID
@@ -28,7 +29,7 @@ class Dagging(Parts):
 
     @told
     async def dag_get(
-        self, what: str, *, codec: str = "dag-json", sources: Sequence[str] = (), observe: Observe | None = None
+        self, what: str | CID, *, codec: str = "dag-json", sources: Sequence[str] = (), observe: Observe | None = None
     ) -> DagNode:
         """Gives the value that ``CID[/PATH]`` leads to, written as ``codec``: dag-json, dag-cbor, or raw.
 
@@ -66,13 +67,13 @@ class Dagging(Parts):
         return await in_thread(put)
 
     @told
-    async def dag_ls(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> list[DagLink]:
+    async def dag_ls(self, what: str | CID, *, sources: Sequence[str] = (), observe: Observe | None = None) -> list[DagLink]:
         """Gives the links in what ``CID[/PATH]`` leads to, in the order of the block."""
         async with self._reached(what, sources, observe) as (blocks, reached):
             return await stoppable(lambda: _links(blocks, reached), blocks.cancel)
 
     @told
-    async def dag_stat(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> DagStat:
+    async def dag_stat(self, what: str | CID, *, sources: Sequence[str] = (), observe: Observe | None = None) -> DagStat:
         """Counts the blocks below the block in which ``CID[/PATH]`` ends; fetches those that are not here, to look into them.
 
         Up to 262,144 different blocks are told apart; beyond, one that occurs again much later may be counted again.
@@ -100,7 +101,7 @@ class Dagging(Parts):
 
     @asynccontextmanager
     async def _reached(
-        self, what: str, sources: Sequence[str], observe: Observe | None
+        self, what: str | CID, sources: Sequence[str], observe: Observe | None
     ) -> AsyncIterator[tuple[Blocks, Reached]]:
         """Follows ``CID[/PATH]``; fetches while the context lasts."""
         from wherry.transfer.dags import reach

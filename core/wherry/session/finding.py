@@ -16,6 +16,7 @@ from wherry.session.telling import told
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from wherry.cid import CID
     from wherry.observe import Observe
     from wherry.transfer.fetch import Connect
     from wherry.transfer.locate import Hint
@@ -27,7 +28,7 @@ class Finding(Parts):
     """Find."""
 
     @told
-    async def find(self, what: str, *, probe: bool = False, observe: Observe | None = None) -> FindResult:
+    async def find(self, what: str | CID, *, probe: bool = False, observe: Observe | None = None) -> FindResult:
         """Asks every locator in use for peers that may have ``CID[/PATH]``, a ticket's CID, or what a name leads to.
 
         Gives what each says, also what cannot be dialled, with the reason.

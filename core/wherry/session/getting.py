@@ -19,6 +19,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wherry.cid import CID
     from wherry.flow import Flow
     from wherry.observe import Observe
     from wherry.session.parts import What
@@ -38,7 +39,7 @@ class Getting(Parts):
     @told
     async def get(
         self,
-        what: str,
+        what: str | CID,
         *,
         sources: Sequence[str] = (),
         output: str | None = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from wherry.errors import NoKey, NotFound, UsageError
 from wherry.offload import in_thread
 from wherry.results import GrantResult, RewrapResult
+from wherry.session.given import fitting
 from wherry.session.parts import Parts
 from wherry.session.telling import told
 
@@ -44,7 +45,7 @@ class Granting(Parts):
     @told
     async def grant(
         self,
-        what: str,
+        what: str | CID,
         to: Sequence[str],
         *,
         sender: str | None = None,
@@ -165,7 +166,8 @@ def publication(parts: Parts, encryption: Encryption, chunker: Chunker) -> tuple
     if encryption.pad and encryption.compress:
         raise UsageError("--pad hides lengths and --compress tells them", hint="choose one of them")
     ring = parts._wiring.ring
-    recipients: list[Recipient] = [ring.recipient(text) for text in encryption.recipients]
+    texts = fitting("add", "recipients", "Sequence[str]", encryption.recipients)
+    recipients: list[Recipient] = [ring.recipient(text) for text in texts]
     domain = domain_of(ring, encryption.key)
     sender = sender_of(ring, encryption.sender) if recipients else None
     check_leaf_bytes(chunker.leaf_bytes_max)

@@ -25,6 +25,7 @@ from wherry.session.telling import told, told_pieces
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+    from wherry.cid import CID
     from wherry.ipns.name import Name
     from wherry.ipns.record import Record
     from wherry.observe import Observe
@@ -43,7 +44,7 @@ class Naming(Parts):
     @told
     async def publish_name(
         self,
-        what: str,
+        what: str | CID,
         *,
         key: str = "self",
         lifetime_s: float = LIFETIME_S,
@@ -62,7 +63,7 @@ class Naming(Parts):
         from wherry.ipns.name import Name
         from wherry.session.names import hand_over
 
-        value = _value(what)
+        value = _value(str(what))
         if ttl_s is None:
             ttl_s = min(TTL_S, lifetime_s)
         if lifetime_s <= 0 or ttl_s < 0:

@@ -25,6 +25,7 @@ from wherry.transfer.pace import paced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from wherry.cid import CID
     from wherry.observe import Observe, Phase
 
 STREAM: Final = "-"  # standard input, or output
@@ -78,7 +79,7 @@ class Packing(Parts):
     @told
     async def export_car(
         self,
-        what: str,
+        what: str | CID,
         path: str,
         *,
         scope: str = "all",
@@ -118,7 +119,7 @@ class Packing(Parts):
     @told
     async def export_torrent(
         self,
-        what: str,
+        what: str | CID,
         path: str,
         *,
         webseeds: Sequence[str] = (),

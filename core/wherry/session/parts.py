@@ -10,13 +10,16 @@ import os
 import time
 from contextlib import asynccontextmanager
 from functools import partial
+from inspect import isfunction
 from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.address import multiaddr_host
 from wherry.block import Block
 from wherry.cid import CID  # noqa: TC001 - a field's type
-from wherry.errors import WherryError
+from wherry.errors import UsageError, WherryError
+from wherry.observe import quiet as untold
 from wherry.offload import in_thread
+from wherry.session.given import checked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -56,12 +59,20 @@ class What(NamedTuple):
 class Parts:
     """An open home without verbs. A family of verbs is a subclass; a session is all of them."""
 
+    def __init_subclass__(cls) -> None:
+        """Has every verb of the family look at what it is given: one that is new cannot forget it."""
+        super().__init_subclass__()
+        for name, verb in list(vars(cls).items()):
+            if isfunction(verb) and not name.startswith("_"):
+                setattr(cls, name, checked(verb))
+
     def __init__(self, home: Home, wiring: Wiring, store: Store, set_aside: list[str] | None = None) -> None:
         """``set_aside``: damaged databases that were put away; None: this session does not have the home alone."""
         self._set_aside = set_aside
         self._home = home
-        self._wiring = wiring
-        self._store = store
+        self._own_wiring = wiring
+        self._own_store = store
+        self._closed = False
         self._own_node: Node | None = None
         # The clock by which names are valid, in seconds since 1970, and what waits by it (D8).
         self._clock: Callable[[], float] = time.time
@@ -76,7 +87,7 @@ class Parts:
     @property
     def config(self) -> Config:
         """The configuration."""
-        return self._wiring.config
+        return self._own_wiring.config
 
     @property
     def traffic(self) -> Traffic:
@@ -84,9 +95,27 @@ class Parts:
         return self._wiring.traffic
 
     @property
+    def _wiring(self) -> Wiring:
+        """The parts of the node. Every verb takes them, or the store, from here. Raises UsageError where it is over."""
+        self._check_open()
+        return self._own_wiring
+
+    @property
+    def _store(self) -> Store:
+        """What this home holds. Raises as `_wiring`."""
+        self._check_open()
+        return self._own_store
+
+    def _check_open(self) -> None:
+        if self._home.inherited:
+            raise another_process()
+        if self._closed:
+            raise closed()
+
+    @property
     def _emit(self) -> Emit:
-        """Takes events for the observers."""
-        return self._wiring.emit
+        """Takes events for the observers, as long as the session is open."""
+        return untold if self._closed or self._home.inherited else self._own_wiring.emit
 
     @property
     def _node(self) -> Node:
@@ -102,22 +131,24 @@ class Parts:
             self._wiring.exchange = self._own_node.swarm
         return self._own_node
 
-    async def _unnamed(self, what: str, sources: Sequence[str], observe: Observe | None = None) -> str:
+    async def _unnamed(self, what: str | CID, sources: Sequence[str], observe: Observe | None = None) -> str:
         """Gives what a name leads to, and anything that is no name as it is. Raises what resolving does."""
         from wherry.ipns.name import split
         from wherry.ticket import PREFIX
 
+        what = str(what)
         if what.startswith(PREFIX) or split(what) is None:
             return what
         from wherry.session.names import led
 
         return await led(self, what, sources, observe)
 
-    def _parse(self, what: str) -> What:
+    def _parse(self, what: str | CID) -> What:
         """Reads ``CID[/PATH]``, of any public form, or a ticket. Raises CIDError, DataError."""
         from wherry.publiccid import parse_path
         from wherry.ticket import PREFIX, Ticket
 
+        what = str(what)
         if what.startswith(PREFIX):
             ticket = Ticket.parse(what)
             return What(ticket.cid, "", ticket)
@@ -188,7 +219,7 @@ class Parts:
 
     @asynccontextmanager
     async def _reading(
-        self, what: str, sources: Sequence[str], observe: Observe | None = None
+        self, what: str | CID, sources: Sequence[str], observe: Observe | None = None
     ) -> AsyncIterator[tuple[Nodes, Fetcher, Entry]]:
         """Resolves ``CID[/PATH]``; fetches what is not here from the sources."""
         from wherry.transfer.running import running
@@ -208,7 +239,7 @@ class Parts:
 
     @asynccontextmanager
     async def _blocks(
-        self, what: str, sources: Sequence[str], observe: Observe | None = None, *, local: bool = False
+        self, what: str | CID, sources: Sequence[str], observe: Observe | None = None, *, local: bool = False
     ) -> AsyncIterator[tuple[Blocks, PublicCID, list[str]]]:
         """Gives blocks by their public CIDs, also those of sources, for a thread; and the CID and path that ``what`` says.
 
@@ -236,6 +267,17 @@ class Parts:
                 yield blocks, root, parts
             finally:
                 await blocks.close()
+
+
+def closed() -> UsageError:
+    """Gives what a session that was left answers to every verb."""
+    return UsageError("the session is closed", hint="call verbs inside its `with` block, or open another one")
+
+
+def another_process() -> UsageError:
+    """Gives what a session answers in a fork of the process that opened it, where no thread of it is."""
+    hint = "open one in each process: in a worker, when it first needs it"
+    return UsageError("this session was opened in another process", hint=hint)
 
 
 def absolute(path: str) -> str:

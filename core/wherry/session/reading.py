@@ -35,7 +35,7 @@ class Reading(Parts):
     @apart(1)
     async def cat(
         self,
-        what: str,
+        what: str | CID,
         *,
         sources: Sequence[str] = (),
         offset: int = 0,
@@ -55,7 +55,7 @@ class Reading(Parts):
     @told_pieces
     @apart(_ROWS_AHEAD)
     async def ls(
-        self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None
+        self, what: str | CID, *, sources: Sequence[str] = (), observe: Observe | None = None
     ) -> AsyncGenerator[LsEntry, None]:
         """Gives the entries of the directory ``CID[/PATH]``, in order, or the one file that it is."""
         from wherry.transfer import read
@@ -73,7 +73,7 @@ class Reading(Parts):
                 )  # fmt: skip
 
     @told
-    async def stat(self, what: str, *, sources: Sequence[str] = (), observe: Observe | None = None) -> Stat:
+    async def stat(self, what: str | CID, *, sources: Sequence[str] = (), observe: Observe | None = None) -> Stat:
         """Tells what ``CID[/PATH]`` stands for, from its own node."""
         from wherry.publiccid import parse_path
         from wherry.transfer import read
@@ -101,7 +101,7 @@ class Reading(Parts):
 
     @told
     async def verify(
-        self, what: str, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
+        self, what: str | CID, path: str, *, sources: Sequence[str] = (), observe: Observe | None = None
     ) -> VerifyResult:
         """Compares the file or directory at ``path`` with ``CID[/PATH]``, reading all of it.
 
@@ -131,7 +131,7 @@ class Reading(Parts):
                     else:
                         more += 1
         return VerifyResult(
-            cid=what, path=place, ok=not differences, files=run.files, bytes=run.bytes, seconds=time.monotonic() - began,
+            cid=str(what), path=place, ok=not differences, files=run.files, bytes=run.bytes, seconds=time.monotonic() - began,
             differences=differences, more_differences=more,
         )  # fmt: skip
 

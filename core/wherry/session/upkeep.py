@@ -26,9 +26,10 @@ class Upkeep(Parts):
 
         return await in_thread(lambda: health.examine(self._home, self._wiring, self._store))
 
-    async def roots(self, cid: CID | None = None) -> list[RootRow]:
-        """Lists what was added and fetched, or what of it is ``cid``, the newest first."""
-        return await in_thread(lambda: self._store.state.roots(cid))
+    async def roots(self, cid: str | CID | None = None) -> list[RootRow]:
+        """Lists what was added and fetched, or what of it is ``cid``, the newest first. Raises CIDError."""
+        asked = self._parse(cid).cid if cid is not None else None
+        return await in_thread(lambda: self._store.state.roots(asked))
 
     @told
     async def repair(self, *, drop_missing: bool = False, observe: Observe | None = None) -> RepairResult:

@@ -56,6 +56,7 @@ class Home:
         """
         self.path = path
         self.writable = True
+        self._pid = os.getpid()
         self._lock = self._run = -1
         try:
             self._open()
@@ -162,10 +163,16 @@ class Home:
                 os.close(fd)
         return found
 
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a fork of the process that opened the home."""
+        return os.getpid() != self._pid
+
     def close(self) -> None:
-        """Frees the home; idempotent."""
+        """Frees the home; idempotent. In a fork of the process that opened it, it stays that one's."""
         if self._run >= 0:
-            self._run_path.unlink(missing_ok=True)
+            if not self.inherited:
+                self._run_path.unlink(missing_ok=True)
             os.close(self._run)
             self._run = -1
         if self._lock >= 0:

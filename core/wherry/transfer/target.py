@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import NoSpace, TargetError, TargetExists, WherryError, local_error
+from wherry.errors import NoSpace, NotFound, TargetError, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
 from wherry.names import on_disk, shown
 from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wherry.manifest import Entry
 
 _NAME_MAX: Final = 200  # longer names are replaced by their hash, so that the hidden names fit as well
+_ELSEWHERE: Final = "name a place on a disk, below a directory that is there or can be made: -o PATH"
 RESERVE_BYTES: Final = 16 << 20  # left free on the disk, for journals and databases
 
 
@@ -70,14 +71,17 @@ class Target:
         try:
             os.makedirs(parent, exist_ok=True)
         except OSError as problem:
-            raise local_error(problem, "cannot make the directory", parent) from problem
+            raise _no_place(problem, "cannot make the directory", parent) from problem
         try:
             os.lstat(path)
         except FileNotFoundError:
             pass
         except OSError as problem:  # a name that this file system cannot have is said now, not when all is fetched
             raise local_error(problem, "cannot write", path) from problem
-        self.journal = Journal(journal, identity)
+        try:
+            self.journal = Journal(journal, identity)
+        except NotFound as problem:  # the directory is there, and takes no file: /proc
+            raise TargetError(f"nothing can be written in {parent!r}", hint=_ELSEWHERE) from problem
         try:
             self.existed = self._prepare()
             # The part is ours, and no link; where it lies is for the user to say.
@@ -216,6 +220,13 @@ def free_bytes(path: str) -> int:
         path = os.path.dirname(path)
     found = os.statvfs(path or ".")
     return found.f_bavail * found.f_frsize
+
+
+def _no_place(problem: OSError, doing: str, path: str) -> WherryError:
+    """Gives the typed error for a directory that cannot be: where a file is in its way no permission is to be checked."""
+    if isinstance(problem, FileExistsError | NotADirectoryError | FileNotFoundError):
+        return TargetError(f"{doing} {path!r}: {problem.strerror}", hint=_ELSEWHERE)
+    return local_error(problem, doing, path)
 
 
 def _remove(path: str) -> None:
