@@ -145,7 +145,9 @@ ARGON2_BYTES_MAX: Final = 1024 * MiB  # a key file that asks for more would stop
 ARGON2_OPS_MAX: Final = 10
 
 # The swarm (specs/0025)
-HAVE_SPANS_MAX: Final = 65_536  # stretches of a have-map: 1 MiB of them for a peer; one of more is coarsened
+HAVE_SPANS_MAX: Final = 65_536  # stretches of a have-map, and of all that one connection told: 16 bytes each, 1 MiB
+HAVE_SPANS_NODE_MAX: Final = 1 << 20  # of all connections: 16 MiB
+HAVE_SPANS_FAIR: Final = 4096  # of one connection even then, so that nobody takes the place of others: honest maps have fewer
 SWARM_PEERS_MAX: Final = 256  # connections of peers in all, if nothing else is set: each costs some 100 KB with its buffers
 SWARM_FOLLOWS_MAX: Final = 1024  # datasets that one peer may follow: as many as one daemon transfers at a time
 SWARM_REQUESTS_MAX: Final = 256  # requests of one peer that wait; an honest one has a few dozen

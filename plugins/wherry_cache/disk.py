@@ -164,8 +164,12 @@ class DiskCache(Cache):
                 else:
                     self._misses += 1
             if len(self._used) >= USES_MAX:
-                with suppress(sqlite3.OperationalError), self._index.writing():  # a full disk is no reason to miss
-                    self._write_uses()
+                try:
+                    with self._index.writing():
+                        self._write_uses()
+                except sqlite3.OperationalError:  # a full disk is no reason to miss, to remember ever more, or to try each time
+                    for cid in list(self._used)[: len(self._used) - USES_MAX // 2]:
+                        del self._used[cid]
 
     def _write_uses(self) -> None:
         """Tells the index of the hits. Inside a transaction."""

@@ -53,6 +53,7 @@ class Engine:
         self.pool = BufferPool(_SERVE_BUFFERS * BUFFER_BYTES)
         self.coder = Coder(codings, options.coding)
         self.links = Links()
+        self.spans = 0  # of the have-maps of all peers
         self.pumping_in = 0  # connections that want a thread
         self.pumping_out = 0
 

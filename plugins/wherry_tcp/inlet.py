@@ -11,6 +11,7 @@ import select
 from typing import TYPE_CHECKING, Final
 
 from wherry.wire.connection import Asked
+from wherry.wire.messages import Have
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +103,8 @@ class Inlet:
     def _next(self, *, threaded: bool) -> Took | None:
         """Goes on to the next piece; gives why not."""
         received = self._wire.received
-        if len(received) >= (1 if threaded else _EVENTS):
-            return Took.EVENTS
+        if len(received) >= (1 if threaded else _EVENTS) or (received and isinstance(received[-1], Have)):
+            return Took.EVENTS  # a long map takes a MiB while it waits to be heard
         before = len(received)
         piece = next(self._pieces)
         if piece is None:

@@ -68,6 +68,7 @@ class Line:
         self._pumped = asyncio.Event()  # no thread receives
         self._pumped.set()
         self._bulk_at = 0.0  # when bytes of blocks were received last
+        self._rest_s: float | None = None  # for so long nothing more is heard; None: the next message may be taken at once
         self._problem: PeerError | None = None
         self._ending = False
         self.closed = False
@@ -126,6 +127,10 @@ class Line:
     def answer(self, answering: Answering) -> None:
         """Has a request of the peer answered, after those before it."""
         self._out.answer(answering)
+
+    def rest(self, seconds: float) -> None:
+        """Hears nothing more from the peer for so long; of 0, until the loop has had a turn. For `run`'s ``took``."""
+        self._rest_s = seconds
 
     def fail(self, problem: PeerError) -> None:
         """Ends the connection for a fault; `run` comes back with it."""
@@ -259,7 +264,9 @@ class Line:
         while True:
             state = await self._pump_in() if bulk else self._inlet.pump(0, threaded=False)
             bulk = False
-            self._tell(took)
+            while self._tell(took):
+                rest_s, self._rest_s = self._rest_s or 0.0, None
+                await asyncio.sleep(rest_s)
             if state is Took.ENDED:
                 if self._inlet.midway:
                     raise PeerProtocolError(f"{self.peer} cut the connection in the middle of a message", peer=self.peer)
@@ -354,8 +361,9 @@ class Line:
         fetch.lender.settle(arrival)
         fetch.arrival = arrival
 
-    def _tell(self, took: Callable[[Line, Message | Asked], None]) -> None:
-        while self.wire.received:
+    def _tell(self, took: Callable[[Line, Message | Asked], None]) -> bool:
+        """Hands on what was received; tells whether it stops for a rest, after which there may be more."""
+        while self.wire.received and self._rest_s is None:
             message = self.wire.received.popleft()
             if isinstance(message, Asked):
                 fetch = self._fetches.get(message)
@@ -369,3 +377,4 @@ class Line:
                 raise ended(message, self.peer)
             elif not isinstance(message, Pong):
                 took(self, message)
+        return self._rest_s is not None

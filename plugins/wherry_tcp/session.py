@@ -6,11 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from wherry.abc.exchange import HaveMap, PeerLink
+from wherry.abc.exchange import PeerLink
 from wherry.abc.transport import Channel
 from wherry.errors import PeerBusy, PeerError, PeerUnreachable, WherryError
 from wherry.hosts import is_loopback
-from wherry.limits import ADDRESS_CHARS_MAX, HAVE_SPANS_MAX, SWARM_FOLLOWS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
+from wherry.limits import ADDRESS_CHARS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
 from wherry.links import counters
 from wherry.offload import in_thread, settled
 from wherry.stretches import Stretches
@@ -32,13 +32,14 @@ from wherry.wire.messages import (
     Want,
 )
 from wherry_tcp.answers import Answering
+from wherry_tcp.maps import Maps
 from wherry_tcp.naming import Naming
 from wherry_tcp.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from wherry.abc.exchange import Peer, PeerInfo
+    from wherry.abc.exchange import HaveMap, Peer, PeerInfo
     from wherry.abc.transport import Arrival, BlockSource, Lender
     from wherry.abc.transport import Want as Wanted
     from wherry.cid import CID
@@ -83,12 +84,12 @@ class Session(PeerLink):
         self._waiting: dict[int, tuple[Line, Want]] = {}  # requests that core knows of, by its numbers
         self._numbers: dict[tuple[Line, int], int] = {}
         self._next = 0
-        self._maps: dict[CID, HaveMap] = {}  # of what we follow
         self._turns = Turns(self._room)
         self._extras: set[asyncio.Task[None]] = set()
         self._coding: set[asyncio.Task[None]] = set()
         self._loopback = not info.ip or is_loopback(info.ip)
         self._loop = asyncio.get_running_loop()
+        self._maps = Maps(engine, self._loop.time())  # of what we follow
 
     @property
     def ended(self) -> bool:
@@ -119,6 +120,7 @@ class Session(PeerLink):
             await settled([*self._extras, *self._coding])
             await self._naming.close(problem)
             self._turns.end()
+            self._maps.close()
             if self._peer is not None:
                 peer, self._peer = self._peer, None
                 peer.closed(problem.message if problem is not None else "in good order")
@@ -206,6 +208,7 @@ class Session(PeerLink):
             self._peer.unfollows(message.root)
         elif isinstance(message, Have):
             self._has(self._peer, message)
+            line.rest(self._maps.pause_s(message, self._loop.time()))
         elif isinstance(message, Peers):
             self._peer.peers(message.addresses)
         elif isinstance(message, Choke | Unchoke):
@@ -239,28 +242,21 @@ class Session(PeerLink):
         if have.root not in self._maps:  # we do not follow it any more
             return
         if have.flags & HaveFlag.NOTHING:
-            self._maps[have.root] = HaveMap(Stretches())
+            self._maps.nothing(have.root)
             peer.has_nothing(have.root)
-            return
-        known = self._maps[have.root].spans if have.flags & HaveFlag.GAINED else Stretches()
-        for start, end in have.spans:
-            if len(known) < HAVE_SPANS_MAX or known.covers(start - 1, start):
-                known.add(start, end)
-        complete, choosy = bool(have.flags & HaveFlag.COMPLETE), bool(have.flags & HaveFlag.CHOOSY)
-        self._maps[have.root] = found = HaveMap(known, complete, choosy)
-        peer.has(have.root, found, have.spans if have.flags & HaveFlag.GAINED else None)
+        else:
+            peer.has(have.root, *self._maps.took(have, peer.size(have.root)))
 
     # What core says (`PeerLink`)
 
     def follow(self, root: CID) -> None:
         """See `PeerLink.follow`."""
-        if root not in self._maps and len(self._maps) < SWARM_FOLLOWS_MAX:
-            self._maps[root] = HaveMap(Stretches())
+        if self._maps.follow(root):
             self._main.send(Follow(root))
 
     def unfollow(self, root: CID) -> None:
         """See `PeerLink.unfollow`."""
-        if self._maps.pop(root, None) is not None:
+        if self._maps.unfollow(root):
             self._main.send(Unfollow(root))
 
     def tell_have(self, root: CID, have: HaveMap | None, gained: Sequence[tuple[int, int]] | None = None) -> None:

@@ -12,6 +12,7 @@ import pytest
 from wherry.errors import LocalError, NoSpace, StoreError, Unwritable
 from wherry.testing.cache_use import coded, kept
 from wherry.testing.faultydisk import FaultyDisk, small_disk
+from wherry_cache import disk
 from wherry_cache.disk import INSIDE_BYTES_MAX, DiskCache
 
 LARGE = INSIDE_BYTES_MAX + 1
@@ -204,3 +205,25 @@ def test_room_is_left_on_a_small_disk(tmp_path, size):
             assert cache._files.free() >= (4 << 20) - slack
         assert cache.usage().evictions > 0
         assert cache.usage().bytes > 500_000
+
+
+def test_what_is_remembered_of_hits_stays_small_while_the_disk_takes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "USES_MAX", 8)
+    tries = []
+
+    def full(_index, *_args, **_options):
+        tries.append(1)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    blocks = [kept(number) for number in range(40)]
+    with closing(DiskCache(tmp_path, 1 << 20)) as cache:
+        cache.put_many(blocks)
+        with monkeypatch.context() as broken:
+            broken.setattr("wherry_cache.index.Index.touch", full)
+            for block in blocks:
+                assert cache.get_many([block.cid]) == [block]
+                assert len(cache._used) < 8
+            assert len(tries) == 9  # at the eighth hit, and with each fourth from then on
+        assert list(cache._used) == [block.cid for block in blocks[-len(cache._used) :]]  # the newest
+        cache.get_many([block.cid for block in blocks])
+        assert not cache._used  # the disk takes writes again

@@ -63,6 +63,14 @@ def test_a_long_path_where_descriptors_have_no_names(tmp_path, monkeypatch):
         seat.listen()
 
 
+def test_a_folder_that_others_can_read_is_closed(tmp_path):
+    folder = tmp_path / "daemon"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with places.taken(tmp_path):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Unwritable, match="daemon's folder"):

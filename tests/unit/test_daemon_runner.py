@@ -5,51 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from contextlib import asynccontextmanager
 
 import pytest
+from transfers import Getter, asked, started, states, until
 
 from wherry.daemon import runner as runner_module
-from wherry.daemon.record import Asked
 from wherry.daemon.requests import Change
 from wherry.daemon.runner import Runner, running
-from wherry.errors import LimitExceeded, NoSource, NotFound, PeerBusy, TargetBusy, TargetExists, Unwritable, UsageError
+from wherry.errors import NoSource, NotFound, PeerBusy, TargetBusy, TargetExists, Unwritable, UsageError
 from wherry.limits import CONTROL_STREAMS_MAX
 from wherry.observe import Note, Progress
 from wherry.results import GetResult
 from wherry.store.state import StateDB
-
-
-class Getter:
-    """Stands for `Session.get`: each run waits until it is told how to end."""
-
-    def __init__(self):
-        self.ends = {}  # output: what ends it
-        self.runs = []
-        self.now = set()
-        self.slow_end = None
-
-    async def __call__(self, entry, observe):
-        output = entry.record.asked.output
-        self.runs.append(output)
-        self.now.add(output)
-        end = self.ends.setdefault(output, asyncio.get_running_loop().create_future())
-        self.observe, self.entry = observe, entry
-        try:
-            return await asyncio.shield(end)
-        except asyncio.CancelledError:
-            if self.slow_end is not None:
-                await self.slow_end.wait()
-            raise
-        finally:
-            self.now.discard(output)
-            self.ends.pop(output, None)
-
-    def end(self, output, problem=None, result=None):
-        if problem is None:
-            self.ends[output].set_result(result)
-        else:
-            self.ends[output].set_exception(problem)
 
 
 @pytest.fixture
@@ -57,34 +24,6 @@ def keeper(tmp_path):
     state = StateDB(tmp_path)
     yield state
     state.close()
-
-
-class Half(random.Random):
-    def random(self):
-        return 0.0
-
-
-@asynccontextmanager
-async def started(keeper, *, most=2, retries=3, events=None, **options):
-    get = Getter()
-    emit = events.append if events is not None else (lambda event: None)
-    runner = Runner(get, keeper, most=most, retries=retries, rng=Half(), emit=emit, **options)
-    async with running(runner):
-        yield runner, get
-
-
-async def until(condition):
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
-def asked(output, **options):
-    return Asked(what="c", output=output, **options)
-
-
-def states(runner):
-    return {one.output: one.state for one in runner.listing()}
 
 
 async def test_transfers_run_in_turn_and_are_seeded_or_complete(keeper):
@@ -338,21 +277,6 @@ async def test_a_disk_that_keeps_nothing(keeper, caplog):
         get.end("/a")
         await until(lambda: states(runner)["/a"] == "seeding")
     assert "is not kept" in caplog.text
-
-
-async def test_old_ones_are_forgotten(keeper, monkeypatch):
-    monkeypatch.setattr(runner_module, "TRANSFERS_OVER_MAX", 2)
-    monkeypatch.setattr(runner_module, "TRANSFERS_MAX", 3)
-    async with started(keeper, most=1) as (runner, _):
-        for number in range(5):
-            await runner.add(asked(f"/{number}"))
-            await runner.act(f"t{number + 1}", "cancel")
-        assert [one.id for one in runner.listing()] == ["t5", "t4"]
-        assert [number for number, _ in keeper.transfers()] == [4, 5]
-        for number in range(3):
-            await runner.add(asked(f"/{number}"))
-        with pytest.raises(LimitExceeded):
-            await runner.add(asked("/9"))
 
 
 async def test_the_time_is_booked_by_the_state_and_by_the_run(keeper):

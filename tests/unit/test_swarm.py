@@ -132,8 +132,11 @@ def test_followers_are_told_at_once_of_what_is_much():
 def test_the_size_may_be_known_later():
     world = World()
     entry = world.swarm.enter(ROOT, 0, have(), Listens())
+    link = world.meet()
+    assert link.peer.size(ROOT) == 0
     entry.sized(SIZE)
-    assert world.swarm.stats().datasets[0].size == SIZE
+    assert world.swarm.stats().datasets[0].size == link.peer.size(ROOT) == SIZE
+    assert link.peer.size(OTHER) == 0
 
 
 def test_one_that_followed_before_the_download_began_is_told_then():

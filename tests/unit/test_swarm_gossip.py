@@ -100,6 +100,10 @@ def test_what_is_no_address_or_ones_own_is_left_out():
     assert heard(Hearsay(), odd, own=[FAR[3]]) == ["tcp://8.8.8.8:1"]
 
 
+def test_hearsay_chooses_no_transport_that_the_user_configured():
+    assert heard(Hearsay(), ["office+tcp://8.8.8.8:1", "tcp://8.8.8.8:1"]) == ["tcp://8.8.8.8:1"]
+
+
 def test_floods_are_bounded():
     made = Hearsay()
     for number in range(5000):

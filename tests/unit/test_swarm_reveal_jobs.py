@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scheduling import swarm
 
 from wherry.abc.exchange import HaveMap
@@ -120,3 +122,16 @@ def test_two_that_stand_still_are_not_shown_the_same():
     told = {id(shown): spans for shown, spans in made.again(1000.0)}
     assert told.keys() == {id(a), id(b)}
     assert Stretches([*told[id(a)], *told[id(b)]]).total == 2 * WINDOW * MiB
+
+
+@given(
+    st.integers(1, 40 * MiB),
+    st.sampled_from([MiB, 2 * MiB, 3 * MiB]),
+    st.lists(st.tuples(st.integers(0, 41 * MiB), st.integers(1, 9 * MiB)), max_size=12),
+)
+def test_the_units_in_a_map_are_those_whose_marks_it_covers(size, unit, pairs):
+    made = Reveal(size, random.Random(1))
+    made.unit, made.count = unit, -(-size // unit)
+    theirs = Stretches((start, start + length) for start, length in pairs)
+    found = [at for first, last in made._marked(theirs) for at in range(first, last)]
+    assert found == [at for at in range(made.count) if theirs.covers(*made._mark(at))]

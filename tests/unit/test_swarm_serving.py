@@ -10,8 +10,9 @@ from wherry.errors import PeerBusy, StoreError
 from wherry.limits import SWARM_REQUESTS_MAX
 from wherry.stretches import Stretches
 from wherry.swarm.options import SwarmOptions
+from wherry.swarm.reveal import Reveal
 from wherry.transfer.node import stretches_of
-from wherry.units import MiB
+from wherry.units import GiB, MiB
 
 SIZE = 64 * MiB
 SEEDS = {ROOT: (SIZE, True)}
@@ -40,6 +41,41 @@ def test_who_brings_what_it_was_shown_is_shown_more():
     a.peer.has(ROOT, HaveMap(shown.copy()))
     assert a.told[ROOT][-1].spans.total > shown.total
     assert sum(end - start for start, end in a.gained[-1]) == a.told[ROOT][-1].spans.total - shown.total
+
+
+def test_maps_are_looked_at_when_they_changed_and_some_in_each_tick(monkeypatch):
+    looked = []
+    monkeypatch.setattr(Reveal, "refresh", lambda _self, shown, _have, _now: looked.append(shown))
+    world = World(held={ROOT: (4 * GiB, True)})
+    links = [world.meet(number) for number in range(1, 6)]
+    for link in links:
+        link.peer.follows(ROOT)
+    dataset = next(iter(world.swarm._shared))
+    world.after(2.0)
+    looked.clear()
+    for link in links[:4]:
+        link.peer.has(ROOT, HaveMap(Stretches((at, at + 1) for at in range(0, 10_000, 2))))
+    most = 0
+    for _ in range(25):
+        before = len(looked)
+        world.after(0.1)
+        most = max(most, len(looked) - before)
+    assert most == 2  # 5,000 stretches each
+    assert looked[:4] == [dataset.shown[link.peer] for link in links[:4]]
+    assert dataset.shown[links[4].peer] not in looked  # it said nothing new
+
+
+def test_what_was_looked_at_is_not_looked_at_again():
+    world = World(held=SEEDS)
+    links = [world.meet(number) for number in (1, 2)]
+    for link in links:
+        link.peer.follows(ROOT)
+    dataset = next(iter(world.swarm._shared))
+    links[0].peer.has(ROOT, have(40, 41))
+    assert dataset.stale() == [(dataset, links[0].peer)]
+    world.after(1.1)
+    assert dataset.stale() == []
+    assert [dataset.reveal._had[unit] for unit in (39, 40, 41)] == [0, 1, 1]
 
 
 def test_a_follower_that_is_alone_is_shown_everything():

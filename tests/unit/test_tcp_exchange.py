@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -350,3 +351,37 @@ async def test_leave_is_taken_before_bytes_are_sent(tmp_path):
         right(await harvest(channel, [leaf.want for leaf in file], CountedPool()), file)
     assert flow.peers == ["127.0.0.1"]
     assert 1_500_000 <= flow.taken - flow.given_back <= 1_510_000
+
+
+async def test_one_that_says_much_is_heard_bit_by_bit_and_the_others_meanwhile(tmp_path, monkeypatch):
+    one, two = nodes(tmp_path)
+    monkeypatch.setattr("wherry_tcp.maps.Maps.pause_s", lambda *_: 0.2)
+    loop, times, behind = asyncio.get_running_loop(), [], []
+    async with pair(tmp_path, one, two) as (at_one, at_two, _):
+        at_one.link.follow(ROOT)
+        await two.heard("follows", ROOT)
+
+        def has(*_):
+            times.append(loop.time())
+            behind.append(len(at_one.link._main.wire.received))
+
+        at_one.has = has
+        for _ in range(4):
+            at_two.link.tell_have(ROOT, HaveMap(Stretches([(5, 9)])))
+        at_two.link.choke(on=True)
+        await one.heard("choked", True)
+        assert behind == [0] * 4  # a long map takes a MiB while it waits
+        assert loop.time() - times[0] > 0.75
+        assert all(later - earlier > 0.19 for earlier, later in itertools.pairwise(times))
+
+
+async def test_what_a_peer_claims_beyond_the_end_is_not_heard(tmp_path):
+    one, two = nodes(tmp_path)
+    async with pair(tmp_path, one, two) as (at_one, at_two, _):
+        at_one.size = lambda root: 7 if root == ROOT else 0
+        at_one.link.follow(ROOT)
+        await two.heard("follows", ROOT)
+        at_two.link.tell_have(ROOT, HaveMap(Stretches([(0, 1), (5, 9), (20, 21)])))
+        await one.heard("has", ROOT, [(0, 1), (5, 7)])
+        assert at_one.link._engine.spans == 2
+    assert at_one.link._engine.spans == 0

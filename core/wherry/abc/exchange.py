@@ -99,6 +99,11 @@ class Peer(ABC):
     def has(self, root: CID, have: HaveMap, gained: Sequence[tuple[int, int]] | None = None) -> None:
         """The peer says what it has of ``root``: all of it; in ``gained`` what is new, where it told that alone."""
 
+    def size(self, root: CID) -> int:
+        """Gives the bytes of ``root``; 0: not known. What the peer claims beyond them need not be kept."""
+        del root
+        return 0
+
     @abstractmethod
     def has_nothing(self, root: CID) -> None:
         """The peer does not know ``root``, or tells nobody what it has of it. It may be asked for blocks all the same."""

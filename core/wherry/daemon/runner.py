@@ -358,9 +358,10 @@ class Runner:
         self._bell.set()
 
     async def _forget_old(self) -> None:
-        """Forgets the oldest of those that are over, beyond so many."""
-        over = sorted(number for number, entry in self._entries.items() if entry.record.state in OVER)
-        old = over[: max(0, len(over) - TRANSFERS_OVER_MAX)]
+        """Forgets those that were over first, beyond so many; of one whose run still ends, its place is taken until then."""
+        over = [(entry.record.changed, number) for number, entry in self._entries.items() if entry.record.state in OVER]
+        ended = [number for _, number in sorted(over) if self._entries[number].task is None]
+        old = ended[: max(0, len(over) - TRANSFERS_OVER_MAX)]
         if old:
             for number in old:
                 del self._entries[number]

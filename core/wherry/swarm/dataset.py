@@ -79,6 +79,11 @@ class Dataset:
         """Gives the follower that was ``shown`` so much."""
         return next(neighbour for neighbour, other in self.shown.items() if other is shown)
 
+    def stale(self) -> list[tuple[Dataset, Neighbour]]:
+        """Gives the followers of which not all was looked at that they have, where it decides what any is shown."""
+        stale = ((one, shown) for one, shown in self.shown.items() if shown.stale and not shown.done)
+        return [(self, one) for one, shown in stale if shown.mute or not shown.open]
+
     def reachable(self) -> list[tuple[Neighbour, str]]:
         """Gives the connected peers that have to do with it and can be dialled, with their addresses and in their order."""
         members = self.followers.keys() | self.maps.keys()

@@ -57,6 +57,10 @@ class Neighbour(Peer):
         """See `Peer.has`."""
         self.swarm.on_has(self, root, have, gained)
 
+    def size(self, root: CID) -> int:
+        """See `Peer.size`."""
+        return self.swarm.size(root)
+
     def has_nothing(self, root: CID) -> None:
         """See `Peer.has_nothing`."""
         self.swarm.on_has_nothing(self, root)

@@ -18,7 +18,7 @@ from wherry.units import MiB
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wherry.abc.exchange import HaveMap
 
@@ -47,6 +47,7 @@ class Shown:
     listens: bool = True  # others can call it
     spans: Stretches = field(default_factory=Stretches)  # what it was shown, as it is told
     theirs: Stretches = field(default_factory=Stretches)  # what it has, as it says; goes on growing
+    stale: bool = False  # not all of that was looked at
     pending: dict[int, float] = field(default_factory=dict)  # unit -> when it was shown, and it has it not
     window: int = WINDOW
     sent: int = 0  # bytes sent to it that it did not say to have yet
@@ -122,7 +123,7 @@ class Reveal:
             if not shown.done:
                 self._sync(shown, have, now)
             return []
-        shown.theirs, total = have.spans, have.spans.total
+        shown.theirs, shown.stale, total = have.spans, True, have.spans.total
         if total > shown.had:
             shown.had, shown.gained_at = total, now
         covers = have.spans.covers
@@ -151,12 +152,22 @@ class Reveal:
             self._sync(shown, have, now)
 
     def _sync(self, shown: Shown, have: HaveMap, now: float) -> None:
-        if have.complete:
-            shown.done = True
-        shown.theirs, covers = have.spans, have.spans.covers
-        for unit, state in enumerate(shown.state):
-            if state != _HAS and (shown.done or covers(*self._mark(unit))):
-                self._gained(shown, unit, now)
+        shown.theirs, shown.stale = have.spans, False
+        shown.done = shown.done or have.complete
+        for first, last in [(0, self.count)] if shown.done else self._marked(have.spans):
+            news = shown.state.count(_HAS, first, last) < last - first
+            for unit in range(first, last) if news else ():
+                if shown.state[unit] != _HAS:
+                    self._gained(shown, unit, now)
+
+    def _marked(self, spans: Stretches) -> Iterator[tuple[int, int]]:
+        """Gives the units whose marks lie in ``spans``, as runs: first, one beyond the last."""
+        for start, end in spans:
+            first = start // self.unit
+            first += start > self._mark(first)[0]
+            last = self.count if end >= self.size else end // self.unit
+            if first < last:
+                yield first, last
 
     def _mark(self, unit: int) -> tuple[int, int]:
         """Gives the stretch of a unit that a peer has when it has all that begins in it, if jobs come in their order.
@@ -359,7 +370,7 @@ class Reveal:
         """Takes back that a follower has units of which it lacks something after all."""
         for unit, state in enumerate(shown.state):
             if state == _HAS and self._holed(shown, unit):
-                shown.state[unit] = _NOTHING
+                shown.state[unit], shown.stale = _NOTHING, True
                 self._had[unit] -= 1
                 self._fewer(unit)
                 if shown.kept.pop(unit, None) is not None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BUSY: Final = "busy"  # how the reason begins that a peer is told when it should come back later (PeerBusy)
 _REFRESH_S: Final = 1.0  # between two looks at all that the followers of a revealed dataset have
+_REFRESH_SPANS: Final = 8192  # stretches of their maps that are looked at in one tick: some ms
+_REFRESH_LEAST: Final = 16  # stretches that a map counts as, besides its own
 
 
 class Held(Protocol):
@@ -59,6 +61,7 @@ class Shared:
         self._datasets: dict[CID, Dataset] = {}
         self._gossip_at = 0.0
         self._refresh_at = 0.0
+        self._stale: list[tuple[Dataset, Neighbour]] = []  # whose maps have changed and are to be looked at, the next one last
 
     def __iter__(self) -> Iterator[Dataset]:
         """Gives those that there are now: they may come and go meanwhile."""
@@ -245,9 +248,10 @@ class Shared:
             if dataset.followers:
                 dataset.tell_news(now)
                 self._show_more(dataset, now, idle=idle)
-        if now - self._refresh_at >= _REFRESH_S:
+        if now - self._refresh_at >= _REFRESH_S and not self._stale:
             self._refresh_at = now
-            self._refresh(now)
+            self._stale = [pair for dataset in self for pair in dataset.stale()][::-1]
+        self._refresh(now)
         if now - self._gossip_at >= FIRST_S / 2:
             self._gossip_at = now
             for dataset in self:
@@ -279,12 +283,14 @@ class Shared:
                 dataset.tell(of[id(shown)], gained)
 
     def _refresh(self, now: float) -> None:
-        for dataset in self._datasets.values():
-            if dataset.reveal is not None:
-                for neighbour, shown in dataset.shown.items():
-                    have = dataset.maps.get(neighbour)
-                    if have is not None:
-                        dataset.reveal.refresh(shown, have, now)
+        """Looks at maps that have changed: at so many in one tick, and at one at least."""
+        spent = 0
+        while self._stale and spent < _REFRESH_SPANS:
+            dataset, neighbour = self._stale.pop()
+            shown, have = dataset.shown.get(neighbour), dataset.maps.get(neighbour)
+            if dataset.reveal is not None and shown is not None and have is not None:
+                spent += len(have.spans) + _REFRESH_LEAST
+                dataset.reveal.refresh(shown, have, now)
 
     def _gossip(self, dataset: Dataset, now: float) -> None:
         members: list[tuple[Neighbour, str]] | None = None

@@ -229,6 +229,11 @@ class Swarm(Exchange):
             listener.has(neighbour.link, have, gained)
         self._shared.learned(neighbour, dataset, have, gained, self._clock())
 
+    def size(self, root: CID) -> int:
+        """Gives the bytes of a dataset; 0: not known."""
+        dataset = self._shared.get(root)
+        return 0 if dataset is None else dataset.size
+
     def on_has_nothing(self, neighbour: Neighbour, root: CID) -> None:
         """A peer tells nothing; one that this node dialled can be asked all the same."""
         dataset = self._shared.get(root)

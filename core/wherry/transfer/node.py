@@ -202,7 +202,7 @@ def stretches_of(texts: Sequence[str]) -> Stretches:
             for pair in text.split(","):
                 start, end = map(int, pair.split("-"))
                 found.add(start, end)
-    except ValueError as problem:
+    except (ValueError, OverflowError) as problem:
         raise StoreError("where a selection lies cannot be read") from problem
     return found
 
