@@ -11,12 +11,11 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import struct
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from wherry.errors import local_error
@@ -116,10 +115,7 @@ class SafeTree:
                 kind = stat.S_IFMT(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
                 if kind == keep:
                     return
-                if kind == stat.S_IFDIR:
-                    shutil.rmtree(name, dir_fd=at)
-                else:
-                    os.unlink(name, dir_fd=at)
+                _remove(name, at, folder=kind == stat.S_IFDIR)
         except FileNotFoundError:
             return
         except OSError as problem:
@@ -210,6 +206,48 @@ class SafeTree:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def remove_tree(path: str) -> None:
+    """Removes what lies at ``path`` with all that is in it, also where folders of ours are read-only; follows no link.
+
+    What somebody else removes meanwhile is fine. Raises OSError for the first that cannot be removed.
+    """
+    try:
+        folder = stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    _remove(path, None, folder=folder)
+
+
+def _remove(name: str, at: int | None, *, folder: bool) -> None:
+    with suppress(FileNotFoundError):
+        if not folder:
+            os.unlink(name, dir_fd=at)
+            return
+        fd = _open_to_empty(name, at)
+        try:
+            with os.scandir(fd) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for inner, inner_folder in found:
+                _remove(inner, fd, folder=inner_folder)
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=at)
+
+
+def _open_to_empty(name: str, at: int | None) -> int:
+    """Opens a folder whose entries go; if its mode does not let its owner do that, it gets one that does."""
+    try:
+        fd = os.open(name, _DIRECTORY, dir_fd=at)
+    except PermissionError:
+        with suppress(OSError, ValueError, NotImplementedError):  # not ours; put there meanwhile, a link: it is not followed
+            os.chmod(name, stat.S_IRWXU, dir_fd=at, follow_symlinks=False)
+        fd = os.open(name, _DIRECTORY, dir_fd=at)
+    if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        with suppress(OSError):  # not ours: whether we may remove what is in it is seen then
+            os.fchmod(fd, stat.S_IRWXU)
+    return fd
 
 
 def rename_new(source: str, target: str) -> None:

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from wherry.errors import NoSpace, NotFound, TargetExists
+from wherry.errors import LocalError, NoSpace, NotFound, TargetExists
 from wherry.transfer import outfile
 
 
@@ -113,6 +113,16 @@ def test_its_bytes_are_on_the_disk_before_it_has_its_name_and_then_the_name(tmp_
     monkeypatch.setattr(outfile, "rename_new", lambda *names: done.append("name") or rename_new(*names))
     outfile.whole(lambda write: write(b"content"), str(place), force=force)
     assert done == ["7 bytes", "name", "folder"]
+
+
+def test_a_folder_that_cannot_be_synced_is_what_is_said(tmp_path, monkeypatch):
+    def fails(path):
+        raise LocalError(f"cannot bring to disk {path!r}")
+
+    monkeypatch.setattr(outfile, "sync_dir", fails)
+    with pytest.raises(LocalError, match="bring to disk"):
+        outfile.whole(lambda write: write(b"content"), str(tmp_path / "x"), force=False)
+    assert (os.listdir(tmp_path), (tmp_path / "x").read_bytes()) == (["x"], b"content")
 
 
 def test_what_is_no_file_is_replaced_by_nobody(tmp_path):

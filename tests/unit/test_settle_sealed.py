@@ -94,6 +94,21 @@ def test_a_block_that_is_wrong_leaves_the_others_whole(sealing_of, buffer):
     assert [start % PAGE for start in sink.starts] == [0, 0]
 
 
+def test_plain_bytes_that_are_wrong_are_rejected_and_whoever_sent_them_is_named(sealing_of, buffer):
+    sealing = sealing_of(Scheme("xchacha20poly1305"))
+    plains = [random.Random(number).randbytes(MiB) for number in range(2)]
+    pieces, _ = sealed_pieces(sealing, plains, 8 * MiB)
+    laid = lay(buffer, plains, 0, 0)
+    buffer.view[laid[1].stop - 1] ^= 1
+    sink, done = Kept(sealing), bytearray(2)
+    arrival = Arrival(buffer, laid)
+    settle(sink, arrival, pieces, done, threading.Lock(), peer="the mirror", plain=True)
+    ((want, problem),) = arrival.rejected
+    assert (arrival.failure, want, type(problem), bytes(done)) == (None, 1, IntegrityError, b"\1\0")
+    assert "from the mirror" in problem.message
+    assert sink.data == {0: plains[0]}
+
+
 def test_coded_leaves_have_room_wherever_a_peer_lays_them(sealing_of, buffer):
     """They are longer when they are opened: one that lies at the end of the buffer must not fail there."""
     sealing = sealing_of(Scheme("xchacha20poly1305", coding="zstd"))
@@ -105,6 +120,18 @@ def test_coded_leaves_have_room_wherever_a_peer_lays_them(sealing_of, buffer):
     settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
     assert (arrival.failure, arrival.rejected, bytes(done)) == (None, [], b"\1\1")
     assert sink.data == {0: plains[0], MiB: plains[1]}
+
+
+def test_a_coded_leaf_that_is_laid_many_times_is_opened_once(sealing_of, buffer):
+    """A peer that sends one small block forty times must not have it unpacked forty times, beyond the buffer."""
+    sealing = sealing_of(Scheme("xchacha20poly1305", coding="zstd"))
+    pieces, sealed = sealed_pieces(sealing, [b"a" * MiB, b"b" * MiB], 8 * MiB)
+    first, second = lay(buffer, sealed, 0, 0)
+    sink, done = Kept(sealing), bytearray(2)
+    arrival = Arrival(buffer, [first] * 40 + [second])
+    settle(sink, arrival, pieces, done, threading.Lock(), peer="somebody")
+    assert (arrival.failure, arrival.rejected, bytes(done)) == (None, [], b"\1\1")
+    assert sink.data == {0: b"a" * MiB, MiB: b"b" * MiB}
 
 
 def test_a_right_block_that_does_not_open_is_the_fault_of_its_dataset(sealing_of, buffer):

@@ -243,3 +243,44 @@ def test_a_long_file_counts_as_whole_when_it_is_on_the_disk(made, pool, fails):
     assert [isinstance(arrival.failure, Unwritable) for arrival in arrivals] == [False] * 8 + [fails]
     place = target.final("file")
     assert (sink._store.index.files([place])[place].cid == slot.cid) is not fails
+
+
+def test_what_was_written_before_the_disk_was_full_is_journalled(made, pool):
+    sink, target = made
+    data = random.Random(1).randbytes(10 * MIB)
+    slot, pieces = file_of(data)
+    sink.begin(slot)
+    job = LeafJob(sink, pieces)
+    with FaultyDisk(Path(target.part)) as disk:
+        disk.fail("pwrite", errno.ENOSPC, at=2)
+        arrival = arrive(pool, job, [(0, parts(data)[0]), (5, parts(data)[5])])
+    assert isinstance(arrival.failure, NoSpace)
+    assert (sink.done_bytes, slot.left, list(job.done)) == (MIB, 9 * MIB, [1, *[0] * 9])
+    target.close()
+    again = Target(target.path, Entry("", DIR, CID.of(RAW, b""), 0, 1), {"cid": "x"})
+    assert list(again.journal.done) == [(0, MIB)]
+    again.close()
+
+
+@pytest.mark.parametrize("what", ["small", "empty", "long", "small in place"])
+def test_what_others_hold_of_a_file_is_not_written_into(made, pool, tmp_path, what):
+    """A copy of hard links (`cp -al`), and who has it open."""
+    sink, target = made
+    held, place = tmp_path / "held", Path(target.part) / "file"
+    data = random.Random(1).randbytes({"small": MIB, "empty": 0, "long": 10 * MIB}[what.split()[0]])
+    old = data + b"more" if "in place" in what else b"old" * 1000
+    held.write_bytes(old)
+    os.link(held, place)
+    held.chmod(0o600)
+    before = held.stat()
+    slot, pieces = file_of(data, attrs=Attrs(executable=True, mtime=(1, 0)))
+    if not slot.small or not data:
+        sink.begin(slot)
+    if data:
+        for number in range(0, len(pieces), 4):
+            job = LeafJob(sink, pieces[number : number + 4], in_place="in place" in what)
+            arrive(pool, job, list(enumerate(parts(data)[number : number + 4])))
+    assert place.read_bytes() == data
+    after = held.stat()
+    assert held.read_bytes() == old
+    assert (after.st_mode, after.st_mtime_ns, after.st_nlink) == (before.st_mode, before.st_mtime_ns, 1)

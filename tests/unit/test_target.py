@@ -11,6 +11,8 @@ from wherry import safetree
 from wherry.block import EMPTY_LEAF
 from wherry.errors import LocalError, NoSpace, TargetBusy, TargetError, TargetExists, Unwritable, WherryError
 from wherry.manifest import DIR, FILE, Entry
+from wherry.transfer import target as targets
+from wherry.transfer.replaced import left_beside, remove
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 
 WHO = {"cid": "bafy", "selection": ""}
@@ -190,8 +192,74 @@ def test_tidying_takes_only_what_is_this_transfers_own(path):
     assert not tidy(path, WHO)
     busy.close()
     assert tidy(path, WHO)
+    assert remove(left_beside(busy.part)) == []
     assert os.listdir(os.path.dirname(path)) == ["target"]
     assert not tidy(path, WHO)
+
+
+def test_tidying_that_fails_frees_the_target(path, monkeypatch):
+    target = Target(path, A_DIR, WHO)
+    target.close()
+    os.mkdir(path)
+
+    def fails(*_):
+        raise OSError(errno.EROFS, "read-only")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(targets, "set_aside", fails)
+        assert tidy(path, WHO)
+    Target(path, A_DIR, WHO).close()  # not busy
+
+
+def test_what_is_recorded_while_it_syncs_is_not_covered_by_that_sync(path, monkeypatch):
+    target = Target(path, A_FILE, WHO)
+    fill(target, A_FILE)
+    target.journal.append([(0, 1)])
+    real = safetree.SafeTree.sync
+
+    def sync(tree):
+        real(tree)
+        target.journal.append([(1, 3)])  # by a thread that wrote behind the sync
+
+    monkeypatch.setattr(safetree.SafeTree, "sync", sync)
+    target.sync()
+    target.close()
+    monkeypatch.setattr("wherry.transfer.journal._boot", lambda: "another")
+    again = Target(path, A_FILE, WHO)
+    assert list(again.journal.done) == [(0, 1)]
+    again.close()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_its_name_is_on_the_disk_before_it_is_recorded_and_its_journal_goes_last(path, kind, force, monkeypatch):
+    target = Target(path, kind, WHO)
+    fill(target, kind)
+    if force:
+        os.mkdir(path)
+    done = []
+    journal = hidden_names(path)[1]
+
+    def noting(name, real):
+        def called(*given, **options):
+            result = real(*given, **options)
+            done.append((name, os.path.isdir(path) and not os.listdir(path), os.path.lexists(journal)))
+            return result
+
+        return called
+
+    for module, name in (
+        (targets, "rename_new"),
+        (targets, "swap_in"),
+        (targets, "set_aside"),
+        (targets, "sync_dir"),
+        (targets, "remove"),
+    ):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    target.finish(force=force, synced=True, named=noting("recorded", lambda: None))
+    target.close()
+    given = ["swap_in", "set_aside"] if force else ["rename_new"]
+    assert done == [(name, False, True) for name in [*given, "sync_dir", "recorded", "remove"]]
+    assert os.listdir(os.path.dirname(path)) == ["target"]
 
 
 def test_a_sync_that_failed_fails_ever_after_and_the_journal_is_not_trusted(path, kind, monkeypatch):

@@ -14,7 +14,7 @@ from wherry.errors import TargetChanged, TargetExists, UsageError, WherryError
 from wherry.fileio import open_regular
 from wherry.limits import LEAF_BYTES_MAX, SELECTION_SPANS_MAX
 from wherry.manifest import FILE, LINK
-from wherry.observe import Progress
+from wherry.observe import Note, Progress
 from wherry.offload import in_thread
 from wherry.results import GetPlan, SourcePlan
 from wherry.store.held import there
@@ -26,6 +26,7 @@ from wherry.transfer.get import Get
 from wherry.transfer.part import PartSource
 from wherry.transfer.record import Recorder
 from wherry.transfer.replace import check_replace, inside_hint
+from wherry.transfer.replaced import left_beside, remove
 from wherry.transfer.select import chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 from wherry.transfer.tree import walk_of
@@ -69,6 +70,7 @@ class Fill:
     run: Get | None = field(default=None, init=False)
     target: Target | None = field(default=None, init=False)
     recorder: Recorder | None = field(default=None, init=False)
+    finishing: bool = field(default=False, init=False)  # whether what was replaced is being removed, which may take minutes
 
     @property
     def done_bytes(self) -> int:
@@ -80,7 +82,7 @@ class Fill:
         run = self.run
         alive = sum(source.alive for source in self.fetcher.sources)
         return Progress(
-            verb="get", phase="fetch", bytes_done=self.done_bytes,
+            verb="get", phase="finish" if self.finishing else "fetch", bytes_done=self.done_bytes,
             bytes_total=run.count.bytes_total if run else None,
             files_done=run.done_files if run else 0, wire_bytes=self.fetcher.wire_bytes, sources_alive=alive,
         )  # fmt: skip
@@ -160,11 +162,13 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     if there and (size := await _complete_bytes(fill, cid, root, path)) is not None:
         if await in_thread(lambda: tidy(path, identity)):  # killed before it could be acknowledged
             await in_thread(lambda: fill.store.state.put_root(cid, path, "get", {"selection": fill.selection.identity}))
+        await _clear(fill, path)
         return size
     if there:
         await in_thread(lambda: check_replace(path, root.entry.kind))
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
     fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
+    await _clear(fill, path)
     fill.recorder = recorder = Recorder(fill.store)
     sealing: Sealer | None = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None
     if root.entry.cid.codec == DAG_PB:
@@ -179,7 +183,10 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
             root, target, recorder, direct=fill.direct, sync=fill.sync, replaced=replaced,
             gained=fill.member.gained if placed else None,
         )  # fmt: skip
-        await in_thread(lambda: _finish(fill, target, recorder, cid, root))
+        fill.finishing = there
+        for problem in await in_thread(lambda: _finish(fill, target, recorder, cid, root)):
+            fill.observe(Note("warning", problem))
+        fill.finishing = False
         if everything:
             if not root.exact:
                 fill.member.sized(run.count.selected_bytes)
@@ -187,11 +194,31 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     return run.count.selected_bytes
 
 
-def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> None:
-    """Records, names, acknowledges: in this order, so that whatever is lost in between is found again by looking."""
+async def _clear(fill: Fill, path: str) -> None:
+    """Removes what earlier gets replaced at ``path`` and did not remove. It may take minutes, so it is said."""
+    left = await in_thread(lambda: left_beside(hidden_names(path)[0]))
+    if not left:
+        return
+    fill.observe(Note("info", f"removing what an earlier get replaced: {', '.join(map(repr, left))}"))
+    fill.finishing = True
+    for problem in await in_thread(lambda: remove(left)):
+        fill.observe(Note("warning", problem))
+    fill.finishing = False
+
+
+def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> list[str]:
+    """Records, names, acknowledges: in this order, so that whatever is lost in between is found again by looking.
+
+    Gives what could not be removed of what was replaced, in words.
+    """
     fill.nodes.flush()
     recorder.flush()
-    target.finish(force=fill.force, synced=fill.sync)
+    return target.finish(
+        force=fill.force, synced=fill.sync, named=lambda: _acknowledge(fill, target, recorder, cid, root)
+    )  # fmt: skip
+
+
+def _acknowledge(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> None:
     if root.entry.kind == FILE:
         row = fill.store.index.files([target.path]).get(target.path)
         if row is not None:  # renaming a file changes its ctime

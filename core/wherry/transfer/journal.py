@@ -48,6 +48,7 @@ class Journal:
         self._fd = _open_locked(path)
         self._left_at = os.fstat(self._fd).st_mtime_ns
         self._rebooted = False
+        self._replacing = 0  # the part's inode, if the run that left this was about to exchange it for the target
         self._header_bytes = 0
         self._distrusted = False
         self._identity = {"wherry": "journal/1", **identity}
@@ -67,7 +68,11 @@ class Journal:
             header = json.loads(data[:end]) if end else {}
         except (ValueError, RecursionError):
             header = {}
-        if not isinstance(header, dict) or {key: header.get(key) for key in self._identity} != self._identity:
+        if not isinstance(header, dict):
+            return
+        inode = header.get("replacing")
+        self._replacing = inode if isinstance(inode, int) else 0
+        if {key: header.get(key) for key in self._identity} != self._identity:
             return
         self.found = True
         self._header_bytes = end
@@ -80,7 +85,7 @@ class Journal:
             if not length:
                 kept = max(kept, start)
             at += _RECORD.size
-        self.intact = not rebooted and at == len(data)
+        self.intact = not rebooted and not self._replacing and at == len(data)
         stop = min(at, kept) if rebooted else at
         stop -= (stop - end) % _RECORD.size
         for start, length, _ in _RECORD.iter_unpack(memoryview(data)[end:stop]) if stop > end else ():
@@ -107,6 +112,26 @@ class Journal:
     def unchanged(self, mtime_ns: int) -> bool:
         """Tells whether a part last written at ``mtime_ns`` was last written by the run that left this journal."""
         return mtime_ns <= self._left_at + _SLACK_NS
+
+    def replacing(self, inode: int, *, synced: bool) -> None:
+        """Says, before the part with that ``inode`` and the target exchange their names, which of the two is the part.
+
+        After a kill behind that, what has the part's name may be the user's own. The part is whole: what was recorded goes.
+        Blocks; raises LocalError.
+        """
+        text = json.dumps({**self._identity, "boot": _boot(), "replacing": inode}).encode() + b"\n"
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, text, 0)
+            if synced:
+                os.fdatasync(self._fd)
+        except OSError as problem:
+            raise local_error(problem, "cannot write the journal", self.path) from problem
+        self._header_bytes = len(text)
+
+    def was_replaced(self, inode: int) -> bool:
+        """Tells whether what has the part's name, with that ``inode``, had the target's before. Any transfer's journal does."""
+        return self._replacing not in (0, inode)
 
     def forget(self) -> None:
         """Takes nothing that was recorded as done."""

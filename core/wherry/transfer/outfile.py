@@ -78,7 +78,8 @@ def whole(run: Callable[[Write], object], path: str, *, force: bool) -> None:
                 os.unlink(part)
                 raise _taken(path) from problem
             except BaseException:
-                os.unlink(part)
+                with suppress(FileNotFoundError):  # it has its name, and only the folder could not be synced
+                    os.unlink(part)
                 raise
     except OSError as problem:
         raise local_error(problem, "writing", path, kept=False) from problem

@@ -77,9 +77,7 @@ def settle(
                 some = [pieces[laid.want] for laid in run]
                 if some[0].slot.small and sum([piece.size for piece in some]) != some[0].slot.size:
                     continue  # not all of it is here: it is asked for again, whole
-                if in_place:
-                    sink.in_place(some)
-                else:
+                if not (in_place and sink.in_place(some)):
                     sink.write(buffer.view, some, [laid.start for laid in run])
                 written.append(run)
         finally:  # what was written counts also when the disk became full behind it
@@ -111,7 +109,7 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
             if size != wanted and (plain or not 0 < size <= LEAF_BYTES_MAX):
                 raise IntegrityError(f"block {piece.cid} from {peer} has {size} bytes, not {wanted}")
             if sealing is not None and plain:
-                _verify_plain(piece, batch.view[laid.start : laid.stop], sealing)
+                _verify_plain(piece, batch.view[laid.start : laid.stop], sealing, peer)
             else:
                 verify(piece.cid, batch.view[laid.start : laid.stop], origin=peer)
         except WherryError as problem:
@@ -125,11 +123,11 @@ def _verified(batch: _Batch, done: bytearray, *, plain: bool) -> list[Laid]:
     return good
 
 
-def _verify_plain(piece: Piece, view: memoryview, sealing: Sealer) -> None:
+def _verify_plain(piece: Piece, view: memoryview, sealing: Sealer, peer: str) -> None:
     """Plain bytes are those of a sealed block if they seal to it."""
     sealed = sealing.seal_leaf(view, piece.key, piece.offset, final=piece.final)
     if hashlib.sha256(sealed).digest() != piece.cid.digest:
-        raise IntegrityError(f"the plain bytes of block {piece.cid} do not match its CID")
+        raise IntegrityError(f"the plain bytes of block {piece.cid} from {peer} do not match its CID")
 
 
 def _opened(batch: _Batch, good: list[Laid], sealing: Sealer) -> list[Laid]:

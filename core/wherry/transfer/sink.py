@@ -104,8 +104,10 @@ class Sink:
         Pieces of a small file are all of it; pieces of a long one lie back to back in ``view``.
         """
 
-    def in_place(self, pieces: Sequence[Piece]) -> None:
-        """Takes pieces that were found right where they belong."""
+    def in_place(self, pieces: Sequence[Piece]) -> bool:
+        """Takes pieces that were found right where they belong; tells whether they may stay there, or must be written anew."""
+        del pieces
+        return True
 
     def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
         """Counts pieces as done: those of many calls of `write` or `in_place` at once."""
@@ -162,7 +164,7 @@ class FileSink(Sink):
     def begin(self, slot: Slot) -> None:
         """Prepares a long file; makes an empty one."""
         if slot.size == 0:
-            self._keep([self._finish(slot, *self._create(slot), [])])
+            self._keep([self._finish(slot, self._create(slot), True, [])])
             super().begin(slot)
             return
         final = self._target.final(slot.path)
@@ -171,6 +173,9 @@ class FileSink(Sink):
         nothing = Signature(0, 0, 0, 0, 0)
         slot.number = row.id if row is not None and going_on else self._store.index.begin(final, nothing, self._cut)
         slot.fd = self._open(slot)
+        if os.fstat(slot.fd).st_nlink > 1:  # somebody made a copy of hard links, which is not to be changed with it
+            os.close(slot.fd)
+            slot.fd = self._create(slot)
         self._open_slots.add(slot)
         found = os.fstat(slot.fd)
         slot.trusted = found.st_size == slot.size and self._target.journal.unchanged(found.st_mtime_ns)
@@ -193,10 +198,13 @@ class FileSink(Sink):
         except OSError as problem:
             raise local_error(problem, "cannot write", f"{self._target.part}: {slot.path}") from problem
 
-    def _create(self, slot: Slot) -> tuple[int, bool]:
-        """Makes a small file, or empties the one that an earlier run left; tells whether it is new."""
+    def _create(self, slot: Slot) -> int:
+        """Makes a new file. One that an earlier run left goes: what others have of it, open or linked, is not written into."""
         fd = self._try_open(slot, os.O_CREAT | os.O_EXCL)
-        return (self._open(slot, os.O_TRUNC), False) if fd is None else (fd, True)
+        if fd is not None:
+            return fd
+        self._target.tree.clear(self._target.inside(slot.path), stat.S_IFDIR)
+        return self._open(slot, os.O_CREAT | os.O_EXCL)
 
     def _allocate(self, slot: Slot) -> None:
         try:
@@ -224,7 +232,7 @@ class FileSink(Sink):
             raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
 
     def _write_small(self, slot: Slot, parts: list[memoryview]) -> None:
-        fd, fresh = self._create(slot)
+        fd = self._create(slot)
         try:
             offset = 0
             for part in parts:
@@ -233,7 +241,7 @@ class FileSink(Sink):
         except BaseException:
             os.close(fd)
             raise
-        slot.record = self._finish(slot, fd, fresh, [])
+        slot.record = self._finish(slot, fd, True, [])
 
     def _write_long(self, slot: Slot, view: memoryview, start: int, offset: int) -> None:
         if slot.direct >= 0 and start % PAGE == 0 and offset % PAGE == 0:
@@ -251,11 +259,14 @@ class FileSink(Sink):
             return False  # this file system wants another alignment
         return True
 
-    def in_place(self, pieces: Sequence[Piece]) -> None:
-        """Finishes a small file that is right already."""
+    def in_place(self, pieces: Sequence[Piece]) -> bool:
+        """Finishes a small file that is right already, unless it has hard links elsewhere."""
         slot = pieces[0].slot
         if slot.small:
             fd = self._open(slot, 0)
+            if os.fstat(fd).st_nlink > 1:
+                os.close(fd)
+                return False
             try:
                 if os.fstat(fd).st_size != slot.size:  # what was compared is there, and more behind it
                     os.ftruncate(fd, slot.size)
@@ -263,6 +274,7 @@ class FileSink(Sink):
                 os.close(fd)
                 raise local_error(problem, "cannot write", slot.path or self._target.path) from problem
             slot.record = self._finish(slot, fd, False, [])
+        return True
 
     def commit(self, runs: Sequence[Sequence[Piece]]) -> None:
         """Finishes the files whose last piece is here, journals and records; many files share one write of each."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import NoSpace, NotFound, TargetError, TargetExists, WherryError, local_error
 from wherry.manifest import DIR
 from wherry.names import on_disk, shown
-from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
+from wherry.safetree import SafeTree, remove_tree, rename_new, swap_in, sync_dir
 from wherry.transfer.journal import Journal
+from wherry.transfer.replaced import remove, set_aside
 from wherry.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wherry.manifest import Entry
 
 _NAME_MAX: Final = 200  # longer names are replaced by their hash, so that the hidden names fit as well
@@ -97,9 +100,15 @@ class Target:
         except FileNotFoundError:
             found = None
         want_dir = self._root.kind == DIR
+        if found is not None and self.journal.was_replaced(found.st_ino):
+            try:
+                set_aside(self.part, self.part)  # the user's, and others may hold its files: not to be written into
+            except OSError as problem:
+                raise local_error(problem, "cannot rename", self.part) from problem
+            found = None
         if found is not None and stat.S_IFMT(found.st_mode) != (stat.S_IFDIR if want_dir else stat.S_IFREG):
             try:
-                _remove(self.part)
+                remove_tree(self.part)
             except OSError as problem:
                 raise local_error(problem, "cannot remove", self.part) from problem
             found = None
@@ -162,31 +171,45 @@ class Target:
         """Removes part and journal: nothing of use is in them."""
         self.tree.close()
         try:
-            _remove(self.part)
+            remove_tree(self.part)
         except OSError as problem:
             raise local_error(problem, "cannot remove", self.part) from problem
         self.journal.close(remove=True)
 
-    def finish(self, *, force: bool, synced: bool) -> None:
-        """Gives the part its name, in one step, and removes the journal. Raises TargetExists, LocalError."""
+    def finish(self, *, force: bool, synced: bool, named: Callable[[], None] | None = None) -> list[str]:
+        """Gives the part its name, in one step; has ``named`` record that; then removes what had the name, and the journal.
+
+        Gives what could not be removed, in words: it is a success all the same. Raises TargetExists, LocalError, what ``named``
+        raises.
+        """
+        replaced = []
         try:
             if force and os.path.lexists(self.path):
-                self._replace()
+                replaced = [self._replace(synced=synced)]
             else:
                 rename_new(self.part, self.path)
         except FileExistsError as problem:
             raise TargetExists(f"{self.path!r} appeared meanwhile", hint="give --force to replace it") from problem
         except OSError as problem:
             raise local_error(problem, "cannot give its name to", self.path) from problem
+        self.finished = True
         if synced:
             sync_dir(os.path.dirname(self.path))
-        self.finished = True
-        self.journal.close(remove=True)
+        if named is not None:
+            named()
+        problems = remove(replaced)
+        try:
+            self.journal.close(remove=True)
+        except WherryError as problem:
+            problems.append(problem.message)
+        return problems
 
-    def _replace(self) -> None:
+    def _replace(self, *, synced: bool) -> str:
+        """Gives where what was replaced lies. Raises OSError, LocalError."""
         aside = self.part + "-old"
-        _remove(aside)
-        _remove(swap_in(self.part, self.path, aside))
+        remove_tree(aside)
+        self.journal.replacing(os.lstat(self.part).st_ino, synced=synced)
+        return set_aside(swap_in(self.part, self.path, aside), self.part)
 
     def close(self) -> None:
         """Frees the target; the part and the journal stay for the next run. Idempotent."""
@@ -195,23 +218,28 @@ class Target:
 
 
 def tidy(path: str, identity: dict[str, str]) -> bool:
-    """Removes what a run of the same transfer left beside ``path`` if it was killed just when that had got its name.
+    """Clears up what a run of the same transfer left beside ``path`` if it was killed just when that had got its name.
 
-    Tells whether there was anything.
+    Tells whether there was anything. What has the part's name goes to what was replaced, which `remove` takes.
     """
     part, journal = hidden_names(path)
     if not os.path.lexists(journal):
         return False
-    found = False
     try:
         opened = Journal(journal, identity)
-        found = opened.found
-        if found:
-            _remove(part)
-        opened.close(remove=found)
-    except (OSError, WherryError):  # another get has it, or the place is read-only: it is no obstacle to anything
-        return found
-    return found
+    except WherryError:  # another get has it, or the place is read-only: it is no obstacle to anything
+        return False
+    clear = False
+    try:
+        if opened.found and os.path.lexists(part):
+            set_aside(part, part)
+        clear = opened.found
+    except OSError:  # as above
+        pass
+    finally:
+        with suppress(WherryError):
+            opened.close(remove=clear)
+    return opened.found
 
 
 def free_bytes(path: str) -> int:
@@ -227,12 +255,3 @@ def _no_place(problem: OSError, doing: str, path: str) -> WherryError:
     if isinstance(problem, FileExistsError | NotADirectoryError | FileNotFoundError):
         return TargetError(f"{doing} {path!r}: {problem.strerror}", hint=_ELSEWHERE)
     return local_error(problem, doing, path)
-
-
-def _remove(path: str) -> None:
-    if not os.path.lexists(path):
-        return
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.torrents import INFO_FILE, TORRENT_FILE, Placed
 from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, TargetBusy, TargetExists, WherryError, local_error
-from wherry.safetree import SafeTree, rename_new, swap_in, sync_dir
+from wherry.safetree import SafeTree, remove_tree, rename_new, swap_in, sync_dir
 from wherry.torrent.verify import verify
 from wherry.transfer.target import RESERVE_BYTES, free_bytes, hidden_names
 from wherry.units import MiB, format_size
@@ -166,7 +165,7 @@ class TorrentPlace:
                 with SafeTree(self.folder) as tree:
                     tree.sync()
             if force and os.path.lexists(self.target):
-                swap_in(data, self.target, f"{data}-old")  # what was there goes with the folder
+                self._replace(data)
             else:
                 rename_new(data, self.target)
             if sync:
@@ -176,6 +175,17 @@ class TorrentPlace:
         except OSError as problem:
             raise local_error(problem, "cannot give its name to", self.target) from problem
         self.discard()
+
+    def _replace(self, data: str) -> None:
+        """What was there goes with the folder. It is at no moment at ``data``, where the next run would write into it."""
+        going = f"{data}-old"
+        _remove(going)
+        os.rename(data, going)
+        try:
+            swap_in(going, self.target, f"{data}-older")
+        except BaseException:
+            os.rename(going, data)
+            raise
 
     def discard(self) -> None:
         """Removes the folder, which is of no more use, and those that were made for it, unless the target lies there.
@@ -209,11 +219,8 @@ class TorrentPlace:
 
 def _remove(path: str) -> None:
     """Removes what is there, as far as it can."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            os.unlink(path)
+    with suppress(OSError):
+        remove_tree(path)
 
 
 def tidy(target: str, ids: Sequence[str]) -> None:
