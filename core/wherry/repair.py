@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wherry.block import verify
 from wherry.dag.walk import EnterFile, Leaf, LeaveFile, LinkStep
 from wherry.errors import (
-    BlockNotFound,
     DataError,
     HomeTooNew,
     NoSpace,
@@ -40,7 +39,7 @@ from wherry.transfer.pace import paced
 from wherry.transfer.record import Recorder
 from wherry.transfer.remake import Remaker
 from wherry.transfer.target import free_bytes
-from wherry.transfer.tree import local_steps, walk_of
+from wherry.transfer.tree import walk_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +47,11 @@ if TYPE_CHECKING:
 
     from wherry.buffers import BufferPool
     from wherry.cid import Bytes
-    from wherry.dag.walk import Step
     from wherry.manifest import Entry
     from wherry.observe import Observe
-    from wherry.sealing.seal import Sealing
     from wherry.store.state import RootRow
     from wherry.store.store import Store
     from wherry.transfer.sink import Sealer
-    from wherry.transfer.tree import AnyWalk
     from wherry.transfer.unlock import Locksmith
 
 
@@ -131,7 +127,7 @@ class _Rereading:
                 os.lstat(row.path)
             except OSError as problem:
                 return _Reread(missing=in_words(problem))
-        remaker, taken = Remaker(row.path, self._store.index), Taken(row, self._store.index)
+        remaker, taken = Remaker(row.path, self._store.index), Taken(row, self._store)
         here = gone = 0
         differs, missing = False, ""
         try:
@@ -163,7 +159,7 @@ class _Rereading:
         entry, opening, sealing, cut = RootFiles.of(row, self._store, self._locksmith)
         leaves: list[Leaf] = []
         walk = walk_of(entry)
-        for step in self._steps(walk, opening, remaker, taken):
+        for step in taken.steps(walk, opening, remaker):
             if isinstance(step, Leaf):
                 leaves.append(step)
                 continue
@@ -172,7 +168,8 @@ class _Rereading:
             path = f"{row.path}/{step.path}" if step.path else row.path
             if isinstance(step, EnterFile):
                 leaves = []
-                if not taken.enter(path, step.entry.size):
+                known = taken.enter(path, step.entry.size)
+                if known is False or (known is None and taken.misses(path)):
                     taken.leave()
                     walk.skip()
             elif isinstance(step, LeaveFile):
@@ -182,17 +179,6 @@ class _Rereading:
                 taken.leave()
             elif not taken.whole and os.path.islink(path):
                 yield None  # a selection may be of links alone
-
-    def _steps(self, walk: AnyWalk, opening: Sealing | None, remaker: Remaker, taken: Taken) -> Iterator[Step]:
-        """Gives the steps of ``walk``, without what was not taken and has no nodes here. Raises BlockNotFound."""
-        while True:
-            try:
-                yield from local_steps(self._store, walk, opening, remaker)
-            except BlockNotFound:
-                if not taken.pass_over(walk, remaker.unopened):
-                    raise
-            else:
-                return
 
     def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealer | None) -> WherryError | None:
         try:

@@ -9,25 +9,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from wherry.errors import NotFound, StoreError
+from wherry.errors import BlockNotFound, NotFound, StoreError
 from wherry.limits import SELECTION_SPANS_MAX
 from wherry.transfer.node import stretches_of
+from wherry.transfer.tree import local_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wherry.dag.walk import Step
     from wherry.errors import WherryError
-    from wherry.store.index import Index
+    from wherry.sealing.seal import Sealing
     from wherry.store.state import RootRow
+    from wherry.store.store import Store
     from wherry.stretches import Stretches
+    from wherry.transfer.remake import Remaker
     from wherry.transfer.tree import AnyWalk
 
 
 class Taken:
     """Follows a walk over a root. Blocks its thread for a look at the disk, or into the index in force."""
 
-    def __init__(self, row: RootRow, index: Index) -> None:
-        """``index`` is the one in force. Raises nothing: what cannot be read of a selection is not known."""
+    def __init__(self, row: RootRow, store: Store) -> None:
+        """``store`` has the index in force. Raises nothing: what cannot be read of a selection is not known."""
         self._row = row
-        self._index = index
+        self._store = store
+        self._index = store.index
         self.whole = not row.options.get("selection")
         self._spans = _spans_of(row)
         # What had more stretches was coarsened, to half as many as there may be or somewhat more: what it lacks tells nothing.
@@ -37,18 +44,32 @@ class Taken:
         self._sure = False  # whether that one was taken
         self.absent = 0  # files that are not there, of which nothing tells whether they were taken
 
-    def enter(self, place: str, size: int) -> bool:
-        """Comes to a file of ``size`` bytes, which would lie at ``place``; tells whether to read it."""
+    def steps(self, walk: AnyWalk, opening: Sealing | None, remaker: Remaker | None = None) -> Iterator[Step]:
+        """Gives the steps of ``walk``, as `local_steps` does, without what was not taken and has no nodes here.
+
+        Raises BlockNotFound for a node of what was taken.
+        """
+        while True:
+            try:
+                yield from local_steps(self._store, walk, opening, remaker)
+            except BlockNotFound:
+                if not self._pass_over(walk, remaker.unopened if remaker is not None else None):
+                    raise
+            else:
+                return
+
+    def enter(self, place: str, size: int) -> bool | None:
+        """Comes to a file of ``size`` bytes, which would lie at ``place``; tells whether it was taken. None: nothing tells."""
         begin, self._at = self._at, self._at + size
         self._file, self._sure = place, self.whole or self._touches(begin, size)
-        if self._sure:
-            return True
-        if size and self._exact:
-            return False
+        return self._sure or (False if size and self._exact else None)
+
+    def misses(self, place: str) -> bool:
+        """Tells of a file of which nothing tells whether it was taken that it is not there."""
         if _is_there(place):
-            return True
+            return False
         self.absent += not self._exact
-        return False
+        return True
 
     def leave(self) -> None:
         """Comes to the end of a file, or leaves it out."""
@@ -61,7 +82,7 @@ class Taken:
         """
         return self.whole or self._sure or self._index.knows_below(place) or not self._index.knows_below(self._row.path)
 
-    def pass_over(self, walk: AnyWalk, unopened: WherryError | None) -> bool:
+    def _pass_over(self, walk: AnyWalk, unopened: WherryError | None) -> bool:
         """Leaves out what ``walk`` needs a node for that is not here; False if that was taken, so that the node is lost.
 
         ``unopened`` tells why the file that the node could have been made of was not, if it was tried.

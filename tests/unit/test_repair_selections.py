@@ -1,4 +1,4 @@
-"""`repair` of what was got by a selection: what was never fetched is not missed, and what was is read and kept."""
+"""`repair` and `doctor` of what was got by a selection: what was never fetched is not missed, and what was is looked at."""
 
 from __future__ import annotations
 
@@ -95,6 +95,13 @@ def contents(target):
     return {str(path.relative_to(target)): path.read_bytes() for path in files}
 
 
+async def looked_at(world):
+    """What `doctor` says of the one root."""
+    async with world.node() as session:
+        (check,) = [check for check in await session.doctor() if check.name == "root"]
+        return check
+
+
 # nothing was touched
 
 
@@ -112,8 +119,10 @@ async def test_all_that_was_got_stays_known_and_is_given_on(world, tree, kind, p
         assert (found.kept, found.dropped, found.missing) == (1, [], [])
         assert (found.files, found.bytes) == (len(FILES), sum(map(len, FILES.values())))
         assert await known(world) == before
+        check = await looked_at(world)
+        assert check.status == "ok"
+        assert ("6 files" in check.detail) == (kind in ("manifest", "sealed"))  # those that have bytes
         async with world.node() as session:
-            assert {check.status for check in await session.doctor() if check.name == "root"} == {"ok"}
             again = await session.get(what, sources=[A], output=str(target), **patterns)
             assert again.fetched_bytes < 6000  # wrapped, a file that is left out is read for what it is
     async with world.node() as session, MemoryTransport(world.network).listen("memory://b", session._store):
@@ -173,6 +182,7 @@ async def test_an_interrupted_get_goes_on_after_it(world, large, tmp_path):
 async def test_a_selection_without_bytes_stays(world, tree, tmp_path, kind, pattern):
     async with offering(world, tree, kind) as what:
         await got(world, what, tmp_path / "some", include=[pattern])
+    assert (await looked_at(world)).status == ("ok" if kind in ("manifest", "sealed") else "warn")
     found = await repaired(world)
     assert (found.kept, found.dropped, found.missing) == (1, [], [])
 
@@ -200,6 +210,8 @@ async def test_a_file_that_was_selected_and_has_changed_is_told(world, tree, tmp
     async with offering(world, tree, kind) as what:
         await got(world, what, target, include=["val"])
     (target / "val/03").write_bytes(bytes(len(FILES["val/03"])))
+    if kind in ("manifest", "sealed"):
+        assert "of 6 files, 1 changed or went since" in (await looked_at(world)).detail
     found = await repaired(world)
     assert (found.kept, len(found.dropped)) == (0, 1)
 
@@ -210,6 +222,7 @@ async def test_a_file_that_was_selected_and_has_gone_is_told(world, tree, tmp_pa
     async with offering(world, tree, kind) as what:
         await got(world, what, target, include=["val"])
     (target / "val/03").unlink()
+    assert "of 6 files, 1 changed or went since" in (await looked_at(world)).detail
     found = await repaired(world)
     assert (found.kept, len(found.dropped), found.files) == (0, 1, len(FILES) - 1)
 
