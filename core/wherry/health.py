@@ -19,9 +19,10 @@ from wherry.store.held import there
 from wherry.store.index import Signature
 from wherry.store.newindex import left_behind
 from wherry.synth import is_synth
+from wherry.taken import Taken
 from wherry.transfer.car_in import IMPORTED
 from wherry.transfer.target import free_bytes
-from wherry.transfer.tree import local_steps, walk_of
+from wherry.transfer.tree import walk_of
 from wherry.units import GiB, format_size
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class _Roots:
             return "ok", f"{what}, where something newer was added or fetched since", None
         if not is_synth(row.path) and row.how != IMPORTED:
             detail = what
-            if row.options.get("selection") or row.cid.codec == DAG_PB:  # not told by the manifest
+            if row.cid.codec == DAG_PB or (row.options.get("selection") and "spans" not in row.options):  # nothing tells which
                 if not store.index.knows_below(row.path):
                     return "warn", f"{what}: the index knows none of its files", "run `wherry repair`"
             else:
@@ -189,17 +190,25 @@ class _Roots:
         return "ok", f"{what}, {of}", None
 
     def _sample(self, row: RootRow, most: int) -> tuple[list[tuple[str, CID]], int, str]:
-        """Gives the files of a root, of more than ``most`` each second, fourth, ...; how many it has; and how they were cut."""
+        """Gives the files of a root, of more than ``most`` each second, fourth, ...; how many it has; and how they were cut.
+
+        Of a selection, those that surely were selected.
+        """
         entry, opening, _, cut = RootFiles.of(row, self._store, self._locksmith)
-        walk = walk_of(entry)
+        walk, taken = walk_of(entry), Taken(row, self._store)
         files: list[tuple[str, CID]] = []
         count, each = 0, 1
-        for step in local_steps(self._store, walk, opening):
+        for step in taken.steps(walk, opening):
             if not isinstance(step, EnterFile):
                 continue
             walk.skip()
+            path = f"{row.path}/{step.path}" if step.path else row.path
+            known = taken.enter(path, step.entry.size)
+            taken.leave()
+            if not known:
+                continue
             if count % each == 0:
-                files.append((f"{row.path}/{step.path}" if step.path else row.path, step.entry.cid))
+                files.append((path, step.entry.cid))
                 if len(files) > most:
                     files, each = files[::2], 2 * each
             count += 1

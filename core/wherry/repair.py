@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.block import verify
-from wherry.dag.walk import EnterFile, Leaf, LeaveFile
+from wherry.dag.walk import EnterFile, Leaf, LeaveFile, LinkStep
 from wherry.errors import (
     DataError,
     HomeTooNew,
@@ -32,13 +32,14 @@ from wherry.store.newindex import NewIndex, discard_if_damaged
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
 from wherry.synth import Synth, is_synth
+from wherry.taken import Taken
 from wherry.transfer.car_in import IMPORTED
 from wherry.transfer.hashing import Opened
 from wherry.transfer.pace import paced
 from wherry.transfer.record import Recorder
 from wherry.transfer.remake import Remaker
 from wherry.transfer.target import free_bytes
-from wherry.transfer.tree import local_steps, walk_of
+from wherry.transfer.tree import walk_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +118,7 @@ class _Rereading:
         self._stopped = True
 
     def root(self, row: RootRow) -> _Reread:
-        """Tells whether all of the root still is as its manifest says. What is, is recorded.
+        """Tells whether all of the root, or all that was selected of it, still is as its manifest says. What is, is recorded.
 
         Raises errors of wherry's own databases, which say nothing of a root.
         """
@@ -126,15 +127,15 @@ class _Rereading:
                 os.lstat(row.path)
             except OSError as problem:
                 return _Reread(missing=in_words(problem))
-        remaker = Remaker(row.path, self._store.index)
-        read = absent = 0
+        remaker, taken = Remaker(row.path, self._store.index), Taken(row, self._store)
+        here = gone = 0
         differs, missing = False, ""
         try:
-            for fault in self._files(row, remaker):
+            for fault in self._files(row, remaker, taken):
                 if fault is None:
-                    read += 1
+                    here += 1
                 elif isinstance(fault, NotFound):
-                    absent += 1
+                    gone += 1
                 elif _is_change(fault):
                     differs = True
                 else:
@@ -143,27 +144,41 @@ class _Rereading:
             raise
         except (DataError, NotFound):
             fault = remaker.unopened  # a leaf that could be a node is made of its file, and tells nothing without it
-            differs = fault is None or _is_change(fault) or (isinstance(fault, NotFound) and read > 0)
+            differs = fault is None or _is_change(fault) or (isinstance(fault, NotFound) and here > 0)
             missing = "" if fault is None else fault.message
         except WherryError as problem:  # no key, or no plugin, which says nothing of its files
             missing = problem.message
         self._recorder.flush()
-        if differs or (absent and read):
+        if differs or (gone and here):
             return _Reread(differs=True)
-        return _Reread(missing=missing or ("none of its files is there" if absent else ""))
+        none = not here and (gone or taken.absent)
+        return _Reread(missing=missing or ("none of its files is there" if none else ""))
 
-    def _files(self, row: RootRow, remaker: Remaker) -> Iterator[WherryError | None]:
+    def _files(self, row: RootRow, remaker: Remaker, taken: Taken) -> Iterator[WherryError | None]:
         """Reads its files, one after the other; gives what was wrong with each."""
         entry, opening, sealing, cut = RootFiles.of(row, self._store, self._locksmith)
         leaves: list[Leaf] = []
-        for step in local_steps(self._store, walk_of(entry), opening, remaker):
+        walk = walk_of(entry)
+        for step in taken.steps(walk, opening, remaker):
+            if isinstance(step, Leaf):
+                leaves.append(step)
+                continue
+            if not isinstance(step, EnterFile | LeaveFile | LinkStep):
+                continue
+            path = f"{row.path}/{step.path}" if step.path else row.path
             if isinstance(step, EnterFile):
                 leaves = []
-            elif isinstance(step, Leaf):
-                leaves.append(step)
+                known = taken.enter(path, step.entry.size)
+                if known is False or (known is None and taken.misses(path)):
+                    taken.leave()
+                    walk.skip()
             elif isinstance(step, LeaveFile):
-                path = f"{row.path}/{step.path}" if step.path else row.path
-                yield self._file(path, _sized(step.entry, leaves, path), leaves, cut, sealing)
+                fault = self._file(path, _sized(step.entry, leaves, path), leaves, cut, sealing)
+                if not (_is_change(fault) or isinstance(fault, NotFound)) or taken.counts(path):
+                    yield fault
+                taken.leave()
+            elif not taken.whole and os.path.islink(path):
+                yield None  # a selection may be of links alone
 
     def _file(self, path: str, entry: Entry, leaves: list[Leaf], cut: str, sealing: Sealer | None) -> WherryError | None:
         try:
@@ -198,9 +213,9 @@ class _Rereading:
             buffer.release()
 
 
-def _is_change(problem: WherryError) -> bool:
-    """Tells whether a file that could not be taken is another one than it was, and not one that cannot be read now."""
-    number = getattr(problem.__cause__, "errno", None)
+def _is_change(problem: WherryError | None) -> bool:
+    """Tells whether a file that could not be read is another one than it was, and not one that cannot be read now."""
+    number = getattr(getattr(problem, "__cause__", None), "errno", None)
     return isinstance(problem, (SourceChanged, DataError)) or number in _ELSE
 
 

@@ -52,6 +52,11 @@ class Stretches:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and self._ends[at] >= end
 
+    def touches(self, start: int, end: int) -> bool:
+        """Tells whether any byte of ``start`` ... ``end`` is in."""
+        at = bisect_right(self._ends, start)
+        return at < len(self._starts) and self._starts[at] < end
+
     def copy(self) -> Stretches:
         """Gives another set of the same."""
         other = Stretches()

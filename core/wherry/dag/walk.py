@@ -147,6 +147,11 @@ class Walk:
             if top.what == "held":
                 self._held_bytes -= top.size
 
+    def pass_over(self) -> tuple[str, int]:
+        """Leaves out the directory, or the piece of one, that the node is needed of; gives its path, and its bytes."""
+        frame = self._stack.pop()
+        return frame.path, frame.size
+
     def step(self) -> Step:
         """Gives the next step; None when all was given.
 

@@ -60,7 +60,7 @@ class Remaker:
         if block is None and self._given_up is not None:
             self.gave_up = True
             self._given_up(lies.path)
-            walk.pass_over()  # type: ignore[union-attr]  # it is one of UnixFS, or awaits nothing
+            walk.pass_over()
         return block
 
     def _made(self, fd: int, path: str, offset: int, size: int, cid: CID) -> Block | None:

@@ -109,9 +109,11 @@ class UnixWalk:
             return None
         return Lies(waits.path, waits.offset, None if waits.what == "entry" else waits.size)
 
-    def pass_over(self) -> None:
-        """Leaves out what is ``awaited``."""
+    def pass_over(self) -> tuple[str, int]:
+        """Leaves out what is ``awaited``; gives its path, and its bytes: 0, for no link tells those of a directory."""
+        path = self._awaited.path if self._awaited is not None else ""
         self._awaited = self._block = None
+        return path, 0
 
     def step(self) -> Step:
         """Gives the next step; None when all was given.
