@@ -40,7 +40,7 @@ class Pump(enum.Enum):
 
 
 class CutShort(Exception):
-    """A promised file became shorter while it was sent; only closing the connection can say so."""
+    """A promised file became shorter, or could not be read, while it was sent; only closing the connection can say so."""
 
 
 class Sending(Protocol):
@@ -83,6 +83,7 @@ class Outlet:
         self._fd = -1  # the file whose span is being sent, after what is pending
         self._offset = 0
         self._left = 0
+        self._spanned: Frame | None = None  # the run that goes so
         self._filler = 0  # bytes without meaning to be sent after that
         self.buffer: Buffer | None = None  # lent for the run in work, and kept for the next one
         self._from_buffer = False  # whether what is pending lies in it
@@ -95,7 +96,7 @@ class Outlet:
     def pump(self, patience_ms: int) -> Pump:
         """Sends what the socket takes, waiting at most ``patience_ms`` for it to take more.
 
-        Raises OSError if the connection is gone, CutShort.
+        Raises OSError if the connection is gone, CutShort; what is wrong with a file is told to whom `Held` tells it.
         """
         while True:
             if (self._pending or self._left) and not self.allowed and self.flow.limited:
@@ -191,15 +192,36 @@ class Outlet:
             count = os.sendfile(self._socket.fileno(), self._fd, self._offset, min(self._left, self.allowed or _SEND_BYTES))
         except BlockingIOError:
             return False
+        except ConnectionError:
+            raise
+        except OSError:  # of the file, of which the system says no more than of the socket; if it is that one, `send` says so
+            count = 0
         if count == 0:
-            raise CutShort
+            self._read_apart()
+            return True
         self._went(count)
         self._offset += count
         self._left -= count
         if not self._left:
-            os.close(self._fd)
-            self._fd = -1
+            self._end_span()
         return True
+
+    def _end_span(self) -> None:
+        os.close(self._fd)
+        self._fd, self._left, self._spanned = -1, 0, None
+
+    def _read_apart(self) -> None:
+        """Goes on block by block with a run whose file became shorter, or cannot be read: from elsewhere, or with an error."""
+        frame = self._spanned
+        if frame is None:
+            raise CutShort
+        done, block = frame.size - self._left, 0
+        while done >= frame.blocks[block].size:
+            done -= frame.blocks[block].size
+            block += 1
+        self._end_span()
+        self._frame, self._block = frame, block
+        self._again = done if block else len(frame.head) + done
 
     def _next(self) -> bool:
         """Makes the next frames ready to be sent; False when there are none."""
@@ -232,7 +254,7 @@ class Outlet:
             self._give_back()
             gathered += frame.head
             self._fd, self._offset = span
-            self._left = frame.size
+            self._left, self._spanned = frame.size, frame
         else:
             self._frame, self._block, self._again = frame, 0, 0
 

@@ -16,14 +16,16 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from wherry.abc.cache import Cache, CacheUsage, Kept
 from wherry.cid import CID
-from wherry.errors import NoSpace, StoreError, Unwritable, WherryError, local_error
+from wherry.errors import NoSpace, Unwritable, local_error
 from wherry.units import KiB
+from wherry_cache.faults import is_damage, is_full, store_error, suppress_full
 from wherry_cache.files import BlockFiles, mark_damaged, nameable
-from wherry_cache.index import Damaged, Index, Row
+from wherry_cache.index import Index, Row
 from wherry_cache.order import ONCE_SHARE, victims_from_often
 
 if TYPE_CHECKING:
@@ -66,38 +68,66 @@ class DiskCache(Cache):
             self._files = BlockFiles(folder)
             undo.callback(self._files.close)
             with self._files.opening() as alone:
-                anew = alone and self._files.damaged
-                self._index = self._open_index(anew=anew, alone=alone)
-                undo.callback(self._index.close)
-                if alone:
-                    self._clear_up()
+                self._open_index(alone=alone)
+            undo.callback(self._index.close)
             if self._index.totals().bytes > max_bytes:  # the quota was lowered
-                with self._index.writing():
-                    self._make_room(0)
+                with suppress_full():
+                    self._even_if_full(self._keep_quota)
             undo.pop_all()
 
-    def _open_index(self, *, anew: bool, alone: bool) -> Index:
-        path = self._folder / "index.db"
-        if not anew:
+    def _open_index(self, *, alone: bool) -> None:
+        """Opens the index, and makes it anew if it is damaged and nobody else has it open."""
+        if not (alone and self._files.damaged):
             try:
-                return Index(path, self._clock())
+                self._take_index(alone=alone)
             except sqlite3.DatabaseError as problem:
-                if not alone or not _is_damage(problem):
+                if not alone or not is_damage(problem):
                     raise
+            else:
+                return
         mark_damaged(self._folder)  # until the blocks' files are in the new one
         for name in ("index.db", "index.db-journal"):
             (self._folder / name).unlink(missing_ok=True)
-        return Index(path, self._clock())
+        self._take_index(alone=alone)
+
+    def _take_index(self, *, alone: bool) -> None:
+        self._index = Index(self._folder / "index.db", self._clock())
+        try:
+            self._index.look_over()
+            if alone:
+                self._clear_up()
+        except BaseException:
+            self._index.close()
+            raise
 
     def _clear_up(self) -> None:
-        """Puts right what a crash, or a damaged index, left. Only when alone."""
+        """Puts right what a crash, or a damaged index, left; on a full disk perhaps the next time. Only when alone."""
         self._files.clear_tmp()
         if self._files.damaged or self._index.crashed():
-            self._drop_rows_without_file()
-            self._adopt()
-            with self._index.writing():
-                self._index.forget_crashes()
-            self._files.unmark_damaged()
+            with suppress_full():
+                self._even_if_full(self._put_right)
+                self._files.unmark_damaged()
+
+    def _put_right(self) -> None:
+        self._drop_rows_without_file()
+        self._adopt()
+        with self._index.writing():
+            self._index.forget_crashes()
+
+    def _keep_quota(self) -> None:
+        with self._index.writing():
+            self._make_room(0)
+
+    def _even_if_full(self, change: Callable[[], None]) -> None:
+        """Changes the index, also where the disk has no room for SQLite's journal; ``change`` may be begun twice."""
+        try:
+            change()
+        except sqlite3.OperationalError as problem:
+            if not is_full(problem):
+                raise
+            with self._files.risking(), self._index.without_journal():  # it finds no room, and this makes some
+                change()
+                self._index.give_back()
 
     def _drop_rows_without_file(self) -> None:
         last = 0
@@ -323,21 +353,15 @@ class DiskCache(Cache):
         with self._mapped("writing"), self._lock:
             if not self._index.find(cids):
                 return
-            try:
-                self._delete(cids)
-            except sqlite3.OperationalError as problem:
-                if _code(problem) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                    raise
-                with self._files.risking(), self._index.without_journal():  # it finds no room, and this makes some
-                    self._delete(cids, give_back=True)
+            self._even_if_full(partial(self._delete, cids))
             for cid in cids:
                 self._used.pop(cid, None)
 
-    def _delete(self, cids: Sequence[CID], *, give_back: bool = False) -> None:
+    def _delete(self, cids: Sequence[CID]) -> None:
         self._index.announce()
         with self._index.writing():
             self._forget(list(self._index.find(cids).values()))
-        if give_back or not self._index.totals().blocks:
+        if not self._index.totals().blocks:
             self._index.give_back()
 
     def close(self) -> None:
@@ -361,9 +385,9 @@ class DiskCache(Cache):
         try:
             yield
         except sqlite3.Error as problem:
-            if _is_damage(problem):
+            if is_damage(problem):
                 mark_damaged(self._folder)
-            raise _store_error(problem, f"{doing} the cache {place!r}") from problem
+            raise store_error(problem, f"{doing} the cache {place!r}") from problem
         except OSError as problem:
             error = local_error(problem, f"{doing} the cache", place)
             if not isinstance(error, NoSpace | Unwritable):
@@ -374,27 +398,3 @@ class DiskCache(Cache):
 def _inside(kept: Kept) -> bool:
     """Tells whether a block is kept in the database: a small one, and one whose coding no file can be named by."""
     return len(kept.data) <= INSIDE_BYTES_MAX or not nameable(kept.coding)
-
-
-def _code(problem: sqlite3.Error) -> int:
-    return getattr(problem, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_damage(problem: sqlite3.Error) -> bool:
-    """Tells whether the database itself is wrong; SQLITE_ERROR is a table or column that is missing."""
-    return isinstance(problem, Damaged) or _code(problem) in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_ERROR,
-    )
-
-
-def _store_error(problem: sqlite3.Error, doing: str) -> WherryError:
-    code, text = _code(problem), f"{doing}: {problem}"
-    if code == sqlite3.SQLITE_FULL:
-        return NoSpace(text, hint="free some space, or set a smaller max_bytes under [cache.disk]")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
-        return Unwritable(text, hint="check the permissions of that folder, or choose another path under [cache.disk]")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreError(text, hint="another process holds it; try again")
-    return StoreError(text, hint="its index is damaged; it is made anew when nobody else has the cache open")

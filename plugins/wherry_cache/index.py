@@ -103,9 +103,11 @@ class Index:
             raise
 
     def _open(self, now: float) -> None:
-        # Pages of forgotten blocks can be given back to the disk; SQLite takes this only before the first table is made.
-        pragmas = ("auto_vacuum=INCREMENTAL", "journal_mode=TRUNCATE", "synchronous=OFF", f"cache_size=-{_PAGE_CACHE_KIB}")
-        for pragma in (*pragmas, "trusted_schema=OFF"):
+        if not self._value("PRAGMA page_count"):
+            # Pages of forgotten blocks can be given back to the disk; SQLite takes this only before the first table is made,
+            # and later it would write, which a full disk refuses.
+            self._connection.execute("PRAGMA auto_vacuum=INCREMENTAL").fetchall()
+        for pragma in ("journal_mode=TRUNCATE", "synchronous=OFF", f"cache_size=-{_PAGE_CACHE_KIB}", "trusted_schema=OFF"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
         if self._value("PRAGMA user_version") == FORMAT:
             return
@@ -216,11 +218,21 @@ class Index:
         """Gives some of the blocks whose id is greater, in order of id: steps of a walk over all."""
         return self._rows(_AFTER, last_id, _AT_A_TIME)
 
+    def look_over(self) -> None:
+        """Reads a little of each table and of each order of its rows, so that a damage is met now rather than later."""
+        self.totals()
+        self.crashed()
+        for row in (*self._rows(_AFTER, 0, 1), *self.oldest()[:1]):
+            self._connection.execute(_READ.replace("MARKS", "?"), (row.cid,)).fetchall()
+        self._connection.execute("SELECT * FROM small LIMIT 1").fetchall()
+
     def totals(self) -> Totals:
         """Gives the number of blocks and of their bytes."""
         rows = self._connection.execute("SELECT blocks, bytes, often FROM totals").fetchall()
         if not rows:
             raise Damaged("the cache's index has lost its totals")
+        if not all(isinstance(value, int) and value >= 0 for value in rows[0]):
+            raise Damaged(f"the cache's index counts {rows[0]}")
         return Totals(*rows[0])
 
     def give_back(self) -> None:

@@ -99,7 +99,7 @@ class S3Channel(Channel):
         except FAULTS as problem:
             if status_of(problem) == 416:
                 return 0
-            raise fault(problem, self._peer) from problem
+            raise fault(problem, self._peer, key) from problem
 
     async def _stream(self, key: str, run: Run, view: memoryview) -> int:
         async with asyncio.timeout(self._idle_s):

@@ -24,17 +24,22 @@ def status_of(problem: Exception) -> int | None:
     return int(match[1]) if match else None
 
 
-def fault(problem: Exception, peer: str) -> PeerError:
-    """Words what was raised. Of a stranger's text, at most 200 characters are repeated, escaped."""
-    if isinstance(problem, (*REFUSED, UnauthenticatedError)):
-        return PeerDenied(f"{peer}: the service refuses us", peer=peer, hint="check the key, and what it may read")
+def fault(problem: Exception, peer: str, key: str = "") -> PeerError:
+    """Words what was raised for the object ``key``. Of a stranger's text, at most 200 characters are repeated, escaped."""
     status, text = status_of(problem), str(problem)
-    first = ascii(text.partition("\n")[0][:200])
+    which = f"the object {key[:200]!a}" if key else ""
+    if isinstance(problem, (*REFUSED, UnauthenticatedError)):
+        hint = "check the key, and that it permits to read these objects; some services refuse what is not there, too"
+        return PeerDenied(f"{peer}: the service refuses us {which}".rstrip(), peer=peer, hint=hint)
     if status in (429, 503):
         return PeerBusy(f"{peer}: the service has too much to do (status {status})", peer=peer)
-    if status is None and "TimedOut" in text:
+    asked = f", asked for {which}" if key else ""
+    if status is not None:
+        return PeerProtocolError(f"{peer}: the service answers with status {status}{asked}", peer=peer)
+    if "TimedOut" in text:
         return PeerTimeout(f"{peer}: the service was silent or too slow", peer=peer)
-    if status is None and re.search(r"\bConnect\b|ConnectError|dns error", text):
+    first = ascii(text.partition("\n")[0][:200])
+    if re.search(r"\bConnect\b|ConnectError|dns error", text):
         hint = "check the endpoint, and that the network lets you through"
         return PeerUnreachable(f"cannot connect to {peer}: {first}", peer=peer, hint=hint)
-    return PeerProtocolError(f"{peer}: {first}", peer=peer)
+    return PeerProtocolError(f"{peer}: the service cannot be understood{asked}: {first}", peer=peer)

@@ -185,11 +185,7 @@ def test_a_damaged_index_is_made_anew_from_the_files(tmp_path, damage):
         with closing(sqlite3.connect(index)) as connection:
             connection.execute("PRAGMA user_version = 99" if damage == "other format" else "DROP TABLE totals")
             connection.commit()
-    try:
-        cache = DiskCache(tmp_path, 1 << 20)
-    except StoreError:  # found out only when it was used; the next one makes it anew
-        cache = DiskCache(tmp_path, 1 << 20)
-    with closing(cache):
+    with closing(DiskCache(tmp_path, 1 << 20)) as cache:
         assert cache.get_many([small.cid, large.cid]) == [None, large]
         assert cache.usage()[:2] == (1, LARGE)
         assert not (tmp_path / "damaged").exists()

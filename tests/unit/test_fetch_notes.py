@@ -11,7 +11,9 @@ import pytest
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
-from wherry.errors import BlockNotFound, NoSource, PeerProtocolError, PeerUnreachable
+from wherry.errors import BlockNotFound, NoSource, PeerDenied, PeerProtocolError, PeerUnreachable, WherryError
+from wherry.observe import Note
+from wherry.session import Session
 from wherry.transfer import asking as asking_module
 from wherry.transfer import fetch as fetch_module
 from wherry.transfer import hope, resting
@@ -74,6 +76,45 @@ async def test_a_source_that_fails_each_time_is_told_of_once_and_that_it_is_back
         await made.nodes([CID.of(RAW, b"leaf")])
     assert channel.times < 0
     assert [(note.level, note.text) for note in notes] == [("info", "peer: answers 501"), ("info", "peer is back")]
+
+
+class Refusing(Channel):
+    """Is there, and gives nothing to us."""
+
+    async def fetch(self, wants, lender):
+        raise PeerDenied("peer: the service refuses us", peer="peer", hint="check the key")
+        yield
+
+
+async def test_where_all_refuse_the_hint_is_theirs_and_not_of_the_address(monkeypatch):
+    monkeypatch.setattr(resting, "_FIRST_S", 0.01)
+
+    @asynccontextmanager
+    async def connect(address):
+        yield Refusing()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.3, observe=lambda _: None)
+    with pytest.raises(NoSource, match="refuses us") as caught:
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert caught.value.hint == "check the key; run the same command again to go on"
+
+
+async def test_of_wrong_bytes_the_file_is_told_where_its_owner_looks(tmp_path):
+    """Of a source that is files: whose owner knows no CIDs."""
+    tree, notes = tmp_path / "files", []
+    tree.mkdir()
+    for name in ("a", "b"):
+        (tree / name).write_bytes(name.encode() * 3000)
+    async with Session.open(home=tmp_path / "home") as session, Session.open(home=tmp_path / "other") as other:
+        cid = (await session.add(str(tree))).cid
+        async with session.serve(listen=["http://127.0.0.1:0"]) as serving:
+            assert [entry.name async for entry in other.ls(cid, sources=serving.listen)] == ["a", "b"]
+        (tree / "b").write_bytes(b"x" * 3000)
+        with pytest.raises(WherryError):
+            await other.get(cid, sources=[tree.as_uri()], output=str(tmp_path / "got"), observe=notes.append, wait_s=0.5)
+    (said,) = {note.text for note in notes if isinstance(note, Note) and note.level == "warning"}
+    assert said.endswith("do not match their CID (in 'b')")
 
 
 async def test_an_address_is_named_once_where_a_get_ends(monkeypatch):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import random
 import sys
 
 import pytest
@@ -42,6 +45,40 @@ async def test_who_serves_is_told_once_whoever_asks(tree, tmp_path, caplog, list
     assert repr(str(path)) in said
     assert ("has changed since it was added" if change == "rewritten" else "No such file") in said
     assert "`wherry add` it again" in said
+
+
+@pytest.mark.parametrize("listen", ["http://127.0.0.1:0", "tcp://127.0.0.1:0"])
+async def test_a_bad_place_of_a_disk_is_told_and_costs_its_leaf_alone(tmp_path, monkeypatch, caplog, listen):
+    path, leaf = tmp_path / "large", 1 << 20
+    path.write_bytes(random.Random(5).randbytes(6 * leaf))
+    sendfile, preadv = os.sendfile, os.preadv
+
+    def bad(fd, offset, count):
+        if os.readlink(f"/proc/self/fd/{fd}") == str(path) and offset < 3 * leaf + 9000 and offset + count > 3 * leaf + 5000:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def badly_sent(out, fd, offset, count):
+        count = min(count, 3 * leaf + 5000 - offset) if offset < 3 * leaf + 5000 else count
+        bad(fd, offset, count)
+        return sendfile(out, fd, offset, count)
+
+    def badly_read(fd, buffers, offset):
+        bad(fd, offset, sum(map(len, buffers)))
+        return preadv(fd, buffers, offset)
+
+    async with Session.open(home=tmp_path / "home") as session, Session.open(home=tmp_path / "other") as other:
+        cid = (await session.add(str(path))).cid
+        async with session.serve(listen=[listen]) as serving:
+            monkeypatch.setattr(os, "sendfile", badly_sent)
+            monkeypatch.setattr(os, "preadv", badly_read)
+            with pytest.raises(BlockNotFound, match="no source has block"):
+                await other.get(cid, sources=serving.listen, output=str(tmp_path / "copy"))
+            monkeypatch.undo()
+            got = await other.get(cid, sources=serving.listen, output=str(tmp_path / "copy"))
+    assert got.fetched_bytes < 2 * leaf  # the others came before
+    (said,) = warned(caplog)
+    assert repr(str(path)) in said
+    assert "Input/output error" in said
 
 
 async def test_who_reads_for_himself_is_told_by_the_error_alone(home, tree, caplog):

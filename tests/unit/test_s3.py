@@ -124,6 +124,18 @@ async def test_services_that_fail_refuse_lie_or_stall(behaviour, error):
     assert "the-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [403, 500])
+async def test_errors_name_the_object_and_repeat_nothing_of_the_librarys(status):
+    with served(answer(status=status)) as server, pytest.raises(PeerError) as caught:
+        await fetched(server)
+    said = caught.value.message
+    assert said.startswith("s3://bucket/pre/: the service ")
+    assert r"the object 'pre/dir/\xe4 b%.bin'" in said
+    assert "Generic" not in said
+    assert server.url not in said
+    assert status == 500 or "permits" in caught.value.hint
+
+
 async def test_an_answer_without_end_is_not_taken_in():
     """It says one length for the range, and another for the body."""
     flood = endless(DATA, chunked=False, headers={**PART, "Content-Length": 1 << 40})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wherry.abc.transport import Held, Span
 from wherry.block import verify
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from wherry.store.nodes import NodeDB
 
     Elsewhere = Callable[[CID], Held | None]
-    Lost = Callable[[str, WherryError], None]
+
+
+class Lost(Protocol):
+    """Who is told of files that are not as they were, while they are given to others."""
+
+    def __call__(self, path: str, problem: WherryError) -> None:
+        """Takes that ``path`` could not be given."""
+
+    def doubtful(self, path: str) -> bool:
+        """Tells whether ``path`` could lately not be read in places: then what is promised of it is read before."""
 
 
 class HeldNode(Held):
@@ -73,14 +82,21 @@ class HeldCached(Held):
         return self._cached.coded(self._cid, self.size, accepted)
 
 
-def _untold(_path: str, _problem: WherryError) -> None:
+class _Untold:
     """Whoever reads for himself is told by the error."""
+
+    def __call__(self, path: str, problem: WherryError) -> None:
+        pass
+
+    def doubtful(self, path: str) -> bool:
+        del path
+        return False
 
 
 class InFiles(Held):
     """A block whose bytes lie in files of the user, and perhaps elsewhere as well: asked when the files fail."""
 
-    lost: Lost = staticmethod(_untold)  # told of each file that is not as it was, while it is given to others
+    lost: Lost = _Untold()  # told of each file that is not as it was, while it is given to others
 
     def __init__(self, cid: CID, size: int, places: Sequence[Place], elsewhere: Elsewhere) -> None:
         self.size = size
@@ -148,12 +164,14 @@ class HeldLeaf(InFiles):
         if not isinstance(other, HeldLeaf):
             return False
         mine, before = self._places[0], other._places[0]
+        if self.lost.doubtful(mine.path):
+            return False  # each goes alone, so that one that cannot be read takes no other with it
         return mine.path == before.path and mine.offset == before.offset + before.size and mine.signature == before.signature
 
     def open_span(self) -> Span | None:
         """Opens the first file; a later place is read and copied instead, by `read_into`."""
         place = self._places[0]
-        if self._hashed or is_synth(place.path):
+        if self._hashed or is_synth(place.path) or self.lost.doubtful(place.path):
             return None
         try:
             return Span(open_unchanged(place.path, place.signature), place.offset)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from wherry.abc.transport import BlockSource, Held
 from wherry.block import EMPTY_LEAF, Block
 from wherry.cid import DAG_PB, RAW
+from wherry.errors import LocalError, StoreError
 from wherry.observe import quiet
 from wherry.store.held import HeldCached, HeldEmpty, HeldLeaf, HeldNode, HeldSealed, HeldWrapped
 from wherry.store.index import Index
 from wherry.store.nodes import NodeDB
 from wherry.store.state import StateDB
 
+T = TypeVar("T")
+
+ASIDE_S: Final = 60.0  # how long a cache that could not be opened or read is left aside before it is tried again
 WRAPPED: Final = "unixfs"  # in the record of how a file was cut, in the place of a scheme: leaves are dag-pb blocks
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     from wherry.store.cached import Cached
     from wherry.store.index import Place
     from wherry.store.newindex import NewIndex
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Store(BlockSource):
@@ -68,10 +76,11 @@ class Store(BlockSource):
         self._codings = codings or _plain
         self._cache: Cached | None = None
         self._cache_lock = threading.Lock()
+        self._aside_until: float | None = None  # of the clock that only goes on; None: the cache never failed
 
     @property
     def cache(self) -> Cached | None:
-        """The cache for blocks that may be forgotten."""
+        """The cache for blocks that may be forgotten, for who is about it. Raises what opening it does."""
         with self._cache_lock:
             if self._cache is None and self._open_cache is not None:
                 from wherry.store.cached import Cached  # most runs need no cache
@@ -79,12 +88,29 @@ class Store(BlockSource):
                 self._cache = Cached(self._open_cache(), self._codings, self._emit)
             return self._cache
 
+    def _ask_cache(self, ask: Callable[[Cached], T], otherwise: T) -> T:
+        """Asks the cache, for who can do without: one that cannot be opened or read has nothing, which is said once."""
+        if self._aside_until is not None and time.monotonic() < self._aside_until:
+            return otherwise
+        try:
+            cache = self.cache
+            return otherwise if cache is None else ask(cache)
+        except (LocalError, StoreError) as problem:
+            with self._cache_lock:
+                first, self._aside_until = self._aside_until is None, time.monotonic() + ASIDE_S
+            if first:
+                _LOG.warning("the cache is left aside: %s%s", problem.message, f" ({problem.hint})" if problem.hint else "")
+            return otherwise
+
+    def offer(self, blocks: Sequence[Block]) -> None:
+        """Has the cache keep blocks, if there is one and it can."""
+        self._ask_cache(lambda cache: cache.offer(blocks), None)
+
     def holds_any(self) -> bool:
         """Tells whether there is any leaf that a get could take from here: in files, beside the nodes, or in the cache."""
         if self.index.holds_any() or self.nodes.holds_leaves():
             return True
-        cache = self.cache
-        return cache is not None and cache.usage().blocks > 0
+        return self._ask_cache(lambda cache: cache.usage().blocks > 0, otherwise=False)
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Tells the cache what will be read soon, in this order; a cache that nobody asked yet stays closed."""
@@ -98,11 +124,7 @@ class Store(BlockSource):
         absent = [cid for cid in cids if cid not in nodes and cid.digest not in places]
         sealed = self._sealed([cid for cid in absent if cid.codec in (RAW, DAG_PB)])
         absent = [cid for cid in absent if cid not in sealed]
-        cache = self.cache if absent else None
-        cached: dict[CID, Held] = dict(sealed)
-        if cache is not None:
-            sizes = zip(absent, cache.sizes(absent), strict=True)
-            cached |= {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
+        cached: dict[CID, Held] = {**sealed, **self._forgettable(absent)}
         return [self._held(cid, places, nodes, cached) for cid in cids]
 
     def _sealed(self, cids: Sequence[CID]) -> dict[CID, Held]:
@@ -114,11 +136,11 @@ class Store(BlockSource):
         for cid in cids:
             sealed = located.get(cid.digest)
             if sealed is not None and sealed.cut.split(" ")[1] == WRAPPED:
-                found[cid] = HeldWrapped(cid, sealed, self._forgettable)
+                found[cid] = HeldWrapped(cid, sealed, self._cached)
             elif sealed is not None and self._sealing is not None:
                 scheme = scheme_of(sealed.cut)
                 if not scheme.coding:  # what was coded before it was sealed cannot be made again
-                    found[cid] = HeldSealed(cid, sealed, self._sealing(scheme), self._forgettable)
+                    found[cid] = HeldSealed(cid, sealed, self._sealing(scheme), self._cached)
         return found
 
     def _held(self, cid: CID, places: dict[bytes, list[Place]], nodes: dict[CID, int], cached: dict[CID, Held]) -> Held | None:
@@ -135,24 +157,28 @@ class Store(BlockSource):
         size = self.nodes.sizes([cid]).get(cid)
         if size is not None:
             return HeldNode(cid, size, self.nodes)
-        return self._forgettable(cid)
+        return self._cached(cid)
 
-    def _forgettable(self, cid: CID) -> Held | None:
-        cache = self.cache
-        size = cache.sizes([cid])[0] if cache is not None else None
-        return HeldCached(cid, size, cache) if cache is not None and size is not None else None
+    def _cached(self, cid: CID) -> Held | None:
+        return self._forgettable([cid]).get(cid)
+
+    def _forgettable(self, cids: Sequence[CID]) -> dict[CID, Held]:
+        """Finds what the cache has."""
+
+        def look(cache: Cached) -> dict[CID, Held]:
+            sizes = zip(cids, cache.sizes(cids), strict=True)
+            return {cid: HeldCached(cid, size, cache) for cid, size in sizes if size is not None}
+
+        return self._ask_cache(look, {}) if cids else {}
 
     def blocks(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Reads nodes, or small blocks, that are held; verified. Leaves in files are for `find`."""
         found = self.nodes.get_many(cids)
         absent = [cid for cid in cids if cid not in found]
         if absent:
-            found.update(self._cached(absent))
+            cached: dict[CID, Block] = self._ask_cache(lambda cache: cache.get(absent), {})
+            found.update(cached)
         return found
-
-    def _cached(self, cids: Sequence[CID]) -> dict[CID, Block]:
-        cache = self.cache
-        return {} if cache is None else cache.get(cids)
 
     def renew_index(self, fresh: NewIndex) -> None:
         """Puts ``fresh`` in force. Raises LocalError, StoreError; which of the two is in force then, it is whole."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
+from wherry.names import shown
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
 from wherry.traffic.peers import host_of
@@ -156,6 +157,7 @@ class Asking:
         except PeerError as problem:
             if source.linked and isinstance(problem, PeerDenied):  # not us; a server of files may mean one file
                 raise _Reconnect(problem.message, denied=True) from problem
+            source.hint = (problem.hint or "") if isinstance(problem, PeerDenied) else ""
             if tells(source, problem.message, time.monotonic()):
                 self._observe(Note("info", f"{source.address}: {bare(problem.message, source.address)}"))
             self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
@@ -209,10 +211,11 @@ class Asking:
                 self._scheduler.again(task, source)
             raise
         if rejected:
-            first = type(next(iter(rejected.values()))).__name__
-            self._caught(channel, next(iter(rejected.values())).message)
-            self._emit(Rejected(scheme=scheme_of(source), error=first, blocks=len(rejected)))
-            self._observe(Note("warning", next(iter(rejected.values())).message))
+            number, first = next(iter(rejected.items()))
+            self._caught(channel, first.message)
+            self._emit(Rejected(scheme=scheme_of(source), error=type(first).__name__, blocks=len(rejected)))
+            path = job.wants[number].path  # who has the files looks there
+            self._observe(Note("warning", f"{first.message} (in {shown(path)})" if path else first.message))
         absent, left = job.rest(missing - set(rejected))
         shared = absent is not None and bool(self._scheduler.others(task, source))
         if rejected and (left is None or shared):  # nothing goes back for what was wrong; else `bad` or `failed` tells of it

@@ -58,6 +58,8 @@ def end_of(
         hint = "; ".join(hints[:2]) or "give the token of the source: WHERRY_TOKEN or --token-file"
         return PeerDenied(f"no source is left to ask ({reasons})", peer=sources[0].address, hint=hint)
     hint = "check that a source serves, and its address; run the same command again to go on"
+    if all(source.hint for source in sources):  # they are there, and refuse
+        hint = "; ".join([*dict.fromkeys(source.hint for source in sources)][:2]) + "; run the same command again to go on"
     if verdict.kind == "unreached":
         return NoSource(f"no source could be reached ({reasons})", hint=hint)
     if verdict.kind == "stale":

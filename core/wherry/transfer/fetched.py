@@ -88,9 +88,7 @@ class FetchedBlocks(Blocks):
         block = self.wait(future)
         if len(block.data) > PB_BYTES_MAX:
             raise LimitExceeded(f"block {cid} has {len(block.data)} bytes, at most {PB_BYTES_MAX} are decoded")
-        cache = self._store.cache
-        if cache is not None:
-            cache.offer([block])
+        self._store.offer([block])
         return block.data
 
     def soon(self, cids: Sequence[PublicCID]) -> None:

@@ -133,7 +133,7 @@ async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf, due: f
     block = leaf.block or nodes.known(leaf.cid) or await in_thread(lambda: read_here(store, leaf.cid))
     if block is None:
         block = (await fetcher.nodes([leaf.cid], deadline=due))[leaf.cid]
-        await in_thread(partial(_offer, store, block))
+        await in_thread(partial(store.offer, [block]))
     unlocked = nodes.unlocked
     if not leaf.key:
         return block
@@ -148,12 +148,6 @@ async def _leaf(nodes: Nodes, store: Store, fetcher: Fetcher, leaf: Leaf, due: f
             raise of_block(problem, leaf.cid) from problem
 
     return Block(leaf.cid, await in_thread(opened))
-
-
-def _offer(store: Store, block: Block) -> None:
-    cache = store.cache
-    if cache is not None:
-        cache.offer([block])
 
 
 def shape(entry: Entry) -> str:
