@@ -51,6 +51,8 @@ class Times(Protocol):
 class Paced(socket.socket):
     """A socket that gives up a peer which sends less than the least rate, or more than it was asked for."""
 
+    taken = 0  # bytes that `recv_into` gave, in all
+
     def pace(self, window_s: float, bytes_max: int, awaited: Callable[[], bool] | None = None) -> None:
         """Begins to measure, for one answer: the time between two requests is nobody's fault.
 
@@ -83,6 +85,7 @@ class Paced(socket.socket):
         if not self._begun and self._awaited is not None:
             self._begun = True
             self.settimeout(min(STARVED_S, self._window_s))
+        self.taken += count
         return count
 
     def _receive(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -116,6 +119,7 @@ class Line:
         self.used = False  # it has served an answer, and may be closed by the server at any time
         self.awaited: Callable[[], bool] | None = None  # whether others wait for the buffer that it fills; of the next answers
         self.ip = ""  # that it is connected to
+        self.filled = 0  # bytes of the last view that `fill` was given with this line, which lie there for sure
 
     def open(self, bytes_max: int) -> http.client.HTTPConnection:
         """Gives the connection, made if there is none, for one request with an answer of at most ``bytes_max``, headers apart.
@@ -182,6 +186,11 @@ class Line:
                 return
 
     @property
+    def taken(self) -> int:
+        """Bytes that its connection has given, in all."""
+        return self._socket.taken if isinstance(self._socket, Paced) else 0
+
+    @property
     def is_cut(self) -> bool:
         """Whether it was cut: then it is of no more use."""
         return self._cut.is_set()
@@ -206,14 +215,24 @@ def client_tls(authorities: Path | None) -> ssl.SSLContext:
     return context
 
 
-def fill(response: http.client.HTTPResponse, view: memoryview, peer: str) -> None:
-    """Receives exactly ``view``. Raises PeerProtocolError if the answer ends before, OSError."""
-    done = 0
-    while done < len(view):
-        got = response.readinto(view[done:] if done else view)
-        if not got:
-            raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
-        done += got
+def fill(response: http.client.HTTPResponse, view: memoryview, peer: str, line: Line | None = None) -> None:
+    """Receives exactly ``view``. Raises PeerProtocolError if the answer ends before, OSError.
+
+    ``line`` is the one over which it comes: its `Line.filled` tells how much of ``view`` lies there, also when this fails.
+    """
+    done, before = 0, line.taken if line is not None else 0
+    try:
+        while done < len(view):
+            got = response.readinto(view[done:] if done else view)
+            if not got:
+                raise PeerProtocolError(f"{peer} cut its answer short", peer=peer)
+            done += got
+    except OSError:  # midway in a `readinto`, which then tells no count: what it took by then lies in the view
+        done = max(done, min(line.taken - before, len(view))) if line is not None else done
+        raise
+    finally:
+        if line is not None:
+            line.filled = done
 
 
 def ended(response: http.client.HTTPResponse) -> bool:

@@ -27,6 +27,7 @@ class Run:
     at: int
     stop: int
     wants: list[Laid] = field(default_factory=list)
+    came: int = 0  # bytes that lie there, from its beginning on, also when it failed midway
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ from yarl import URL
 
 from wherry.abc.transport import Arrival, Channel
 from wherry.dial import NAMED
-from wherry.errors import PeerBusy, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError, in_words
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError, in_words
 from wherry.httpline import Line
 from wherry.httplines import Lines
 from wherry.limits import RATE_BYTES_MIN
@@ -103,59 +103,76 @@ class HttpChannel(Channel):
         buffer = await lender.lend()
         try:
             if any(want.size is None for want in wants):
-                arrival = await self._small(wants, buffer)
+                arrival, problem = await self._small(wants, buffer)
             else:
-                arrival = await self._bulk(wants, buffer, lender)
+                arrival, problem = await self._bulk(wants, buffer, lender)
         except BaseException:
             buffer.release()
             raise
         yield arrival
+        if problem is not None:
+            raise problem
 
-    async def _small(self, wants: Sequence[Want], buffer: Buffer) -> Arrival:
-        url = self._base.join(URL(BLOCKS_PATH)).with_query(max=str(len(buffer.view)))
+    async def _small(self, wants: Sequence[Want], buffer: Buffer) -> tuple[Arrival, PeerError | None]:
+        """Asks on the loop; gives and raises what `exchange` does."""
+        count, problem = await self._received(wants, buffer.view)
+        answer = Answer(wants, self._peer)
+        try:
+            parse(answer, buffer.view[:count], self._peer)
+        except PeerProtocolError as fault:
+            problem = problem or fault
+        blocks = [laid for laid in answer.blocks if laid.stop <= count]
+        if problem is not None and not blocks:
+            raise problem
+        return Arrival(buffer, blocks, answer.missing), problem
+
+    async def _received(self, wants: Sequence[Want], view: memoryview) -> tuple[int, PeerError | None]:
+        """Receives an answer into ``view``; gives how many bytes came, and what ended it before its end."""
+        at = 0
+        url = self._base.join(URL(BLOCKS_PATH)).with_query(max=str(len(view)))
         headers = {"Content-Type": WANTS_TYPE}
         options = self._options
-        async with (
-            self._mapped(),
-            asyncio.timeout(options.connect_timeout + options.idle_timeout) as deadline,
-            self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response,
-        ):
-            check_status(response.status, response.content_type, self._peer)
-            length = response.content_length
-            if length is None or length > len(buffer.view):
-                raise PeerProtocolError(f"{self._peer} promises {length} bytes, too many", peer=self._peer)
-            at = 0
-            deadline.reschedule(None)  # silence is sock_read's; a peer that drips is found below
-            window, mark = time.monotonic(), 0
-            async for piece in response.content.iter_any():
-                if at + len(piece) > length:
-                    raise PeerProtocolError(f"{self._peer} sends more than it promised", peer=self._peer)
-                buffer.view[at : at + len(piece)] = piece
-                at += len(piece)
-                if time.monotonic() - window > options.idle_timeout:
-                    if at - mark < RATE_BYTES_MIN * options.idle_timeout:
-                        raise TimeoutError
-                    window, mark = time.monotonic(), at
-            if at != length:
-                raise PeerProtocolError(f"{self._peer} cut its answer short", peer=self._peer)
-        answer = Answer(wants, self._peer)
-        parse(answer, buffer.view[:length], self._peer)
-        return Arrival(buffer, answer.blocks, answer.missing)
+        try:
+            async with (
+                self._mapped(),
+                asyncio.timeout(options.connect_timeout + options.idle_timeout) as deadline,
+                self._session.post(url, data=encode_wants(wants), headers=headers, allow_redirects=False) as response,
+            ):
+                check_status(response.status, response.content_type, self._peer)
+                length = response.content_length
+                if length is None or length > len(view):
+                    raise PeerProtocolError(f"{self._peer} promises {length} bytes, too many", peer=self._peer)
+                deadline.reschedule(None)  # silence is sock_read's; a peer that drips is found below
+                window, mark = time.monotonic(), 0
+                async for piece in response.content.iter_any():
+                    if at + len(piece) > length:
+                        raise PeerProtocolError(f"{self._peer} sends more than it promised", peer=self._peer)
+                    view[at : at + len(piece)] = piece
+                    at += len(piece)
+                    if time.monotonic() - window > options.idle_timeout:
+                        if at - mark < RATE_BYTES_MIN * options.idle_timeout:
+                            raise TimeoutError
+                        window, mark = time.monotonic(), at
+                if at != length:
+                    raise PeerProtocolError(f"{self._peer} cut its answer short", peer=self._peer)
+        except PeerError as problem:
+            return at, problem
+        return at, None
 
-    async def _bulk(self, wants: Sequence[Want], buffer: Buffer, lender: Lender) -> Arrival:
+    async def _bulk(self, wants: Sequence[Want], buffer: Buffer, lender: Lender) -> tuple[Arrival, PeerError | None]:
         host, port = self._base.host or "", self._base.port or 80
         line = self._lines.pop() if self._lines else Line(host, port, self._tls, self._options, self._dial)
 
         line.awaited = lambda: lender.awaited
 
-        def work() -> Arrival:
-            arrival = exchange(line, wants, self._asking, buffer, self._peer)
+        def work() -> tuple[Arrival, PeerError | None]:
+            arrival, problem = exchange(line, wants, self._asking, buffer, self._peer)
             lender.settle(arrival)
-            return arrival
+            return arrival, problem
 
         running = asyncio.create_task(in_thread(work, self._threads))
         try:
-            arrival = await asyncio.shield(running)
+            arrival, problem = await asyncio.shield(running)
         except asyncio.CancelledError:
             line.cut()
             while not running.done():  # cancelled again or not: the thread must have let go of the buffer
@@ -165,7 +182,7 @@ class HttpChannel(Channel):
             line.close()
             raise
         self._lines.append(line)
-        return arrival
+        return arrival, problem
 
     async def close(self) -> None:
         """Ends the connections; fetches are over by then."""

@@ -73,6 +73,7 @@ class S3Channel(Channel):
                     count = await self._receive(run, view)
                 except PeerError as problem:
                     failures.append(problem)
+                    plan.blocks += run.arrived(run.came)[0]
                     return
             blocks, missing = run.arrived(count)
             plan.blocks += blocks
@@ -119,6 +120,7 @@ class S3Channel(Channel):
                 raise PeerProtocolError(f"{self._peer} sends more than was asked for", peer=self._peer)
             view[at : at + len(piece)] = piece
             at += len(piece)
+            run.came = at - run.at
         if at != end:
             raise PeerProtocolError(f"{self._peer} cut its answer short", peer=self._peer)
         return stop - start

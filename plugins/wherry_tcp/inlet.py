@@ -53,6 +53,11 @@ class Inlet:
         """Whether a message has begun and not ended."""
         return bool(self._at) or self._wire.filling is not None or self._skip > 0
 
+    @property
+    def filled(self) -> int:
+        """Bytes of the piece that is being received which have come."""
+        return self._at
+
     def divert(self) -> None:
         """Lets go of the buffer that is being filled, if its request is not wanted any more."""
         filling = self._wire.filling

@@ -24,7 +24,7 @@ from wherry_tcp.words import ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from wherry.abc.transport import Lender, Want
+    from wherry.abc.transport import Laid, Lender, Want
     from wherry.buffers import Buffer
     from wherry.wire.messages import Message
     from wherry_tcp.answers import Answering
@@ -149,8 +149,11 @@ class Line:
         self._ending = True
         self._out.end()
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender) -> Arrival:
-        """Asks for blocks and waits for them. Raises PeerError; cancelled, it lets go of the buffer first."""
+    async def fetch(self, wants: Sequence[Want], lender: Lender) -> tuple[Arrival, PeerError | None]:
+        """Asks for blocks and waits for them; cancelled, it lets go of the buffer first.
+
+        Gives also the fault that ended the connection, where blocks had come by then. Raises PeerError where none had.
+        """
         if self.closed or self._ending:
             raise PeerUnreachable(f"the connection to {self.peer} has ended", peer=self.peer)
         sizes = [want.size for want in wants]
@@ -167,18 +170,28 @@ class Line:
             await fetch.done
             if asked.refused:
                 raise PeerBusy(f"{self.peer} does not answer us now", peer=self.peer)
-        except BaseException:
+        except BaseException as problem:
+            came = self._came(fetch)
+            if isinstance(problem, PeerError) and came:
+                return Arrival(fetch.buffer, came), problem
             await self._drop(fetch)
             raise
         finally:
             late.cancel()
             self._fetches.pop(asked, None)
         if fetch.arrival is not None:
-            return fetch.arrival
+            return fetch.arrival, None
         if not asked.reader.blocks and fetch.buffer is not None:
             fetch.buffer.release()
             fetch.buffer = None
-        return Arrival(fetch.buffer, asked.reader.blocks, asked.reader.missing)
+        return Arrival(fetch.buffer, asked.reader.blocks, asked.reader.missing), None
+
+    def _came(self, fetch: Fetch) -> list[Laid]:
+        """Gives the blocks of a request that lie whole in its buffer, once nothing is received any more."""
+        if not self.closed or fetch.buffer is None or fetch.arrival is not None:
+            return []
+        asked = fetch.asked
+        return asked.reader.whole(self._inlet.filled if self.wire.filling is asked else 0)
 
     def _late(self, fetch: Fetch, began: float) -> None:
         """Gives a request up whose answer has not begun, while nothing else came either."""

@@ -62,7 +62,10 @@ class TcpChannel(Channel):
 
     async def fetch(self, wants: Sequence[Wanted], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
-        yield await self._session.fetch(wants, lender)
+        arrival, problem = await self._session.fetch(wants, lender)
+        yield arrival
+        if problem is not None:
+            raise problem
 
 
 class Session(PeerLink):
@@ -143,8 +146,8 @@ class Session(PeerLink):
 
     # Asking
 
-    async def fetch(self, wants: Sequence[Wanted], lender: Lender, owner: object = None) -> Arrival:
-        """Asks for blocks, in the turn of ``owner`` among those who ask this peer. Raises PeerError."""
+    async def fetch(self, wants: Sequence[Wanted], lender: Lender, owner: object = None) -> tuple[Arrival, PeerError | None]:
+        """Asks for blocks, in the turn of ``owner`` among those who ask this peer. Gives and raises what `Line.fetch` does."""
         if self._choked:
             raise PeerBusy(f"{self.peer} does not answer us now", peer=self.peer)
         await self._turns.take(owner)
@@ -153,7 +156,7 @@ class Session(PeerLink):
         finally:
             self._turns.over(owner)
 
-    async def _fetch(self, wants: Sequence[Wanted], lender: Lender) -> Arrival:
+    async def _fetch(self, wants: Sequence[Wanted], lender: Lender) -> tuple[Arrival, PeerError | None]:
         self._turns.starting -= 1
         line = min((one for one in self.lines if not one.closed), key=lambda one: len(one.wire.asked), default=None)
         if line is None or self._main.closed:

@@ -54,7 +54,10 @@ class Share(Channel):
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`."""
-        yield await self._way.fetch(wants, lender, self)
+        arrival, problem = await self._way.fetch(wants, lender, self)
+        yield arrival
+        if problem is not None:
+            raise problem
 
     async def record(self, name: bytes) -> bytes | None:
         """Asks for the record of a name (the multihash of its key); None: the peer has none. Raises PeerError."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wherry.abc.exchange import PeerInfo
-from wherry.errors import PeerUnreachable
+from wherry.errors import PeerError, PeerUnreachable
 from wherry.offload import settled
 from wherry_tcp.dialling import dialled
 from wherry_tcp.session import Session
@@ -73,8 +73,11 @@ class Way:
         self._session = session
         self._running = asyncio.create_task(session.run())
 
-    async def fetch(self, wants: Sequence[Want], lender: Lender, owner: object) -> Arrival:
-        """Asks for blocks, in the turn of ``owner``. Where there is no exchange, a connection that was lost is made anew."""
+    async def fetch(self, wants: Sequence[Want], lender: Lender, owner: object) -> tuple[Arrival, PeerError | None]:
+        """Asks for blocks, in the turn of ``owner``; gives and raises what `Line.fetch` does.
+
+        Where there is no exchange, a connection that was lost is made anew.
+        """
         async with self._opening:
             session = self._session
             if session is None or (session.ended and self._engine.exchange is None):

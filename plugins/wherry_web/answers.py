@@ -15,6 +15,7 @@ from wherry.httpline import DRAIN_BYTES_MAX, check_plain, fill
 if TYPE_CHECKING:
     import http.client
 
+    from wherry.httpline import Line
     from wherry.runs import Run
 
 SKIP_BYTES_MAX: Final = 16 << 20  # of a file that a server without ranges sends from its beginning each time
@@ -22,11 +23,13 @@ _RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)"
 _ABSENT: Final = frozenset({404, 410, 416})
 
 
-def receive(response: http.client.HTTPResponse, run: Run, view: memoryview, peer: str) -> int | None:
+def receive(response: http.client.HTTPResponse, run: Run, view: memoryview, peer: str, line: Line) -> int | None:
     """Receives the beginning of ``run`` into its place in ``view``; gives how many bytes of it the server has.
 
     None: a server without ranges has it too far behind. Raises PeerError for what is no answer to the request, OSError.
+    ``line`` is where it comes. `Run.came` tells what did, also of an answer that ends before its end.
     """
+    run.came = 0
     status = response.status
     if status in _ABSENT:
         return 0
@@ -43,7 +46,10 @@ def receive(response: http.client.HTTPResponse, run: Run, view: memoryview, peer
         if count <= 0:
             return 0
     discard(response, skip, peer)
-    fill(response, view[run.at : run.at + count], peer)
+    try:
+        fill(response, view[run.at : run.at + count], peer, line)
+    finally:
+        run.came = line.filled
     return count
 
 

@@ -117,6 +117,7 @@ class _Batch:
         except PeerError as problem:
             with self._lock:
                 self.failure = self.failure or problem
+                self._blocks += run.arrived(run.came)[0]
             return
         blocks, missing = run.arrived(count)
         with self._lock:

@@ -132,7 +132,7 @@ class Client:
                 self._forget(run.path)  # a signed URL that has expired, as a rule
                 return None, None, ended(response)
             self._mark(run.path, response)
-            count = receive(response, run, view, self._peer)
+            count = receive(response, run, view, self._peer, line)
             if count is None:
                 self._note(
                     "ranges", f"{self._peer} serves no ranges: of its files, only the first {SKIP_BYTES_MAX >> 20} MiB are used"

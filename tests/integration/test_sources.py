@@ -23,6 +23,7 @@ from wherry.session import Session
 from wherry.testing import hostile
 from wherry.testing.chaos import Chaos, ChaosProxy
 from wherry.testing.hostile import HostileServer
+from wherry.transfer.breaker import Breaker
 from wherry_cli.demo import compare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -96,10 +97,10 @@ def data(tmp_path):
 
 
 @asynccontextmanager
-async def shared(data, home):
+async def shared(data, home, scheme="http"):
     async with Session.open(home=home, environ={}) as session:
         cid = (await session.add(str(data))).cid
-        async with session.serve(listen=["http://127.0.0.1:0"]) as serving:
+        async with session.serve(listen=[f"{scheme}://127.0.0.1:0"]) as serving:
             yield cid, serving.listen[0]
 
 
@@ -190,6 +191,18 @@ async def test_bad_weather(weather, data, tmp_path):
             async with asyncio.timeout(60):
                 await session.get(cid, sources=[f"http://127.0.0.1:{proxy.port}"], output=str(target), wait_s=20)
     assert list(compare(data, target)) == []
+
+
+@pytest.mark.parametrize("end", [Chaos(truncate_at=3_500_000), Chaos(reset_after=3_500_000, rate=64 * MIB)], ids=["fin", "rst"])
+@pytest.mark.parametrize("scheme", ["http", "tcp"])
+async def test_connections_that_end_before_one_answer_has_come_bring_all_the_same(scheme, end, data, tmp_path, monkeypatch):
+    target, opened = tmp_path / "copy", []
+    monkeypatch.setattr(Breaker, "_open", lambda *what: opened.append(what))
+    async with shared(data, tmp_path / "home-a", scheme) as (cid, address), node(tmp_path) as session:
+        async with ChaosProxy(("127.0.0.1", int(address.rpartition(":")[2])), down=end) as proxy, asyncio.timeout(60):
+            await session.get(cid, sources=[f"{scheme}://127.0.0.1:{proxy.port}"], output=str(target), wait_s=5)
+    assert list(compare(data, target)) == []
+    assert opened == [], "who brings something each time is not left alone"
 
 
 async def test_a_slow_source_beside_a_fast_one_does_a_small_part(data, tmp_path):

@@ -152,6 +152,22 @@ def test_a_peer_that_fails_again_and_again_is_left_alone_by_all(circle):
     assert calls.count == FAILURES + 1
 
 
+def test_connections_that_break_soon_and_bring_something_leave_nobody_alone(circle):
+    async def use():
+        async with circle.connecting(Calls().connect)(PEER):
+            circle.useful(PEER)
+            raise PeerUnreachable("cut")
+
+    async def run():
+        for _ in range(3 * FAILURES):
+            with pytest.raises(PeerUnreachable):
+                await use()
+            assert circle.breakers.state(PEER, 0.0) == "closed"
+        circle.useful("file:///somewhere")  # a folder has none
+
+    asyncio.run(run())
+
+
 def test_a_connection_that_breaks_soon_is_a_failure_and_one_that_is_left_is_not(circle):
     calls = Calls()
 

@@ -11,7 +11,7 @@ import pytest
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
-from wherry.errors import BlockNotFound, NoSource, PeerDenied, PeerProtocolError, PeerUnreachable, WherryError
+from wherry.errors import BlockNotFound, NoSource, PeerDenied, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
 from wherry.observe import Note
 from wherry.session import Session
 from wherry.transfer import asking as asking_module
@@ -135,6 +135,26 @@ class Lacking(Channel):
 
     async def fetch(self, wants, lender):
         yield Arrival(missing=range(len(wants)))
+
+
+class Hanging(Channel):
+    """Gives nothing in time."""
+
+    async def fetch(self, wants, lender):
+        raise PeerTimeout("peer: is silent")
+        yield
+
+
+async def test_what_is_wanted_of_who_is_of_no_use_is_named():
+    @asynccontextmanager
+    async def connect(address):
+        yield Hanging()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=0.2, observe=lambda note: None)
+    with pytest.raises(NoSource, match=r"\(peer: is silent\), and block bafkrei\w+ is not here") as caught:
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert "--from" in caught.value.hint
 
 
 async def test_who_has_nothing_is_not_said_to_have_a_part():

@@ -22,7 +22,7 @@ from wherry.errors import (
     PeerUnreachable,
     UsageError,
 )
-from wherry.testing.blocks import CountedPool, fetch_once
+from wherry.testing.blocks import CheckingLender, CountedPool, fetch_once
 from wherry.testing.hostile import HostileServer, answer, drip, endless, garbage, hang_up, silent, stall
 from wherry.testing.leaves import absent_leaf, file_of, right
 from wherry.testing.web import plain_files
@@ -220,3 +220,25 @@ async def test_authorities_that_cannot_be_read(tmp_path, content):
         path.write_text(content)
     with HostileServer() as server, pytest.raises(ConfigError, match=r"transport\.s3"):
         await fetched(server, tls_ca=path)
+
+
+async def test_what_came_of_a_run_before_it_was_cut_counts():
+    def behave(exchange):
+        exchange.head(206, {**PART, "Content-Length": len(DATA)})
+        exchange.send(DATA[:25_000])
+        exchange.wait()
+
+    pool = CountedPool()
+    lender = CheckingLender(WANTS, pool)
+    with served(behave) as server:
+        async with asyncio.timeout(20), S3Transport(options(server)).connect("s3://bucket/pre/") as channel:
+            arrivals = channel.fetch(WANTS, lender)
+            arrival = await anext(arrivals)
+            lender.settle(arrival)
+            arrival.buffer.release()
+            with pytest.raises(PeerError):
+                await anext(arrivals)
+    assert not arrival.rejected
+    assert lender.blocks.get(0) == FILE[0].data
+    assert 2 not in lender.blocks
+    assert pool.out == 0

@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from wherry.abc.exchange import HaveMap
 from wherry.limits import FIRST_SOURCE_S
+from wherry.stretches import Stretches
 from wherry.transfer.ending import reasons_of
 from wherry.transfer.scheduler import Scheduler
 
@@ -102,7 +104,7 @@ def test_a_job_goes_to_another_source_when_one_does_not_have_it():
     assert task.job == "x"
     made.absent(task, b)
     made.done(b, task)
-    assert made.verdict(0.0) == ("absent", "x")
+    assert made.verdict(0.0)[:2] == ("absent", "x")
 
 
 def test_what_is_said_of_a_job_holds_for_its_parts():
@@ -144,7 +146,7 @@ def test_a_source_that_sends_a_job_wrong_three_times_is_not_asked_for_it_again()
     assert made.verdict(1.0) is None  # b may have it
     proven(made, b)
     made.absent(made.take(b, 1.0), b)
-    assert made.verdict(1.0) == ("corrupt", "x")
+    assert made.verdict(1.0)[:2] == ("corrupt", "x")
     made.put("y")
     assert made.take(a, 1e6).job == "y"
 
@@ -158,7 +160,7 @@ def test_a_source_that_sends_other_jobs_right_may_send_one_wrong_more_often():
         made.bad(task, a, 0.0, "wrong hash")
         made.done(a, task)
     assert made.take(a, 1e6) is None
-    assert made.verdict(1.0) == ("corrupt", "x")
+    assert made.verdict(1.0)[:2] == ("corrupt", "x")
 
 
 def test_a_job_that_came_wrong_is_left_to_another_source_that_works():
@@ -265,15 +267,56 @@ def test_an_answer_of_absent_does_not_wait_for_ever_for_a_source_that_never_came
     assert kind(made, FIRST_SOURCE_S + 1) == "absent"
 
 
-@pytest.mark.parametrize("what", ["connected", "failed"])
-def test_each_source_says_why_it_is_of_no_use(what):
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("connected", "gave nothing whole in time"),
+        ("failed", "cut short"),
+        ("failed, and is back", "cut short"),
+        ("was of use since", "gave nothing whole in time"),
+        ("lacks", "does not have all of it"),
+        ("lacks, and is back", "does not have all of it"),
+    ],
+)
+def test_each_source_says_why_it_is_of_no_use(what, why):
     made, (a, b) = scheduler("a", "b")
     made.gone(b, 0.0, "refused")
     made.connected(a, 0.0)
-    if what == "failed":
+    lacking = set()
+    if what != "connected":
         made.put("x")
         made.failed(made.take(a, 0.0), a, 0.0, "cut short")
-    assert reasons_of(made.sources) == f"a: {'cut short' if what == 'failed' else 'does not have it'}; b: refused"
+    if what.startswith("lacks") or what == "was of use since":
+        made.succeeded(a, 1.0, 1, 1000)
+    if what.startswith("lacks"):
+        lacking = {a.number}
+    if what.endswith("is back"):
+        made.connected(a, 2.0)
+    assert reasons_of(made.sources, lacking) == f"a: {why}; b: refused"
+
+
+def test_a_source_with_a_part_that_lacks_it_and_gains_nothing_does_not_have_it():
+    made, (a, b) = scheduler("a", "b")
+    proven(made, a)
+    made.have(a, 0.0, HaveMap(Stretches([(0, 10)])))
+    made.gone(b, 0.0, "refused")
+    made.put("x", spans=[(20, 30)])
+    assert kind(made, WAIT_S - 1) is None
+    verdict = made.verdict(WAIT_S + 1)
+    assert (verdict.kind, verdict.lacking) == ("absent", {a.number})
+    made.gone(a, WAIT_S + 1, "reset")  # it may have had it after all
+    assert kind(made, 3 * WAIT_S) == "lost"
+
+
+def test_a_source_with_a_part_that_said_so_when_it_was_asked_does_not_have_it():
+    made, (a,) = scheduler("a")
+    proven(made, a)
+    made.have(a, 0.0, HaveMap(Stretches([(0, 10)])))
+    made.put("x")  # nobody knows where it lies
+    task = made.take(a, 0.0)
+    made.absent(task, a)
+    made.done(a, task)
+    assert kind(made, WAIT_S + 1) == "absent"
 
 
 def test_a_source_that_does_others_and_never_this_one_is_not_asked_for_ever():

@@ -106,7 +106,8 @@ class Channel(ABC):
         Core asks for at most BATCH_WANTS_MAX wants and BATCH_BYTES_MAX of known sizes at a time, so one buffer can take the
         whole answer. Where sizes are not known, as many as fit into a buffer, and one at least, must be answered; the
         others may be left out, and core asks again. Once yielded, an Arrival's buffer belongs to core; before, to the
-        transport, which releases it when it fails.
+        transport, which releases it when it fails. Where an answer ends before its end, what lies whole should be yielded
+        before the error is raised: else connections that always end too soon bring nothing, however often they are asked.
 
         Must not yield a block of another length than its want's size, nor buffer more than that: a peer that sends more
         is a PeerProtocolError. Ends within the transport's time-outs whatever the peer does.

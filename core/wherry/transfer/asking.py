@@ -24,7 +24,7 @@ from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wherry.abc.transport import Channel
+    from wherry.abc.transport import Arrival, Channel
     from wherry.buffers import BufferPool
     from wherry.flow import Flow
     from wherry.observe import Emit, Observe
@@ -92,7 +92,7 @@ class Asking:
         if self.member is not None and link is not None:
             self.member.bind(link, source)
         self._bell.ring()
-        kept = time.monotonic()
+        kept, before = time.monotonic(), source.blocks
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -118,6 +118,8 @@ class Asking:
         finally:
             if self.circle is not None:
                 self.circle.keep(source.address, source.standing, info)
+                if source.blocks > before:
+                    self.circle.useful(source.address)
             if self.member is not None and link is not None:
                 self.member.unbind(link)
 
@@ -368,13 +370,18 @@ async def fetch_once(
             finally:
                 if arrival.buffer is not None:
                     arrival.buffer.release()
+                if count is not None and arrival.failure is None:  # cancelled meanwhile, it is settled all the same
+                    _counted(arrival, count)
             if arrival.failure is not None:
                 raise arrival.failure
             missing.update(arrival.missing)
             rejected.update(arrival.rejected)
-            if count is not None:
-                size = sum(laid.stop - laid.start for laid in arrival.blocks)
-                bad = {want for want, _ in arrival.rejected}
-                wrong = sum(laid.stop - laid.start for laid in arrival.blocks if laid.want in bad) if bad else 0
-                count(len(arrival.blocks) - len(arrival.rejected), size - wrong, size)
     return missing, rejected
+
+
+def _counted(arrival: Arrival, count: Callable[[int, int, int], None]) -> None:
+    """Tells ``count`` of an arrival that is settled."""
+    size = sum(laid.stop - laid.start for laid in arrival.blocks)
+    bad = {want for want, _ in arrival.rejected}
+    wrong = sum(laid.stop - laid.start for laid in arrival.blocks if laid.want in bad) if bad else 0
+    count(len(arrival.blocks) - len(arrival.rejected), size - wrong, size)

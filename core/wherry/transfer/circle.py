@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 REFRESH_S: Final = 2.0  # a ban by another process is seen within so long
 FLUSH_S: Final = 15.0  # what was seen of peers is on disk within so long
-_STEADY_S: Final = 30.0  # a connection that is lost sooner counts as a failure of its peer
+_STEADY_S: Final = 30.0  # one that is lost sooner, and brought nothing, counts as a failure of its peer
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,6 +95,11 @@ class Circle:
     def gave(self, info: PeerInfo, count: int) -> None:
         """Remembers that a peer was given ``count`` bytes."""
         self.book.gave(key_of_peer(info), count, ip=info.ip)
+
+    def useful(self, address: str) -> None:
+        """A connection to ``address`` brought right blocks: however it ends, its breaker begins anew."""
+        if place := place_of(address):
+            self.breakers.of(place).succeeded(time.monotonic())
 
     # Calling
 

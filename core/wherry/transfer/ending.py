@@ -10,7 +10,7 @@ from wherry.transfer.hope import stale_s
 from wherry.transfer.jobs import Job, NodeJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from wherry.cid import CID
     from wherry.errors import WherryError
@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     from wherry.transfer.source import Source
 
 
-def reasons_of(sources: Sequence[Source]) -> str:
-    """Lists what is wrong with each source, for people."""
-    return "; ".join(f"{source.address}: {bare(source.reason, source.address) or _idle(source)}" for source in sources)
+def reasons_of(sources: Sequence[Source], lacking: Collection[int] = ()) -> str:
+    """Lists what is wrong with each source, for people. ``lacking`` are those that do not have what is wanted."""
+    return "; ".join(f"{one.address}: {bare(one.reason, one.address) or _idle(one, lacking)}" for one in sources)
 
 
-def _idle(source: Source) -> str:
-    return "answers others only" if source.choked else "does not have it"
+def _idle(source: Source, lacking: Collection[int]) -> str:
+    """Says why one is of no use that is connected and has not failed since."""
+    if source.choked:
+        return "answers others only"
+    if source.number in lacking:
+        return "does not have all of it" if source.blocks else "does not have it"
+    return bare(source.cause, source.address) or "gave nothing whole in time"
 
 
 def end_of(
     verdict: Verdict[Job], sources: Sequence[Source], *, wait_s: float, sought: bool, lost: Callable[[CID], str]
 ) -> WherryError:
     """Words the error. ``sought``: locators were asked for more sources. ``lost``: why a block is no longer here, if it was."""
-    reasons = reasons_of(sources)
+    reasons = reasons_of(sources, verdict.lacking)
     want = verdict.job.wants[0]
     what = f"block {want.cid} of {want.path!r}" if want.path else f"block {want.cid}"
     if not sources:
@@ -57,11 +62,13 @@ def end_of(
         hints = list(dict.fromkeys(source.hint for source in sources if source.hint))
         hint = "; ".join(hints[:2]) or "give the token of the source: WHERRY_TOKEN or --token-file"
         return PeerDenied(f"no source is left to ask ({reasons})", peer=sources[0].address, hint=hint)
-    hint = "check that a source serves, and its address; run the same command again to go on"
+    hint = (
+        "check that a source serves, and its address, or name one more with --from ADDRESS; run the same command again to go on"
+    )
     if all(source.hint for source in sources):  # they are there, and refuse
         hint = "; ".join([*dict.fromkeys(source.hint for source in sources)][:2]) + "; run the same command again to go on"
     if verdict.kind == "unreached":
         return NoSource(f"no source could be reached ({reasons})", hint=hint)
     if verdict.kind == "stale":
         wait_s = stale_s(wait_s)
-    return NoSource(f"no source was of any use for {wait_s:.0f} s ({reasons})", hint=hint)
+    return NoSource(f"no source was of any use for {wait_s:.0f} s ({reasons}), and {what} is not here", hint=hint)

@@ -27,10 +27,13 @@ class Verdict(NamedTuple, Generic[J]):
     "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
     "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
     is of use for too long. "stale": they are there and promise much, and nothing came of it for longer still.
+
+    ``lacking`` are the numbers of those that do not have it, as they said.
     """
 
     kind: Literal["absent", "corrupt", "denied", "unreached", "lost", "stale"]
     job: J
+    lacking: frozenset[int] = frozenset()
 
 
 class Hope(Generic[J]):
@@ -63,7 +66,9 @@ class Hope(Generic[J]):
             ):
                 continue  # nearly always, and soon: many jobs wait, and this is asked at each change
             able = [source for source in self._sources if self._might(source, task) and not source.denied]
-            return Verdict(self._kind(task, able), task.job)
+            return Verdict(
+                self._kind(task, able), task.job, frozenset({one.number for one in self._sources if self._lacks(one, task)})
+            )
         return None
 
     def _stood_still(self, until: float) -> bool:
@@ -75,6 +80,10 @@ class Hope(Generic[J]):
         """Whether a source may have a job, now or when it has more."""
         return source.number not in task.absent and not self._is_bad(source, task)
 
+    def _lacks(self, source: Source, task: Task[J]) -> bool:
+        """Whether a source said that it does not have a job; one with a part, that this is not of it."""
+        return source.number in task.absent or (source.partial and not self._may_ask(source, task))
+
     def _kind(self, task: Task[J], able: list[Source]) -> Literal["absent", "corrupt", "denied", "unreached", "lost"]:
         if self._sources and all(source.denied for source in self._sources):
             return "denied"
@@ -82,9 +91,9 @@ class Hope(Generic[J]):
             return "unreached"
         if any(self._is_bad(source, task) for source in self._sources):
             return "corrupt"
-        if any(source.reached for source in able):
+        if any(source.reached and not self._lacks(source, task) for source in able):
             return "lost"
-        return "absent" if task.absent else "unreached"
+        return "absent" if any(self._lacks(source, task) for source in self._sources) else "unreached"
 
     def _hopeful(self, source: Source, now: float, task: Task[J]) -> bool:
         """Whether to go on waiting for a source: it is there and not failing, or has not been of no use for too long.

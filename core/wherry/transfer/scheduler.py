@@ -310,7 +310,7 @@ class Scheduler(Generic[J]):
         source.bytes += count
         source.failures = source.doubts = 0
         source.proven = True
-        source.reason = ""
+        source.reason = source.cause = ""
         source.since = now
 
     def gone(self, source: Source, now: float, reason: str, *, for_good: bool = False, busy: bool = False) -> float:
@@ -383,7 +383,7 @@ class Scheduler(Generic[J]):
         self._plan.failed()
         source.errors += 1
         source.proven = False
-        source.reason = reason
+        source.reason = source.cause = reason
         if now < source.rest_until:  # all that is under way fails when a connection is lost: of one thing, and it counts as one
             return source.rest_until - now
         if source.reached and not source.failures:

@@ -71,6 +71,7 @@ class Source:
     leaving: bool = False  # the job that it was given last waits for leave to be asked for
     working: int = 0  # jobs that it is asked for now
     reason: str = "does not answer"  # why it is of no use now: of one that was never reached, as long as it says nothing
+    cause: str = ""  # of its last failure, since it was of use
     said_at: float = float("-inf")  # when the user was told last that it fails
     causes: frozenset[str] = frozenset()  # of that, which were told
     silence_s: float = 0.0  # before one of them is told again; 0: it was told once

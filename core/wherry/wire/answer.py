@@ -38,6 +38,7 @@ class AnswerReader:
         self._at = ROOM_BYTES
         self.view: memoryview | None = None  # of the lent buffer; to be set when `pieces` gives None
         self.bulk = False  # whether the bytes that come next are those of blocks
+        self._plain = False  # whether they go where the blocks are to lie
 
     @property
     def blocks(self) -> list[Laid]:
@@ -48,6 +49,11 @@ class AnswerReader:
     def missing(self) -> list[int]:
         """Wants that the peer does not have."""
         return self._answer.missing
+
+    def whole(self, filled: int) -> list[Laid]:
+        """Gives the blocks that lie in the view already; ``filled`` bytes of the piece that `pieces` gave last have come."""
+        end = self._at + (filled if self._plain else 0)
+        return [laid for laid in self._answer.blocks if laid.stop <= end]
 
     def pieces(self, length: int) -> Pieces:
         """Gives the memory that the next bytes, ``length`` in all, are to be put into, piece by piece, each to be filled whole.
@@ -87,9 +93,9 @@ class AnswerReader:
             raise self._wrong("a run whose sizes do not add up")
         yield from self._lent(end)
         if self.view is not None and end > start:
-            self.bulk = True
+            self.bulk = self._plain = True
             yield self.view[start:end]
-            self.bulk = False
+            self.bulk = self._plain = False
         self._at = end
 
     def _coded(self, header: Header) -> Pieces:
@@ -106,8 +112,8 @@ class AnswerReader:
                     self._decode(self._names[header.coding - 1], data, self.view[laid.start : laid.stop])
                 except DecodeError as problem:
                     raise self._wrong(f"a block that does not decode: {problem.message}") from problem
+            self._at = laid.stop
         self.bulk = False
-        self._at = found[-1][0].stop
 
     def _lent(self, end: int) -> Pieces:
         """Has a buffer lent if there is none. Raises PeerProtocolError if blocks would end behind it."""
