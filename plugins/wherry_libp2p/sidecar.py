@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import Any, Final
 
+from wherry_libp2p.door import Door
 from wherry_libp2p.faults import Silent, linked, of_dial, of_request
 from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
 from wherry_libp2p.host import make_host, self_test
@@ -72,6 +73,7 @@ class Bridge:
         self._last = 0
         self._running: dict[int, trio.CancelScope] = {}
         self._dialled: dict[int, tuple[Any, str]] = {}  # the DIAL's request: peer and address
+        self.door = Door(line.send, nursery)
         self.host: Any = None
         self.exchange: Any = None  # none where a DHT alone is asked
         self.connect_s = self.idle_s = 30.0
@@ -110,6 +112,8 @@ class Bridge:
                     scope.cancel()
             elif head.kind is Kind.CLOSE:
                 self._dialled.pop(head.request, None)
+            elif head.kind in (Kind.ADMIT, Kind.DENY):
+                self.door.answer(head.request, wanted=head.kind is Kind.ADMIT)
             elif head.kind is Kind.PING:
                 await self._line.send(Kind.PONG, body=_json(self.exchange.counts if self.exchange is not None else {}))
 
@@ -244,9 +248,11 @@ async def serve(sock: socket.socket) -> None:
             return
         host = make_host(bytes.fromhex(start["seed"]), start["connections"])
         listen = [Multiaddr(text) for text in start["listen"]]
+        bridge = Bridge(line, nursery)
+        network: Any = host.get_network()
+        network.door = bridge.door
         try:
             async with host.run(listen_addrs=listen):
-                bridge = Bridge(line, nursery)
                 bridge.connect_s, bridge.idle_s = start["connect_timeout"], start["idle_timeout"]
                 bridge.host = host
                 bridge.keep_to_the_named()
@@ -260,6 +266,7 @@ async def serve(sock: socket.socket) -> None:
                     "libp2p": libp2p.__version__,
                 }
                 await line.send(Kind.READY, body=_json(ready))
+                bridge.door.opened.set()
                 await bridge.run()
                 nursery.cancel_scope.cancel()
         except OSError as problem:
