@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from wherry.address import without_multiaddr
 from wherry.errors import UsageError
 from wherry.limits import ADDRESS_CHARS_MAX, BAN_S_MAX, PEER_ID_CHARS_MAX
 
@@ -78,9 +79,10 @@ def around(host: str) -> str:
 def place_of(address: str) -> str:
     """Gives ``scheme://host[:port]`` of an address of a transport; "" for one without a host, such as a file's.
 
-    What may hold a secret or names content (user, path, query) is left out, and ``NAME+`` before it.
+    What may hold a secret or names content (user, path, query) is left out, and ``NAME+`` before it. A multiaddr behind a
+    scheme, ``libp2p:/ip4/10.0.0.1/tcp/4001/p2p/PEER``, is the same place: ``libp2p://10.0.0.1:4001``.
     """
-    scheme, colon, rest = address.partition("://")
+    scheme, colon, rest = without_multiaddr(address).partition("://")
     scheme = scheme.rpartition("+")[2].lower()
     host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].lower()
     if not colon or len(address) > ADDRESS_CHARS_MAX or not _SCHEME.fullmatch(scheme) or not _HOST.fullmatch(host):
@@ -118,8 +120,10 @@ def subject_of(text: str) -> Subject:
     A single IPv6 address stands for its /64, for one machine changes it at will; write /128 to mean the one.
     """
     text = text.strip()
+    if text.startswith(("/ip4/", "/ip6/", "/dns")):  # as `--from` takes it, too
+        text = "libp2p:" + text
     hint = "write a peer's id, an IP address, a network such as 10.0.0.0/8, or an address such as http://10.0.0.1:4290"
-    if "://" in text:
+    if "://" in without_multiaddr(text):
         place = place_of(text)
         if place:
             return Subject("address", place)

@@ -12,7 +12,8 @@ from typing import Final
 ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}\+)?[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
 
 
-_MULTIADDR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*:/(?:ip4|ip6|dns|dns4|dns6)/([^/]+)/.*", re.ASCII)
+_MULTIADDR: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9+._-]*):/(ip4|ip6|dns|dns4|dns6)/([^/]+)/(.*)", re.ASCII)
+_PORT: Final = re.compile(r"(?:tcp|udp)/([0-9]{1,5})(?:/.*)?", re.ASCII)
 
 
 def is_host(host: str) -> bool:
@@ -27,7 +28,16 @@ def is_host(host: str) -> bool:
 def multiaddr_host(address: str) -> str:
     """Gives the host of an address whose second part is a multiaddr, ``libp2p:/ip4/HOST/...``; "" of any other."""
     found = _MULTIADDR.fullmatch(address)
-    return found[1] if found is not None else ""
+    return found[3] if found is not None else ""
+
+
+def without_multiaddr(address: str) -> str:
+    """Gives ``SCHEME://HOST[:PORT]`` of an address whose second part is a multiaddr, and any other as it is."""
+    if (found := _MULTIADDR.fullmatch(address)) is None:
+        return address
+    port = _PORT.fullmatch(found[4])
+    host = f"[{found[3]}]" if found[2] == "ip6" else found[3]
+    return f"{found[1]}://{host}:{port[1]}" if port is not None else f"{found[1]}://{host}"
 
 
 def split_address(address: str) -> tuple[str, str]:

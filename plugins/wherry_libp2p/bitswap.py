@@ -11,8 +11,9 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final, Protocol
 
-from wherry_libp2p.faults import linked
+from wherry_libp2p.faults import Slow, linked
 from wherry_libp2p.frames import BLOCK_BYTES_MAX
+from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, length_of, message_of, reset, varint
 
 try:
     import trio
@@ -23,10 +24,10 @@ except ImportError:  # not installed here: the process that would run this says 
     INotifee = object
 
 PROTOCOLS: Final = ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0"]
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # as kubo's
 _ASKED_AT_ONCE: Final = 64  # wants in one message of ours
 _WRITE_S: Final = 30.0
 _IDLE_S: Final = 300.0
+_STREAMS_MAX: Final = 32  # that one peer has opened: Helia opens one for each message
 _CODECS: Final = {0x55, 0x70, 0x71}
 _HAVE, _DONT_HAVE = 0, 1
 _WANT_BLOCK: Final = 0
@@ -97,6 +98,7 @@ class Peer:
         self.fetches: set[Fetch] = set()
         self.waits: OrderedDict[bytes, tuple[bool, bool]] = OrderedDict()  # its CID: (the block, tell if it is not here)
         self.heard = trio.current_time()  # when it last sent a message
+        self.streams = 0  # that it opened, and that are read
         self._stream: Any = None
         self._lock = trio.Lock()
         self._serving = False
@@ -122,7 +124,9 @@ class Peer:
                         await self._stream.write(framed)
                         return
                 except Exception:  # libp2p's are many, of no common kind
-                    self._stream = None
+                    stream, self._stream = self._stream, None
+                    if stream is not None:
+                        await reset(stream)  # or one that never reads would have us keep one more each time
                     if attempt:
                         raise
 
@@ -207,6 +211,7 @@ class Exchange:
         self.host, self.nursery, self.source, self.peer_wants = host, nursery, source, peer_wants
         self._peers: OrderedDict[Any, Peer] = OrderedDict()
         self._peers_max = peers
+        self._room = Room()
         self.counts = {"unsolicited": 0, "refused": 0, "received": 0, "sent": 0, "malformed": 0}
         for protocol in PROTOCOLS:
             host.set_stream_handler(protocol, self._opened)
@@ -220,7 +225,7 @@ class Exchange:
             for other in list(self._peers.values()):
                 if len(self._peers) <= self._peers_max:
                     break
-                if not other.fetches and not other.waits and other is not found:
+                if not (other.fetches or other.waits or other.streams) and other is not found:
                     del self._peers[other.peer_id]
         self._peers.move_to_end(peer_id)
         return found
@@ -232,19 +237,27 @@ class Exchange:
             peer.fail(ConnectionError("the peer hung up"))
 
     async def _opened(self, stream: Any) -> None:
-        await self.read(stream, self.peer(stream.muxed_conn.peer_id), True)
+        peer = self.peer(stream.muxed_conn.peer_id)
+        if peer.streams >= _STREAMS_MAX:
+            self.counts["refused"] += 1
+            await reset(stream)
+            return
+        peer.streams += 1
+        try:
+            await self.read(stream, peer, True)
+        finally:
+            peer.streams -= 1
+            await reset(stream)  # it is half open else, and counts for the connection
 
     async def read(self, stream: Any, peer: Peer, theirs: bool) -> None:
         """Reads messages until the stream ends. Raises nothing: what is wrong with a stream ends that stream."""
         try:
             while True:
                 with trio.move_on_after(_IDLE_S if theirs else float("inf")) as scope:
-                    message = await _message(stream)
-                if scope.cancelled_caught or message is None:
+                    length = await length_of(stream, MESSAGE_BYTES_MAX)
+                if scope.cancelled_caught or length is None or not await self._read_one(stream, length, peer):
                     break
-                peer.heard = trio.current_time()
-                await self._take(message, peer)
-        except ValueError as problem:
+        except (ValueError, Slow) as problem:
             self.counts["malformed"] += 1
             _log.info("%s: %s", peer.peer_id, problem)
             peer.fail(problem)
@@ -253,6 +266,19 @@ class Exchange:
             _log.debug("%s: %r", peer.peer_id, problem)
         finally:
             peer.lost(stream)
+
+    async def _read_one(self, stream: Any, length: int, peer: Peer) -> bool:
+        """Reads a message of ``length`` bytes, and does what it says; tells whether it came."""
+        await self._room.take(peer.peer_id, length)
+        try:
+            message = await message_of(stream, length)
+            if message is None:
+                return False
+            peer.heard = trio.current_time()
+            await self._take(message, peer)
+        finally:
+            self._room.give(peer.peer_id, length)
+        return True
 
     async def _take(self, message: Any, peer: Peer) -> None:
         for block in message.payload:
@@ -301,59 +327,3 @@ class _Partings(INotifee):  # type: ignore[misc]  # mypy has no py-libp2p to loo
 
     async def listen_close(self, network: Any, multiaddr: Any) -> None:
         """See above."""
-
-
-async def delimited(stream: Any, most: int) -> bytes | None:
-    """Reads what a length precedes; None at the end. Raises ValueError for more than ``most`` bytes."""
-    length = shift = 0
-    while True:
-        byte = await stream.read(1)
-        if not byte:
-            return None
-        length |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            break
-        shift += 7
-        if shift > 28:
-            raise ValueError("a length of more than 5 bytes")
-    if length > most:
-        raise ValueError(f"a message of {length} bytes")
-    pieces, left = [], length
-    while left:
-        piece = await stream.read(left)
-        if not piece:
-            return None
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
-
-
-async def _message(stream: Any) -> Any:
-    """Reads one message; None at the end. Raises ValueError for one that is too long or malformed."""
-    data = await delimited(stream, MESSAGE_BYTES_MAX)
-    if data is None:
-        return None
-    message = Message()
-    try:
-        message.ParseFromString(data)
-    except Exception as problem:  # protobuf's own kind differs between its implementations
-        raise ValueError("what is no message") from problem
-    return message
-
-
-async def reset(stream: Any) -> None:
-    """Ends a stream at once."""
-    try:
-        await stream.reset()
-    except Exception as problem:  # noqa: BLE001  # it is over already
-        _log.debug("reset: %r", problem)
-
-
-def varint(value: int) -> bytes:
-    """Writes a length, seven bits a byte."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

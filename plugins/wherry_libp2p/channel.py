@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
-from wherry.errors import PeerError, WrongLength
+from wherry.errors import PeerError, PeerUnreachable, WrongLength
 from wherry_libp2p.frames import BLOCK_BYTES_MAX, WANTS_MAX, Kind
 from wherry_libp2p.process import Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from wherry.abc.exchange import PeerInfo
     from wherry.abc.transport import Lender, Want
+    from wherry.access import Gate
     from wherry.cid import CID
     from wherry_libp2p.process import Process
 
@@ -23,11 +25,15 @@ _UNSIZED: Final = 16  # wants of unknown size at a time: what does not fit into 
 class Libp2pChannel(Channel):
     """A way to one peer, through the process. Made by the transport."""
 
-    def __init__(self, process: Process, number: int, peer: str) -> None:
-        self._process, self._number, self._peer = process, number, peer
+    def __init__(self, process: Process, number: int, peer: str, info: PeerInfo, gate: Gate) -> None:
+        """``peer`` names it for people; ``gate`` is asked before each fetch, so that who is banned is left at once."""
+        self._process, self._number, self._peer, self._gate = process, number, peer, gate
+        self.info = info  # see `SupportsInfo`
 
     async def fetch(self, wants: Sequence[Want], lender: Lender) -> AsyncGenerator[Arrival, None]:
         """See `Channel.fetch`. A block of more than 2 MiB travels by no Bitswap, and is missing."""
+        if why := self._gate(self.info.ip, self.info.id):
+            raise PeerUnreachable(f"{self._peer} {why}", peer=self._peer)
         large = [index for index, want in enumerate(wants) if want.size is not None and want.size > BLOCK_BYTES_MAX]
         unsized = [index for index, want in enumerate(wants) if want.size is None]
         left_out = {*large, *unsized[_UNSIZED:]}  # core asks again for those of unknown size

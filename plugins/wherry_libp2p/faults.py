@@ -23,6 +23,10 @@ class Silent(Exception):
     """A peer said nothing at all for so long that its connection was given up; the text says how long."""
 
 
+class Slow(Exception):
+    """What a peer began to send does not come; the text says what."""
+
+
 def linked(host: Any, peer: Any) -> bool:
     """Tells whether there is a connection with a peer. py-libp2p lists one for a while after it was closed."""
     return any(not connection.is_closed for connection in host.get_network().get_connections(peer))
@@ -68,6 +72,8 @@ def of_request(problem: Exception, *, alive: bool) -> tuple[Fault, str]:
 
     if isinstance(problem, Silent):
         return Fault.UNREACHABLE, str(problem)
+    if isinstance(problem, Slow):
+        return Fault.TIMEOUT, str(problem)
     chain = list(_chain(problem))
     # Its own failures first: what a stream or a connection ends with is of many kinds, of no common one.
     ended = (OSError, EOFError, SwarmException, IOException, MuxedConnError, MuxedStreamError, MultiselectCommunicatorError)

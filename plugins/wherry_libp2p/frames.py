@@ -39,6 +39,10 @@ class Kind(IntEnum):
     PONG = 13  # from: JSON, counts
     ASK = 14  # to: a byte, which DHT (0 of the Internet, 1 of a private network), and a question; index as of a WANT
     SAID = 15  # from: the answer to an ASK
+    MEET = 16  # from: a new connection, on which nothing is said yet: the peer id that it proved, a space, its IP address
+    ADMIT = 17  # to: the connection of this MEET is wanted
+    DENY = 18  # to: it is not, or not any more
+    PART = 19  # from: the connection of this MEET is over
 
 
 class Fault(IntEnum):
@@ -69,6 +73,10 @@ _BODY_MAX: Final = {
     Kind.PONG: TEXT_BYTES_MAX,
     Kind.ASK: 1 + QUESTION_BYTES_MAX,
     Kind.SAID: ANSWER_BYTES_MAX,
+    Kind.MEET: 256,
+    Kind.ADMIT: 0,
+    Kind.DENY: 0,
+    Kind.PART: 0,
 }
 
 

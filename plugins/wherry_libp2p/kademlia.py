@@ -116,7 +116,7 @@ class Kademlia(Locator):
                         python=self._options.python, start_timeout=self._options.timeout, connect_timeout=Duration(_DIAL_S),
                         idle_timeout=Duration(_SAY_S), connections=2 * self._options.peers,
                     )  # fmt: skip
-                    process = await Process.start(options, secrets.token_bytes(32), (), bitswap=False)
+                    process = await Process.start(options, secrets.token_bytes(32), (), bitswap=False, gate=self._gate)
                     self._links = Links(process, self._budget, lan=self._lan)
             yield self._links
         finally:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from wherry.access import anybody
 from wherry.errors import (
     LocalError,
     PeerDenied,
@@ -24,10 +25,12 @@ from wherry.errors import (
     local_error,
 )
 from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, fields_of, head_of, pack
+from wherry_libp2p.meeting import Met
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from wherry.access import Gate
     from wherry.errors import WherryError
     from wherry_libp2p.options import Libp2pOptions
 
@@ -45,7 +48,9 @@ _PEER_FAULTS: Final = {
     Fault.ANOTHER: PeerDenied,  # for good: it is not who is meant, however often it is asked
 }
 _HINTS: Final = {Fault.ANOTHER: "check the peer id behind /p2p/: the peer at that address has another one now"}
-_OURS: Final = frozenset({Kind.READY, Kind.DONE, Kind.BLOCK, Kind.FAIL, Kind.SEEK, Kind.PONG, Kind.SAID})  # what it may send
+_OURS: Final = frozenset(  # what it may send
+    {Kind.READY, Kind.DONE, Kind.BLOCK, Kind.FAIL, Kind.SEEK, Kind.PONG, Kind.SAID, Kind.MEET, Kind.PART}
+)
 
 
 class Request:
@@ -61,7 +66,7 @@ class Request:
 class Process:
     """A running process. Made by `start`; of no more use once `ended` is set."""
 
-    def __init__(self, child: asyncio.subprocess.Process, sock: socket.socket, options: Libp2pOptions) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, sock: socket.socket, options: Libp2pOptions, gate: Gate) -> None:
         self._child, self._sock, self._options = child, sock, options
         self._requests: dict[int, Request] = {}
         self._last = 0
@@ -71,6 +76,7 @@ class Process:
         self._trouble = ""
         self._filling = 0  # the request whose block is being received
         self._filled = asyncio.Event()
+        self._met = Met(gate, self._say)
         self.seek: Callable[[bytes, bool], Awaitable[bytes | None]] | None = None
         self.ended = asyncio.Event()
         self.peer_id, self.listen, self.counts = "", [""], dict[str, object]()
@@ -81,10 +87,13 @@ class Process:
         return f"the libp2p process ended{self._trouble}"
 
     @classmethod
-    async def start(cls, options: Libp2pOptions, seed: bytes, listen: Sequence[str], *, bitswap: bool = True) -> Process:
+    async def start(
+        cls, options: Libp2pOptions, seed: bytes, listen: Sequence[str], *, bitswap: bool = True, gate: Gate = anybody
+    ) -> Process:
         """Starts it, and waits until it has tested itself and listens. Raises PluginError, LocalError for a taken address.
 
-        Without ``bitswap`` it asks a DHT and does nothing else, and is ready sooner: what it tests is that exchange.
+        ``gate`` is asked who may connect. Without ``bitswap`` it asks a DHT and does nothing else, and is ready sooner: what it
+        tests is that exchange.
         """
         try:
             ours, theirs = socket.socketpair()
@@ -108,7 +117,7 @@ class Process:
             raise
         finally:
             theirs.close()
-        process = cls(child, ours, options)
+        process = cls(child, ours, options, gate)
         try:
             async with asyncio.timeout(options.start_timeout):
                 await process._hello(seed, listen, bitswap)
@@ -120,6 +129,7 @@ class Process:
             raise
         process._spawn(process._run())
         process._spawn(process._watch())
+        process._spawn(process._met.watch())
         return process
 
     async def _hello(self, seed: bytes, listen: Sequence[str], bitswap: bool) -> None:
@@ -186,11 +196,14 @@ class Process:
 
     def close(self, number: int) -> None:
         """Tells that the connection of a DIAL is over."""
-        self._spawn(self._quietly(pack(Kind.CLOSE, number)))
+        self._say(Kind.CLOSE, number)
 
     def _forget(self, number: int) -> None:
         if not self.ended.is_set():
-            self._spawn(self._quietly(pack(Kind.CANCEL, number)))
+            self._say(Kind.CANCEL, number)
+
+    def _say(self, kind: Kind, number: int) -> None:
+        self._spawn(self._quietly(pack(kind, number)))
 
     async def _quietly(self, frame: bytes) -> None:
         with suppress(PeerUnreachable):
@@ -265,6 +278,10 @@ class Process:
         body = bytes(await self._body(head.length))
         if head.kind is Kind.SEEK:
             self._spawn(self._look_up(head, body))
+        elif head.kind is Kind.MEET:
+            self._say(self._met.came(head.request, body), head.request)
+        elif head.kind is Kind.PART:
+            self._met.parted(head.request)
         elif head.kind is Kind.PONG:
             self.counts = fields_of(body)
         elif request is not None and not request.future.done():

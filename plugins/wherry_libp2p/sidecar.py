@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import secrets
 import socket
 import sys
 from typing import Any, Final
 
+from wherry_libp2p.door import Door
 from wherry_libp2p.faults import Silent, linked, of_dial, of_request
 from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
+from wherry_libp2p.host import make_host, self_test
 
 try:
     import trio
@@ -20,7 +20,6 @@ except ImportError:  # not installed here: `main` says so to wherry
     trio = None
 
 _SEEKS_MAX: Final = 16  # blocks that wherry looks up for us at a time
-_TEST_S: Final = 20.0
 _NAMED_S: Final = 120  # for which py-libp2p remembers an address that it dials
 _KADEMLIA: Final = ("/ipfs/kad/1.0.0", "/ipfs/lan/kad/1.0.0")
 
@@ -74,6 +73,7 @@ class Bridge:
         self._last = 0
         self._running: dict[int, trio.CancelScope] = {}
         self._dialled: dict[int, tuple[Any, str]] = {}  # the DIAL's request: peer and address
+        self.door = Door(line.send, nursery)
         self.host: Any = None
         self.exchange: Any = None  # none where a DHT alone is asked
         self.connect_s = self.idle_s = 30.0
@@ -112,6 +112,8 @@ class Bridge:
                     scope.cancel()
             elif head.kind is Kind.CLOSE:
                 self._dialled.pop(head.request, None)
+            elif head.kind in (Kind.ADMIT, Kind.DENY):
+                self.door.answer(head.request, wanted=head.kind is Kind.ADMIT)
             elif head.kind is Kind.PING:
                 await self._line.send(Kind.PONG, body=_json(self.exchange.counts if self.exchange is not None else {}))
 
@@ -173,7 +175,7 @@ class Bridge:
         await self._line.send(Kind.DONE, head.request)
 
     async def _ask(self, head: Head, body: bytes) -> None:
-        from wherry_libp2p.bitswap import delimited, reset, varint
+        from wherry_libp2p.messages import delimited, reset, varint
 
         protocol, question = _KADEMLIA[body[0]], body[1:]
         with trio.fail_after(self.idle_s):
@@ -222,73 +224,6 @@ class Bridge:
         await self._line.send(Kind.DONE, head.request)
 
 
-def make_host(seed: bytes, connections: int) -> Any:
-    """Makes a host that offers Noise and nothing else, and dials nobody by itself, nor again what failed: wherry does."""
-    from libp2p import new_host
-    from libp2p.crypto.ed25519 import create_new_key_pair
-    from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-    from libp2p.network.config import ConnectionConfig, RetryConfig
-    from libp2p.security.noise.transport import PROTOCOL_ID, Transport
-
-    keys = create_new_key_pair(seed)
-    noise = Transport(keys, noise_privkey=create_noise_key_pair().private_key)
-    config = ConnectionConfig(
-        max_connections=connections, min_connections=0, low_watermark=0, high_watermark=connections, auto_connect_interval=1e9
-    )
-    host = new_host(key_pair=keys, sec_opt={PROTOCOL_ID: noise}, muxer_preference="YAMUX", connection_config=config)
-    network: Any = host.get_network()
-    network.retry_config = RetryConfig(max_retries=0)  # new_host takes none
-    return host
-
-
-class _One:
-    """The source of the self-test: one block."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.cid = b"\x01\x55\x12\x20" + hashlib.sha256(data).digest()
-
-    async def seek(self, cid: bytes, *, only_whether: bool) -> bytes | None:
-        """See `wherry_libp2p.bitswap.Source`."""
-        if cid != self.cid:
-            return None
-        return b"" if only_whether else self.data
-
-
-async def self_test() -> None:
-    """Has two hosts exchange a block of 1 MiB each way over loopback. Raises whatever goes wrong."""
-    from libp2p.peer.peerinfo import PeerInfo
-    from multiaddr import Multiaddr
-
-    from wherry_libp2p.bitswap import Exchange, Fetch
-
-    hosts = [make_host(secrets.token_bytes(32), 8) for _ in range(2)]
-    sources = [_One(secrets.token_bytes(1 << 20)) for _ in range(2)]
-    local = [Multiaddr("/ip4/127.0.0.1/tcp/0")]
-    with trio.fail_after(_TEST_S):
-        async with hosts[0].run(listen_addrs=local), hosts[1].run(listen_addrs=local), trio.open_nursery() as nursery:
-            ends = [
-                Exchange(host, nursery, source, peer_wants=16, peers=8) for host, source in zip(hosts, sources, strict=True)
-            ]
-            await hosts[0].connect(PeerInfo(hosts[1].get_id(), hosts[1].get_addrs()))
-            for mine, other in ((0, 1), (1, 0)):
-                got: list[bytes] = []
-
-                async def receive(_: int, data: bytes, got: list[bytes] = got) -> None:
-                    got.append(data)
-
-                peer = ends[mine].peer(hosts[other].get_id())
-                fetch = Fetch([sources[other].cid, b"\x01\x55\x12\x20" + secrets.token_bytes(32)], receive)
-                peer.fetches.add(fetch)
-                await peer.want(fetch)
-                await fetch.ended.wait()
-                if fetch.problem is not None:
-                    raise fetch.problem
-                if got != [sources[other].data]:
-                    raise ValueError("a block did not arrive as it was")
-            nursery.cancel_scope.cancel()
-
-
 async def serve(sock: socket.socket) -> None:
     """Runs until wherry closes the socket."""
     async with trio.open_nursery() as nursery:
@@ -313,9 +248,11 @@ async def serve(sock: socket.socket) -> None:
             return
         host = make_host(bytes.fromhex(start["seed"]), start["connections"])
         listen = [Multiaddr(text) for text in start["listen"]]
+        bridge = Bridge(line, nursery)
+        network: Any = host.get_network()
+        network.door = bridge.door
         try:
             async with host.run(listen_addrs=listen):
-                bridge = Bridge(line, nursery)
                 bridge.connect_s, bridge.idle_s = start["connect_timeout"], start["idle_timeout"]
                 bridge.host = host
                 bridge.keep_to_the_named()
@@ -329,6 +266,7 @@ async def serve(sock: socket.socket) -> None:
                     "libp2p": libp2p.__version__,
                 }
                 await line.send(Kind.READY, body=_json(ready))
+                bridge.door.opened.set()
                 await bridge.run()
                 nursery.cancel_scope.cancel()
         except OSError as problem:

@@ -9,9 +9,10 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
+from wherry.abc.exchange import PeerInfo
 from wherry.abc.transport import Transport
 from wherry.cid import CID
-from wherry.errors import CIDError, PeerUnreachable, PluginError, UsageError, WherryError, in_words
+from wherry.errors import CIDError, PeerDenied, PeerUnreachable, PluginError, UsageError, WherryError, in_words
 from wherry.hosts import is_loopback
 from wherry.nodekey import NodeKey
 from wherry.observe import Note
@@ -60,12 +61,15 @@ class Libp2pTransport(Transport):
             raise UsageError(f"{address!a} names no port", hint="write libp2p:/ip4/HOST/tcp/PORT/p2p/PEER")
         peer = "libp2p:" + place.multiaddr()
         target = await resolved(place, peer, self._env.dial)
+        info = PeerInfo("libp2p", place.peer, address, parse_place(target).host, incoming=False)
+        self._check(info, peer)
         self._users += 1
         try:
             process = await self._running()
             number = await process.ask(Kind.DIAL, target.encode(), peer)
             try:
-                yield Libp2pChannel(process, number, peer)
+                self._check(info, peer)  # it may have been banned meanwhile
+                yield Libp2pChannel(process, number, peer, info, self._env.gate)
             finally:
                 process.close(number)
         finally:
@@ -95,7 +99,7 @@ class Libp2pTransport(Transport):
         if (left := self._rest_until - time.monotonic()) > 0:
             raise PeerUnreachable(f"the libp2p process crashed {self._crashes} times; it is started again in {left:.0f} s")
         self._started = time.monotonic()
-        return await Process.start(self._options, self._seed(lasting=bool(listen)), listen)
+        return await Process.start(self._options, self._seed(lasting=bool(listen)), listen, gate=self._env.gate)
 
     def crashed(self) -> float:
         """Notes that a process ended by itself; gives the seconds until it may be started again."""
@@ -104,6 +108,12 @@ class Libp2pTransport(Transport):
         wait = min(_WAIT_MAX_S, _WAIT_S * 2 ** min(self._crashes - 2, 10)) if self._crashes > 1 else 0.0
         self._rest_until = now + wait
         return wait
+
+    def _check(self, info: PeerInfo, peer: str) -> None:
+        """Raises PeerDenied for one who is banned, by the key that Noise proves or by its IP address."""
+        if why := self._env.gate(info.ip, info.id):
+            hint = "`wherry peers bans` lists who is, `wherry peers unban` ends it"
+            raise PeerDenied(f"{peer} {why}", peer=peer, hint=hint)
 
     async def _running(self) -> Process:
         async with self._lock:

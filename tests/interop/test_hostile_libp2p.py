@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,24 @@ def test_who_asks_for_nonsense_does_not_hinder_others(hostile, start, wherry, co
     assert hostile("ask", address).address == "asked"
     cid, other = said["added"][0]["unixfs_cid"], ("--home", tmp_path / "other")
     wherry("get", cid, "--config", config, "--from", address, "-o", tmp_path / "out", *other)
+    assert (tmp_path / "out").read_bytes() == DATA
+
+
+def test_who_begins_messages_and_ends_none_fills_no_memory(hostile, start, wherry, config, tmp_path):
+    (tmp_path / "f").write_bytes(DATA)
+    serving = start("serve", "--config", config, "--listen", "libp2p:/ip4/127.0.0.1/tcp/0", tmp_path / "f", "--json")
+    said = serving.said()
+    (libp2p,) = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+    peak = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+
+    def most():
+        return int(peak.search(Path(f"/proc/{libp2p}/status").read_text())[1]) << 10
+
+    before = most()
+    assert hostile("fill", said["listen"][0].removeprefix("libp2p:")).address == "asked"
+    assert most() - before < 64 << 20  # of 160 MiB
+    cid, other = said["added"][0]["unixfs_cid"], ("--home", tmp_path / "other")
+    wherry("get", cid, "--config", config, "--from", said["listen"][0], "-o", tmp_path / "out", *other)
     assert (tmp_path / "out").read_bytes() == DATA
 
 

@@ -133,6 +133,26 @@ def test_a_peer_that_is_killed_and_comes_back_is_gone_on_with(tmp_path, data, se
     assert len(notes) <= 3, "that nobody listens where it was may be told between"
 
 
+def test_bans_hold_and_peers_are_remembered(tmp_path, data, serving):
+    served, asking, out = tmp_path / "a", tmp_path / "b", str(tmp_path / "out")
+    added = wherry(served, "add", str(data))
+    address = serving(served)
+    peer = address.rpartition("/")[2]
+    get = ("get", added["cid"], "--from", address, "-o", out, "--wait", "2s")
+    wherry(asking, *get)
+    assert [known["key"] for known in wherry(asking, "peers")["peers"]] == [peer]
+    for what in (peer, address):
+        wherry(tmp_path / "c", "peers", "ban", what)
+        assert "is banned" in fails(tmp_path / "c", *get)
+        wherry(tmp_path / "c", "peers", "unban", what)
+    wherry(served, "peers", "ban", "127.0.0.0/8")
+    time.sleep(3)  # the process that serves sees it within two seconds
+    fails(tmp_path / "d", *get)
+    wherry(served, "peers", "unban", "127.0.0.0/8")
+    time.sleep(3)
+    wherry(tmp_path / "d", *get)
+
+
 def test_where_another_peer_answers_and_where_nobody_does(tmp_path, serving):
     (tmp_path / "small").write_bytes(b"small")
     added = wherry(tmp_path / "a", "add", str(tmp_path / "small"))

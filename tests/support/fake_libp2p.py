@@ -93,6 +93,12 @@ def main():
             if mode == "seeks":
                 for number, path in enumerate(sorted(HERE.glob("ask-*")), 1):
                     sock.sendall(pack(Kind.SEEK, number, int(path.name.endswith("whether")), path.read_bytes()))
+            if mode == "meets":
+                for number, path in enumerate(sorted(HERE.glob("meet-*")), 1):
+                    sock.sendall(pack(Kind.MEET, number, 0, path.read_bytes()))
+                sock.sendall(pack(Kind.PART, 1))
+        elif head.kind in (Kind.ADMIT, Kind.DENY):
+            note("met", f"{head.kind.name} {head.request}")
         elif head.kind is Kind.DIAL:
             dial(sock, mode, head, body.decode())
         elif head.kind is Kind.ASK:

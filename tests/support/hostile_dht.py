@@ -15,9 +15,9 @@ import trio
 from fake_dht import addr, answer, peer_id, record
 from multiaddr import Multiaddr
 
-from wherry_libp2p.bitswap import varint
 from wherry_libp2p.frames import ANSWER_BYTES_MAX
-from wherry_libp2p.sidecar import make_host
+from wherry_libp2p.host import make_host
+from wherry_libp2p.messages import varint
 
 
 def said(mode):

@@ -4,6 +4,8 @@
 
 Prints its multiaddr. It answers wants of the one block that ``FILE`` is as ``MODE`` says, and prints ``asked`` before. In the
 mode ``ask``, ``FILE`` is a multiaddr, which is sent messages that are too long, junk, and 200,000 wants; then comes ``asked``.
+``fill`` opens 200 streams to it with a byte on each, and 40 on each of which it begins a message of 4 MiB; it ends none, and
+keeps to no window.
 ``told-MODE`` fetches from such a peer in the same process, and prints the kind of the problem. ``led`` and ``free`` meet one
 that says it is elsewhere and hangs up, with the process's guard and without, and print whether it was dialled there.
 """
@@ -22,9 +24,11 @@ from libp2p.bitswap.pb.bitswap_pb2 import Message
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch, _message, varint
+from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch
 from wherry_libp2p.frames import Head, Kind
-from wherry_libp2p.sidecar import Bridge, make_host
+from wherry_libp2p.host import make_host
+from wherry_libp2p.messages import MESSAGE_BYTES_MAX, length_of, message_of, varint
+from wherry_libp2p.sidecar import Bridge
 
 RAW = b"\x01\x55\x12\x20"
 SPAM = 64
@@ -68,7 +72,8 @@ def hostile_host(mode, data):
 
     async def asked(stream):
         with suppress(Exception):  # what libp2p raises when the other side cuts it is of many kinds
-            while (message := await _message(stream)) is not None:
+            while (length := await length_of(stream, MESSAGE_BYTES_MAX)) is not None:
+                message = await message_of(stream, length)
                 await answer(stream.muxed_conn.peer_id, message)
 
     async def answer(peer, message):
@@ -177,12 +182,34 @@ async def ask(address):
         await trio.sleep_forever()
 
 
+async def fill(address):
+    host = make_host(secrets.token_bytes(32), 8)
+    info = info_from_p2p_addr(Multiaddr(address))
+    begun = varint(4 << 20) + bytes((4 << 20) - 10)
+
+    async def begin(data):
+        with suppress(Exception):  # it may be cut at any time
+            stream = await host.new_stream(info.peer_id, PROTOCOLS)  # connects anew, where need be
+            stream.muxed_stream.send_window = 1 << 30
+            await stream.write(data)
+
+    async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
+        await host.connect(info)
+        for data, count in ((b"\xff", 200), (begun, 40)):
+            with trio.move_on_after(10):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(count):
+                        nursery.start_soon(begin, data)
+        print("asked", flush=True)
+        await trio.sleep_forever()
+
+
 if __name__ == "__main__":
     mode, what = sys.argv[1:]
     if mode in ("led", "free"):
         trio.run(led, mode == "led")
-    elif mode == "ask":
-        trio.run(ask, what)
+    elif mode in ("ask", "fill"):
+        trio.run(ask if mode == "ask" else fill, what)
     elif mode.startswith("told-"):
         trio.run(told, mode.removeprefix("told-"), Path(what).read_bytes())
     else:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+from faked_libp2p import ADDRESS, CIDS, DATA, PEER, fake, wants
 
 from wherry.abc.transport import Want
 from wherry.cid import CID, RAW
 from wherry.dial import PUBLIC
-from wherry.env import Env
 from wherry.errors import (
     LocalError,
     PeerDenied,
@@ -27,57 +25,14 @@ from wherry.errors import (
 )  # fmt: skip
 from wherry.plugin import Duration
 from wherry.testing.blocks import CheckingLender, CountedPool, MemorySource, fetch_once
-from wherry_libp2p.options import Libp2pOptions
-from wherry_libp2p.transport import Libp2pTransport
 
-FAKE = Path(__file__).parents[1] / "support/fake_libp2p.py"
-PEER = "12D3KooWGzBbWLpZcCNxKQnTmWQ7xUdzxZAYqKjvjNWwAZFGcGzY"
-ADDRESS = f"libp2p:/ip4/127.0.0.1/tcp/4001/p2p/{PEER}"
-DATA = [b"one", b"", b"three" * 1000, bytes(2 * 1024 * 1024)]
-CIDS = [CID.of(RAW, data) for data in DATA]
-
-
-class Fake:
-    def __init__(self, folder):
-        self.folder = folder
-        self.python = folder / "python"
-        self.python.write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
-        self.python.chmod(0o700)
-        (folder / "blocks").mkdir()
-        (folder / "home").mkdir()
-        for cid, data in zip(CIDS, DATA, strict=True):
-            (folder / "blocks" / bytes(cid).hex()).write_bytes(data)
-        self.mode("good")
-
-    def mode(self, mode):
-        (self.folder / "mode").write_text(mode)
-
-    def pids(self):
-        return [int(line) for line in (self.folder / "starts").read_text().split()]
-
-    def transport(self, **options):
-        options = {"start_timeout": Duration(20.0), "idle_timeout": Duration(20.0)} | options
-        env = Env(self.folder / "home", {}, **({"dial": options.pop("dial")} if "dial" in options else {}))
-        return Libp2pTransport(Libp2pOptions(python=self.python, **options), env)
-
-
-@pytest.fixture
-def fake(tmp_path):
-    made = Fake(tmp_path)
-    yield made
-    for pid in made.pids() if (tmp_path / "starts").exists() else ():
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)  # none is left behind, whatever happened
+__all__ = ["fake"]  # a fixture
 
 
 @asynccontextmanager
 async def channel_to(transport):
     async with transport.connect(ADDRESS) as channel:
         yield channel, CountedPool()
-
-
-def wants(*, sized=True):
-    return [Want(cid, len(data) if sized else None) for cid, data in zip(CIDS, DATA, strict=True)]
 
 
 async def _fetch(fake, mode, sized):

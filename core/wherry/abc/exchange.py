@@ -157,6 +157,13 @@ class SupportsLink(Protocol):
 
 
 @runtime_checkable
+class SupportsInfo(Protocol):
+    """A channel without a link that tells who is at its other end. Optional; what is remembered of a peer is by that."""
+
+    info: PeerInfo
+
+
+@runtime_checkable
 class SupportsExchange(Protocol):
     """A transport whose connections carry blocks both ways. Optional."""
 

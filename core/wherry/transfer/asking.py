@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from wherry.abc.exchange import SupportsInfo
 from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
 from wherry.names import shown
@@ -19,11 +20,13 @@ from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
 from wherry.traffic.peers import host_of
 from wherry.transfer.complaints import bare, recovers, tells
+from wherry.transfer.guard import GuardedChannel
 from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wherry.abc.exchange import PeerInfo
     from wherry.abc.transport import Arrival, Channel
     from wherry.buffers import BufferPool
     from wherry.flow import Flow
@@ -85,7 +88,7 @@ class Asking:
         self._scheduler.connected(source, time.monotonic(), channel.parallel, linked=link is not None)
         source.plain = not channel.manifests
         self._emit(Connected(scheme_of(source)))
-        info = link.info if link is not None else None
+        info = link.info if link is not None else _info_of(channel)
         source.whom = (info.id or info.ip) if info is not None else ""
         if self.circle is not None and not source.met:
             source.met, source.standing = True, self.circle.met(source.address, info)
@@ -273,7 +276,8 @@ class Asking:
     def _caught(self, channel: Channel, why: str) -> None:
         """A source sent a wrong block: one that proved who it is, is left, and kept out for a while."""
         link = self.member.link_of(channel) if self.member is not None else None
-        if self.circle is not None and link is not None and self.circle.caught(link.info, why):
+        info = link.info if link is not None else _info_of(channel)
+        if self.circle is not None and self.circle.caught(info, why) and link is not None:
             link.close("it sent a wrong block")
 
     async def _leave(self, task: Task[Job], job: Job, source: Source) -> None:
@@ -342,6 +346,12 @@ class Asking:
 def scheme_of(source: Source) -> str:
     """Gives the scheme of a source's address, for events."""
     return source.address.partition(":")[0].lower()  # of a transport in use, or nobody would speak to it
+
+
+def _info_of(channel: Channel) -> PeerInfo | None:
+    """Tells who is at the other end of a channel without a link, where its transport knows."""
+    inner = channel.inner if isinstance(channel, GuardedChannel) else channel
+    return inner.info if isinstance(inner, SupportsInfo) else None
 
 
 def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:

@@ -1,0 +1,130 @@
+"""How much of what libp2p peers begin to send is kept, and for how long. Where py-libp2p is installed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from wherry_libp2p.bitswap import Exchange
+from wherry_libp2p.faults import Slow, of_request
+from wherry_libp2p.frames import Fault
+from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, length_of, message_of, varint
+
+trio = pytest.importorskip("trio", reason="the extra libp2p is not installed: tox -e libp2p")
+testing = pytest.importorskip("trio.testing")
+bitswap = pytest.importorskip("libp2p.bitswap.pb.bitswap_pb2", reason="the extra libp2p is not installed: tox -e libp2p")
+
+MIB = 1 << 20
+
+
+class Stream:
+    """A stream whose pieces come each after a time, and then nothing."""
+
+    def __init__(self, peer, *pieces, after_s=0.0):
+        self.muxed_conn = SimpleNamespace(peer_id=peer)
+        self.pieces, self.after_s, self.resets = list(pieces), after_s, 0
+
+    async def read(self, count):
+        if not self.pieces:
+            await trio.sleep_forever()
+        await trio.sleep(self.after_s)
+        piece = self.pieces.pop(0)
+        if len(piece) > count:
+            self.pieces.insert(0, piece[count:])
+        return piece[:count]
+
+    async def reset(self):
+        self.resets += 1
+
+
+class Host:
+    def set_stream_handler(self, protocol, handler):
+        self.opened = handler
+
+    def get_network(self):
+        return SimpleNamespace(register_notifee=lambda notifee: None)
+
+
+def running(work):
+    trio.run(work, clock=testing.MockClock(autojump_threshold=0.01))
+
+
+def test_messages_beyond_what_there_is_room_for_wait():
+    async def work():
+        room, taken = Room(4 * MIB, 2 * MIB), []
+
+        async def take(who, count):
+            await room.take(who, count)
+            taken.append(who)
+
+        async with trio.open_nursery() as nursery:
+            for who, count in (("a", MIB), ("a", MIB), ("a", MIB), ("b", 2 * MIB), ("c", MIB), ("c", 16 << 10)):
+                nursery.start_soon(take, who, count)
+                await testing.wait_all_tasks_blocked()
+            assert taken == ["a", "a", "b", "c"]  # a has its share, and all is taken; what is small waits for nothing
+            room.give("a", MIB)
+            room.give("c", 16 << 10)
+            await testing.wait_all_tasks_blocked()
+            assert len(taken) == 5
+            room.give("b", 2 * MIB)
+        assert sorted(taken) == ["a", "a", "a", "b", "c", "c"]
+
+    running(work)
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1000, 10.0), (MESSAGE_BYTES_MAX, 50.0)])
+def test_a_message_that_is_begun_and_does_not_come_is_given_up(size, seconds):
+    async def work():
+        began = trio.current_time()
+        with pytest.raises(Slow) as caught:
+            await message_of(Stream("a", bytes(size - 1)), size)
+        assert seconds <= trio.current_time() - began < seconds + 1
+        assert of_request(caught.value, alive=True) == (
+            Fault.TIMEOUT, f"a message of {size} bytes did not come within {seconds:.0f} s",
+        )  # fmt: skip
+
+    running(work)
+
+
+def test_one_that_comes_slowly_comes():
+    message = bitswap.Message()
+    message.payload.add(prefix=b"\1\x55\x12\x20", data=bytes(2 * MIB))
+    data = message.SerializeToString()
+
+    async def work():
+        stream = Stream("a", *(data[at : at + MIB // 8] for at in range(0, len(data), MIB // 8)), after_s=1.2)
+        assert await message_of(stream, len(data)) == message
+
+    running(work)
+
+
+def test_a_length_that_is_too_large_is_refused():
+    async def work():
+        assert await length_of(Stream("a", varint(MESSAGE_BYTES_MAX)), MESSAGE_BYTES_MAX) == MESSAGE_BYTES_MAX
+        for wrong in (varint(MESSAGE_BYTES_MAX + 1), b"\xff" * 6):
+            with pytest.raises(ValueError, match="a message of|a length of"):
+                await length_of(Stream("a", wrong), MESSAGE_BYTES_MAX)
+
+    running(work)
+
+
+def test_of_the_streams_of_one_peer_a_few_are_read_and_all_are_ended():
+    async def work():
+        host = Host()
+        async with trio.open_nursery() as nursery:
+            exchange = Exchange(host, nursery, None, peer_wants=1, peers=8)
+            streams = [Stream(who, varint(MESSAGE_BYTES_MAX), bytes(9)) for who in ["a"] * 40 + ["b"]]
+            for stream in streams:
+                nursery.start_soon(host.opened, stream)
+            await trio.sleep(1)
+            assert sum(stream.resets for stream in streams) == 40 - 32
+            assert exchange._room._taken == {"a": 8 * MIB, "b": 4 * MIB}
+            assert exchange.counts["refused"] == 40 - 32
+            await trio.sleep(60 * 20)  # two at a time, each of which is given up
+            assert all(stream.resets for stream in streams)
+            assert not exchange._room._taken
+            assert exchange.peer("a").streams == 0
+            await host.opened(Stream("a", b""))
+
+    running(work)
