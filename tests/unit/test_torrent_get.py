@@ -189,32 +189,6 @@ def test_what_is_there_is_replaced_also_where_names_cannot_be_swapped(tmp_path, 
     assert sorted(os.listdir(target)) == ["a", "b", "empty"]
 
 
-def test_what_was_replaced_is_never_where_the_next_run_would_write(tmp_path, torrent, monkeypatch):
-    """Whatever a get that was killed left: others may have hard links to it."""
-    target, data = tmp_path / "got", tmp_path / ".got.wherry-torrent/data"
-    target.mkdir()
-    (target / "old").write_text("mine")
-    seen, real = [], safetree._rename
-
-    def renaming(*given):
-        real(*given)
-        seen.append((data / "old").exists())
-
-    monkeypatch.setattr(safetree, "_rename", renaming)
-    get(torrent, target, Fake(), RULES._replace(force=True))
-    assert seen == [False]
-    check(target)
-
-    def fails(one, other, aside):
-        raise OSError(errno.EIO, "Input/output error", other)
-
-    (target / "a").write_text("changed")
-    monkeypatch.setattr(torrent_place, "swap_in", fails)
-    with pytest.raises(LocalError, match="cannot give its name"):
-        get(torrent, target, Fake(), RULES._replace(force=True))
-    assert (data / "a").read_bytes() == BIG  # to go on from
-
-
 def test_a_folder_of_another_get_is_not_taken(tmp_path, torrent):
     class Cut(Fake):
         async def torrent(self, wanted, approve):
