@@ -171,6 +171,12 @@ class WrongLength(PeerProtocolError):
         self.block = block
 
 
+class UnaskedBlocks(PeerProtocolError):
+    """The peer sends blocks that were not asked for instead of those that were: its answers do not verify."""
+
+    retry: ClassVar[Retry] = "other"
+
+
 class PeerDenied(PeerError):
     """The peer asks for a token, or refuses ours."""
 
