@@ -20,7 +20,8 @@
      │  ├ PeerUnreachable
      │  ├ PeerTimeout
      │  ├ PeerProtocolError
-     │  │  └ WrongLength                     a block of another length than was asked for
+     │  │  ├ WrongLength                     a block of another length than was asked for
+     │  │  └ UnaskedBlocks                   other blocks than were asked for
      │  ├ PeerDenied                         it asks for a token, or refuses ours
      │  ├ PeerBusy                           it has too much to do; later, perhaps
      │  └ NoSource                           no source gave the data; lists each one's reason
