@@ -20,7 +20,8 @@
      │  ├ PeerUnreachable
      │  ├ PeerTimeout
      │  ├ PeerProtocolError
-     │  │  └ WrongLength                     a block of another length than was asked for
+     │  │  ├ WrongLength                     a block of another length than was asked for
+     │  │  └ UnaskedBlocks                   other blocks than were asked for
      │  ├ PeerDenied                         it asks for a token, or refuses ours
      │  ├ PeerBusy                           it has too much to do; later, perhaps
      │  └ NoSource                           no source gave the data; lists each one's reason
@@ -169,6 +170,12 @@ class WrongLength(PeerProtocolError):
     def __init__(self, message: str, *, peer: str = "", hint: str | None = None, block: object = None) -> None:
         super().__init__(message, peer=peer, hint=hint)
         self.block = block
+
+
+class UnaskedBlocks(PeerProtocolError):
+    """The peer sends blocks that were not asked for instead of those that were: its answers do not verify."""
+
+    retry: ClassVar[Retry] = "other"
 
 
 class PeerDenied(PeerError):

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from typing import Any, Final, Protocol
 
-from wherry_libp2p.faults import Slow, linked
+from wherry_libp2p.faults import Lies, Slow, linked
 from wherry_libp2p.frames import BLOCK_BYTES_MAX
 from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, length_of, message_of, reset, varint
 
@@ -27,6 +27,8 @@ PROTOCOLS: Final = ["/ipfs/bitswap/1.2.0", "/ipfs/bitswap/1.1.0"]
 _ASKED_AT_ONCE: Final = 64  # wants in one message of ours
 _WRITE_S: Final = 30.0
 _IDLE_S: Final = 300.0
+_UNASKED_MAX: Final = 3  # blocks that answer nothing; fewer, if fewer are waited for
+_ASKED_MAX: Final = 4096  # whose answers may come late: after a time-out, a cancel, or twice
 _STREAMS_MAX: Final = 32  # that one peer has opened: Helia opens one for each message
 _CODECS: Final = {0x55, 0x70, 0x71}
 _HAVE, _DONT_HAVE = 0, 1
@@ -99,6 +101,8 @@ class Peer:
         self.waits: OrderedDict[bytes, tuple[bool, bool]] = OrderedDict()  # its CID: (the block, tell if it is not here)
         self.heard = trio.current_time()  # when it last sent a message
         self.streams = 0  # that it opened, and that are read
+        self._asked: OrderedDict[bytes, None] = OrderedDict()  # digests of what it was asked for of late
+        self._unasked = 0
         self._stream: Any = None
         self._lock = trio.Lock()
         self._serving = False
@@ -140,8 +144,30 @@ class Peer:
         for fetch in list(self.fetches):
             fetch.fail(problem)
 
+    def stray(self, digest: bytes) -> None:
+        """Takes a block that is not wanted. One that was never asked for counts against it, while it is waited for."""
+        if digest not in self._asked and any(fetch.left for fetch in self.fetches):
+            self._unasked += 1
+            self.weigh()
+
+    def weigh(self) -> None:
+        """Ends what is wanted of it if it has sent wrong blocks for all that is still to come, or a few."""
+        if not self._unasked:
+            return
+        left = len({digest for fetch in self.fetches for digest in fetch.left})
+        if left and self._unasked < min(_UNASKED_MAX, left):
+            return
+        count, self._unasked = self._unasked, 0
+        if left:
+            self.fail(Lies(f"sends blocks that were not asked for ({count})"))
+
     async def want(self, fetch: Fetch) -> None:
         """Asks for all that is left of a request."""
+        for digest in fetch.left:
+            self._asked[digest] = None
+            self._asked.move_to_end(digest)
+        while len(self._asked) > _ASKED_MAX:
+            self._asked.popitem(last=False)
         cids = [fetch.cids[indexes[0]] for indexes in fetch.left.values()]
         for at in range(0, len(cids), _ASKED_AT_ONCE):
             message = Message()
@@ -287,6 +313,7 @@ class Exchange:
             if presence.type == _DONT_HAVE:
                 for fetch in list(peer.fetches):
                     fetch.missing(bytes(presence.cid)[-32:])
+        peer.weigh()
         if message.HasField("wantlist"):
             peer.asked(message.wantlist)
 
@@ -295,6 +322,8 @@ class Exchange:
         wanting = [fetch for fetch in peer.fetches if digest in fetch.left]
         if not wanting or len(data) > BLOCK_BYTES_MAX:
             self.counts["unsolicited"] += 1
+            if not wanting:
+                peer.stray(digest)
             return
         self.counts["received"] += 1
         for fetch in wanting:

@@ -27,6 +27,10 @@ class Slow(Exception):
     """What a peer began to send does not come; the text says what."""
 
 
+class Lies(Exception):
+    """A peer sends other blocks than it was asked for; the text says how many."""
+
+
 def linked(host: Any, peer: Any) -> bool:
     """Tells whether there is a connection with a peer. py-libp2p lists one for a while after it was closed."""
     return any(not connection.is_closed for connection in host.get_network().get_connections(peer))
@@ -72,6 +76,8 @@ def of_request(problem: Exception, *, alive: bool) -> tuple[Fault, str]:
 
     if isinstance(problem, Silent):
         return Fault.UNREACHABLE, str(problem)
+    if isinstance(problem, Lies):
+        return Fault.LIES, str(problem)
     if isinstance(problem, Slow):
         return Fault.TIMEOUT, str(problem)
     chain = list(_chain(problem))

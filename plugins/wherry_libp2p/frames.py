@@ -55,6 +55,7 @@ class Fault(IntEnum):
     UNFIT = 5  # the self-test failed
     LISTEN = 6  # an address cannot be bound
     ANOTHER = 7  # a peer of another id answers where it was dialled
+    LIES = 8  # the peer sends blocks that were not asked for
 
 
 _BODY_MAX: Final = {

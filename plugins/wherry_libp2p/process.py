@@ -22,6 +22,7 @@ from wherry.errors import (
     PeerTimeout,
     PeerUnreachable,
     PluginError,
+    UnaskedBlocks,
     local_error,
 )
 from wherry_libp2p.frames import HEAD, VERSION, Fault, Head, Kind, fields_of, head_of, pack
@@ -45,6 +46,7 @@ _PEER_FAULTS: Final = {
     Fault.UNREACHABLE: PeerUnreachable,
     Fault.TIMEOUT: PeerTimeout,
     Fault.PROTOCOL: PeerProtocolError,
+    Fault.LIES: UnaskedBlocks,
     Fault.ANOTHER: PeerDenied,  # for good: it is not who is meant, however often it is asked
 }
 _HINTS: Final = {Fault.ANOTHER: "check the peer id behind /p2p/: the peer at that address has another one now"}

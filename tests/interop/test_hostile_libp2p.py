@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -94,11 +95,17 @@ def test_nobody_waits_for_a_peer_that_broke_the_protocol_or_hung_up(hostile, tmp
     assert told.stdout.readline() == f"{problem}\n"
 
 
-def test_what_nobody_asked_for_is_dropped(hostile, wherry, config, tmp_path):
+@pytest.mark.parametrize("mode", ["unsolicited", "wrong"])
+def test_what_nobody_asked_for_is_dropped_and_who_sends_it_left_at_once(hostile, wherry, config, tmp_path, mode):
     (tmp_path / "block").write_bytes(DATA)
-    address = hostile("unsolicited", tmp_path / "block").address
-    wherry("get", CID.of(RAW, DATA), "--config", config, "--from", address, "-o", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == DATA
+    address = hostile(mode, tmp_path / "block").address
+    config.write_text(CONFIG.replace("6s", "60s"))
+    began = time.monotonic()
+    done = wherry("get", CID.of(RAW, DATA), "--config", config, "--from", address, "-o", tmp_path / "out", code=7)
+    assert time.monotonic() - began < 50  # no time-out is waited for
+    assert f"{address}: sends blocks that were not asked for (1)".encode() in done.stderr
+    banned = json.loads(wherry("peers", "bans", "--config", config, "--json").stdout)
+    assert [rule["what"] for rule in banned["rules"]] == [address.rpartition("/")[2]]
     home = tmp_path / "home"
     kept = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
     assert kept < 2 << 20  # of 64 MiB that came besides

@@ -118,6 +118,9 @@ def want(sock, mode, head, cids, blocks):
         os.abort()
     if mode in ("hangs", "is silent"):
         return
+    if mode == "lies":
+        sock.sendall(pack(Kind.FAIL, head.request, Fault.LIES, b"sends blocks that were not asked for (3)"))
+        return
     if mode in GARBAGE:
         sock.sendall(GARBAGE[mode])
         if mode == "half a block":

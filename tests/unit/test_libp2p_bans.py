@@ -6,10 +6,12 @@ import asyncio
 import re
 
 import pytest
-from faked_libp2p import ADDRESS, PEER, fake, wants
+from faked_libp2p import ADDRESS, CIDS, PEER, fake, wants
 
+from wherry import Session
 from wherry.abc.exchange import PeerInfo, SupportsInfo
-from wherry.errors import PeerDenied, PeerUnreachable
+from wherry.errors import PeerDenied, PeerError, PeerUnreachable
+from wherry.observe import Note
 from wherry.testing.blocks import CountedPool, MemorySource, fetch_once
 
 __all__ = ["fake"]  # a fixture
@@ -37,6 +39,23 @@ def test_who_is_banned_is_not_dialled_and_is_left(fake):
         assert len(fake.pids()) == 1
 
     asyncio.run(run())
+
+
+async def test_who_sends_what_was_not_asked_for_is_named_banned_and_remembered(fake, tmp_path):
+    fake.mode("lies")
+    home = tmp_path / "asking"
+    home.mkdir()
+    config = f'[transport]\nuse = ["http", "libp2p"]\n[transport.libp2p]\npython = "{fake.python}"\n[get]\nwait = "20s"\n'
+    (home / "wherry.toml").write_text(config)
+    said = []
+    async with Session.open(home=home, environ={}) as session:
+        with pytest.raises(PeerError, match=r"sends blocks that were not asked for \(3\)") as caught:
+            await session.get(str(CIDS[0]), sources=[ADDRESS], output=str(tmp_path / "out"), observe=said.append)
+        assert ADDRESS in caught.value.message
+        assert [(rule.what, rule.by, rule.allow) for rule in await session.rules()] == [(PEER, "wherry", False)]
+        assert [(known.key, known.proven) for known in await session.peers()] == [(PEER, True)]
+    notes = [(event.level, event.text) for event in said if isinstance(event, Note)]
+    assert ("warning", f"{ADDRESS}: sends blocks that were not asked for (3)") in notes
 
 
 def test_who_connects_is_let_in_unless_banned_and_closed_when_that_changes(fake, monkeypatch):

@@ -10,10 +10,10 @@ import asyncio
 import time
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from wherry.abc.exchange import SupportsInfo
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
+from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, UnaskedBlocks, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
 from wherry.names import shown
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
@@ -164,7 +164,8 @@ class Asking:
                 raise _Reconnect(problem.message, denied=True) from problem
             source.hint = (problem.hint or "") if isinstance(problem, PeerDenied) else ""
             if tells(source, problem.message, time.monotonic()):
-                self._observe(Note("info", f"{source.address}: {bare(problem.message, source.address)}"))
+                level: Literal["info", "warning"] = "warning" if isinstance(problem, UnaskedBlocks) else "info"
+                self._observe(Note(level, f"{source.address}: {bare(problem.message, source.address)}"))
             self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
         except asyncio.CancelledError:
             if asyncio.current_task() not in self._beaten:
@@ -211,7 +212,10 @@ class Asking:
             if isinstance(problem, PeerBusy) and source.choked:
                 self._scheduler.refused(task, source, time.monotonic())
             elif isinstance(problem, PeerError):
-                self._scheduler.failed(task, source, time.monotonic(), problem.message, vain=job.progress == before)
+                if wrong := isinstance(problem, UnaskedBlocks):
+                    self._caught(channel, problem.message)
+                vain = job.progress == before
+                self._scheduler.failed(task, source, time.monotonic(), problem.message, rejected=int(wrong), vain=vain)
             elif not task.over:
                 self._scheduler.again(task, source)
             raise
