@@ -10,7 +10,7 @@ import pytest
 
 from wherry.abc.cache import Kept
 from wherry.abc.compressor import Compressor
-from wherry.block import named
+from wherry.block import EMPTY_LEAF, named
 from wherry.cid import CID, DAG_CBOR, RAW
 from wherry.coding import Codings, Form
 from wherry.errors import DecodeError, NoSpace, StoreError
@@ -196,3 +196,42 @@ def test_hints_reach_a_cache_that_takes_them(tmp_path, cache):
     with closing(Store(tmp_path, lambda: cache)) as store:
         store.find([TEXT.cid])
         store.prefetch([TEXT.cid])
+
+
+class Unreadable(MemoryCache):
+    """Its disk, or its index, cannot be read."""
+
+    def fail(self, *_):
+        raise StoreError("reading the cache: its index is damaged", hint="it is made anew")
+
+    get_many = sizes = usage = fail
+
+
+@pytest.mark.parametrize("how", ["opened", "read"])
+def test_a_cache_that_cannot_be_opened_or_read_is_left_aside_and_said_once(tmp_path, monkeypatch, caplog, how):
+    block = named(RAW, b"somewhere else")
+    asked = []
+
+    def open_cache():
+        asked.append(1)
+        if how == "opened":
+            raise NoSpace("opening the cache: the disk is full", hint="free some")
+        return Unreadable(1 << 20)
+
+    with closing(Store(tmp_path, open_cache)) as store:
+        for _ in range(3):
+            assert store.find([block.cid, EMPTY_LEAF])[0] is None
+            assert store.blocks([block.cid]) == {}
+            assert store.holds_any() is False
+            store.offer([block])
+        assert len(asked) == 1
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert caplog.messages[0].startswith("the cache is left aside: ")
+        monkeypatch.setattr("wherry.store.store.ASIDE_S", 0.0)  # it is tried again later, and not told again
+        store._aside_until = 0.0
+        store.find([block.cid])
+        store.find([block.cid])
+        assert len(asked) == (3 if how == "opened" else 1)
+        assert len(caplog.records) == 1
+        with pytest.raises((NoSpace, StoreError)):  # who is about the cache itself is told
+            store.cache.usage()

@@ -157,6 +157,17 @@ def test_what_is_no_database(tmp_path):
     assert isinstance(caught.value.__cause__, sqlite3.Error)
 
 
+def test_a_schema_that_rotted(tmp_path):
+    """SQLite repeats what it cannot read, and Python cannot make text of it."""
+    with opened(tmp_path):
+        pass
+    path = tmp_path / "x.db"
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE t (n", b"CREATE TABLE t \xff\xfc\xff"))
+    with pytest.raises(StoreError, match="test store") as caught:
+        Database(path, SCHEMA, 1, synchronous="FULL", what="test store")
+    assert "wherry repair" in caught.value.hint
+
+
 def test_closing_twice_is_no_error(tmp_path):
     with opened(tmp_path) as db:
         db.close()

@@ -11,7 +11,7 @@ import pytest
 from wherry.abc.cache import Kept
 from wherry.block import EMPTY_LEAF, named
 from wherry.cid import CID, DAG_CBOR, DAG_PB, RAW
-from wherry.errors import IntegrityError, LocalError, NoSpace, NotFound, SourceChanged, StoreError, WherryError
+from wherry.errors import IntegrityError, LocalError, NotFound, SourceChanged, StoreError, WherryError
 from wherry.fileio import open_regular, open_unchanged, read_exactly
 from wherry.store.held import stays
 from wherry.store.index import FileRecord, LeafRow, Signature
@@ -272,45 +272,6 @@ def test_the_cache_is_asked_last_and_believed_never(tmp_path):
         assert len(opened) == 1
 
 
-class Unreadable(MemoryCache):
-    """Its disk, or its index, cannot be read."""
-
-    def fail(self, *_):
-        raise StoreError("reading the cache: its index is damaged", hint="it is made anew")
-
-    get_many = sizes = usage = fail
-
-
-@pytest.mark.parametrize("how", ["opened", "read"])
-def test_a_cache_that_cannot_be_opened_or_read_is_left_aside_and_said_once(tmp_path, monkeypatch, caplog, how):
-    block = named(RAW, b"somewhere else")
-    asked = []
-
-    def open_cache():
-        asked.append(1)
-        if how == "opened":
-            raise NoSpace("opening the cache: the disk is full", hint="free some")
-        return Unreadable(1 << 20)
-
-    with closing(Store(tmp_path, open_cache)) as store:
-        for _ in range(3):
-            assert store.find([block.cid, EMPTY_LEAF])[0] is None
-            assert store.blocks([block.cid]) == {}
-            assert store.holds_any() is False
-            store.offer([block])
-        assert len(asked) == 1
-        assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert caplog.messages[0].startswith("the cache is left aside: ")
-        monkeypatch.setattr("wherry.store.store.ASIDE_S", 0.0)  # it is tried again later, and not told again
-        store._aside_until = 0.0
-        store.find([block.cid])
-        store.find([block.cid])
-        assert len(asked) == (3 if how == "opened" else 1)
-        assert len(caplog.records) == 1
-        with pytest.raises((NoSpace, StoreError)):  # who is about the cache itself is told
-            store.cache.usage()
-
-
 def test_a_store_that_does_not_open_leaves_nothing_open(tmp_path):
     Store(tmp_path, None).close()
     (tmp_path / "index.db").write_bytes(b"damaged" * 1000)
@@ -340,6 +301,29 @@ def test_roots_survive(tmp_path):
 
 
 # Reading files
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("cid", b"\xff"),
+        ("cid", 1.5),
+        ("path", b"/a"),
+        ("options", "text"),
+        ("options", "[1]"),
+        ("options", '{"a": 1}'),
+        ("at", "x"),
+    ],
+)
+def test_a_root_that_rotted_hides_no_other(tmp_path, caplog, column, value):
+    one, two = CID.of(DAG_CBOR, b"1"), CID.of(DAG_CBOR, b"2")
+    with closing(StateDB(tmp_path)) as state:
+        state.put_root(one, "/a", "add", {})
+        state.put_root(two, "/b", "add", {})
+        with state.writing() as run:
+            run.execute(f"UPDATE roots SET {column}=? WHERE path='/a'", (value,))
+        assert [row.cid for row in state.roots()] == [two]
+    assert "1 roots in state.db cannot be read" in caplog.text
 
 
 def test_reading_takes_regular_files_alone(tmp_path, path):

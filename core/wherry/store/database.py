@@ -146,6 +146,8 @@ class Database:
             yield
         except sqlite3.Error as problem:
             raise self._error(problem) from problem
+        except UnicodeDecodeError as problem:  # of a damaged schema SQLite's own message is no text
+            raise StoreError(f"{self._what} {self.path}: what should be text is not", hint=self._damaged) from problem
 
     def _error(self, problem: sqlite3.Error) -> StoreError | NoSpace | Unwritable:
         name = problem.sqlite_errorname if hasattr(problem, "sqlite_errorname") else ""

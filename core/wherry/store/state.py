@@ -6,12 +6,13 @@ Small and durable.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wherry.access import Rule, subject_of
 from wherry.cid import CID, DAG_PB
-from wherry.errors import UsageError
+from wherry.errors import CIDError, UsageError
 from wherry.limits import AUTO_BANS_MAX, BAN_WHY_CHARS_MAX, RULES_MAX
 from wherry.store.database import Database
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from wherry.access import Subject
 
+_LOG: Final = logging.getLogger(__name__)
 _ROOTS: Final = """
 CREATE TABLE roots (
     cid BLOB NOT NULL, path TEXT NOT NULL, how TEXT NOT NULL, options TEXT NOT NULL, at INTEGER NOT NULL,
@@ -100,14 +102,20 @@ class StateDB:
             run.execute("DELETE FROM roots WHERE cid=? AND path=?", (cid, path))
 
     def roots(self, cid: CID | None = None) -> list[RootRow]:
-        """Lists the roots, or those of one CID, newest first; a root is also that of its twin in UnixFS (specs/0031 §9)."""
+        """Lists the roots, or those of one CID, newest first; a root is also that of its twin in UnixFS (specs/0031 §9).
+
+        Those that a disk has damaged so that they cannot be read are passed over, which is logged.
+        """
         if cid is not None and cid.codec == DAG_PB:
             twin = str(cid)
             return [row for row in self.roots() if row.cid == cid or row.options.get("unixfs") == twin]
         where, values = ("WHERE cid=?", (bytes(cid),)) if cid is not None else ("", ())
         with self._db.reading() as run:
             rows = run.execute(f"SELECT cid, path, how, options, at FROM roots {where} ORDER BY at DESC", values).fetchall()
-        return [RootRow(CID(row[0]), row[1], row[2], json.loads(row[3]), row[4]) for row in rows]
+        found = [_root(row) for row in rows]
+        if None in found:
+            _LOG.warning("%d roots in state.db cannot be read and are passed over: `wherry add` them again", found.count(None))
+        return [row for row in found if row is not None]
 
     # Transfers of the daemon (specs/0027 §3)
 
@@ -206,6 +214,19 @@ class StateDB:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _root(row: tuple[Any, ...]) -> RootRow | None:
+    cid, path, how, options, at = row
+    try:
+        made = json.loads(options)
+        named = CID(cid)
+    except (CIDError, TypeError, ValueError):
+        return None
+    sound = isinstance(path, str) and isinstance(how, str) and isinstance(at, int) and isinstance(made, dict)
+    if not sound or not all(isinstance(value, str) for value in made.values()):
+        return None
+    return RootRow(named, path, how, made, at)
 
 
 def _rule(row: tuple[Any, ...]) -> Rule | None:
