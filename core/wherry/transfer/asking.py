@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
+from wherry.errors import DialDenied, PeerBusy, PeerDenied, PeerError, PeerUnreachable, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
 from wherry.offload import in_thread
@@ -205,6 +205,9 @@ class Asking:
             self._put_back(task, source, left)
             if isinstance(problem, PeerBusy) and source.choked:
                 self._scheduler.refused(task, source, time.monotonic())
+            elif isinstance(problem, DialDenied) and not source.linked and job.progress == before:
+                source.reason, source.hint = problem.message, problem.hint or ""  # it leads elsewhere at each try
+                self._scheduler.absent(task, source)
             elif isinstance(problem, PeerError):
                 self._scheduler.failed(task, source, time.monotonic(), problem.message, vain=job.progress == before)
             elif not task.over:
