@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wherry.address import multiaddr_host
-from wherry.errors import PeerDenied
+from wherry.errors import DialDenied
 
 if TYPE_CHECKING:
     from wherry.access import Gate
@@ -46,11 +46,11 @@ class Dial:
         return address.is_global or (self.reach == "lan" and (address.is_private or address.is_link_local))
 
     def check(self, ip: str, peer: str) -> None:
-        """Raises PeerDenied, naming ``peer``, unless `allows`."""
+        """Raises DialDenied, naming ``peer``, unless `allows`."""
         if not self.allows(ip):
             where = "this machine or a private network" if self.reach == "public" else "this machine, or where no peer is"
             hint = "if you trust it, name it yourself with --from"
-            raise PeerDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
+            raise DialDenied(f"{peer} was named by others and leads to {where} ({ip}); it is not dialled", peer=peer, hint=hint)
 
     def gated(self, gate: Gate) -> Dial:
         """Gives the same policy for a node that keeps some out: whom ``gate`` does not want is not dialled (specs/0029 §4)."""
@@ -81,7 +81,7 @@ class _Onward(Dial):
         """See `Dial.check`."""
         if not self.allows(ip):
             text = f"a redirect leads to {peer} ({ip}), nearer to this machine than it came from"
-            raise PeerDenied(text, peer=peer, hint="if you trust where it leads, name that yourself with --from")
+            raise DialDenied(text, peer=peer, hint="if you trust where it leads, name that yourself with --from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class _Gated(Dial):
         """See `Dial.check`."""
         self.inner.check(ip, peer)
         if why := self.gate(ip, ""):
-            raise PeerDenied(
+            raise DialDenied(
                 f"{peer} ({ip}) {why}", peer=peer, hint="`wherry peers bans` lists who is, `wherry peers unban` ends it"
             )
 

@@ -23,6 +23,7 @@
      │  │  ├ WrongLength                     a block of another length than was asked for
      │  │  └ UnaskedBlocks                   other blocks than were asked for
      │  ├ PeerDenied                         it asks for a token, or refuses ours
+     │  │  └ DialDenied                      this node's own rules forbid to connect to where it leads
      │  ├ PeerBusy                           it has too much to do; later, perhaps
      │  └ NoSource                           no source gave the data; lists each one's reason
      ├ LocalError                        8   this machine's files
@@ -182,6 +183,10 @@ class PeerDenied(PeerError):
     """The peer asks for a token, or refuses ours."""
 
     retry: ClassVar[Retry] = "never"
+
+
+class DialDenied(PeerDenied):
+    """It leads where this node does not connect: inwards by a redirect, to a private address that others named, to a banned one."""
 
 
 class PeerBusy(PeerError):

@@ -14,8 +14,8 @@ from wherry.testing.chaos import Chaos, ChaosProxy
 from wherry.testing.hostile import HostileServer, answer
 from wherry.testing.leaves import file_of, source_of, unsized
 from wherry.testing.web import plain_files
-from wherry.transfer.asking import fetch_once
 from wherry.transfer.jobs import NodeJob
+from wherry.transfer.request import fetch_once
 from wherry_http.options import HttpOptions
 from wherry_http.transport import HttpTransport
 from wherry_tcp.options import TcpOptions

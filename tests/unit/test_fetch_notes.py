@@ -11,7 +11,16 @@ import pytest
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import BufferPool
 from wherry.cid import CID, RAW
-from wherry.errors import BlockNotFound, NoSource, PeerDenied, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
+from wherry.errors import (
+    BlockNotFound,
+    DialDenied,
+    NoSource,
+    PeerDenied,
+    PeerProtocolError,
+    PeerTimeout,
+    PeerUnreachable,
+    WherryError,
+)  # fmt: skip
 from wherry.observe import Note
 from wherry.session import Session
 from wherry.transfer import asking as asking_module
@@ -155,6 +164,30 @@ async def test_what_is_wanted_of_who_is_of_no_use_is_named():
         async with running(made), asyncio.timeout(20):
             await made.nodes([CID.of(RAW, b"leaf")])
     assert "--from" in caught.value.hint
+
+
+class Inwards(Channel):
+    """Is a web server that redirects to where this node does not go."""
+
+    asked = 0
+
+    async def fetch(self, wants, lender):
+        type(self).asked += 1
+        raise DialDenied("a redirect leads to 10.0.0.1, nearer", peer="peer", hint="name that yourself")
+        yield
+
+
+async def test_a_redirect_that_must_not_be_followed_is_not_waited_for_and_its_hint_is_told():
+    @asynccontextmanager
+    async def connect(address):
+        yield Inwards()
+
+    made = Fetcher(["peer"], connect, BufferPool(), wait_s=60.0, observe=lambda note: None)
+    with pytest.raises(BlockNotFound, match=r"\(peer: a redirect leads to 10\.0\.0\.1") as caught:
+        async with running(made), asyncio.timeout(20):
+            await made.nodes([CID.of(RAW, b"leaf")])
+    assert "name that yourself" in caught.value.hint
+    assert Inwards.asked == 1
 
 
 async def test_who_has_nothing_is_not_said_to_have_a_part():

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from wherry.abc.exchange import SupportsInfo
-from wherry.errors import PeerBusy, PeerDenied, PeerError, PeerUnreachable, UnaskedBlocks, WherryError, WrongLength
+from wherry.errors import DialDenied, PeerBusy, PeerDenied, PeerError, PeerUnreachable, UnaskedBlocks, WherryError, WrongLength
 from wherry.limits import POLICY_IDLE_S
 from wherry.names import shown
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
-from wherry.offload import in_thread
 from wherry.traffic.peers import host_of
 from wherry.transfer.complaints import bare, recovers, tells
 from wherry.transfer.guard import GuardedChannel
-from wherry.transfer.jobs import Job, JobLender, LeafJob, NodeJob
+from wherry.transfer.jobs import Job, LeafJob, NodeJob
+from wherry.transfer.request import fetch_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.abc.exchange import PeerInfo
-    from wherry.abc.transport import Arrival, Channel
+    from wherry.abc.transport import Channel
     from wherry.buffers import BufferPool
     from wherry.flow import Flow
     from wherry.observe import Emit, Observe
@@ -211,6 +210,9 @@ class Asking:
             self._put_back(task, source, left)
             if isinstance(problem, PeerBusy) and source.choked:
                 self._scheduler.refused(task, source, time.monotonic())
+            elif isinstance(problem, DialDenied) and not source.linked and job.progress == before:
+                source.reason, source.hint = problem.message, problem.hint or ""  # it leads elsewhere at each try
+                self._scheduler.absent(task, source)
             elif isinstance(problem, PeerError):
                 if wrong := isinstance(problem, UnaskedBlocks):
                     self._caught(channel, problem.message)
@@ -363,39 +365,3 @@ def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:
     while isinstance(problem, BaseExceptionGroup):
         problem = problem.exceptions[0]
     return problem if isinstance(problem, _Reconnect) else _Reconnect(str(problem))
-
-
-async def fetch_once(
-    channel: Channel, job: Job, pool: BufferPool, peer: str, count: Callable[[int, int, int], None] | None = None
-) -> tuple[set[int], dict[int, WherryError]]:
-    """Asks a channel for a job, settles what arrives; gives the wants that are missing and those that were rejected.
-
-    ``count`` is told of each arrival: right blocks, their bytes, and the bytes of all.
-
-    Raises PeerError from the channel, and what writing raises (LocalError).
-    """
-    missing: set[int] = set()
-    rejected: dict[int, WherryError] = {}
-    async with aclosing(channel.fetch(job.wants, JobLender(pool, job, peer))) as arrivals:
-        async for arrival in arrivals:
-            try:
-                if not arrival.settled:
-                    await in_thread(partial(job.settle, arrival, peer))
-            finally:
-                if arrival.buffer is not None:
-                    arrival.buffer.release()
-                if count is not None and arrival.failure is None:  # cancelled meanwhile, it is settled all the same
-                    _counted(arrival, count)
-            if arrival.failure is not None:
-                raise arrival.failure
-            missing.update(arrival.missing)
-            rejected.update(arrival.rejected)
-    return missing, rejected
-
-
-def _counted(arrival: Arrival, count: Callable[[int, int, int], None]) -> None:
-    """Tells ``count`` of an arrival that is settled."""
-    size = sum(laid.stop - laid.start for laid in arrival.blocks)
-    bad = {want for want, _ in arrival.rejected}
-    wrong = sum(laid.stop - laid.start for laid in arrival.blocks if laid.want in bad) if bad else 0
-    count(len(arrival.blocks) - len(arrival.rejected), size - wrong, size)

@@ -52,15 +52,14 @@ def end_of(
             hint="name a wherry peer that has the dataset besides, with one more --from; "
             "or, if the files lie on a disk here, make the manifest with `wherry add`",
         )
+    hints = list(dict.fromkeys(source.hint for source in sources if source.hint))[:2]
     if verdict.kind == "absent":
-        return BlockNotFound(
-            f"no source has {what} ({reasons})", hint="name another source that has it, with one more --from ADDRESS"
-        )
+        hint = "; ".join([*hints, "name another source that has it, with one more --from ADDRESS"])
+        return BlockNotFound(f"no source has {what} ({reasons})", hint=hint)
     if verdict.kind == "corrupt":
         return IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
     if verdict.kind == "denied":
-        hints = list(dict.fromkeys(source.hint for source in sources if source.hint))
-        hint = "; ".join(hints[:2]) or "give the token of the source: WHERRY_TOKEN or --token-file"
+        hint = "; ".join(hints) or "give the token of the source: WHERRY_TOKEN or --token-file"
         return PeerDenied(f"no source is left to ask ({reasons})", peer=sources[0].address, hint=hint)
     hint = (
         "check that a source serves, and its address, or name one more with --from ADDRESS; run the same command again to go on"

@@ -23,12 +23,12 @@ from wherry.observe import Note
 from wherry.offload import in_thread
 from wherry.stretches import Stretches
 from wherry.swarm.haves import coarsened
-from wherry.transfer.asking import fetch_once
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.leftovers import Leftovers
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
 from wherry.transfer.pack import Packer
 from wherry.transfer.remake import Remaker
+from wherry.transfer.request import fetch_once
 from wherry.transfer.running import worst
 from wherry.transfer.select import chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot

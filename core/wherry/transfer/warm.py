@@ -24,10 +24,10 @@ from wherry.errors import IntegrityError, NoSpace, WherryError
 from wherry.limits import BATCH_BYTES_MAX, BATCH_WANTS_MAX, LEAF_BYTES_MAX, TREE_ENTRIES_MAX
 from wherry.offload import in_thread
 from wherry.sealing import blocks, header
-from wherry.transfer.asking import fetch_once
 from wherry.transfer.get import check_bounds
 from wherry.transfer.jobs import Job
 from wherry.transfer.local import HeldChannel
+from wherry.transfer.request import fetch_once
 from wherry.transfer.tree import walk_of
 from wherry.units import MiB, format_size
 
