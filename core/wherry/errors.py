@@ -186,7 +186,7 @@ class PeerDenied(PeerError):
 
 
 class DialDenied(PeerDenied):
-    """It leads where this node does not connect: inwards by a redirect, to a private address that others named, or is banned."""
+    """It leads where this node does not connect: inwards by a redirect, to a private address that others named, or a ban."""
 
 
 class PeerBusy(PeerError):
