@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def is_damage(problem: sqlite3.Error) -> bool:
     """Tells whether the database itself is wrong; SQLITE_ERROR is a table or column that is missing."""
+    if isinstance(problem, sqlite3.OperationalError) and not hasattr(problem, "sqlite_errorcode"):
+        return True  # of Python itself: there are bytes where text belongs
     return isinstance(problem, Damaged) or _code(problem) in (
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,

@@ -98,6 +98,9 @@ class Index:
         self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             self._open(now)
+        except UnicodeDecodeError as problem:  # of a damaged schema SQLite's own message is no text
+            self._connection.close()
+            raise Damaged("the cache's index holds bytes where text belongs") from problem
         except BaseException:
             self._connection.close()
             raise

@@ -171,7 +171,7 @@ def test_nothing_is_cleared_up_under_somebody(tmp_path):
             assert aside.exists()
 
 
-@pytest.mark.parametrize("damage", ["no database", "other format", "no table", "torn"])
+@pytest.mark.parametrize("damage", ["no database", "other format", "no table", "torn", "no text", "no schema"])
 def test_a_damaged_index_is_made_anew_from_the_files(tmp_path, damage):
     small, large = kept(1), kept(2, LARGE)
     with closing(DiskCache(tmp_path, 1 << 20)) as cache:
@@ -181,6 +181,12 @@ def test_a_damaged_index_is_made_anew_from_the_files(tmp_path, damage):
         index.write_bytes(b"this is no database at all" * 100)
     elif damage == "torn":
         index.write_bytes(index.read_bytes()[:100] + random.Random(3).randbytes(8192))
+    elif damage == "no schema":
+        index.write_bytes(index.read_bytes().replace(b"CREATE TABLE small (i", b"CREATE TABLE small \xff\xfc"))
+    elif damage == "no text":
+        with closing(sqlite3.connect(index)) as connection:
+            connection.execute("UPDATE blocks SET coding = CAST(x'FF41' AS TEXT)")
+            connection.commit()
     else:
         with closing(sqlite3.connect(index)) as connection:
             connection.execute("PRAGMA user_version = 99" if damage == "other format" else "DROP TABLE totals")

@@ -58,6 +58,28 @@ def test_what_is_recorded_is_found(index):
     assert index.usage() == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("files", "path", b"/a"),
+        ("files", "cid", "text"),
+        ("files", "cid", b"no CID"),
+        ("leaves", "size", b""),
+        ("leaves", "offset", "x"),
+    ],
+)
+def test_a_row_that_rotted_is_not_known(index, table, column, value):
+    cid = CID.of(RAW, b"")
+    index.record([record("/a", digest(1), cid=cid), record("/b", digest(2), cid=cid)])
+    with index._db.writing() as run:
+        number = run.execute("SELECT id FROM files WHERE path='/a'").fetchone()[0]
+        run.execute(f"UPDATE {table} SET {column}=? WHERE {'id' if table == 'files' else 'file'}=?", (value, number))
+    assert places(index, digest(2)) == [("/b", 0, 100)]
+    assert "/b" in index.files(["/a", "/b"])
+    assert column == "cid" or places(index, digest(1)) == []
+    assert table == "leaves" or "/a" not in index.files(["/a", "/b"])
+
+
 def test_many_are_looked_up_at_once(index):
     many = [digest(number) for number in range(1000)]
     assert index.record([record(f"/f{number}", one) for number, one in enumerate(many)]).leaves == 1000

@@ -226,6 +226,17 @@ def test_nodes_are_read_and_verified(tmp_path, store):
         read(held)
 
 
+@pytest.mark.parametrize("value", ["text", 7, 1.5])
+def test_a_node_whose_row_rotted_is_damaged(tmp_path, value):
+    node = named(DAG_CBOR, b"\xa0")
+    with closing(NodeDB(tmp_path)) as nodes:
+        nodes.put_many([node])
+        with nodes._db.writing() as run:
+            run.execute("UPDATE nodes SET data=?", (value,))
+        with pytest.raises(IntegrityError, match=str(node.cid)):
+            nodes.get_many([node.cid])
+
+
 def test_new_nodes_are_counted_apart_from_those_beside_them(store):
     own = [named(DAG_CBOR, bytes([0x18, number])) for number in range(100, 104)]
     twins = [named(DAG_PB, bytes([number])) for number in range(4)]

@@ -7,9 +7,10 @@ recorded for a file that has changed since point to nothing. A leaf that lies in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from wherry.cid import CID
+from wherry.errors import CIDError
 from wherry.store.database import Database, insert
 
 if TYPE_CHECKING:
@@ -208,8 +209,9 @@ class Index:
                 some = paths[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
                 for row in run.execute(f"SELECT * FROM files WHERE path IN ({marks}){how} ORDER BY id", [*some, *values]):
-                    cid = CID(row[8]) if row[8] else None
-                    found[row[1]] = FileRow(row[0], row[1], row[2], Signature(*row[3:8]), cid, row[9], row[10])
+                    known = _file(row)
+                    if known is not None:
+                        found[known.path] = known
         return found
 
     def knows_below(self, path: str) -> bool:
@@ -249,7 +251,8 @@ class Index:
                     query = f"""SELECT digest, path, dev, ino, files.size, mtime, ctime, offset, l.size
                                 FROM {table} AS l JOIN files ON files.id = l.file WHERE digest IN ({marks})"""
                     for row in run.execute(query, some):
-                        found.setdefault(row[0], []).append(Place(row[1], Signature(*row[2:7]), row[7], row[8]))
+                        if _sound(row):
+                            found.setdefault(row[0], []).append(Place(row[1], Signature(*row[2:7]), row[7], row[8]))
         return found
 
     def locate_sealed(self, digests: Sequence[bytes]) -> dict[bytes, SealedPlace]:
@@ -262,8 +265,8 @@ class Index:
                 query = f"""SELECT digest, path, dev, ino, files.size, mtime, ctime, offset, s.size, cut, s.key
                             FROM sealed AS s JOIN files ON files.id = s.file WHERE digest IN ({marks})"""
                 for row in run.execute(query, some):
-                    place = Place(row[1], Signature(*row[2:7]), row[7], row[8])
-                    found[row[0]] = SealedPlace(place, row[9], row[10])
+                    if _sound(row) and type(row[9]) is str and type(row[10]) is bytes:
+                        found[row[0]] = SealedPlace(Place(row[1], Signature(*row[2:7]), row[7], row[8]), row[9], row[10])
         return found
 
     def usage(self) -> tuple[int, int]:
@@ -281,6 +284,25 @@ class Index:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    """Tells whether a leaf's place has the types that it was written with: a flipped bit makes bytes of a text.
+
+    What has not is passed over, as what is not known: `add` and `repair` read the file again.
+    """
+    return type(row[1]) is str and type(row[7]) is int and type(row[8]) is int
+
+
+def _file(row: tuple[Any, ...]) -> FileRow | None:
+    number, path, cut, *signature, cid, key, leaves = row
+    try:
+        named = CID(cid) if cid else None
+    except (CIDError, TypeError):
+        return None
+    if type(path) is not str or type(cut) is not str or type(leaves) is not int:
+        return None
+    return FileRow(number, path, cut, Signature(*signature), named, key, leaves)
 
 
 def _reserve(run: sqlite3.Connection, count: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from wherry.block import Block, checked
+from wherry.errors import IntegrityError
 from wherry.store.database import Database, insert_columns
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ class NodeDB:
     def get_many(self, cids: Sequence[CID]) -> dict[CID, Block]:
         """Gives those that are held. Raises IntegrityError if the disk has damaged one."""
         origin = str(self._db.path)
-        return {cid: checked(cid, data, origin=origin) for cid, data in self._values("data", cids)}
+        found = {}
+        for cid, data in self._values("data", cids):
+            if not isinstance(data, bytes):  # one flipped bit in a row makes text of bytes
+                raise IntegrityError(f"block {cid}: what {origin} has for it is no bytes")
+            found[cid] = checked(cid, data, origin=origin)
+        return found
 
     def sizes(self, cids: Sequence[CID]) -> dict[CID, int]:
         """Gives the sizes in bytes of those that are held, without reading them."""

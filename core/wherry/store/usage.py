@@ -64,7 +64,7 @@ def _count_cuts(index: Index, stopped: Callable[[], bool]) -> dict[str, list[int
                 query = f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT 1 OFFSET ?"
                 row = run.execute(query, (last, _PAGE - 1)).fetchone()
                 end, values = ("", (last,)) if row is None else (f"AND {table}.{key} <= ?", (last, row[0]))
-                query = f"""SELECT files.cut, count(*), sum({table}.size) FROM {table} {join}
+                query = f"""SELECT files.cut, count(*), coalesce(sum({table}.size), 0) FROM {table} {join}
                             WHERE {table}.{key} > ? {end} AND {_KNOWN} GROUP BY files.cut"""
                 for cut, count, size in run.execute(query, values):
                     add(cut, at, count, size)
