@@ -179,7 +179,7 @@ class PeerDenied(PeerError):
 
 
 class DialDenied(PeerDenied):
-    """It leads where this node does not connect: inwards by a redirect, to a private address that others named, to one banned."""
+    """It leads where this node does not connect: a redirect inwards, a private address named by others, one that is banned."""
 
 
 class PeerBusy(PeerError):
