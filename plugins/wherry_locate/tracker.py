@@ -75,7 +75,7 @@ class Tracker(Locator):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if len(failures) == len(tasks):
-            raise failures[0]
+            raise _all_failed(failures)
 
     @asynccontextmanager
     async def provide(self, addresses: Sequence[str], holdings: Holdings, tell: Callable[[str], None]) -> AsyncIterator[None]:
@@ -149,6 +149,13 @@ class Tracker(Locator):
             if isinstance(problem, TimeoutError):
                 raise
             raise PeerProtocolError(f"{url} cut the connection or broke HTTP: {in_words(problem)}", peer=url) from problem
+
+
+def _all_failed(failures: Sequence[PeerError]) -> PeerError:
+    """Gives the error for trackers none of which answered: it names each."""
+    hints = dict.fromkeys(problem.hint for problem in failures if problem.hint)
+    hint = "; ".join(hints) or "check that they run, and the urls in [locator.tracker]"
+    return type(failures[0])("; ".join(problem.message for problem in failures), peer=failures[0].peer, hint=hint)
 
 
 async def _lines(response: aiohttp.ClientResponse, url: str) -> AsyncGenerator[Any, None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.abc.exchange import PeerLink
 from wherry.abc.transport import Channel
-from wherry.errors import PeerBusy, PeerError, PeerUnreachable, WherryError
+from wherry.errors import PeerBusy, PeerError, PeerProtocolError, PeerTimeout, PeerUnreachable, WherryError
 from wherry.hosts import is_loopback
 from wherry.limits import ADDRESS_CHARS_MAX, WIRE_PEERS_MAX, WIRE_SPANS_MAX
 from wherry.links import counters
@@ -152,9 +152,18 @@ class Session(PeerLink):
             raise PeerBusy(f"{self.peer} does not answer us now", peer=self.peer)
         await self._turns.take(owner)
         try:
-            return await self._fetch(wants, lender)
+            arrival, problem = await self._fetch(wants, lender)
+        except PeerError as fault:
+            raise self._lost(fault) from fault
         finally:
             self._turns.over(owner)
+        return arrival, self._lost(problem) if problem is not None else None
+
+    def _lost(self, problem: PeerError) -> PeerError:
+        """Gives the fault as one for which the peer is dialled anew, where it ended the session."""
+        if not self._main.closed or self._engine.exchange is None or type(problem) not in (PeerProtocolError, PeerTimeout):
+            return problem
+        return PeerUnreachable(problem.message, peer=problem.peer, hint=problem.hint)
 
     async def _fetch(self, wants: Sequence[Wanted], lender: Lender) -> tuple[Arrival, PeerError | None]:
         self._turns.starting -= 1

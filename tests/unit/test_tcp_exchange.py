@@ -19,6 +19,7 @@ from wherry.limits import WIRE_SPANS_MAX
 from wherry.observe import Refused, Served
 from wherry.stretches import Stretches
 from wherry.testing.blocks import CountedPool, harvest
+from wherry.testing.chaos import Chaos, ChaosProxy
 from wherry.testing.leaves import file_of, right, source_of
 from wherry_tcp.options import TcpOptions
 from wherry_tcp.transport import TcpTransport
@@ -119,6 +120,19 @@ def nodes(tmp_path, *, left=(), right=(), **options):
     for name in "ab":
         (tmp_path / name).mkdir()
     return Node(source_of(*left), tmp_path / "a", **options), Node(source_of(*right), tmp_path / "b", **options)
+
+
+@pytest.mark.parametrize("end", [Chaos(truncate_at=1_000_000), Chaos(reset_after=1_000_000), Chaos(stall_after=1_000_000)])
+async def test_who_is_lost_midway_is_to_be_dialled_anew_and_the_cause_is_told(tmp_path, end):
+    """Else the next fetch would find that the connection has ended, and tell only that."""
+    file = file_of("file", *[100_000] * 20)
+    one, two = nodes(tmp_path, right=[file])
+    async with two.transport.listen("tcp://127.0.0.1:0", two.source) as found:
+        async with ChaosProxy(("127.0.0.1", int(found.rpartition(":")[2])), down=end) as proxy:
+            async with one.transport.connect(f"tcp://127.0.0.1:{proxy.port}") as channel:
+                with pytest.raises(PeerUnreachable, match="cut|silent") as caught:
+                    await harvest(channel, [leaf.want for leaf in file], CountedPool())
+    assert caught.value.peer == f"tcp://127.0.0.1:{proxy.port}"
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "tcps", "unix"])

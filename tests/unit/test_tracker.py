@@ -50,6 +50,18 @@ async def test_it_asks_as_the_api_says():
     assert not {"authorization", "cookie"} & set(request.headers)
 
 
+async def test_where_all_fail_each_is_named():
+    html = answer(b"<html>", headers={"Content-Type": "text/html"})
+    with HostileServer(answer(status=500)) as one, HostileServer(html) as two, pytest.raises(PeerError) as caught:
+        await ask(one.url, two.url, "http://127.0.0.1:1")
+    for what in (f"{one.url} answered with status 500", f"{two.url} answered with 'text/html'", "to http://127.0.0.1:1:"):
+        assert what in caught.value.message
+    assert "is it a tracker?" in caught.value.hint
+    with HostileServer(answer(status=500)) as one, pytest.raises(PeerError) as caught:
+        await ask(one.url)
+    assert "[locator.tracker]" in caught.value.hint
+
+
 @pytest.mark.parametrize("form", [NDJSON, JSON])
 async def test_both_forms_are_read(form):
     records = [record("http://192.0.2.7:1", "https://h.example:2"), record("http://[2001:db8::1]:3")]
