@@ -65,6 +65,8 @@ def test_what_is_recorded_is_found(index):
         ("files", "cid", "text"),
         ("files", "cid", b"no CID"),
         ("leaves", "size", b""),
+        ("leaves", "size", -1),
+        ("leaves", "size", 1 << 40),
         ("leaves", "offset", "x"),
     ],
 )

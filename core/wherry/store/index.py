@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from wherry.cid import CID
 from wherry.errors import CIDError
+from wherry.limits import LEAF_BYTES_MAX
 from wherry.store.database import Database, insert
 
 if TYPE_CHECKING:
@@ -287,11 +288,11 @@ class Index:
 
 
 def _sound(row: tuple[Any, ...]) -> bool:
-    """Tells whether a leaf's place has the types that it was written with: a flipped bit makes bytes of a text.
+    """Tells whether a leaf's place has types and a size that are written: a flipped bit makes bytes of a text.
 
     What has not is passed over, as what is not known: `add` and `repair` read the file again.
     """
-    return type(row[1]) is str and type(row[7]) is int and type(row[8]) is int
+    return type(row[1]) is str and type(row[7]) is int and type(row[8]) is int and 0 <= row[8] <= LEAF_BYTES_MAX
 
 
 def _file(row: tuple[Any, ...]) -> FileRow | None:
