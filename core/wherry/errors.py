@@ -20,7 +20,8 @@
      │  ├ PeerUnreachable
      │  ├ PeerTimeout
      │  ├ PeerProtocolError
-     │  │  └ WrongLength                     a block of another length than was asked for
+     │  │  ├ WrongLength                     a block of another length than was asked for
+     │  │  └ UnaskedBlocks                   other blocks than were asked for
      │  ├ PeerDenied                         it asks for a token, or refuses ours
      │  │  └ DialDenied                      this node's own rules forbid to connect to where it leads
      │  ├ PeerBusy                           it has too much to do; later, perhaps
@@ -172,6 +173,12 @@ class WrongLength(PeerProtocolError):
         self.block = block
 
 
+class UnaskedBlocks(PeerProtocolError):
+    """The peer sends blocks that were not asked for instead of those that were: its answers do not verify."""
+
+    retry: ClassVar[Retry] = "other"
+
+
 class PeerDenied(PeerError):
     """The peer asks for a token, or refuses ours."""
 
@@ -179,7 +186,7 @@ class PeerDenied(PeerError):
 
 
 class DialDenied(PeerDenied):
-    """It leads where this node does not connect: a redirect inwards, a private address named by others, one that is banned."""
+    """It leads where this node does not connect: inwards by a redirect, to a private address that others named, or a ban."""
 
 
 class PeerBusy(PeerError):

@@ -77,11 +77,8 @@ class Node(Exchange):
     """One end."""
 
     def __init__(self, source, home, *, refuses=None, **options):
-        self.source = source
-        self.answers = True
-        self.refuses = refuses
-        self.met = []
-        self.bell = asyncio.Event()
+        self.source, self.refuses, self.answers = source, refuses, True
+        self.met, self.bell = [], asyncio.Event()
         self.transport = TcpTransport(
             TcpOptions(connect_timeout=5.0, idle_timeout=5.0, request_timeout=5.0, **options), Env(home, {})
         )
@@ -127,11 +124,13 @@ async def test_who_is_lost_midway_is_to_be_dialled_anew_and_the_cause_is_told(tm
     """Else the next fetch would find that the connection has ended, and tell only that."""
     file = file_of("file", *[100_000] * 20)
     one, two = nodes(tmp_path, right=[file])
-    async with two.transport.listen("tcp://127.0.0.1:0", two.source) as found:
-        async with ChaosProxy(("127.0.0.1", int(found.rpartition(":")[2])), down=end) as proxy:
-            async with one.transport.connect(f"tcp://127.0.0.1:{proxy.port}") as channel:
-                with pytest.raises(PeerUnreachable, match="cut|silent") as caught:
-                    await harvest(channel, [leaf.want for leaf in file], CountedPool())
+    async with (
+        two.transport.listen("tcp://127.0.0.1:0", two.source) as found,
+        ChaosProxy(("127.0.0.1", int(found.rpartition(":")[2])), down=end) as proxy,
+        one.transport.connect(f"tcp://127.0.0.1:{proxy.port}") as channel,
+    ):
+        with pytest.raises(PeerUnreachable, match="cut|silent") as caught:
+            await harvest(channel, [leaf.want for leaf in file], CountedPool())
     assert caught.value.peer == f"tcp://127.0.0.1:{proxy.port}"
 
 
