@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from wherry_libp2p.faults import Lies, Slow, linked
 from wherry_libp2p.frames import BLOCK_BYTES_MAX
-from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, length_of, message_of, reset, varint
+from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, closed, length_of, message_of, reset, varint
 
 try:
     import trio
@@ -273,7 +273,7 @@ class Exchange:
             await self.read(stream, peer, True)
         finally:
             peer.streams -= 1
-            await reset(stream)  # it is half open else, and counts for the connection
+            await closed(stream)  # it is half open else, and counts for the connection
 
     async def read(self, stream: Any, peer: Peer, theirs: bool) -> None:
         """Reads messages until the stream ends. Raises nothing: what is wrong with a stream ends that stream."""
@@ -281,7 +281,10 @@ class Exchange:
             while True:
                 with trio.move_on_after(_IDLE_S if theirs else float("inf")) as scope:
                     length = await length_of(stream, MESSAGE_BYTES_MAX)
-                if scope.cancelled_caught or length is None or not await self._read_one(stream, length, peer):
+                if scope.cancelled_caught:
+                    await reset(stream)
+                    break
+                if length is None or not await self._read_one(stream, length, peer):
                     break
         except (ValueError, Slow) as problem:
             self.counts["malformed"] += 1

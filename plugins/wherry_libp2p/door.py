@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wherry_libp2p.frames import Kind
 
@@ -11,16 +11,13 @@ try:
 except ImportError:  # not installed here: `wherry_libp2p.sidecar.main` says so to wherry
     trio = None
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
 
 class Door:
     """Asks wherry about connections. The muxer of each enters here before it reads or writes anything."""
 
-    def __init__(self, send: Callable[..., Awaitable[None]], nursery: trio.Nursery) -> None:
-        """``send(kind, request, index, body)`` sends a frame."""
-        self._send, self._nursery = send, nursery
+    def __init__(self, line: Any, nursery: trio.Nursery) -> None:
+        """``line`` is the socket to wherry."""
+        self._line, self._nursery = line, nursery
         self._met: dict[int, tuple[Any, trio.Event]] = {}  # connection, and that wherry has answered
         self._denied: set[int] = set()  # of those
         self._last = 0
@@ -34,7 +31,7 @@ class Door:
         self._met[number] = connection, answered
         address = connection.get_remote_address()
         try:
-            await self._send(Kind.MEET, number, 0, f"{connection.peer_id} {address[0] if address else ''}".encode()[:256])
+            await self._line.send(Kind.MEET, number, 0, f"{connection.peer_id} {address[0] if address else ''}".encode()[:256])
             await answered.wait()
         except BaseException:
             self.leave(number)
@@ -48,7 +45,7 @@ class Door:
         """The connection is over."""
         if self._met.pop(number, None) is not None:
             self._denied.discard(number)
-            self._nursery.start_soon(self._send, Kind.PART, number)
+            self._nursery.start_soon(self._line.send, Kind.PART, number)
 
     def answer(self, number: int, *, wanted: bool) -> None:
         """Takes wherry's answer; or, later, that a connection is not wanted any more."""

@@ -108,6 +108,15 @@ def _parsed(data: bytes) -> Any:
     return message
 
 
+async def closed(stream: Any) -> None:
+    """Ends our side of a stream. What the peer does on its side is not cut."""
+    try:
+        with trio.move_on_after(_RESET_S):
+            await stream.close()
+    except Exception as problem:  # noqa: BLE001  # it is over already
+        _log.debug("close: %r", problem)
+
+
 async def reset(stream: Any) -> None:
     """Ends a stream at once."""
     try:

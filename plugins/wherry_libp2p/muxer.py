@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any, Final
 
-_WINDOW_BYTES: Final = 1024 * 1024  # that a peer may send ahead on one stream; py-libp2p's grow to 16 MiB
-_WAITING_BYTES_MAX: Final = 4 * 1024 * 1024  # what came on all streams of one connection, and is not read yet
+_WINDOW_BYTES: Final = 1024 * 1024  # to which that of a stream grows, and a few bytes besides; py-libp2p's grow to 16 MiB
+_WAITING_BYTES_MAX: Final = 8 * 1024 * 1024  # what came on all streams of one connection, and is not read yet
 _STREAMS_MAX: Final = 64  # that the peer opened, of one connection
 
 _log = logging.getLogger(__name__)
 
 
+@cache
 def bound() -> Any:
     """Has py-libp2p use it, in all of this process; gives the muxers of a host: this one."""
     import trio
     from libp2p.stream_muxer import muxer_multistream
     from libp2p.stream_muxer.yamux import yamux
 
-    yamux.MAX_WINDOW_SIZE = _WINDOW_BYTES  # its streams ask the module
+    class Stream(yamux.YamuxStream):  # type: ignore[misc]  # mypy has no py-libp2p to look at
+        """One stream."""
+
+        def _apply_autotune_epoch(self, buffered: int) -> int:
+            """Doubles the window where that is of use, up to a bound; gives by how much it grew."""
+            if self.target_recv_window >= _WINDOW_BYTES:
+                return 0
+            grown: int = super()._apply_autotune_epoch(buffered)
+            return grown
 
     class Bounded(yamux.Yamux):  # type: ignore[misc]  # mypy has no py-libp2p to look at
         """One connection."""
@@ -60,5 +70,6 @@ def bound() -> Any:
                 left.clear()
             super()._finalize_stream_locked(stream, fully_closed=fully_closed)
 
+    yamux.YamuxStream = Stream
     muxer_multistream.Yamux = Bounded  # for this protocol it makes that, whatever class a host is given
     return {yamux.PROTOCOL_ID: Bounded}

@@ -73,7 +73,7 @@ class Bridge:
         self._last = 0
         self._running: dict[int, trio.CancelScope] = {}
         self._dialled: dict[int, tuple[Any, str]] = {}  # the DIAL's request: peer and address
-        self.door = Door(line.send, nursery)
+        self.door = Door(line, nursery)
         self.host: Any = None
         self.exchange: Any = None  # none where a DHT alone is asked
         self.connect_s = self.idle_s = 30.0

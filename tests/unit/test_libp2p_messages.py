@@ -10,9 +10,11 @@ from wherry_libp2p.bitswap import Exchange
 from wherry_libp2p.faults import Slow, of_request
 from wherry_libp2p.frames import Fault
 from wherry_libp2p.messages import MESSAGE_BYTES_MAX, Room, length_of, message_of, varint
+from wherry_libp2p.muxer import bound
 
 trio = pytest.importorskip("trio", reason="the extra libp2p is not installed: tox -e libp2p")
 testing = pytest.importorskip("trio.testing")
+yamux = pytest.importorskip("libp2p.stream_muxer.yamux.yamux", reason="the extra libp2p is not installed: tox -e libp2p")
 bitswap = pytest.importorskip("libp2p.bitswap.pb.bitswap_pb2", reason="the extra libp2p is not installed: tox -e libp2p")
 
 MIB = 1 << 20
@@ -36,6 +38,9 @@ class Stream:
 
     async def reset(self):
         self.resets += 1
+
+    async def close(self):
+        pass
 
 
 class Host:
@@ -126,5 +131,31 @@ def test_of_the_streams_of_one_peer_a_few_are_read_and_all_are_ended():
             assert not exchange._room._taken
             assert exchange.peer("a").streams == 0
             await host.opened(Stream("a", b""))
+
+    running(work)
+
+
+def test_a_connection_on_which_more_waits_than_windows_allow_is_closed():
+    (muxer,) = bound().values()
+
+    class Secured:
+        is_initiator = False
+
+        async def read(self, count):
+            return bytes(count)
+
+    async def work():
+        connection = muxer(Secured(), "a")
+        for number in range(4):
+            connection.stream_buffers[number] = bytearray(2 * MIB - 1)
+        assert len(await connection._read_data_body(4)) == 4
+        with pytest.raises(trio.TooSlowError):
+            await connection._read_data_body(5)
+        stream = yamux.YamuxStream(9, connection, False)
+        for _ in range(9):
+            stream._apply_autotune_epoch(0)
+        assert stream.target_recv_window == MIB
+        # Helia fills a window by one frame, and py-libp2p grants some bytes more than the window; that is no fault.
+        assert yamux.MAX_WINDOW_SIZE >= 2 * MIB
 
     running(work)
