@@ -7,7 +7,9 @@ import random
 import resource
 import shutil
 import subprocess
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +47,10 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    root = tmp_path / "data"
+    return filled(tmp_path / "data")
+
+
+def filled(root):
     root.mkdir()
     rng = random.Random(2)
     (root / "a.bin").write_bytes(rng.randbytes(8 * MIB))
@@ -249,18 +254,24 @@ async def test_a_limit_of_the_process_on_file_sizes_is_no_space(data, tmp_path):
 
 
 @pytest.fixture
-def as_nobody(tmp_path):
+def as_nobody():
     """What it gives makes this process a user who may write only where he is let, for the time of the test."""
     if os.getuid() != 0:
         pytest.skip("only root can be somebody else")
-    for path in [tmp_path, *tmp_path.parents]:
-        if path.stat().st_mode & 0o777 == 0o700:
-            path.chmod(0o711)  # he may pass
     yield lambda: os.seteuid(NOBODY)
     os.seteuid(0)
 
 
-async def test_a_directory_that_may_not_be_written(as_nobody, data, tmp_path):
+@pytest.fixture
+def passable():
+    """A folder below which anybody may read. Below pytest's nobody may: each pytest that begins, as other tests do, sees to that."""
+    with tempfile.TemporaryDirectory(prefix="wherry-") as path:
+        os.chmod(path, 0o711)
+        yield Path(path)
+
+
+async def test_a_directory_that_may_not_be_written(as_nobody, passable):
+    tmp_path, data = passable, filled(passable / "data")
     (tmp_path / "shut").mkdir(mode=0o755)
     async with world(data, tmp_path) as (session, cid):
         await session.get(cid, sources=[A], output=str(tmp_path / "first"))

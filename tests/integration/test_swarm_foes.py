@@ -70,7 +70,7 @@ def froms(addresses):
 
 def test_nine_liars_beside_one_that_is_honest_and_slow(synth, serve, liars, wherry, tmp_path):
     what, right = synth(6 * MIB)
-    lying, honest = liars("wrong", what), serve("honest", what, "--limit-up", "4MB/s", scheme="tcps")
+    lying, honest = liars("wrong", what), serve("honest", what, "--limit-up", "2MB/s", scheme="tcps")
     lies, truth = lying.said(), honest.said()
     cid = truth["added"][0]["cid"]
     assert cid == lies["cid"]
