@@ -264,7 +264,7 @@ def as_nobody():
 
 @pytest.fixture
 def passable():
-    """A folder below which anybody may read. Below pytest's nobody may: each pytest that begins, as other tests do, sees to that."""
+    """A folder below which anybody may read; below pytest's nobody may, and each pytest that begins sees to that."""
     with tempfile.TemporaryDirectory(prefix="wherry-") as path:
         os.chmod(path, 0o711)
         yield Path(path)
