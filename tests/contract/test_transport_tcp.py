@@ -28,7 +28,7 @@ class TestTcp(TransportContract):
             yield
 
     def make_transport(self):
-        options = TcpOptions(connect_timeout=2.0, idle_timeout=1.0, request_timeout=15.0, token=self.secrets[0])
+        options = TcpOptions(connect_timeout=2.0, idle_timeout=2.0, request_timeout=15.0, token=self.secrets[0])
         return TcpTransport(options, Env(self.home, {}))
 
     def listen_address(self):
@@ -42,7 +42,7 @@ class TestTcpCoded(TestTcp):
     """The same with every block coded that shrinks."""
 
     def make_transport(self):
-        options = TcpOptions(connect_timeout=2.0, idle_timeout=1.0, request_timeout=15.0, coding="always")
+        options = TcpOptions(connect_timeout=2.0, idle_timeout=3.0, request_timeout=15.0, coding="always")
         return TcpTransport(options, Env(self.home, {}, codings=codings_of("zstd", "lz4")))
 
 

@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -176,7 +177,16 @@ def test_a_place_that_cannot_be_a_home(tmp_path):
             Home(path, "add")
 
 
-def test_a_home_that_may_not_be_written(tmp_path):
+@pytest.fixture
+def passable():
+    """A folder below which anybody may read; below pytest's nobody else may."""
+    with tempfile.TemporaryDirectory(prefix="wherry-") as path:
+        os.chmod(path, 0o755)
+        yield Path(path)
+
+
+def test_a_home_that_may_not_be_written(passable):
+    tmp_path = passable
     with Home(tmp_path / "home", "add"):
         pass
     code = """
@@ -205,8 +215,6 @@ except LocalError as problem:
 """
     (tmp_path / "no-home").mkdir()
     (tmp_path / "no-home").chmod(0o555)
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
     for path in (tmp_path / "home").iterdir():
         path.chmod(0o555)
     (tmp_path / "home").chmod(0o555)

@@ -157,7 +157,7 @@ def test_who_says_the_same_again_and_again_gives_no_hope():
         return made.verdict(now + 19.9)
 
     assert [told_at(20.0 * turn) for turn in range(3)] == [None] * 3
-    assert told_at(80.0).kind == "lost"
+    assert told_at(80.0).kind == "absent"  # it has a part, and this is not in it
 
 
 @pytest.mark.parametrize("policy", POLICIES)
