@@ -298,7 +298,7 @@ class Exchange:
 
     async def _read_one(self, stream: Any, length: int, peer: Peer) -> bool:
         """Reads a message of ``length`` bytes, and does what it says; tells whether it came."""
-        await self._room.take(peer.peer_id, length)
+        await self._room.take(peer.peer_id, length, asked=bool(peer.fetches))
         try:
             message = await message_of(stream, length)
             if message is None:

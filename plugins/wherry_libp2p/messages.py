@@ -35,11 +35,15 @@ class Room:
         self._taken: Counter[Any] = Counter()  # bytes of each peer
         self._freed = trio.Event()  # replaced whenever some are given back
 
-    async def take(self, peer: Any, count: int) -> None:
-        """Waits until ``count`` bytes more are free for a peer; all of a message at once, so that what has begun can end."""
+    async def take(self, peer: Any, count: int, *, asked: bool) -> None:
+        """Waits until ``count`` bytes more are free for a peer; all of a message at once, so that what has begun can end.
+
+        Of whom nothing was ``asked``, who come by themselves, may have half: else a few of them would keep blocks from coming.
+        """
         if count <= _SMALL_BYTES:
             return
-        while self._taken[peer] + count > self._each or self._taken.total() + count > self._most:
+        most = self._most if asked else self._most // 2
+        while self._taken[peer] + count > self._each or self._taken.total() + count > most:
             await self._freed.wait()
         self._taken[peer] += count
 

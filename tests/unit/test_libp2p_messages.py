@@ -60,7 +60,7 @@ def test_messages_beyond_what_there_is_room_for_wait():
         room, taken = Room(4 * MIB, 2 * MIB), []
 
         async def take(who, count):
-            await room.take(who, count)
+            await room.take(who, count, asked=True)
             taken.append(who)
 
         async with trio.open_nursery() as nursery:
@@ -74,6 +74,30 @@ def test_messages_beyond_what_there_is_room_for_wait():
             assert len(taken) == 5
             room.give("b", 2 * MIB)
         assert sorted(taken) == ["a", "a", "a", "b", "c", "c"]
+
+    running(work)
+
+
+def test_who_comes_unasked_keeps_no_block_from_coming_that_is_wanted():
+    async def work():
+        room, taken = Room(4 * MIB, 2 * MIB), []
+
+        async def take(who, *, asked):
+            await room.take(who, MIB, asked=asked)
+            taken.append(who)
+
+        async with trio.open_nursery() as nursery:
+            for who in ("x", "x", "y", "z"):
+                nursery.start_soon(lambda who=who: take(who, asked=False))
+                await testing.wait_all_tasks_blocked()
+            assert taken == ["x", "x"]
+            for _ in range(2):
+                nursery.start_soon(lambda: take("source", asked=True))
+                await testing.wait_all_tasks_blocked()
+            assert taken == ["x", "x", "source", "source"]
+            for who in ("x", "x", "source", "source"):
+                room.give(who, MIB)
+        assert sorted(taken) == ["source", "source", "x", "x", "y", "z"]
 
     running(work)
 

@@ -213,9 +213,7 @@ def _finish(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root
     """
     fill.nodes.flush()
     recorder.flush()
-    return target.finish(
-        force=fill.force, synced=fill.sync, named=lambda: _acknowledge(fill, target, recorder, cid, root)
-    )  # fmt: skip
+    return target.finish(force=fill.force, synced=fill.sync, named=lambda: _acknowledge(fill, target, recorder, cid, root))
 
 
 def _acknowledge(fill: Fill, target: Target, recorder: Recorder, cid: CID, root: Root) -> None:
