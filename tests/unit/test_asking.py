@@ -90,8 +90,13 @@ async def test_a_get_that_waits_for_its_link_holds_few_jobs_and_asks_for_leave_o
     assert flow.most == 1
 
 
-async def test_who_brings_what_another_source_brought_a_moment_sooner_is_not_blamed(monkeypatch):
-    """The other's is being written still, so nothing of the job is done yet, and nothing is left to bring either."""
+@pytest.mark.parametrize("heard", [True, False])
+async def test_of_two_that_bring_the_same_neither_is_blamed(monkeypatch, heard):
+    """One's is being written when the other's comes, so nothing of the job is done yet, and nothing is left to bring either.
+
+    Nor is it late when the other is seen to be done before its thread is ``heard``, however long both take.
+    """
+    monkeypatch.setattr(flights, "LATE", 0.0)
     monkeypatch.setattr(flights, "LATE_MIN_S", 0.0)
     monkeypatch.setattr(flights, "DEAD_S", 0.0)
     monkeypatch.setattr(flights, "SILENT_S", 0.0)
@@ -114,6 +119,7 @@ async def test_who_brings_what_another_source_brought_a_moment_sooner_is_not_bla
                 lender.settle(arrival)
             else:
                 await asyncio.to_thread(lender.settle, arrival)
+                await asyncio.sleep(0.0 if heard else 10.0)
             yield arrival
             if second:
                 ended.append(self.address)

@@ -203,7 +203,7 @@ class Asking:
             # Some of it may have arrived all the same: a cancelled fetch waits for its threads, which settle what they have.
             _, left = job.rest(set())
             if left is None:
-                self._close(task, source)
+                self._close(task, source, job)
                 if isinstance(problem, PeerError):
                     return
                 raise
@@ -232,7 +232,7 @@ class Asking:
         if rejected and (left is None or shared):  # nothing goes back for what was wrong; else `bad` or `failed` tells of it
             source.standing.wrong(time.monotonic(), len(rejected))
         if absent is None and left is None:
-            self._close(task, source)
+            self._close(task, source, job)
             return
         if shared:
             self._scheduler.absent(task, source)  # the other source may have it: nothing is torn in two meanwhile
@@ -311,8 +311,11 @@ class Asking:
             self.open_wants -= len(task.job.wants) - len(left.wants) if not isinstance(left, NodeJob) else 0
             task.job, task.size, task.spans = left, left.size, left.spans
 
-    def _close(self, task: Task[Job], source: Source) -> None:
-        """A job is done; whoever else is asked for it is told to leave it."""
+    def _close(self, task: Task[Job], source: Source, job: Job) -> None:
+        """A job is done; whoever else is asked for it is told to leave it.
+
+        Where some of what ``source`` brought had come already, another one is not late: a thread writes what that one brought.
+        """
         if task.over:
             return
         task.over = True
@@ -326,7 +329,7 @@ class Asking:
         for other in self._scheduler.others(task, source):
             flight = self._flying[task, other]
             self._beaten |= {flight}
-            self._scheduler.beaten(task, other, time.monotonic())
+            self._scheduler.beaten(task, other, time.monotonic(), brought=job.repeated > 0)
             flight.cancel()
 
     def _count(self, source: Source, task: Task[Job], job: Job) -> Callable[[int, int, int], None]:

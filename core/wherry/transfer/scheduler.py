@@ -165,9 +165,9 @@ class Scheduler(Generic[J]):
         """Gives the other sources that are asked for the same job."""
         return self._flights.others(task, source)
 
-    def beaten(self, task: Task[J], source: Source, now: float) -> None:
-        """Another source brought a job; say `done` of this one too. If it was late and gave nothing, it has failed."""
-        if self._flights.beaten(task, source, now):
+    def beaten(self, task: Task[J], source: Source, now: float, *, brought: bool = False) -> None:
+        """Another source brought a job; say `done` of this one too. If it was late, and has not ``brought`` it, it fails."""
+        if self._flights.beaten(task, source, now) and not brought:
             self._rest(source, now, "did not answer in time")
 
     def drop(self, source: Source) -> None:
