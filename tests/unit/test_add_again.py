@@ -145,13 +145,8 @@ def test_a_file_whose_node_was_lost_is_read_again(tmp_path):
     opened.close()
 
 
-def test_reading_goes_on_where_it_was_interrupted(store, tmp_path, monkeypatch):
-    path = tmp_path / "x"
-    path.write_bytes(random.Random(1).randbytes(40 * MiB))
-    settle(path)
-    expected = FileBuilder(lambda block: None)
-    for at in range(0, 40 * MiB, MiB):
-        expected.add(CID.of(RAW, path.read_bytes()[at : at + MiB]), MiB)
+def interrupted(store, path, monkeypatch):
+    """Adds a file of 40 MiB, and is cancelled in the middle; gives the bytes that were read."""
     run = Add(store, BufferPool(), ONE)
     real = hashing.Opened.read
 
@@ -164,37 +159,79 @@ def test_reading_goes_on_where_it_was_interrupted(store, tmp_path, monkeypatch):
     with pytest.raises(InterruptedError):
         run.run(str(path), {})
     monkeypatch.undo()
-    done = run.tally.read_bytes
+    return run.tally.read_bytes
+
+
+def by_hand(path):
+    """The CID of a file as it is."""
+    expected = FileBuilder(lambda block: None)
+    data = path.read_bytes()
+    for at in range(0, len(data), MiB):
+        expected.add(CID.of(RAW, data[at : at + MiB]), MiB)
+    return expected.finish()
+
+
+def test_reading_goes_on_where_it_was_interrupted(store, tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(random.Random(1).randbytes(40 * MiB))
+    settle(path)
+    done = interrupted(store, path, monkeypatch)
     assert 0 < done < 40 * MiB
     assert store.state.roots() == []
     again, cid = added(store, path)
     assert again.tally.read_bytes == 40 * MiB - done
-    assert cid == expected.finish()
+    assert cid == by_hand(path)
 
 
 def test_what_was_read_of_a_file_that_changed_since_is_not_taken(store, tmp_path, monkeypatch):
     path = tmp_path / "x"
     path.write_bytes(bytes(40 * MiB))
     settle(path)
-    run = Add(store, BufferPool(), ONE)
-    real = hashing.Opened.read
-
-    def read(self, offset, length, view):
-        if offset >= 28 * MiB:  # six stretches are read ahead of what is taken, so by then some was taken
-            run.cancel()
-        return real(self, offset, length, view)
-
-    monkeypatch.setattr(hashing.Opened, "read", read)
-    with pytest.raises(InterruptedError):
-        run.run(str(path), {})
-    monkeypatch.undo()
-    assert run.tally.read_bytes > 0
+    assert interrupted(store, path, monkeypatch) > 0
     path.write_bytes(bytes([1]) * 40 * MiB)
     settle(path)
     again, cid = added(store, path)
     assert again.tally.read_bytes == 40 * MiB
     shutil.copy(path, tmp_path / "copy")
     assert added(store, tmp_path / "copy")[1] == cid
+
+
+# A bit flipped in the index
+
+
+def flip(store, table, column, at):
+    """Flips a bit of each value of a column."""
+    with store.index._db.writing() as run:
+        for (value,) in run.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
+            changed = bytearray(value)
+            changed[at] ^= 4
+            run.execute(f"UPDATE {table} SET {column}=? WHERE {column}=?", (bytes(changed), value))
+
+
+@pytest.mark.parametrize("size", [0, 1, 3000, MiB, 3 * MiB])
+@pytest.mark.parametrize("at", [1, 4, 35])
+def test_the_cid_of_a_file_is_of_what_was_read(store, tmp_path, size, at):
+    path = tmp_path / "tree" / "x"
+    path.parent.mkdir()
+    path.write_bytes(random.Random(size).randbytes(size))
+    settle(path)
+    cid = added(store, path.parent)[1]
+    flip(store, "files", "cid", at)
+    run, same = added(store, path.parent)
+    assert (same, run.tally.read_bytes) == (cid, size)
+    run, same = added(store, path.parent)
+    assert (same, run.tally.read_bytes) == (cid, 0)  # what was read is right again
+
+
+@pytest.mark.parametrize("at", [0, 1, 33, 36, -1])
+def test_what_was_read_before_an_interruption_is_taken_only_as_it_was(store, tmp_path, monkeypatch, at):
+    """The length of keys; the first digest; the size of the first leaf; the second digest; the last size."""
+    path = tmp_path / "x"
+    path.write_bytes(random.Random(2).randbytes(40 * MiB))
+    settle(path)
+    interrupted(store, path, monkeypatch)
+    flip(store, "progress", "leaves", at)
+    assert added(store, path)[1] == by_hand(path)
 
 
 # Counts

@@ -189,6 +189,16 @@ async def test_what_did_not_change_is_not_read_again(tmp_path, tree):
         assert 0 < after.unique_bytes <= MiB + 5
 
 
+async def test_a_bit_flipped_in_a_key_of_the_index_makes_no_dataset_that_nobody_can_open(tmp_path, tree):
+    async with opened(tmp_path / "one", "team") as publisher:
+        one = await sealed(publisher, tree)
+        with publisher._store.index._db.writing() as run:
+            query = "SELECT key FROM files JOIN sealed USING (key) WHERE files.size > 0"
+            for (key,) in run.execute(query).fetchall():  # of files of one leaf, whose key is the leaf's
+                run.execute("UPDATE files SET key=? WHERE key=?", (bytes([key[0] ^ 1, *key[1:]]), key))
+        assert await sealed(publisher, tree) == one
+
+
 async def test_a_file_that_changed_is_not_served_as_what_it_was(tmp_path, tree):
     share_key_later = tmp_path / "two"
     async with opened(tmp_path / "one", "team") as publisher:

@@ -16,8 +16,9 @@ import pytest
 
 from wherry.cid import CID, RAW
 from wherry.errors import HomeTooNew, StoreError
-from wherry.store.index import _PLACES_MAX, FileRecord, Fresh, Index, LeafRow, Signature
+from wherry.store.index import FileRecord, Index, LeafRow, Signature
 from wherry.store.newindex import NewIndex, discard_if_damaged, left_behind
+from wherry.store.places import _PLACES_MAX, Fresh
 
 CHUNKER = "1MiB"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BUSY_S: Final = 30.0
 _REPAIR: Final = "`wherry repair` makes a damaged index again; a damaged state.db or nodes.db needs a copy, or `wherry add`"
+AT_ONCE: Final = 256  # values in one query
 _ROWS: Final = 32  # in one statement: fewer than 999 values, the most that every SQLite takes
 _CACHE_KIB: Final = 4096  # the page cache counts towards the process's 100 MB
 

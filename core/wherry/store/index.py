@@ -7,12 +7,13 @@ recorded for a file that has changed since point to nothing. A leaf that lies in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wherry.cid import CID
 from wherry.errors import CIDError
 from wherry.limits import LEAF_BYTES_MAX
-from wherry.store.database import Database, insert
+from wherry.store.database import AT_ONCE, Database, insert
+from wherry.store.places import Fresh, add_leaves
 
 if TYPE_CHECKING:
     import os
@@ -55,11 +56,8 @@ ALTER TABLE files_2 RENAME TO files;
 DROP TABLE progress;
 {_SEALED}
 """
-_AT_ONCE: Final = 256  # values in one query
-_PLACES_MAX: Final = 8  # of a leaf besides the first: a tree may hold a million copies of one small file
-DIGEST_BYTES: Final = 32
 
-_Row = TypeVar("_Row", bound="tuple[bytes, int, int, int] | tuple[bytes, int, int, int, bytes]")
+DIGEST_BYTES: Final = 32
 
 
 class Signature(NamedTuple):
@@ -130,13 +128,6 @@ class FileRecord(NamedTuple):
     key: bytes = b""  # of the sealed file, as its directory lists it
 
 
-class Fresh(NamedTuple):
-    """What was not known before."""
-
-    leaves: int = 0
-    bytes: int = 0
-
-
 class Index:
     """index.db. Safe for threads; commits are ordered but may be lost in a power cut, which `repair` mends."""
 
@@ -156,7 +147,7 @@ class Index:
                 for number, (path, signature, cid, cut, leaves, key) in enumerate(files, first)
             )
             insert(run, "INSERT OR REPLACE INTO files", rows)
-            return _add_leaves(run, [(number, leaf) for number, file in enumerate(files, first) for leaf in file.leaves])
+            return add_leaves(run, [(number, leaf) for number, file in enumerate(files, first) for leaf in file.leaves])
 
     def begin(self, path: str, signature: Signature, cut: str) -> int:
         """Begins a file that is too long for one record; gives its number."""
@@ -172,14 +163,14 @@ class Index:
         with self._db.writing() as run:
             if progress:
                 run.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?)", (file, leaves[0][1], _packed(leaves)))
-            return _add_leaves(run, [(file, leaf) for leaf in leaves])
+            return add_leaves(run, [(file, leaf) for leaf in leaves])
 
     def add_rows(self, rows: list[tuple[int, LeafRow]]) -> Fresh:
         """Adds leaves of files that were begun, each with its file's number. Gives what was not known before."""
         if not rows:
             return Fresh()
         with self._db.writing() as run:
-            return _add_leaves(run, rows)
+            return add_leaves(run, rows)
 
     def finish(
         self, file: int, cid: CID | None, signature: Signature | None = None, *, key: bytes = b"", leaves: int = 0
@@ -206,8 +197,8 @@ class Index:
         found = {}
         how, values = ("", []) if cut is None else (" AND cut=?", [cut])
         with self._db.reading() as run:
-            for start in range(0, len(paths), _AT_ONCE):
-                some = paths[start : start + _AT_ONCE]
+            for start in range(0, len(paths), AT_ONCE):
+                some = paths[start : start + AT_ONCE]
                 marks = ",".join("?" * len(some))
                 for row in run.execute(f"SELECT * FROM files WHERE path IN ({marks}){how} ORDER BY id", [*some, *values]):
                     known = _file(row)
@@ -236,18 +227,33 @@ class Index:
             with self._db.reading() as run:
                 query = "SELECT start, leaves FROM progress WHERE file=? AND start>? ORDER BY start LIMIT 1"
                 row = run.execute(query, (file, start)).fetchone()
-            if row is None:
+            if row is None or type(row[0]) is not int or type(row[1]) is not bytes or not row[1]:
                 return
             start = row[0]
             yield _unpacked(start, row[1])
+
+    def leaves(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """Gives the size and the key of those leaves that are recorded, by digest.
+
+        A digest that a file's record, or its progress, names and that is not here is none that was recorded: a bit flipped.
+        """
+        found: dict[bytes, tuple[int, bytes]] = {}
+        with self._db.reading() as run:
+            for start in range(0, len(digests), AT_ONCE):
+                some = digests[start : start + AT_ONCE]
+                for table, key in (("leaves", "x''"), ("sealed", "key")):
+                    marks = ",".join("?" * len(some))
+                    query = f"SELECT digest, size, {key} FROM {table} WHERE digest IN ({marks})"
+                    found |= {digest: (size, key) for digest, size, key in run.execute(query, some)}
+        return found
 
     def locate(self, digests: Sequence[bytes]) -> dict[bytes, list[Place]]:
         """Finds where leaves lie, by digest. Files may have changed since: compare the signature."""
         found: dict[bytes, list[Place]] = {}
         with self._db.reading() as run:
             for table in ("leaves", "more_leaves"):
-                for start in range(0, len(digests), _AT_ONCE):
-                    some = digests[start : start + _AT_ONCE]
+                for start in range(0, len(digests), AT_ONCE):
+                    some = digests[start : start + AT_ONCE]
                     marks = ",".join("?" * len(some))
                     query = f"""SELECT digest, path, dev, ino, files.size, mtime, ctime, offset, l.size
                                 FROM {table} AS l JOIN files ON files.id = l.file WHERE digest IN ({marks})"""
@@ -260,8 +266,8 @@ class Index:
         """Finds the plain bytes that sealed leaves can be made of again, by the digest of the sealed block."""
         found: dict[bytes, SealedPlace] = {}
         with self._db.reading() as run:
-            for start in range(0, len(digests), _AT_ONCE):
-                some = digests[start : start + _AT_ONCE]
+            for start in range(0, len(digests), AT_ONCE):
+                some = digests[start : start + AT_ONCE]
                 marks = ",".join("?" * len(some))
                 query = f"""SELECT digest, path, dev, ino, files.size, mtime, ctime, offset, s.size, cut, s.key
                             FROM sealed AS s JOIN files ON files.id = s.file WHERE digest IN ({marks})"""
@@ -326,73 +332,3 @@ def _unpacked(start: int, data: bytes) -> list[LeafRow]:
         rows.append(LeafRow(data[at : at + DIGEST_BYTES], start, size, data[at + behind : at + behind + data[0]]))
         start += size
     return rows
-
-
-def _add_leaves(run: sqlite3.Connection, leaves: list[tuple[int, LeafRow]]) -> Fresh:
-    """Adds leaves, each with the number of its file."""
-    rows = [(leaf[0], file, leaf[1], leaf[2]) for file, leaf in leaves if not leaf[3]]
-    sealed = [(leaf[0], file, leaf[1], leaf[2], leaf[3]) for file, leaf in leaves if leaf[3]]
-    count = size = 0
-    if rows:
-        rows.sort()  # neighbours in the tree are written together
-        before = run.total_changes
-        insert(run, "INSERT OR IGNORE INTO leaves", ((bytearray(row[0]), *row[1:]) for row in rows))
-        count = run.total_changes - before
-        size = sum([row[3] for row in rows]) if count == len(rows) else _add_further_places(run, rows)
-    if sealed:
-        sealed.sort()
-        before = run.total_changes
-        insert(run, "INSERT OR IGNORE INTO sealed", sealed)
-        new = run.total_changes - before
-        count += new
-        size += sum([row[3] for row in sealed]) if new == len(sealed) else _move_sealed(run, sealed)
-    return Fresh(count, size)
-
-
-def _move_sealed(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int, bytes]]) -> int:
-    """Gives sealed leaves that were known the place that was added last; gives the bytes of those that were new.
-
-    One place is enough: who has the key makes the block from it, and who has not can fetch it from others.
-    """
-    elsewhere = _elsewhere(run, "sealed", rows)
-    for digest, file, offset, size, key in elsewhere:
-        run.execute("UPDATE sealed SET file=?, offset=?, size=?, key=? WHERE digest=?", (file, offset, size, key, digest))
-    return sum([row[3] for row in rows]) - sum([row[3] for row in elsewhere])
-
-
-def _add_further_places(run: sqlite3.Connection, rows: list[tuple[bytes, int, int, int]]) -> int:
-    """Keeps the places of leaves that were known: instead of a place in a file that is gone, or beside the first.
-
-    Gives the bytes of the leaves among ``rows`` that were new.
-    """
-    elsewhere = _elsewhere(run, "leaves", rows)
-    query = "SELECT file, files.id FROM leaves LEFT JOIN files ON files.id = leaves.file WHERE digest=?"
-    for digest, file, offset, size in elsewhere:
-        kept, known = run.execute(query, (digest,)).fetchone()
-        if known is None:
-            run.execute("UPDATE leaves SET file=?, offset=?, size=? WHERE digest=?", (file, offset, size, digest))
-        elif kept != file and _has_room(run, digest):
-            run.execute("INSERT OR REPLACE INTO more_leaves VALUES (?,?,?,?)", (digest, file, offset, size))
-    return sum([row[3] for row in rows]) - sum([row[3] for row in elsewhere])
-
-
-def _elsewhere(run: sqlite3.Connection, table: str, rows: Sequence[_Row]) -> list[_Row]:
-    """Gives the rows whose leaf is kept in another place: few of a tree, so they are not looked for one by one."""
-    found: list[_Row] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
-        marks = ",".join("?" * len(some))
-        query = f"SELECT digest, file, offset FROM {table} WHERE digest IN ({marks})"
-        places = set(run.execute(query, [bytearray(row[0]) for row in some]))
-        found += [row for row in some if row[:3] not in places]
-    return found
-
-
-def _has_room(run: sqlite3.Connection, digest: bytes) -> bool:
-    """Tells whether one more place of a leaf is kept; forgets those in files that are gone, if that makes room."""
-    query = "SELECT count(*) FROM more_leaves WHERE digest=?"
-    if run.execute(query, (digest,)).fetchone()[0] < _PLACES_MAX:
-        return True
-    run.execute("DELETE FROM more_leaves WHERE digest=? AND file NOT IN (SELECT id FROM files)", (digest,))
-    left: int = run.execute(query, (digest,)).fetchone()[0]
-    return left < _PLACES_MAX

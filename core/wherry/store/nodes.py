@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wherry.block import Block, checked
 from wherry.errors import IntegrityError
-from wherry.store.database import Database, insert_columns
+from wherry.store.database import AT_ONCE, Database, insert_columns
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from wherry.cid import CID
 
 _SCHEMA: Final = "CREATE TABLE nodes (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID"
-_AT_ONCE: Final = 256  # values in one query
 _SLICE: Final = 512  # nodes made ready at a time
 _COPIED: Final = 4096  # bytes of a value below which a copy is cheap
 _PAGE_BYTES: Final = 16_384  # the usual node fits into a page; with 4 KiB most had one of their own (specs/decisions/0003)
@@ -59,8 +58,8 @@ class NodeDB:
         wanted = {bytes(cid): cid for cid in cids}
         keys = list(wanted)
         with self._db.reading() as run:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = keys[start : start + _AT_ONCE]
+            for start in range(0, len(keys), AT_ONCE):
+                some = keys[start : start + AT_ONCE]
                 marks = ",".join("?" * len(some))
                 rows = run.execute(f"SELECT cid, {what} FROM nodes WHERE cid IN ({marks})", some)
                 found += [(wanted[key], value) for key, value in rows]

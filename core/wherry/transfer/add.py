@@ -33,6 +33,7 @@ from wherry.transfer.hashing import Naming, Opened
 from wherry.transfer.large import LargeFileReading
 from wherry.transfer.readers import Batch, Readers
 from wherry.transfer.record import Recorder
+from wherry.transfer.remembered import LOOK_UP_FILES, Known, Remembered
 from wherry.transfer.scan import Found, Left, Seen, Skipped, root_kind, scan
 from wherry.transfer.tally import Tally
 from wherry.transfer.trees import ENCRYPTED, Trees
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from wherry.buffers import BufferPool
     from wherry.dagpb import Linked
     from wherry.publiccid import PublicCID
-    from wherry.store.index import FileRow
     from wherry.store.store import Store
     from wherry.transfer.publish import Publication
     from wherry.transfer.reader import Row
@@ -55,11 +55,9 @@ if TYPE_CHECKING:
 _BATCH_FILES: Final = 64  # small files a call: many share one hop
 _MANY_FILES: Final = 512  # from so many on, children that read along are worth their start
 _WINDOW: Final = 8  # batches under way; their results wait for their turn
-_LOOK_UP_FILES: Final = 256  # names looked up in one query
 
 
 _File: TypeAlias = tuple[Found, Batch, int]  # a file to be read, its batch and its place there
-_Known: TypeAlias = tuple[Found, "FileRow", bool, None]  # a file that was read before and is unchanged; is it executable?
 
 
 class Add:
@@ -92,7 +90,6 @@ class Add:
         self._trees = Trees(self._emit, self._recorder.twin, sealed=publication is not None, without=without)
         self._cancelled = False
         self._root_path = ""
-        self._look_up = False
         self.tally = Tally()
 
     @property
@@ -139,7 +136,6 @@ class Add:
         if meta:
             dataset_block(_ANY, dict(meta))  # words that do not fit are refused before a long read, not after it
         self._root_path, seen = self._open(path)
-        self._look_up = self._store.index.knows_below(self._root_path)
         with closing(seen), closing(self._readers), ThreadPoolExecutor(min(8, os.cpu_count() or 1), "wherry-hash") as threads:
             try:
                 entry = self._build(seen, threads)
@@ -194,7 +190,7 @@ class Add:
 
     def _build(self, seen: Iterable[Seen], threads: ThreadPoolExecutor) -> Entry:
         trees = self._trees
-        pending: deque[_File | _Known | Seen] = deque()
+        pending: deque[_File | Known | Seen] = deque()
         batch = Batch()
         sent = 0  # files
 
@@ -242,31 +238,15 @@ class Add:
 
     # Files
 
-    def _known(self, seen: Iterable[Seen]) -> Iterable[Seen | _Known]:
+    def _known(self, seen: Iterable[Seen]) -> Iterable[Seen | Known]:
         """Puts what is recorded beside each file that has not changed since, in the same order."""
-        for some in _groups(seen, _LOOK_UP_FILES):
-            paths = [item.path for item in some if isinstance(item, Found) and item.kind == FILE] if self._look_up else []
-            rows = self._store.index.files(paths, self._cut) if paths else {}
+        remembered = Remembered(self._store, self._cut, self._root_path)
+        for some in _groups(seen, LOOK_UP_FILES):
             for item in some:
                 self.tally.look_at(item, self._root_path)
-                row = rows.get(item.path) if isinstance(item, Found) and item.kind == FILE else None
-                yield (row is not None and isinstance(item, Found) and self._known_still(item, row)) or item
+            yield from remembered.beside(some)
 
-    def _known_still(self, found: Found, row: FileRow) -> _Known | None:
-        """Gives the file as it is known, if it is unchanged and its node is here."""
-        if row.cid is None:
-            return None
-        if row.cid.codec != RAW and row.cid not in self._store.nodes.sizes([row.cid]):
-            return None
-        if is_synth(row.path):
-            return found, row, False, None
-        try:
-            stat = os.lstat(row.path)
-        except OSError:
-            return None
-        return (found, row, stat.st_mode & 0o100 != 0, None) if Signature.of(stat) == row.signature else None
-
-    def _settle_file(self, item: _File | _Known, threads: ThreadPoolExecutor) -> tuple[Entry, Linked | None]:
+    def _settle_file(self, item: _File | Known, threads: ThreadPoolExecutor) -> tuple[Entry, Linked | None]:
         """Gives a file's entry, and its twin unless that is its only leaf."""
         found = item[0]
         self.tally.files += 1

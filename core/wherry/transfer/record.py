@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from wherry.block import Block
     from wherry.cid import CID
-    from wherry.store.index import Fresh, Index, LeafRow, Signature
+    from wherry.store.index import Index, LeafRow, Signature
+    from wherry.store.places import Fresh
     from wherry.store.store import Store
 
 _ROWS_MAX: Final = 16_384  # rows or nodes a transaction: tens of milliseconds in which readers wait
@@ -139,10 +140,14 @@ class LargeFile:
         self._file = before.id if before is not None and self.resumed else None  # None: not begun in the index
 
     def so_far(self) -> Iterator[LeafRow]:
-        """Gives the leaves that an interrupted run left, from the file's start up to the first gap."""
+        """Gives the leaves that an interrupted run left, from the file's start up to the first gap.
+
+        Leaves that are not recorded as such, in that size, are damage: from there on the file is read.
+        """
         expected = 0
         for leaves in self._store.index.progress(self._file) if self._file is not None else ():
-            if leaves[0].offset != expected:
+            known = self._store.index.leaves([leaf.digest for leaf in leaves])
+            if leaves[0].offset != expected or any(known.get(leaf.digest) != (leaf.size, leaf.key) for leaf in leaves):
                 return
             for leaf in leaves:
                 expected += leaf.size
