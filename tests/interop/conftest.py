@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from peers import Helia, Kubo
-from processes import environ, start, wherry
+from processes import environ, launcher, start, wherry
 
-__all__ = ["environ", "start", "wherry"]
+__all__ = ["environ", "launcher", "start", "wherry"]
 
 KUBO, HELIA = os.environ.get("WHERRY_KUBO"), os.environ.get("WHERRY_HELIA")  # now: the fixture `home` takes them away
 

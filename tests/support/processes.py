@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from launcher import Launcher
 
 WHERRY = [sys.executable, "-m", "wherry_cli"]
 READY_S = 30
@@ -17,17 +18,34 @@ READY_S = 30
 @pytest.fixture
 def environ(home):
     """A user's environment, with a home of its own as the default; ``home`` has cleaned the rest."""
-    return {**os.environ, "PYTHONPATH": ":".join(path for path in sys.path if path)}
+    return {**os.environ, "PYTHONPATH": python_path()}
+
+
+def python_path():
+    """Where this interpreter finds modules, for others."""
+    return ":".join(path for path in sys.path if path)
+
+
+@pytest.fixture(scope="session")
+def launcher():
+    """What forks short lines."""
+    made = Launcher({**os.environ, "PYTHONPATH": python_path()})
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def wherry(environ):
+def wherry(environ, launcher):
     """Runs a line to its end; gives what ``subprocess.run`` does. It must end with ``code``."""
 
-    def run(*words, code=0, **options):
-        line = [*WHERRY, *map(str, words)]
-        options = {"env": environ, **options}
-        done = subprocess.run(line, capture_output=True, check=False, timeout=100, **options)
+    def run(*words, code=0, env=environ, input=None, **options):
+        line = [str(word) for word in words]
+        if options or not launcher.takes(env):
+            done = subprocess.run(
+                [*WHERRY, *line], env=env, input=input, capture_output=True, check=False, timeout=100, **options
+            )
+        else:
+            done = launcher.run(line, env=env, data=input)
         assert done.returncode == code, done.stderr.decode()
         return done
 
