@@ -232,19 +232,18 @@ class Index:
             start = row[0]
             yield _unpacked(start, row[1])
 
-    def leaves(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
-        """Gives the size and the key of those leaves that are recorded, by digest.
+    def leaves(self, digests: Sequence[bytes], *, sealed: bool) -> dict[bytes, tuple[int, bytes]]:
+        """Gives the size and the key of those leaves that are recorded, by digest; ``sealed`` says of which kind.
 
         A digest that a file's record, or its progress, names and that is not here is none that was recorded: a bit flipped.
         """
         found: dict[bytes, tuple[int, bytes]] = {}
+        what = "digest, size, key FROM sealed" if sealed else "digest, size, x'' FROM leaves"
         with self._db.reading() as run:
             for start in range(0, len(digests), AT_ONCE):
                 some = digests[start : start + AT_ONCE]
-                for table, key in (("leaves", "x''"), ("sealed", "key")):
-                    marks = ",".join("?" * len(some))
-                    query = f"SELECT digest, size, {key} FROM {table} WHERE digest IN ({marks})"
-                    found |= {digest: (size, key) for digest, size, key in run.execute(query, some)}
+                for digest, size, key in run.execute(f"SELECT {what} WHERE digest IN ({','.join('?' * len(some))})", some):
+                    found[digest] = size, key
         return found
 
     def locate(self, digests: Sequence[bytes]) -> dict[bytes, list[Place]]:

@@ -146,7 +146,7 @@ class LargeFile:
         """
         expected = 0
         for leaves in self._store.index.progress(self._file) if self._file is not None else ():
-            known = self._store.index.leaves([leaf.digest for leaf in leaves])
+            known = self._store.index.leaves([leaf.digest for leaf in leaves], sealed=bool(leaves[0].key))
             if leaves[0].offset != expected or any(known.get(leaf.digest) != (leaf.size, leaf.key) for leaf in leaves):
                 return
             for leaf in leaves:

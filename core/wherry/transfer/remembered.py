@@ -40,7 +40,8 @@ class Remembered:
         if not files:
             return list(some)
         rows = self._store.index.files([item.path for item in files], self._cut)
-        leaves = self._store.index.leaves([row.cid.digest for row in rows.values() if row.cid and row.cid.codec == RAW])
+        alone = [row.cid.digest for row in rows.values() if row.cid and row.cid.codec == RAW]
+        leaves = self._store.index.leaves(alone, sealed=" " in self._cut)
         known: dict[int, Known] = {}
         for item in files:
             row = rows.get(item.path)
