@@ -187,6 +187,27 @@ async def test_a_selection_without_bytes_stays(world, tree, tmp_path, kind, patt
     assert (found.kept, found.dropped, found.missing) == (1, [], [])
 
 
+@pytest.mark.parametrize("options", [{"include": ["*.bin"]}, {"exclude": ["d.dat", "b*"]}, {"include": ["?.bin", "b2/none"]}])
+@pytest.mark.parametrize("kind", ["manifest", "sealed", "part"])
+async def test_what_is_empty_and_was_not_selected_is_not_missed_between_what_was(world, tmp_path, kind, options):
+    files = {"a.bin": CHANCE.randbytes(MIB), "c.bin": CHANCE.randbytes(900), "d.dat": CHANCE.randbytes(700)}
+    empty = {"b.txt": b"", "b/none": b"", "b/deep/none": b"", "b2/none": b""}
+    tree = write(tmp_path / "src", {f"data/{name}": content for name, content in (files | empty).items()})
+    target, taken = tmp_path / "some", {"a.bin", "c.bin"} | ({"b2/none"} & set(options.get("include", [])))
+    async with offering(world, tree, kind) as what:
+        await got(world, what, target, **options)
+    assert set(contents(target)) == taken
+    assert (await looked_at(world)).status == "ok"
+    found = await repaired(world)
+    assert (found.kept, found.files, found.dropped, found.missing) == (1, len(taken), [], [])
+    if len(taken) == 3:
+        (target / "b2/none").write_bytes(b"other")
+        assert len((await repaired(world)).dropped) == 1
+    else:
+        write(target, {"b.txt": b"mine", "b/none": b"mine"})
+        assert (await repaired(world)).kept == 1
+
+
 async def test_what_is_remembered_coarsely_is_read_all_the_same(world, tree, tmp_path, monkeypatch):
     for module in (get, into):
         monkeypatch.setattr(module, "SELECTION_SPANS_MAX", 2)
