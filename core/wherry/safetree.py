@@ -32,6 +32,8 @@ _SET_FLAGS: Final = 0x40086602
 _TOP_DIR: Final = 0x00020000
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
+_LEVELS_OPEN: Final = 16  # folders inside folders, while a tree is removed; those above are opened again on the way up
+_NAMES_HELD: Final = 4096  # of folders in one folder, while a tree is removed; fewer, the deeper it is
 
 
 class SafeTree:
@@ -208,16 +210,17 @@ class SafeTree:
         self.close()
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
     """Removes what lies at ``path`` with all that is in it, also where folders of ours are read-only; follows no link.
 
-    What somebody else removes meanwhile is fine. Raises OSError for the first that cannot be removed.
+    However deep it is and however many names a folder has, few descriptors are open and few names held. What somebody else
+    removes meanwhile is fine. ``path`` may be relative to ``dir_fd``. Raises OSError for the first that cannot be removed.
     """
     try:
-        folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        folder = stat.S_ISDIR(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return
-    _remove(path, None, folder=folder)
+    _remove(path, dir_fd, folder=folder)
 
 
 def _remove(name: str, at: int | None, *, folder: bool) -> None:
@@ -225,15 +228,80 @@ def _remove(name: str, at: int | None, *, folder: bool) -> None:
         if not folder:
             os.unlink(name, dir_fd=at)
             return
-        fd = _open_to_empty(name, at)
-        try:
-            with os.scandir(fd) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for inner, inner_folder in found:
-                _remove(inner, fd, folder=inner_folder)
-        finally:
-            os.close(fd)
+        _empty(name, at)
         os.rmdir(name, dir_fd=at)
+
+
+def _empty(name: str, at: int | None) -> None:
+    """Removes all that is in a folder, the innermost first."""
+    levels = [_Level(name, _open_to_empty(name, at))]
+    try:
+        while True:
+            level = levels[-1]
+            if level.folders:
+                inner = level.folders.pop()
+                with suppress(FileNotFoundError):
+                    levels.append(_Level(inner, _open_to_empty(inner, level.fd)))
+                    level.changed = True
+                if len(levels) > _LEVELS_OPEN:
+                    levels[-_LEVELS_OPEN - 1].close()
+            elif level.changed:
+                level.look(max(1, _NAMES_HELD // len(levels)))
+            elif len(levels) > 1:
+                levels[-2].reopen(level)
+                levels.pop().close()
+                with suppress(FileNotFoundError):
+                    os.rmdir(level.name, dir_fd=levels[-1].fd)
+            else:
+                return
+    finally:
+        for level in levels:
+            level.close()
+
+
+class _Level:
+    """A folder that is being emptied."""
+
+    __slots__ = ("_which", "changed", "fd", "folders", "name")
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name, self.fd = name, fd
+        found = os.fstat(fd)
+        self._which = found.st_dev, found.st_ino
+        self.folders: list[str] = []  # in it, that are known and not looked at yet
+        self.changed = True  # whether it may have more in it than was seen when it was looked at
+
+    def look(self, most: int) -> None:
+        """Removes its files and links, and lists ``most`` of its folders. Some systems skip names while others are removed."""
+        self.changed = False
+        with os.scandir(self.fd) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry.name, dir_fd=self.fd)
+                        self.changed = True
+                    continue
+                self.folders.append(entry.name)
+                if len(self.folders) >= most:
+                    self.changed = True
+                    return
+
+    def reopen(self, inner: _Level) -> None:
+        """Opens it again from the folder ``inner`` in it, unless it is open. Raises OSError if that lies elsewhere by now."""
+        if self.fd >= 0:
+            return
+        fd = os.open("..", _DIRECTORY, dir_fd=inner.fd)
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) != self._which:
+            os.close(fd)
+            raise OSError(errno.ESTALE, "it was moved while it was removed", inner.name)
+        self.fd = fd
+
+    def close(self) -> None:
+        """Closes it; idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def _open_to_empty(name: str, at: int | None) -> int:

@@ -98,16 +98,17 @@ class Taken:
         place = f"{self._row.path}/{path}" if path else self._row.path
         if self._touches(begin, size):
             return False
-        if self._exact:
+        if size and self._exact:
             return True
         if isinstance(unopened, NotFound) or not _is_there(place):
-            self.absent += 1
+            self.absent += not self._exact
             return True
         self._sure = False
         return not self.counts(place)
 
     def _touches(self, begin: int, size: int) -> bool:
-        return self._spans is not None and self._spans.touches(begin, begin + size)
+        """What is empty touches nothing: in the midst of a stretch it may lie between two files that were taken."""
+        return self._spans is not None and size > 0 and self._spans.touches(begin, begin + size)
 
 
 def _spans_of(row: RootRow) -> Stretches | None:

@@ -12,10 +12,11 @@ from getting import MIB, A, Slow, beside, interrupted, write
 from unixfs_dags import Dag, offered
 
 from wherry.cid import CID
+from wherry.errors import LocalError
 from wherry.session import Encryption, Session
 from wherry.testing.faultydisk import FaultyDisk
 from wherry.testing.memory import MemoryTransport
-from wherry.transfer import get, into
+from wherry.transfer import into
 
 CHANCE = random.Random(5)
 FILES = {f"val/{number:02}": CHANCE.randbytes(900 + number) for number in range(5)}
@@ -187,9 +188,55 @@ async def test_a_selection_without_bytes_stays(world, tree, tmp_path, kind, patt
     assert (found.kept, found.dropped, found.missing) == (1, [], [])
 
 
+@pytest.mark.parametrize("options", [{"include": ["*.bin"]}, {"exclude": ["d.dat", "b*"]}, {"include": ["?.bin", "b2/none"]}])
+@pytest.mark.parametrize("kind", ["manifest", "sealed", "part"])
+async def test_what_is_empty_and_was_not_selected_is_not_missed_between_what_was(world, tmp_path, kind, options):
+    files = {"a.bin": CHANCE.randbytes(MIB), "c.bin": CHANCE.randbytes(900), "d.dat": CHANCE.randbytes(700)}
+    empty = {"b.txt": b"", "b/none": b"", "b/deep/none": b"", "b2/none": b""}
+    tree = write(tmp_path / "src", {f"data/{name}": content for name, content in (files | empty).items()})
+    target, taken = tmp_path / "some", {"a.bin", "c.bin"} | ({"b2/none"} & set(options.get("include", [])))
+    async with offering(world, tree, kind) as what:
+        await got(world, what, target, **options)
+    assert set(contents(target)) == taken
+    assert (await looked_at(world)).status == "ok"
+    found = await repaired(world)
+    assert (found.kept, found.files, found.dropped, found.missing) == (1, len(taken), [], [])
+    if len(taken) == 3:
+        (target / "b2/none").write_bytes(b"other")
+        assert len((await repaired(world)).dropped) == 1
+    else:
+        write(target, {"b.txt": b"mine", "b/none": b"mine"})
+        assert (await repaired(world)).kept == 1
+
+
+@pytest.mark.parametrize("patterns", [{"include": ["val"]}, {"exclude": ["train/0*", "deep"]}, {}])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_same_is_remembered_behind_a_kill_before_the_acknowledgement(world, tree, monkeypatch, kind, patterns):
+    tmp_path = world.base
+
+    def killed(*_):
+        raise LocalError("killed")
+
+    async with offering(world, tree, kind) as what:
+        await got(world, what, tmp_path / "some", **patterns)
+        with monkeypatch.context() as failing:
+            failing.setattr(into, "_acknowledge", killed)
+            with pytest.raises(LocalError, match="killed"):
+                await got(world, what, tmp_path / "other", **patterns)
+        assert {"other", ".other.wherry-journal"} <= {path.name for path in tmp_path.iterdir()}
+        await got(world, what, tmp_path / "other", **patterns)
+    assert beside(tmp_path / "other") == []
+    async with world.node() as session:
+        other, some = await session.roots()
+    assert (other.path, other.options) == (str(tmp_path / "other"), some.options)
+    assert ("spans" in some.options, "bytes" in some.options) == (
+        bool(patterns) and kind in ("manifest", "sealed"),
+        kind in ("raw leaves", "wrapped"),
+    )
+
+
 async def test_what_is_remembered_coarsely_is_read_all_the_same(world, tree, tmp_path, monkeypatch):
-    for module in (get, into):
-        monkeypatch.setattr(module, "SELECTION_SPANS_MAX", 2)
+    monkeypatch.setattr("wherry.transfer.select.SELECTION_SPANS_MAX", 2)
     monkeypatch.setattr("wherry.taken.SELECTION_SPANS_MAX", 2)
     async with offering(world, tree, "manifest") as what:
         await got(world, what, tmp_path / "some", include=["val/0[024]", "val/deep"])

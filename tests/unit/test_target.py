@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+from killing import killed, without_exchange
 
 from wherry import safetree
 from wherry.block import EMPTY_LEAF
@@ -35,6 +36,10 @@ def fill(target, kind):
     fd = target.tree.open(place, os.O_WRONLY | os.O_CREAT)
     os.write(fd, b"new")
     os.close(fd)
+
+
+def nothing():
+    """Records nothing."""
 
 
 def content(path):
@@ -186,15 +191,15 @@ def test_tidying_takes_only_what_is_this_transfers_own(path):
     target = Target(path, A_DIR, WHO)
     target.close()
     os.mkdir(path)
-    assert not tidy(path, {**WHO, "cid": "another"})
+    assert not tidy(path, {**WHO, "cid": "another"}, nothing)
     assert len(os.listdir(os.path.dirname(path))) == 3
     busy = Target(path, A_DIR, WHO)
-    assert not tidy(path, WHO)
+    assert not tidy(path, WHO, nothing)
     busy.close()
-    assert tidy(path, WHO)
+    assert tidy(path, WHO, nothing)
     assert remove(left_beside(busy.part)) == []
     assert os.listdir(os.path.dirname(path)) == ["target"]
-    assert not tidy(path, WHO)
+    assert not tidy(path, WHO, nothing)
 
 
 def test_tidying_that_fails_frees_the_target(path, monkeypatch):
@@ -205,10 +210,60 @@ def test_tidying_that_fails_frees_the_target(path, monkeypatch):
     def fails(*_):
         raise OSError(errno.EROFS, "read-only")
 
+    named = []
     with monkeypatch.context() as failing:
         failing.setattr(targets, "set_aside", fails)
-        assert tidy(path, WHO)
+        assert tidy(path, WHO, lambda: named.append(sorted(os.listdir(os.path.dirname(path)))))
+    assert named == [[".target.wherry-journal", ".target.wherry-part", "target"]]  # before any of it goes
     Target(path, A_DIR, WHO).close()  # not busy
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_kill_at_any_step_leaves_nothing_for_ever_and_no_only_copy_goes(tmp_path, kind, can_exchange, monkeypatch):
+    if not can_exchange:
+        monkeypatch.setattr(safetree, "_rename", without_exchange)
+    seen, step = [], 0
+    while True:
+        path = str(tmp_path / f"{step}/target")
+        aside = hidden_names(path)[0] + "-old"
+        target = Target(path, kind, WHO)
+        fill(target, kind)
+        target.journal.append([(0, 3)])
+        old = f"{path}/inner" if kind is A_DIR else path
+        os.makedirs(os.path.dirname(old), exist_ok=True)
+        with open(old, "w") as file:
+            file.write("old")
+        was_killed = killed(step, lambda target=target: target.finish(force=True, synced=True))
+        target.close()
+        if not was_killed:
+            break
+        seen.append(content(path) if os.path.lexists(path) else "nothing")
+        if seen[-1] == "new":
+            tidy(path, WHO, nothing)
+            remove(left_beside(hidden_names(path)[0]))
+        else:
+            again = Target(path, kind, WHO)
+            if seen[-1] == "nothing":
+                remove(left_beside(again.part))  # as each get does, whatever comes of it
+                assert content(aside) == "old"
+            assert content(again.part) == "new"
+            again.finish(force=True, synced=True)
+            again.close()
+        assert (content(path), os.listdir(os.path.dirname(path))) == ("new", ["target"])
+        step += 1
+    assert list(dict.fromkeys(seen)) == (["old", "new"] if can_exchange else ["old", "nothing", "new"])
+
+
+def test_what_a_kill_left_aside_goes_when_something_else_has_the_name(path, kind):
+    os.makedirs(path)
+    aside = hidden_names(path)[0] + "-old"
+    with open(aside, "w") as file:
+        file.write("old")
+    other = Target(path, kind, {**WHO, "cid": "another"})
+    assert remove(left_beside(other.part)) == []
+    assert not os.path.lexists(aside)
+    other.discard()
+    other.close()
 
 
 def test_what_is_recorded_while_it_syncs_is_not_covered_by_that_sync(path, monkeypatch):

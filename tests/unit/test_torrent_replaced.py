@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 
 import pytest
-from faketorrent import DATA, RULES, Fake, get
+from faketorrent import DATA, MAGNET, RULES, Fake, get
 from torrents import BIG
 
 from wherry import safetree
-from wherry.errors import LocalError
+from wherry.errors import LocalError, TargetExists
 from wherry.transfer import torrent_place
 
 
@@ -39,3 +39,17 @@ def test_what_was_replaced_is_never_where_the_next_run_would_write(tmp_path, mon
     with pytest.raises(LocalError, match="cannot give its name"):
         get(str(torrent), target, Fake(), RULES._replace(force=True))
     assert (data / "a").read_bytes() == BIG  # to go on from
+
+
+@pytest.mark.parametrize("what", ["a torrent", "a magnet link"])
+def test_what_is_put_back_is_seen_before_anything_is_downloaded(tmp_path, what):
+    """Behind a kill between two renames the target was not there when the get began."""
+    torrent = tmp_path / "x.torrent"
+    torrent.write_bytes(DATA)
+    target, folder = tmp_path / "got", tmp_path / ".got.wherry-torrent"
+    (folder / "data-older").mkdir(parents=True)
+    (folder / "data-older/old").write_text("mine")
+    fake = Fake()
+    with pytest.raises(TargetExists, match="is there already, and not what the torrent says"):
+        get(str(torrent) if what == "a torrent" else MAGNET, target, fake)
+    assert ((target / "old").read_text(), fake.calls) == ("mine", int(what != "a torrent"))

@@ -6,14 +6,13 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from wherry.errors import CIDError, NotFound, TargetExists, local_error
 from wherry.publiccid import PublicCID
-from wherry.safetree import sync_dir
+from wherry.safetree import remove_tree, sync_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +122,7 @@ def prune(link: str, keep: int | None, state: StateDB) -> tuple[list[str], list[
                 name = os.path.basename(row.path)
                 hidden = f".{name}{_GOING}"
                 if hidden in going:  # left by one that was killed, and the version was got again
-                    _remove(hidden, fd)
+                    remove_tree(hidden, dir_fd=fd)
                 os.rename(name, hidden, src_dir_fd=fd, dst_dir_fd=fd)
                 going = [*(other for other in going if other != hidden), hidden]
                 state.drop_root(row.cid, row.path)
@@ -132,11 +131,9 @@ def prune(link: str, keep: int | None, state: StateDB) -> tuple[list[str], list[
                 os.fsync(fd)  # before anything in them goes
             if alone:
                 fcntl.flock(fd, fcntl.LOCK_UN)  # large ones take a while, and nobody else is to wait with a swap for that
-            for hidden in going:
+            for hidden in going:  # another process may remove it, too
                 try:
-                    _remove(hidden, fd)
-                except FileNotFoundError:  # another process removes it, too
-                    continue
+                    remove_tree(hidden, dir_fd=fd)
                 except OSError as problem:
                     problems.append(
                         local_error(problem, "cannot remove the older version", os.path.join(folder, hidden)).message
@@ -180,14 +177,6 @@ def _is_version(name: str) -> bool:
         return str(PublicCID.parse(head)) == head and bool(rest) == bool(dash)
     except CIDError:
         return False
-
-
-def _remove(name: str, fd: int) -> None:
-    """Removes a version, in the open folder ``fd``; follows no link."""
-    if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-        shutil.rmtree(name, dir_fd=fd)
-    else:
-        os.unlink(name, dir_fd=fd)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from wherry.offload import in_thread, settled
 from wherry.store.index import Signature
 from wherry.transfer.remake import Remaker
 from wherry.transfer.scan import listing
-from wherry.transfer.select import Selection, chosen
+from wherry.transfer.select import Extent, Selection, chosen
 from wherry.transfer.tree import walk_of
 from wherry.unixfs.wrap import is_wrapped
 
@@ -57,7 +57,7 @@ class _Stretch(NamedTuple):
 
 
 class Comparison:
-    """One comparison. ``files`` and ``bytes`` count what was looked at."""
+    """One comparison. ``files`` and ``bytes`` count what was looked at; ``extent`` is where that lies, if nothing differs."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Comparison:
         self._complete = complete
         self.files = 0
         self.bytes = 0
+        self.extent = Extent()
         self._found_bytes = 0  # of the file that was looked at last
 
     async def differences(self, root: Entry, path: str) -> AsyncGenerator[Difference, None]:
@@ -120,7 +121,7 @@ class Comparison:
         where = ""
         lost: list[str] = []
         remaker = Remaker(path, self._nodes.index, lost.append if self._complete else None)
-        async for step in chosen(self._nodes.steps(walk, remaker), walk, self._selection):
+        async for step in chosen(self._nodes.steps(walk, remaker), walk, self._selection, self.extent.leave_out):
             while lost:
                 if present:
                     present[-1] += 1
@@ -166,6 +167,7 @@ class Comparison:
             elif isinstance(step, EnterFile):
                 self.files += 1
                 self.bytes += self._found_bytes
+                self.extent.take(self._found_bytes)
                 where = step.path
                 if self._trusted(_place(path, step.path), step.entry):
                     walk.skip()

@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING, Final
 from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LeaveFile, LinkStep
 from wherry.errors import LimitExceeded, NoSpace, WherryError
-from wherry.limits import SELECTION_SPANS_MAX
 from wherry.observe import Note
 from wherry.offload import in_thread
-from wherry.stretches import Stretches
-from wherry.swarm.haves import coarsened
 from wherry.transfer.jobs import LeafJob
 from wherry.transfer.leftovers import Leftovers
 from wherry.transfer.local import FilesChannel, HeldChannel, KnownChannel
@@ -30,7 +27,7 @@ from wherry.transfer.pack import Packer
 from wherry.transfer.remake import Remaker
 from wherry.transfer.request import fetch_once
 from wherry.transfer.running import worst
-from wherry.transfer.select import chosen
+from wherry.transfer.select import Extent, chosen
 from wherry.transfer.sink import FileSink, Piece, Sink, Slot
 from wherry.transfer.target import check_encoding
 from wherry.transfer.tree import walk_of
@@ -66,9 +63,7 @@ class Count:
     links: int = 0
     files_total: int | None = None
     bytes_total: int | None = None
-    selected_bytes: int = 0  # of the files walked so far
-    passed_bytes: int = 0  # of those beside them that are not selected
-    taken: Stretches = field(default_factory=Stretches)  # where the selected ones lie in the dataset's stretch of bytes
+    extent: Extent = field(default_factory=Extent)  # of the files walked so far
 
 
 def check_bounds(root: Entry, *, bytes_max: int | None, entries_max: int, exact: bool = True) -> None:
@@ -248,8 +243,8 @@ class Get:
         walk = walk_of(root.entry, hints=not self._careful, predict=not self._careful)
         # What an earlier run wrote need not come again to be walked: the part gives leaves that must be read as nodes.
         remaker = Remaker(self._target.part, self._store.index) if self._target is not None and self._target.existed else None
-        steps = self._nodes.steps(walk, remaker)
-        async for step in steps if self._selection.everything else chosen(steps, walk, self._selection, self._pass):
+        steps, passed = self._nodes.steps(walk, remaker), self.count.extent.leave_out
+        async for step in steps if self._selection.everything else chosen(steps, walk, self._selection, passed):
             if isinstance(step, EnterDir | EnterFile | LinkStep):
                 self._guard.enter(step)
                 if isinstance(step, LinkStep) and not self._guard.takes_link(step):
@@ -288,19 +283,6 @@ class Get:
         if self._target is not None and not (self._selection.everything or self.count.files or self.count.links):
             self._observe(Note("warning", "no file is selected by what to include and exclude: compare it with `wherry ls`"))
 
-    def _pass(self, count: int) -> None:
-        self.count.passed_bytes += count
-
-    def _place(self, size: int) -> int:
-        """Counts a file that is taken; gives where it lies in the dataset's stretch of bytes."""
-        base = self.count.passed_bytes + self.count.selected_bytes
-        self.count.selected_bytes += size
-        if not self._selection.everything:
-            self.count.taken.add(base, base + size)
-            if len(self.count.taken) > 2 * SELECTION_SPANS_MAX:
-                self.count.taken = coarsened(self.count.taken, SELECTION_SPANS_MAX)
-        return base
-
     async def _leave_dir(self, path: str) -> None:
         self._guard.leave_dir()
         if self._leftovers is not None:
@@ -312,9 +294,9 @@ class Get:
 
     async def _begin(self, step: EnterFile) -> Slot:
         entry = step.entry
-        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self._place(entry.size), entry.size, entry.key)
+        slot = Slot(step.path, entry.cid, entry.size, entry.attrs, self.count.extent.take(entry.size), entry.size, entry.key)
         slot.wrapped = entry.cid.codec == DAG_PB
-        if self._bytes_max is not None and self.count.selected_bytes > self._bytes_max:
+        if self._bytes_max is not None and self.count.extent.selected_bytes > self._bytes_max:
             raise LimitExceeded(
                 f"the dataset has more than {format_size(self._bytes_max)}, which is what is taken", hint="raise --max-bytes"
             )

@@ -12,7 +12,7 @@ from wherry.cid import DAG_PB, RAW
 from wherry.dag.walk import EnterDir, EnterFile, Leaf, LeaveDir, LinkStep, Root
 from wherry.errors import TargetChanged, TargetExists, UsageError, WherryError
 from wherry.fileio import open_regular
-from wherry.limits import LEAF_BYTES_MAX, SELECTION_SPANS_MAX
+from wherry.limits import LEAF_BYTES_MAX
 from wherry.manifest import FILE, LINK
 from wherry.observe import Note, Progress
 from wherry.offload import in_thread
@@ -20,14 +20,13 @@ from wherry.results import GetPlan, SourcePlan
 from wherry.store.held import there
 from wherry.store.index import Signature
 from wherry.stretches import Stretches
-from wherry.swarm.haves import coarsened
 from wherry.transfer.compare import Comparison
 from wherry.transfer.get import Get
 from wherry.transfer.part import PartSource
 from wherry.transfer.record import Recorder
 from wherry.transfer.replace import check_replace, inside_hint
 from wherry.transfer.replaced import left_beside, remove
-from wherry.transfer.select import chosen
+from wherry.transfer.select import Extent, chosen
 from wherry.transfer.target import Target, free_bytes, hidden_names, tidy
 from wherry.transfer.tree import walk_of
 from wherry.unixfs.wrap import Wrapping
@@ -159,11 +158,11 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
         identity["places"] = "dataset"  # where files lie is counted in the whole, and not in what is selected
     if fill.careful:  # where files lie in the transfer may be another place
         identity["sizes"] = "careful"
-    if there and (size := await _complete_bytes(fill, cid, root, path)) is not None:
-        if await in_thread(lambda: tidy(path, identity)):  # killed before it could be acknowledged
-            await in_thread(lambda: fill.store.state.put_root(cid, path, "get", {"selection": fill.selection.identity}))
+    if there and (found := await _complete(fill, cid, root, path)) is not None:
+        options = _options(fill, root, found.extent)  # if it was killed before it could be acknowledged
+        await in_thread(lambda: tidy(path, identity, named=lambda: fill.store.state.put_root(cid, path, "get", options)))
         await _clear(fill, path)
-        return size
+        return found.bytes
     if there:
         await in_thread(lambda: check_replace(path, root.entry.kind))
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
@@ -189,9 +188,9 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
         fill.finishing = False
         if everything:
             if not root.exact:
-                fill.member.sized(run.count.selected_bytes)
+                fill.member.sized(run.count.extent.selected_bytes)
             fill.member.completed()
-    return run.count.selected_bytes
+    return run.count.extent.selected_bytes
 
 
 async def _clear(fill: Fill, path: str) -> None:
@@ -221,17 +220,22 @@ def _acknowledge(fill: Fill, target: Target, recorder: Recorder, cid: CID, root:
         row = fill.store.index.files([target.path]).get(target.path)
         if row is not None:  # renaming a file changes its ctime
             fill.store.index.moved(row.id, Signature.of(os.lstat(target.path)))
+    extent = fill.run.count.extent if fill.run is not None else Extent()
+    recorder.root(cid, target.path, "get", _options(fill, root, extent))
+
+
+def _options(fill: Fill, root: Root, extent: Extent) -> dict[str, str]:
+    """Gives what is remembered of a root, of which what is at ``extent`` was taken."""
     options = {"selection": fill.selection.identity}
-    if not root.exact and fill.run is not None:
-        options["bytes"] = str(fill.run.count.selected_bytes)
-    if not fill.selection.everything and not fill.partial and root.exact and fill.run is not None:
-        taken = coarsened(fill.run.count.taken, SELECTION_SPANS_MAX)
-        options["spans"] = ",".join([f"{start}-{end}" for start, end in taken])
-    recorder.root(cid, target.path, "get", options)
+    if not root.exact:
+        options["bytes"] = str(extent.selected_bytes)
+    elif not fill.selection.everything and not fill.partial:
+        options["spans"] = extent.spans()
+    return options
 
 
-async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | None:
-    """Gives the bytes of ``path`` if it is the wanted content already; None if not and it is to be replaced.
+async def _complete(fill: Fill, cid: CID, root: Root, path: str) -> Comparison | None:
+    """Gives what was looked at if ``path`` is the wanted content already; None if not and it is to be replaced.
 
     Raises TargetExists or TargetChanged if not and it must stay.
     """
@@ -243,7 +247,7 @@ async def _complete_bytes(fill: Fill, cid: CID, root: Root, path: str) -> int | 
     async with aclosing(looking.differences(root.entry, path)) as differences:
         first = await anext(differences, None)
     if first is None:
-        return looking.bytes
+        return looking
     problem = f"{path!r} exists and is not this content ({first.path or 'it'} {first.problem})"
     if fill.force:
         return None

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from wherry.dag.walk import EnterDir, EnterFile, LeaveDir, LinkStep
 from wherry.errors import UnsafeName
+from wherry.limits import SELECTION_SPANS_MAX
 from wherry.names import Collisions, check_portable, escapes
+from wherry.stretches import Stretches
+from wherry.swarm.haves import coarsened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -88,6 +91,34 @@ async def chosen(
             yield pending.pop(0)
         if not isinstance(step, EnterDir):
             yield step
+
+
+class Extent:
+    """Where what is selected lies in the dataset's stretch of bytes; counted as a walk comes by."""
+
+    __slots__ = ("_passed_bytes", "_taken", "selected_bytes")
+
+    def __init__(self) -> None:
+        self.selected_bytes = 0
+        self._passed_bytes = 0  # of the files beside them
+        self._taken = Stretches()
+
+    def take(self, size: int) -> int:
+        """Comes to a file of ``size`` bytes that is selected; gives where it begins."""
+        base = self._passed_bytes + self.selected_bytes
+        self.selected_bytes += size
+        self._taken.add(base, base + size)
+        if len(self._taken) > 2 * SELECTION_SPANS_MAX:
+            self._taken = coarsened(self._taken, SELECTION_SPANS_MAX)
+        return base
+
+    def leave_out(self, size: int) -> None:
+        """Comes to ``size`` bytes that are not selected."""
+        self._passed_bytes += size
+
+    def spans(self) -> str:
+        """Gives the stretches as the row of a root has them: of more than SELECTION_SPANS_MAX the longest (specs/0025 §2)."""
+        return ",".join([f"{start}-{end}" for start, end in coarsened(self._taken, SELECTION_SPANS_MAX)])
 
 
 class Guard:

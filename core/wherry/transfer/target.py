@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wherry.manifest import Entry
 
 _NAME_MAX: Final = 200  # longer names are replaced by their hash, so that the hidden names fit as well
+_ASIDE: Final = "-old"  # behind the part's name: where what is replaced is for a moment, if names cannot be exchanged
 _ELSEWHERE: Final = "name a place on a disk, below a directory that is there or can be made: -o PATH"
 RESERVE_BYTES: Final = 16 << 20  # left free on the disk, for journals and databases
 
@@ -95,6 +96,10 @@ class Target:
 
     def _prepare(self) -> bool:
         """Makes the part, or checks what an earlier run left; what is of the wrong kind is removed (it is ours)."""
+        try:
+            _set_aside_older(self.part, self.path)
+        except OSError as problem:
+            raise local_error(problem, "cannot rename", self.part + _ASIDE) from problem
         try:
             found: os.stat_result | None = os.lstat(self.part)
         except FileNotFoundError:
@@ -182,12 +187,12 @@ class Target:
         Gives what could not be removed, in words: it is a success all the same. Raises TargetExists, LocalError, what ``named``
         raises.
         """
-        replaced = []
         try:
             if force and os.path.lexists(self.path):
-                replaced = [self._replace(synced=synced)]
+                replaced = self._replace(synced=synced)
             else:
                 rename_new(self.part, self.path)
+                replaced = _set_aside_older(self.part, self.path)
         except FileExistsError as problem:
             raise TargetExists(f"{self.path!r} appeared meanwhile", hint="give --force to replace it") from problem
         except OSError as problem:
@@ -204,12 +209,11 @@ class Target:
             problems.append(problem.message)
         return problems
 
-    def _replace(self, *, synced: bool) -> str:
+    def _replace(self, *, synced: bool) -> list[str]:
         """Gives where what was replaced lies. Raises OSError, LocalError."""
-        aside = self.part + "-old"
-        remove_tree(aside)
+        older = _set_aside_older(self.part, self.path)
         self.journal.replacing(os.lstat(self.part).st_ino, synced=synced)
-        return set_aside(swap_in(self.part, self.path, aside), self.part)
+        return [*older, set_aside(swap_in(self.part, self.path, self.part + _ASIDE), self.part)]
 
     def close(self) -> None:
         """Frees the target; the part and the journal stay for the next run. Idempotent."""
@@ -217,10 +221,19 @@ class Target:
         self.journal.close()
 
 
-def tidy(path: str, identity: dict[str, str]) -> bool:
+def _set_aside_older(part: str, path: str) -> list[str]:
+    """Sees to what a get moved out of the way of its part, that was killed before it could set it aside; the target is locked.
+
+    Without a target it may be the only copy of what is the user's, and stays. Gives where it is to be removed. Raises OSError.
+    """
+    return [set_aside(part + _ASIDE, part)] if os.path.lexists(part + _ASIDE) and os.path.lexists(path) else []
+
+
+def tidy(path: str, identity: dict[str, str], named: Callable[[], None]) -> bool:
     """Clears up what a run of the same transfer left beside ``path`` if it was killed just when that had got its name.
 
-    Tells whether there was anything. What has the part's name goes to what was replaced, which `remove` takes.
+    Tells whether there was anything; then it has ``named`` record that ``path`` is whole, before the journal goes. What has the
+    part's name goes to what was replaced, which `remove` takes. Raises what ``named`` raises.
     """
     part, journal = hidden_names(path)
     if not os.path.lexists(journal):
@@ -231,11 +244,13 @@ def tidy(path: str, identity: dict[str, str]) -> bool:
         return False
     clear = False
     try:
-        if opened.found and os.path.lexists(part):
-            set_aside(part, part)
-        clear = opened.found
-    except OSError:  # as above
-        pass
+        if opened.found:
+            named()
+            with suppress(OSError):  # it goes another time
+                _set_aside_older(part, path)
+                if os.path.lexists(part):
+                    set_aside(part, part)
+                clear = True
     finally:
         with suppress(WherryError):
             opened.close(remove=clear)

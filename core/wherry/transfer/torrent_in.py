@@ -130,9 +130,10 @@ class TorrentGet:
             if self.torrent is None and (known := await in_thread(place.known_info)) is not None:
                 self.torrent = torrent = await in_thread(lambda: self._matching(known))
                 await in_thread(lambda: self._check(torrent))
-                if await self._there(torrent):
-                    await in_thread(place.discard)
-                    return torrent
+            # Asked again of a torrent that was given: opening the place puts back what a run that was killed had moved in.
+            if self.torrent is not None and await self._there(self.torrent):
+                await in_thread(place.discard)
+                return self.torrent
             wanted = await self._wanted(place, peers, webseeds, up, down)
             try:
                 await self._download(place, wanted)

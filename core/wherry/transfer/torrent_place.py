@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from wherry.torrent.read import Torrent
 
 _DATA: Final = "data"  # the file or folder that becomes the target
+_SWAP: Final = "data-old"  # where `data` is while it and what it replaces exchange their names
+_ASIDE: Final = "data-older"  # where what is replaced is meanwhile, if names cannot be exchanged
+_REPLACING: Final = "replacing"  # the inode of `data`: before the exchange it is at `_SWAP`, behind it what was replaced
+_GOING: Final = "removed"  # what was replaced, on its way out: from then on it is nobody's only copy
 _SUFFIX: Final = ".wherry-part"
 _ID: Final = "id"
 _LOCK: Final = "lock"
@@ -42,6 +46,7 @@ class TorrentPlace:
         self._lock = self._locked()
         self._discarded = False
         try:
+            self._settle()
             self._claim(ids)
         except BaseException:
             os.close(self._lock)
@@ -65,6 +70,27 @@ class TorrentPlace:
             if os.fstat(fd).st_nlink:
                 return fd
             os.close(fd)  # as above: what we locked is no longer in the folder
+
+    def _settle(self) -> None:
+        """Undoes what a run that was killed within `_replace` had begun, or lets stand what it had done. Raises LocalError.
+
+        The download goes back to where it is gone on from, and what the user had to the target unless something lies there.
+        A kill in here leaves what the next run settles.
+        """
+        data, swap, aside, marker = (f"{self.folder}/{name}" for name in (_DATA, _SWAP, _ASIDE, _REPLACING))
+        inode = self.read(_REPLACING)
+        try:
+            if os.path.lexists(aside) and not os.path.lexists(self.target):
+                rename_new(aside, self.target)
+            if os.path.lexists(swap):
+                if inode is not None and inode == _inode(swap):
+                    rename_new(swap, data)
+                elif not os.path.lexists(self.target):
+                    rename_new(swap, self.target)
+            with suppress(FileNotFoundError):
+                os.unlink(marker)
+        except OSError as problem:
+            raise local_error(problem, "cannot put back what an earlier get had moved in", self.folder) from problem
 
     def _claim(self, ids: Sequence[str]) -> None:
         known = (self.read(_ID) or b"").decode(errors="replace").split()
@@ -165,7 +191,7 @@ class TorrentPlace:
                 with SafeTree(self.folder) as tree:
                     tree.sync()
             if force and os.path.lexists(self.target):
-                self._replace(data)
+                self._replace(data, sync=sync)
             else:
                 rename_new(data, self.target)
             if sync:
@@ -176,25 +202,42 @@ class TorrentPlace:
             raise local_error(problem, "cannot give its name to", self.target) from problem
         self.discard()
 
-    def _replace(self, data: str) -> None:
+    def _replace(self, data: str, *, sync: bool) -> None:
         """What was there goes with the folder. It is at no moment at ``data``, where the next run would write into it."""
-        going = f"{data}-old"
-        _remove(going)
-        os.rename(data, going)
+        swap, aside = f"{self.folder}/{_SWAP}", f"{self.folder}/{_ASIDE}"
+        self._remove_replaced()
+        self.write(_REPLACING, _inode(data))  # `_settle` tells by it what lies where, if we are killed from here on
+        if sync:
+            sync_dir(self.folder)
+        os.rename(data, swap)
         try:
-            swap_in(going, self.target, f"{data}-older")
+            swap_in(swap, self.target, aside)
         except BaseException:
-            os.rename(going, data)
+            os.rename(swap, data)
             raise
+
+    def _remove_replaced(self) -> None:
+        """Removes what was replaced. It gets another name first: half of it is not to be put back."""
+        for name in (_SWAP, _ASIDE):
+            _remove(f"{self.folder}/{_GOING}")
+            with suppress(OSError):
+                os.rename(f"{self.folder}/{name}", f"{self.folder}/{_GOING}")
+        _remove(f"{self.folder}/{_GOING}")
+
+    def _has_the_only_copy(self) -> bool:
+        """Tells whether what the user had is here and not at the target: the exchange failed, and so did undoing it."""
+        here = any(os.path.lexists(f"{self.folder}/{name}") for name in (_SWAP, _ASIDE))
+        return here and not os.path.lexists(self.target)
 
     def discard(self) -> None:
         """Removes the folder, which is of no more use, and those that were made for it, unless the target lies there.
 
-        From then on it may be another's, and is left alone. Idempotent.
+        From then on it may be another's, and is left alone. It stays if it has the only copy of what was replaced. Idempotent.
         """
-        if self._discarded:
+        if self._discarded or self._has_the_only_copy():
             return
         self._discarded = True
+        self._remove_replaced()
         with suppress(OSError):
             for entry in os.listdir(self.folder):
                 if entry != _LOCK:  # goes last: nobody else begins here while we remove
@@ -212,9 +255,14 @@ class TorrentPlace:
             self._lock = -1
 
     def _is_worth_keeping(self) -> bool:
-        """Tells whether there are bytes of a file, or an info dictionary that peers gave."""
-        info, torrent = (os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, TORRENT_FILE))
-        return (info and not torrent) or any(one.st_size for one in self._files())
+        """Tells whether there are bytes of a file, an info dictionary that peers gave, or an exchange for `_settle`."""
+        info, torrent, replacing = (os.path.lexists(f"{self.folder}/{name}") for name in (INFO_FILE, TORRENT_FILE, _REPLACING))
+        return (info and not torrent) or replacing or any(one.st_size for one in self._files())
+
+
+def _inode(path: str) -> bytes:
+    """Tells the file or folder at ``path`` from others of its file system. Raises OSError."""
+    return str(os.lstat(path).st_ino).encode()
 
 
 def _remove(path: str) -> None:
