@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from wherry.errors import LocalError, NoSpace
 from wherry.observe import Began, CacheUsed, Ended, Fetched, Note, PeerFailed, Progress
+from wherry.redaction import redacted
 from wherry.testing.observer import EVENTS
 from wherry_observe.log import LogObserver
 from wherry_observe.options import LogOptions
 from wherry_observe.outlet import FileOutlet, StreamOutlet
-from wherry_observe.words import LINE_BYTES_MAX, line_of, redacted
+from wherry_observe.words import LINE_BYTES_MAX, line_of
 
 
 @pytest.fixture
