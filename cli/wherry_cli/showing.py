@@ -6,6 +6,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+from wherry.daemon.retry import PAUSE_S_MAX
 from wherry.errors import PeerUnreachable
 from wherry.units import format_duration, format_size
 from wherry_cli.control.paths import error_of
@@ -78,7 +79,8 @@ def _properties(one: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("error", f"{safe(failure['error'])}: {safe(failure['message'])}"))
         found += [("hint", safe(failure["hint"]))] if failure["hint"] else []
     if one["retry_at"] is not None and one["state"] == "queued":
-        found.append(("again", f"in {format_duration(max(0.0, one['retry_at'] - time.time()))}"))
+        wait = one["retry_at"] - time.time()  # beyond the longest pause: the clock was put back, and it is due (0027 §5)
+        found.append(("again", f"in {format_duration(wait if 0 < wait <= PAUSE_S_MAX else 0.0)}"))
     return found
 
 

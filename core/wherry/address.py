@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from wherry.errors import UsageError
+from wherry.redaction import masked, user_of
+
 # Printable ASCII without spaces behind the scheme; NAME is what an instance may be called (specs/0007 §2).
 ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}\+)?[a-z][a-z0-9+.-]*:[\x21-\x7e]+", re.ASCII)
 
-
+# Schemes that have no user, where people write a token in its place. Others may have one: tcps a peer id, ssh a name.
+_NO_USER: Final = frozenset({"http", "https", "s3", "tcp"})
 _MULTIADDR: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9+._-]*):/(ip4|ip6|dns|dns4|dns6)/([^/]+)/(.*)", re.ASCII)
 _PORT: Final = re.compile(r"(?:tcp|udp)/([0-9]{1,5})(?:/.*)?", re.ASCII)
 
@@ -38,6 +42,18 @@ def without_multiaddr(address: str) -> str:
     port = _PORT.fullmatch(found[4])
     host = f"[{found[3]}]" if found[2] == "ip6" else found[3]
     return f"{found[1]}://{host}:{port[1]}" if port is not None else f"{found[1]}://{host}"
+
+
+def without_user(address: str) -> str:
+    """Gives ``address`` if it has neither a password nor a user that cannot be one. Addresses are kept and shown: no secret
+    belongs there. Raises UsageError, which does not repeat it.
+    """
+    scheme = split_address(address)[1].partition(":")[0].lower()
+    start, end = user_of(address)
+    if end > start and (scheme in _NO_USER or ":" in address[start:end]):
+        hint = "write it without; a token is an option: --token-file, or token_file of the transport"
+        raise UsageError(f"address {masked(address)!r}: an address has no user and no password", hint=hint)
+    return address
 
 
 def split_address(address: str) -> tuple[str, str]:

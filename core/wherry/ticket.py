@@ -17,6 +17,7 @@ from wherry.cid import CID
 from wherry.errors import DecodeError, LimitExceeded, UnsafeName
 from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX, TICKET_CHARS_MAX
 from wherry.names import check_name
+from wherry.redaction import masked
 
 PREFIX: Final = "wherry:"
 VERSION: Final = 1
@@ -104,7 +105,7 @@ def _check_addresses(addresses: tuple[str, ...]) -> None:
         if len(address) > ADDRESS_CHARS_MAX:
             raise LimitExceeded(f"ticket: an address of {len(address)} characters, at most {ADDRESS_CHARS_MAX} are taken")
         if not ADDRESS.fullmatch(address):
-            raise DecodeError(f"ticket: {address!a} is not an address", hint="an address looks like http://host:port")
+            raise DecodeError(f"ticket: {masked(address)!a} is not an address", hint="an address looks like http://host:port")
     if len(set(addresses)) != len(addresses):
         raise DecodeError("ticket: an address is given twice")
 

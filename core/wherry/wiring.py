@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wherry.abc.exchange import SupportsExchange
-from wherry.address import split_address
+from wherry.address import split_address, without_user
 from wherry.buffers import BufferPool
 from wherry.config import Config, load, resolve
 from wherry.config.problem import near_miss
@@ -19,6 +19,7 @@ from wherry.errors import ConfigError, UsageError
 from wherry.observe import quiet
 from wherry.plugin.installed import OWN_DISTRIBUTION
 from wherry.plugin.manager import Manager
+from wherry.redaction import masked
 from wherry.store.store import Store
 
 if TYPE_CHECKING:
@@ -253,9 +254,9 @@ class Wiring:
     def transport(self, address: str, *, allow_public: bool = False, dial: Dial = NAMED) -> Transport:
         """Builds the transport for ``address``: ``NAME+SCHEME:...`` names one, else the first in use that speaks SCHEME.
 
-        It takes the address without ``NAME+``. Raises UsageError, PluginError.
+        It takes the address without ``NAME+``. Raises UsageError, also for an address that has a password in it; PluginError.
         """
-        name, plain = split_address(address)
+        name, plain = split_address(without_user(address))
         scheme, colon, _ = plain.partition(":")
         tried = []
         env = self._env(allow_public=allow_public, dial=dial)
@@ -274,7 +275,7 @@ class Wiring:
             hint = f"the transport {scheme.lower()!r} is installed; add it to [transport] use: {self._use(scheme.lower())}"
         else:
             hint = f"configured transports: {', '.join(tried)}; choose others in [transport] use"
-        raise UsageError(f"no transport speaks {address!r}", hint=hint)
+        raise UsageError(f"no transport speaks {masked(address)!r}", hint=hint)
 
     def _exchanging(self, transport: Transport) -> Transport:
         """Tells a transport that can exchange for which node it does."""

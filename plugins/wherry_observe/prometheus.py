@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from wherry.abc.observer import Observer
-from wherry.errors import local_error
+from wherry.errors import WherryError, local_error
 from wherry_observe.endpoint import Endpoint, parse_listen
 from wherry_observe.metrics import Tally
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from wherry_observe.options import PrometheusOptions
 
 _EVERY_S: Final = 15.0  # Prometheus's own usual interval of scraping; node_exporter reads the file at each of its own
+_say = logging.getLogger(__name__).warning
 
 
 class PrometheusObserver(Observer, Collector):
@@ -39,6 +41,7 @@ class PrometheusObserver(Observer, Collector):
         self._written_at = time.monotonic()
         self._endpoint: Endpoint | None = None
         self._closed = False
+        self._stale = False  # the text file cannot be written just now
         if self._textfile is None:
             host, port = parse_listen(options.listen, allow_public=options.allow_public)
             self._endpoint = Endpoint(host, port, self.text)
@@ -56,7 +59,7 @@ class PrometheusObserver(Observer, Collector):
             for event in events:
                 self._tally.take(event)
         if self._textfile is not None and time.monotonic() - self._written_at >= _EVERY_S:
-            self._write(self._textfile)
+            self._refresh(self._textfile)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Gives the figures in the library's form."""
@@ -75,6 +78,19 @@ class PrometheusObserver(Observer, Collector):
     def text(self) -> bytes:
         """Gives the figures in Prometheus's text format, version 0.0.4."""
         return generate_latest(self._registry)
+
+    def _refresh(self, path: str) -> None:
+        """Writes the text file if it can be, and says when that changes: the figures go on, and the next file has them all."""
+        before, self._stale = self._stale, False
+        try:
+            self._write(path)
+        except WherryError as problem:
+            self._stale = True
+            if not before:
+                _say("the metrics are stale: %s; it is tried again", problem.message)
+        else:
+            if before:
+                _say("the metrics are written again")
 
     def _write(self, path: str) -> None:
         """Replaces the text file as a whole, so that nobody reads half of one."""
@@ -97,4 +113,4 @@ class PrometheusObserver(Observer, Collector):
         if self._endpoint is not None:
             self._endpoint.close()
         if self._textfile is not None:
-            self._write(self._textfile)
+            self._refresh(self._textfile)

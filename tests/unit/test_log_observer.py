@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import stat
 import threading
+from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,11 +17,12 @@ from hypothesis import strategies as st
 
 from wherry.errors import LocalError, NoSpace
 from wherry.observe import Began, CacheUsed, Ended, Fetched, Note, PeerFailed, Progress
+from wherry.redaction import redacted
 from wherry.testing.observer import EVENTS
 from wherry_observe.log import LogObserver
 from wherry_observe.options import LogOptions
 from wherry_observe.outlet import FileOutlet, StreamOutlet
-from wherry_observe.words import LINE_BYTES_MAX, line_of, redacted
+from wherry_observe.words import LINE_BYTES_MAX, line_of
 
 
 @pytest.fixture
@@ -221,3 +225,89 @@ def test_a_pipe_that_does_not_block_is_waited_for():
     os.close(writing)
     thread.join()
     assert found == [b"".join(data)]
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk that is full while `room` is 0, and has `room` bytes otherwise; None: there is enough."""
+    real, disk = os.write, SimpleNamespace(room=None, tries=0)
+
+    def write(fd, data):
+        disk.tries += 1
+        if disk.room is None:
+            return real(fd, data)
+        if disk.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = real(fd, data[: disk.room])
+        disk.room -= count
+        return count
+
+    monkeypatch.setattr("wherry_observe.outlet.os.write", write)
+    return disk
+
+
+def test_what_a_full_disk_takes_is_counted_and_the_log_goes_on(file, full, monkeypatch, caplog):
+    monkeypatch.setattr("wherry_observe.log.AGAIN_S", 0.0)
+    with closing(LogObserver(LogOptions(file=file))) as observer:
+        observer.take([Began("add")])
+        full.room = 120  # a whole line, and a part of the next
+        observer.take([Began("get"), Began("cat"), Began("ls")])
+        observer.take([Began("verify")])
+        full.room = None
+        observer.take([Began("share")])
+        observer.take([Began("gc")])
+    _, _, torn, *_ = text = file.read_text().splitlines()
+    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+        json.loads(torn)
+    found = [json.loads(line) for line in text if line != torn]
+    assert [line.get("verb", line.get("events")) for line in found] == ["add", "get", 3, "share", "gc"]
+    assert (found[2]["event"], found[2]["level"]) == ("dropped", "warning")
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2
+    assert "No space left" in said[0]
+    assert "3 lines are lost" in said[1]
+
+
+def test_a_disk_that_stays_full_is_tried_each_second_and_at_the_end(file, full, caplog):
+    with closing(LogObserver(LogOptions(file=file))) as observer:
+        full.room = 0
+        for _ in range(50):
+            observer.take([Began("get")])
+        assert full.tries == 1
+        full.room = None
+    (line,) = lines_of(file)
+    assert (line["event"], line["events"]) == ("dropped", 50)
+    assert len(caplog.records) == 2
+
+
+def test_a_disk_that_is_still_full_at_the_end_is_no_error(file, full):
+    with closing(LogObserver(LogOptions(file=file))) as observer:
+        full.room = 0
+        observer.take([Began("get")])
+    assert lines_of(file) == []
+
+
+def test_a_folder_that_is_away_for_a_while(file, monkeypatch):
+    monkeypatch.setattr("wherry_observe.log.AGAIN_S", 0.0)
+    folder = file.parent / "logs"
+    with closing(LogObserver(LogOptions(file=folder / "wherry.log"))) as observer:
+        folder.rename(file.parent / "away")
+        observer.take([Began("get")])
+        observer.take([Began("get")])
+        folder.mkdir()
+        observer.take([Began("ls")])
+    assert [line.get("verb", line.get("events")) for line in lines_of(folder / "wherry.log")] == [2, "ls"]
+
+
+def test_who_cannot_set_a_file_aside_keeps_no_lock(file):
+    outlet, other = FileOutlet(file, 100, keep=1), FileOutlet(file, 100, keep=1)
+    (file.parent / "wherry.log.1").mkdir()
+    outlet.write([b"%090d\n" % 1])
+    for one in (outlet, other, outlet):
+        with pytest.raises(LocalError):
+            one.write([b"%090d\n" % 2])
+    (file.parent / "wherry.log.1").rmdir()
+    other.write([b"%090d\n" % 3])
+    assert file.read_bytes() == b"%090d\n" % 3
+    outlet.close()
+    other.close()

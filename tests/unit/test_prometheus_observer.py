@@ -299,3 +299,19 @@ def test_a_text_file_is_written_from_time_to_time(tmp_path, monkeypatch):
 def test_a_text_file_that_cannot_be_written(tmp_path):
     with pytest.raises(NotFound, match="write the metrics to"):
         PrometheusObserver(PrometheusOptions(textfile=tmp_path / "none" / "wherry.prom"))
+
+
+def test_a_text_file_that_cannot_be_written_for_a_while_has_all_afterwards(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("wherry_observe.prometheus._EVERY_S", 0.0)
+    path = tmp_path / "metrics" / "wherry.prom"
+    path.parent.mkdir()
+    with closing(PrometheusObserver(PrometheusOptions(textfile=path))) as observer:
+        path.parent.rename(tmp_path / "away")
+        for _ in range(3):
+            observer.take([Began("get")])
+        path.parent.mkdir()
+        observer.take([Began("get")])
+        assert 'wherry_verbs_running{verb="get"} 4.0' in path.read_text()
+    stale, again = [record.message for record in caplog.records]
+    assert "metrics are stale" in stale
+    assert "written again" in again

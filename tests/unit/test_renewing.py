@@ -51,7 +51,7 @@ class Clock:
 async def opened_home(tmp_path, carrier=None, home="home"):
     """A session on a virtual clock, whose names `carrier` carries; what is said is in `said`."""
     async with Session.open(home=tmp_path / home, environ={}) as session:
-        session._clock = clock = Clock()
+        session._clock = session._passed = clock = Clock()
         session._wiring.locators = lambda: [("carrier", carrier)] if carrier is not None else []
         said = []
         yield session, clock, Renewer(session, said.append), said
@@ -289,3 +289,93 @@ def test_a_home_that_published_before_there_was_renewal_renews(tmp_path):
     assert book.renew(key, NOW).sequence == 3
     assert book.renew(key, NOW) is None
     state.close()
+
+
+# A clock that is put forward and back
+
+YEARS = 10 * 365 * 24 * HOUR
+
+
+@asynccontextmanager
+async def two_clocks(tmp_path, carrier):
+    """The same, with time that passes beside the clock; the renewer began before anything was put anywhere."""
+    async with opened_home(tmp_path, carrier) as (session, clock, _, said):
+        session._passed = passed = Clock()
+        yield session, clock, passed, Renewer(session, said.append), said
+
+
+async def test_what_a_clock_says_that_was_put_forward_is_not_signed(tmp_path):
+    carrier = Carrier()
+    async with two_clocks(tmp_path, carrier) as (session, clock, passed, renewer, said):
+        name = (await session.publish_name(EMPTY)).name
+        await renewer.look()
+        clock.now += YEARS
+        for _ in range(3):
+            await renewer.look()
+            passed.now, clock.now = passed.now + 600, clock.now + 600
+        assert [("forward by 87600h00m" in event.text, "not renewed now" in event.text) for event in said] == [(True, True)]
+        assert held(session, name).until_ns == int((NOW + 48 * HOUR) * 1e9)
+        assert "the clock was put forward" in renewer.reports[0].warnings[0]
+        clock.now = NOW + 1800
+        await renewer.look()
+        assert renewer.reports[0].warnings == []
+        passed.now, clock.now = passed.now + 20 * HOUR, clock.now + 20 * HOUR
+        await renewer.look()
+        assert held(session, name).until_ns == int((clock.now + 48 * HOUR) * 1e9)
+        assert len(said) == 1
+
+
+@pytest.mark.parametrize(("lifetime_s", "settled_s"), [(48 * HOUR, HOUR), (300.0, 100.0)])
+async def test_a_clock_that_stays_where_it_was_put_is_taken_for_right(tmp_path, lifetime_s, settled_s):
+    async with two_clocks(tmp_path, Carrier()) as (session, clock, passed, renewer, _):
+        name = (await session.publish_name(EMPTY, lifetime_s=lifetime_s)).name
+        clock.now += YEARS  # it was wrong before
+        await renewer.look()
+        passed.now, clock.now = passed.now + settled_s - 1, clock.now + settled_s - 1
+        await renewer.look()
+        assert held(session, name).until_ns == int((NOW + lifetime_s) * 1e9)
+        passed.now, clock.now = passed.now + 1, clock.now + 1
+        await renewer.look()
+        assert held(session, name).until_ns == int((clock.now + lifetime_s) * 1e9)
+        assert renewer.reports[0].warnings == []
+
+
+async def test_after_a_jump_back_records_are_handed_over_and_failures_tried_again_in_time(tmp_path):
+    from wherry.errors import PeerUnreachable
+
+    carrier = Carrier()
+    async with two_clocks(tmp_path, carrier) as (session, clock, passed, renewer, _):
+        clock.now += YEARS
+        await session.publish_name(EMPTY, lifetime_s=2 * YEARS)
+        await renewer.look()
+        clock.now -= YEARS
+        carrier.puts.clear()
+        passed.now += HAND_OVER_S
+        carrier.failure = PeerUnreachable("nobody there", peer="x")
+        await renewer.look()
+        assert renewer.reports[0].warnings
+        carrier.failure = None
+        passed.now += 60
+        await renewer.look()
+        assert len(carrier.puts) == 1
+
+
+async def test_a_record_that_a_wrong_clock_signed_is_said_to_be(tmp_path):
+    async with two_clocks(tmp_path, Carrier()) as (session, clock, _, renewer, said):
+        clock.now += 300
+        await session.publish_name(EMPTY)
+        clock.now -= 300
+        assert [one.warnings for one in await session.names()] == [[]]
+        clock.now += YEARS
+        await session.publish_name(EMPTY)
+        clock.now -= YEARS
+        for _ in range(2):
+            await renewer.look()
+        wrong = "published while the clock was wrong: publish it again when it is right"
+        assert [one.warnings for one in await session.names()] == [[wrong]]
+        assert wrong in renewer.reports[0].warnings
+        assert [wrong in event.text for event in said] == [True]
+        await session.publish_name(EMPTY)
+        await renewer.look()
+        assert [one.warnings for one in await session.names()] == [[]]
+        assert renewer.reports[0].warnings == []

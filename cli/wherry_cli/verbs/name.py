@@ -78,7 +78,7 @@ def list_names(ctx: typer.Context) -> None:
     """List the names that this home publishes or has met.
 
     Of one whose record is no longer valid it says "over"; of one with two different records of one number, "disputed". Neither
-    is resolved.
+    is resolved. Of one that was signed while this machine's clock was ahead it says so.
     """
     run = Invocation.of(ctx)
 

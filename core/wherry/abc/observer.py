@@ -20,6 +20,8 @@ class Observer(ABC):
     def take(self, events: list[Event]) -> None:
         """Takes events in the order in which they happened. What it raises is said once, and the observer is left out then.
 
+        So what may pass, such as a disk that is full, is better borne here, and tried again with the next events.
+
         It may block: meanwhile events queue up, and beyond OBSERVER_EVENTS_MAX the oldest are dropped and counted.
         """
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from wherry.address import ADDRESS
+from wherry.address import ADDRESS, without_user
 from wherry.config.model import FILE_NAME, KINDS, SECTIONS, SELECTIONS, Config, Instance, Selection
 from wherry.config.problem import ConfigProblems, Problem, near_miss
 from wherry.config.sources import SECRET_BYTES_MAX, Tree, is_name, is_variable_of, read_bounded
 from wherry.config.values import Entry, Refused, convert
-from wherry.errors import PluginError
+from wherry.errors import PluginError, UsageError
 from wherry.limits import ADDRESS_CHARS_MAX, TICKET_ADDRESSES_MAX
 from wherry.plugin.options import Option, options_of
 
@@ -282,6 +282,9 @@ class _Assembly:
                 self.problems.append(Problem(entry.source, PEERS, f"has more than {TICKET_ADDRESSES_MAX} peers"))
                 break
             else:
-                peers[name] = address
+                try:
+                    peers[name] = without_user(address)
+                except UsageError as problem:
+                    self.problems.append(Problem(entry.source, entry.key, problem.message, hint=problem.hint))
                 self._origins[f"{PEERS}.{name}"] = entry.origin
         return peers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wherry.daemon import retry
 from wherry.daemon.record import CLASSES
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def waiting(records: Iterable[Record]) -> list[Record]:
     return sorted((record for record in records if record.state == "queued"), key=place)
 
 
+def due(record: Record, now: float) -> bool:
+    """Tells whether one that is queued may start by the clock; ``now`` in seconds since 1970.
+
+    A moment further ahead than the longest pause was set by a clock that has been put back since, and means nothing.
+    """
+    return record.retry_at is None or not 0 < record.retry_at - now <= retry.PAUSE_S_MAX
+
+
 def to_start(records: Iterable[Record], busy: Collection[int], most: int, now: float) -> list[Record]:
     """Gives those that start now, the first one first.
 
@@ -33,11 +42,11 @@ def to_start(records: Iterable[Record], busy: Collection[int], most: int, now: f
     free = most - len(busy)
     if free <= 0:
         return []
-    ready = [one for one in waiting(records) if one.number not in busy and (one.retry_at is None or one.retry_at <= now)]
+    ready = [one for one in waiting(records) if one.number not in busy and due(one, now)]
     return ready[:free]
 
 
 def next_try(records: Iterable[Record], now: float) -> float | None:
     """Gives the seconds until the next one that waits for its next try may go; None if none does."""
-    times = [one.retry_at for one in records if one.state == "queued" and one.retry_at is not None and one.retry_at > now]
+    times = [one.retry_at for one in records if one.state == "queued" and one.retry_at is not None and not due(one, now)]
     return min(times) - now if times else None

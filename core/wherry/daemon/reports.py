@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wherry.redaction import masked
 from wherry.results import NameReport, Result
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def report(record: Record, *, rate: float = 0.0, sources_alive: int = 0, waits_f
     return TransferReport(
         id=record.id, state=record.state, what=asked.what, output=asked.output, traffic_class=asked.traffic_class,
         priority=asked.priority, seed=asked.seed, limit_up=asked.limit_up, limit_down=asked.limit_down,
-        sources=list(asked.sources), added=record.added, changed=record.changed, bytes_done=record.bytes_done,
+        sources=[masked(source) for source in asked.sources],
+        added=record.added, changed=record.changed, bytes_done=record.bytes_done,
         bytes_total=record.bytes_total, fetched_bytes=record.fetched_bytes, rate=rate if running else 0.0,
         seconds_left=left / rate if running and left is not None and rate > 0 else None,
         sources_alive=sources_alive if running else 0, failures=record.failures, retry_at=record.retry_at,

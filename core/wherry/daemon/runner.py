@@ -182,10 +182,13 @@ class Runner:
         async with self._lock:
             entry = self._find(name)
             record = entry.record
-            state = after(record.state, action, record.id)
+            at_once = action == "resume" and record.state == "queued" and record.retry_at is not None
+            state = record.state if at_once else after(record.state, action, record.id)
             if action == "resume":
                 record = replace(record, failures=0, retry_at=None, failure=None)
             await self._keep(entry, replace(record, state=state))
+            if at_once and entry.record.state == "queued":
+                entry.settle()  # it waits for a place now
             task = entry.task if state != "queued" else None
             if task is not None:
                 task.cancel()

@@ -17,6 +17,7 @@ from wherry.ipns.record import ForeignKey, Record, read
 from wherry.limits import LOCATE_S, NAME_HOPS_MAX
 from wherry.observe import Note
 from wherry.offload import in_thread
+from wherry.redaction import masked
 from wherry.store.names import NameBook
 
 if TYPE_CHECKING:
@@ -154,10 +155,10 @@ async def _take(parts: Parts, name: Name, who: str, binary: bytes, answers: Answ
 async def _source(parts: Parts, address: str, name: Name) -> AsyncGenerator[tuple[str, bytes], None]:
     transport = parts._wiring.transport(address)
     if not isinstance(transport, SupportsRecords):
-        raise PeerError(f"{address} is of a transport that carries no records of names", peer=address)
+        raise PeerError(f"{masked(address)} is of a transport that carries no records of names", peer=address)
     record = await transport.name_record(split_address(address)[1], str(name))
     if record is None:
-        raise PeerError(f"{address} has no record of {name}", peer=address)
+        raise PeerError(f"{masked(address)} has no record of {name}", peer=address)
     yield address, record
 
 

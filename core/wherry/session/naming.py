@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LIFETIME_S = 48 * 3600.0  # what the public network keeps a record for
 TTL_S = 300.0
+WRONG_CLOCK = "published while the clock was wrong: publish it again when it is right"
 
 
 class Naming(Parts):
@@ -178,12 +179,15 @@ class Naming(Parts):
         return report(known, found, [], [])
 
     async def names(self) -> list[NameReport]:
-        """Lists the names that this home publishes or has met; ``warnings`` has "over" and "disputed" of those that are."""
+        """Lists the names that this home publishes or has met; ``warnings`` has "over" and "disputed" of those that are.
+
+        And WRONG_CLOCK, of those whose record is valid until long after it should be.
+        """
         now = self._clock()
 
         def listed() -> list[NameReport]:
             book = self._names
-            return [report(one, one.record, [], _flaws(book, one.record, now)) for one in book.all()]
+            return [report(one, one.record, [], _flaws(book, one, now)) for one in book.all()]
 
         return await in_thread(listed)
 
@@ -335,10 +339,11 @@ def _check_parts(path: str) -> None:
         raise UsageError(f"{path[:80]!a} is no path in a dataset, so a name cannot lead there")
 
 
-def _flaws(book: NameBook, record: Record, now: float) -> list[str]:
-    """Says in a word each why a name leads nowhere now."""
+def _flaws(book: NameBook, known: Known, now: float) -> list[str]:
+    """Says in a word each why a name leads nowhere now, and what else is wrong with its record."""
+    record = known.record
     over, twice = record.expired(now), book.equivocated(record.name, record.sequence)
-    return ["over"] * over + ["disputed"] * twice
+    return ["over"] * over + ["disputed"] * twice + [WRONG_CLOCK] * known.too_long(now)
 
 
 def report(known: Known | None, record: Record, gave: list[str], warnings: list[str]) -> NameReport:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from wherry.transfer.why import Ledger
     from wherry.wiring import Wiring
 
+# Time that passes also while a machine sleeps, where the system counts that: a laptop that wakes was not put forward.
+_PASSING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 READING = "read"  # the transfer under which single blocks are fetched: listings, parts of files
 
 
@@ -76,6 +78,7 @@ class Parts:
         self._own_node: Node | None = None
         # The clock by which names are valid, in seconds since 1970, and what waits by it (D8).
         self._clock: Callable[[], float] = time.time
+        self._passed: Callable[[], float] = partial(time.clock_gettime, _PASSING)  # goes on whatever becomes of that clock
         self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         self._renewed: Callable[[], list[NameReport]] = list  # what `serve` says of the names that it renews
 

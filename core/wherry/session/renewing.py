@@ -11,9 +11,10 @@ from wherry.errors import WherryError
 from wherry.observe import Note
 from wherry.offload import in_thread, settled
 from wherry.session.names import ask, hand_over
-from wherry.session.naming import report
+from wherry.session.naming import WRONG_CLOCK, report
 from wherry.store.namekeys import NameKeys
 from wherry.store.names import NameBook
+from wherry.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 10.0  # between two looks: another process may have published, or this machine have slept
 HAND_OVER_S: Final = 4 * 3600.0  # carriers forget, and are given the same record again
+_JUMP_S: Final = 300.0  # so far the clock may be put forward or back, all in all, while a node serves
+_SETTLED_S: Final = 3600.0  # a clock that was put elsewhere and has gone on for so long is taken for right
 _AGAIN_S: Final = (60.0, 3600.0)  # after carriers took nothing: doubled each time, from this to that
 
 
 @dataclass(slots=True)
 class _Told:
-    """What became of one name so far. Times are in seconds since 1970."""
+    """What became of one name so far. Times are in seconds that pass whatever the clock says."""
 
     record: bytes = b""  # that the carriers have
     at: float = 0.0  # since when
@@ -39,6 +42,38 @@ class _Told:
     failures: int = 0  # in a row
     again_at: float = 0.0
     problem: str = ""
+
+
+class _Jumps:
+    """Whether the clock was put forward or back lately. What it says then is not signed: nobody can take a signature back.
+
+    It cannot be told which of the two times is right. A wrong clock is put right as a rule, and one that was wrong from the
+    start, or stood still with its whole machine, jumps once and goes on: so a new time counts when it has gone on for a while.
+    """
+
+    def __init__(self, now: float, passed: float) -> None:
+        self._passed = self._since = passed
+        self._trusted = self._apart = now - passed
+
+    def look(self, now: float, passed: float) -> bool:
+        """Takes what the clock and the time that passed are now. Gives whether there was a jump since the last look."""
+        apart, self._passed = now - passed, passed
+        jumped = abs(apart - self._apart) > _JUMP_S
+        if jumped or abs(apart - self._trusted) <= _JUMP_S:
+            self._apart, self._since = apart, passed
+        if passed - self._since >= _SETTLED_S:
+            self._trusted = self._apart
+        return jumped and self.by != 0.0
+
+    @property
+    def by(self) -> float:
+        """How far the clock is from where it is expected, in seconds; 0: not far."""
+        by = self._apart - self._trusted
+        return by if abs(by) > _JUMP_S else 0.0
+
+    def settles(self, lifetime_s: float) -> bool:
+        """Tells whether a record that is valid for ``lifetime_s`` may be signed now; it is not to end before that."""
+        return self.by == 0.0 or self._passed - self._since >= min(_SETTLED_S, lifetime_s / 3)
 
 
 class Renewer:
@@ -50,6 +85,8 @@ class Renewer:
         self._book = NameBook(parts._store.state)
         self._keys = NameKeys(parts.home)
         self._told: dict[Name, _Told] = {}
+        self._jumps = _Jumps(parts._clock(), parts._passed())
+        self._warned: set[bytes] = set()  # records of which it is said that a wrong clock signed them
         self.reports: list[NameReport] = []  # as of the last look
 
     async def run(self) -> None:
@@ -63,6 +100,8 @@ class Renewer:
 
     async def look(self) -> None:
         """Does what is due. Raises StoreError; what goes wrong with one name is said once, and tried again."""
+        if self._jumps.look(self._parts._clock(), self._parts._passed()):
+            self._observe(Note("warning", f"names are not renewed now: {self._jumped()}"))
         own = await in_thread(self._book.own)
         for known in own:
             told = self._told.setdefault(known.record.name, _Told())
@@ -74,10 +113,14 @@ class Renewer:
 
     async def _keep(self, known: Known, told: _Told) -> None:
         """Renews one name and hands it over, if either is due."""
-        now, name = self._parts._clock(), known.record.name
-        due = known.renew_at is not None and known.renew_at <= now
-        fresh = known.record.binary == told.record and now < told.at + HAND_OVER_S
-        if (fresh and not due) or now < told.again_at:
+        now, passed, name = self._parts._clock(), self._parts._passed(), known.record.name
+        sure = self._jumps.settles(known.lifetime_s)
+        due = sure and known.renew_at is not None and known.renew_at <= now
+        fresh = known.record.binary == told.record and passed < told.at + HAND_OVER_S
+        if sure and known.too_long(now) and known.record.binary not in self._warned:
+            self._warned.add(known.record.binary)
+            self._observe(Note("warning", f"the name {name} was {WRONG_CLOCK}"))
+        if (fresh and not due) or passed < told.again_at:
             return
         record = known.record
         if due:
@@ -94,17 +137,28 @@ class Renewer:
         if answers.warnings and not answers.gave:
             self._failed(name, told, answers.warnings[0])
             return
-        self._told[name] = _Told(record.binary, now, tuple(answers.gave))
+        self._told[name] = _Told(record.binary, passed, tuple(answers.gave))
 
     def _report(self) -> list[NameReport]:
-        found = []
+        found, now = [], self._parts._clock()
         for name, told in list(self._told.items()):
             known = self._book.known(name)
             if known is not None:
                 # A name that is disputed leads nowhere from now on, however long it is until it would be renewed.
-                problems = dict.fromkeys([told.problem, self._disputed(known)])
+                problems = dict.fromkeys([told.problem, self._disputed(known), self._clock_problem(known, now)])
                 found.append(report(known, known.record, list(told.gave), [problem for problem in problems if problem]))
         return found
+
+    def _clock_problem(self, known: Known, now: float) -> str:
+        if self._jumps.settles(known.lifetime_s):
+            return WRONG_CLOCK if known.too_long(now) else ""
+        return self._jumped() if known.renew_at is not None and known.renew_at <= now else ""
+
+    def _jumped(self) -> str:
+        by = self._jumps.by
+        put = f"{'forward' if by > 0 else 'back'} by {format_duration(abs(by))}"
+        until = f"it is right, or has gone on for {format_duration(_SETTLED_S)}"
+        return f"the clock was put {put} while this runs: names wait until {until}"
 
     def _disputed(self, known: Known) -> str:
         """Says that there are two records of one number; "" if there are not."""
@@ -125,7 +179,7 @@ class Renewer:
 
     def _failed(self, name: Name, told: _Told, why: str) -> None:
         least, most = _AGAIN_S
-        again_at = self._parts._clock() + min(most, least * 2.0 ** min(told.failures, 16))
+        again_at = self._parts._passed() + min(most, least * 2.0 ** min(told.failures, 16))
         if told.problem != why:
             self._observe(Note("warning", f"the name {name} is not renewed or handed over now: {why}"))
         self._told[name] = replace(told, failures=told.failures + 1, again_at=again_at, problem=why)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from wherry.address import without_user
 from wherry.car_results import TorrentFetched
 from wherry.errors import PluginContractError, UsageError
 from wherry.limits import TORRENT_PEERS_MAX, TORRENT_WEBSEEDS_MAX
 from wherry.offload import in_thread
+from wherry.redaction import masked
 from wherry.session.adding import Adding
 from wherry.session.parts import absolute, quiet
 from wherry.session.telling import told
@@ -83,14 +85,15 @@ class Torrenting(Adding):
         peers: list[str] = []
         webseeds: list[str] = []
         for source in sources:
-            address = self.config.peers.get(source, source)
+            address = without_user(self.config.peers.get(source, source))
             if peer_of(address) is not None:
                 peers.append(address)
             elif webseeds_of([address]):
                 webseeds.append(address)
             else:
                 raise UsageError(
-                    f"{address!r} is no source of a torrent", hint="write HOST:PORT of a peer, or the http:// of a web seed"
+                    f"{masked(address)!r} is no source of a torrent",
+                    hint="write HOST:PORT of a peer, or the http:// of a web seed",
                 )
         if len(peers) > TORRENT_PEERS_MAX or len(webseeds) > TORRENT_WEBSEEDS_MAX:
             raise UsageError(f"at most {TORRENT_PEERS_MAX} peers and {TORRENT_WEBSEEDS_MAX} web seeds can be named")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Verdict: TypeAlias = Literal["new", "renewed", "same", "rollback", "equivocation"]
 _SOON: Final = 0.1  # of the time for which a record was known to be valid: then it should have been renewed
+_CLOCKS_S: Final = 300.0  # how far two right clocks may be apart
 _RENEW: Final = 1 / 3  # of the lifetime of an own record: then it is renewed, while two thirds are left to try
 
 
@@ -35,6 +36,10 @@ class Known(NamedTuple):
     def renew_at(self) -> float | None:
         """When a node that runs renews it, seconds since 1970; None: never."""
         return self.record.until_ns / 1e9 - (1 - _RENEW) * self.lifetime_s if self.lifetime_s else None
+
+    def too_long(self, now: float) -> bool:
+        """Tells whether a record made here is valid for longer than it was to be, so that a wrong clock signed it."""
+        return bool(self.lifetime_s) and self.record.until_ns / 1e9 - now > self.lifetime_s + _CLOCKS_S
 
 
 class NameEvent(NamedTuple):

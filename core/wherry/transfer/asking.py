@@ -16,6 +16,7 @@ from wherry.errors import DialDenied, PeerBusy, PeerDenied, PeerError, PeerUnrea
 from wherry.limits import POLICY_IDLE_S
 from wherry.names import shown
 from wherry.observe import Connected, Fetched, Note, PeerFailed, Rejected
+from wherry.redaction import masked
 from wherry.traffic.peers import host_of
 from wherry.transfer.complaints import bare, recovers, tells
 from wherry.transfer.guard import GuardedChannel
@@ -164,7 +165,7 @@ class Asking:
             source.hint = (problem.hint or "") if isinstance(problem, PeerDenied) else ""
             if tells(source, problem.message, time.monotonic()):
                 level: Literal["info", "warning"] = "warning" if isinstance(problem, UnaskedBlocks) else "info"
-                self._observe(Note(level, f"{source.address}: {bare(problem.message, source.address)}"))
+                self._observe(Note(level, f"{masked(source.address)}: {bare(problem.message, source.address)}"))
             self._emit(PeerFailed(scheme=scheme_of(source), error=type(problem).__name__))
         except asyncio.CancelledError:
             if asyncio.current_task() not in self._beaten:
@@ -248,7 +249,7 @@ class Asking:
         if rejected:
             reason = next(iter(rejected.values())).message
         else:
-            reason = f"{source.address} answered with nothing that was asked for"
+            reason = f"{masked(source.address)} answered with nothing that was asked for"
         if job.progress == before:
             if not rejected:
                 self._observe(Note("warning", reason))
@@ -343,7 +344,7 @@ class Asking:
             if blocks and used != last:  # a part of a small file is of no use, so whoever sends nothing more fails
                 self._scheduler.succeeded(source, now, blocks, size, task)
                 if recovers(source):
-                    self._observe(Note("info", f"{source.address} is back"))
+                    self._observe(Note("info", f"{masked(source.address)} is back"))
                 if self.member is not None:
                     self.member.credit(source, size)
                 seconds, before = now - before, now

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from wherry.access import key_of, place_of
 from wherry.errors import LocalError, PeerDenied, PeerError, StoreError
+from wherry.redaction import masked
 from wherry.transfer.book import Book, key_of_peer
 from wherry.transfer.breaker import Breakers
 from wherry.transfer.door import Door
@@ -170,7 +171,7 @@ class _Called:
         circle._begin()
         if why := circle.door.place(address):
             hint = "`wherry peers bans` lists the bans, `wherry peers unban` ends one"
-            raise PeerDenied(f"{address} {why}", peer=address, hint=hint)
+            raise PeerDenied(f"{masked(address)} {why}", peer=address, hint=hint)
         self._place = place = place_of(address)
         wait = circle.breakers.of(place).ask(time.monotonic()) if place else 0.0
         while wait:

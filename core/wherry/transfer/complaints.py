@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from wherry.address import split_address
+from wherry.redaction import masked
 
 if TYPE_CHECKING:
     from wherry.transfer.source import Source
@@ -18,7 +19,7 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 def bare(reason: str, address: str) -> str:
     """Gives a reason without the address that it begins with: who tells it names that."""
-    names = {address.rstrip("/"), split_address(address)[1].rstrip("/")}
+    names = {known.rstrip("/") for known in (address, split_address(address)[1], masked(address))}
     starts = tuple(f"{name}{end}" for name in names for end in (": ", "/: ", "/ ", " "))  # "http://HOST/ answered ..."
     while reason.startswith(starts):
         reason = reason[max(len(start) for start in starts if reason.startswith(start)) :]

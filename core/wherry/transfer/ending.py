@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied
+from wherry.redaction import masked
 from wherry.transfer.complaints import bare
 from wherry.transfer.hope import stale_s
 from wherry.transfer.jobs import Job, NodeJob
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def reasons_of(sources: Sequence[Source], lacking: Collection[int] = ()) -> str:
     """Lists what is wrong with each source, for people. ``lacking`` are those that do not have what is wanted."""
-    return "; ".join(f"{one.address}: {bare(one.reason, one.address) or _idle(one, lacking)}" for one in sources)
+    return "; ".join(f"{masked(one.address)}: {bare(one.reason, one.address) or _idle(one, lacking)}" for one in sources)
 
 
 def _idle(source: Source, lacking: Collection[int]) -> str:
@@ -46,7 +47,7 @@ def end_of(
             return NoSource(f"{what} is no longer here ({why}), and {missing}", hint=hint)
         return NoSource(f"{what} is not here, and {missing}", hint="give --from ADDRESS, or keep one in [peers]")
     if verdict.kind == "absent" and isinstance(verdict.job, NodeJob) and all(one.plain for one in sources):
-        given = ", ".join(source.address for source in sources)
+        given = ", ".join(masked(source.address) for source in sources)
         return BlockNotFound(
             f"the manifest ({what}) is not here, and {given} can't have it: plain files come from there, no manifests",
             hint="name a wherry peer that has the dataset besides, with one more --from; "

@@ -16,6 +16,7 @@ from wherry.errors import PeerBusy, PeerDenied, PeerError, UsageError
 from wherry.flow import FREE
 from wherry.limits import FIRST_SOURCE_S
 from wherry.observe import Note, PeerFailed, quiet
+from wherry.redaction import masked
 from wherry.transfer.asking import STILL_S, Asking, scheme_of
 from wherry.transfer.bell import Bell
 from wherry.transfer.choice import Choice
@@ -276,7 +277,7 @@ class Fetcher:
             if source.reached and not for_good and not source.busy and tells(source, reason, now):
                 why = bare(reason, source.address) or "it ended the connection"
                 left = max(0.0, self._wait_s - (now - source.since if source.failures else 0.0))
-                self._observe(Note("warning", f"{source.address} is gone ({why}); trying again for up to {left:.0f} s"))
+                self._observe(Note("warning", f"{masked(source.address)} is gone ({why}); trying again for up to {left:.0f} s"))
             seconds = self._scheduler.gone(source, now, reason, for_good=for_good, busy=source.busy)
             self._bell.ring()
             await self._stand_back(source, seconds)

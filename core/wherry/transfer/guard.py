@@ -17,6 +17,7 @@ from wherry.abc.transport import Arrival, Channel, Laid, Lender
 from wherry.buffers import Buffer
 from wherry.errors import PeerError, PeerProtocolError, PeerTimeout, PluginContractError, WherryError
 from wherry.limits import FETCH_S, PARALLEL_MAX
+from wherry.redaction import masked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -160,7 +161,7 @@ class Blame:
     def broken(self, fault: str) -> PeerProtocolError:
         """Gives the error for a transport that breaks its contract."""
         return PeerProtocolError(
-            f"{self.address}: its transport ({self.code}) breaks its contract: {fault}",
+            f"{masked(self.address)}: its transport ({self.code}) breaks its contract: {fault}",
             peer=self.address,
             hint="`wherry plugins check NAME` shows what is wrong with it; another source, or transport, may do",
         )
@@ -168,10 +169,8 @@ class Blame:
     def of(self, problem: Exception) -> PeerError:
         """Gives the error for what a transport raised that is none of wherry's."""
         if isinstance(problem, TimeoutError):
-            words = (
-                f"{self.address}: its transport ({self.code}) gave nothing for {FETCH_S:g} s, or let a time-out of its own pass"
-            )
-            return PeerTimeout(words, peer=self.address)
+            fault = f"gave nothing for {FETCH_S:g} s, or let a time-out of its own pass"
+            return PeerTimeout(f"{masked(self.address)}: its transport ({self.code}) {fault}", peer=self.address)
         return self.broken(f"it raised {type(problem).__name__}: {problem}")
 
 
@@ -231,10 +230,10 @@ async def listening(transport: Transport, address: str, source: BlockSource) -> 
         except WherryError:
             raise
         except Exception as problem:
-            words = f"listening on {address!r}, the transport {code} raised {type(problem).__name__}: {problem}"
+            words = f"listening on {masked(address)!r}, the transport {code} raised {type(problem).__name__}: {problem}"
             raise PluginContractError(words, hint=hint) from problem
         if not isinstance(found, str):
-            words = f"listening on {address!r}, the transport {code} gave {type(found).__name__}, must give an address"
+            words = f"listening on {masked(address)!r}, the transport {code} gave {type(found).__name__}, must give an address"
             raise PluginContractError(words, hint=hint)
         yield found
 

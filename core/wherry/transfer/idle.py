@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from wherry.redaction import masked
 from wherry.transfer.complaints import bare
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _silent(sources: list[Source]) -> str:
 
 def named(sources: list[Source]) -> str:
     """Names sources, the first few of many."""
-    names = ", ".join(source.address for source in sources[:3])
+    names = ", ".join(masked(source.address) for source in sources[:3])
     return f"{names} and {len(sources) - 3} more" if len(sources) > 3 else names
 
 

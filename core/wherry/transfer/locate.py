@@ -19,6 +19,7 @@ from wherry.dialling import DialBudget
 from wherry.errors import LocalError, PeerDenied, PeerError, UsageError, WherryError
 from wherry.limits import ADDRESS_CHARS_MAX, HEARSAY_MAX, LOCATE_ADDRESSES_MAX, LOCATE_FOREIGN_MAX, LOCATE_LONG_S, LOCATE_S
 from wherry.observe import Note
+from wherry.redaction import masked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -164,7 +165,7 @@ class Finder:
             except UsageError as problem:
                 if connected or address not in self._dials:
                     raise
-                raise PeerDenied(f"{address} cannot be dialled: {problem.message}", peer=address) from problem
+                raise PeerDenied(f"{masked(address)} cannot be dialled: {problem.message}", peer=address) from problem
 
         return connecting
 

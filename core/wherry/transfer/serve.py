@@ -15,6 +15,7 @@ from wherry.abc.exchange import SupportsExchange
 from wherry.accepting import allow_open_files
 from wherry.address import split_address
 from wherry.errors import UsageError
+from wherry.redaction import masked
 from wherry.transfer.guard import listening
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def serving(
         for address in addresses:
             transport = transport_of(address)
             if not hasattr(transport, "listen"):
-                raise UsageError(f"the transport of {address!r} cannot serve", hint="listen on http://HOST:PORT")
+                raise UsageError(f"the transport of {masked(address)!r} cannot serve", hint="listen on http://HOST:PORT")
             found.append(await stack.enter_async_context(listening(transport, split_address(address)[1], source)))
             if isinstance(transport, SupportsExchange):
                 exchanging.append(found[-1])
