@@ -49,9 +49,7 @@ async def settled(tasks: Collection[asyncio.Task[Any]]) -> None:
         raise cancelled
 
 
-async def in_thread(
-    call: Callable[[], T], executor: Executor | None = None, *, undo: Callable[[T], object] | None = None
-) -> T:
+async def in_thread(call: Callable[[], T], executor: Executor | None = None, *, undo: Callable[[T], object] | None = None) -> T:
     """Runs ``call`` in a thread (of the loop's own executor if none is given) and gives what it gives.
 
     Cancelled, it waits until the call has come back, and raises CancelledError then. What the call gave reaches nobody: if that
