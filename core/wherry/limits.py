@@ -113,6 +113,8 @@ BREAKERS_MAX: Final = 4096  # peers whose failures a process keeps in mind
 # Plugins
 PLUGIN_LOAD_S: Final = 10.0  # to import somebody else's: far beyond any honest one, and every start waits for it
 PLUGIN_BUILD_S: Final = 30.0  # to build it: it may open a large index, or ask somebody
+PLUGIN_CALL_S: Final = 10.0  # a call of a cache, compressor, cipher or chunker that takes longer is said
+CACHE_CLOSE_S: Final = 5.0  # a session that ends waits so long for its cache: what is not on the disk then can be fetched again
 FETCH_S: Final = 600.0  # for one arrival of any transport: a full batch at RATE_BYTES_MIN, and then it hangs
 PARALLEL_MAX: Final = 64  # fetches at a time that a channel may ask for; each takes a buffer, if there is one
 LOCATE_S: Final = 5.0  # a locator that takes longer is not waited for: a get without any other source would seem to hang

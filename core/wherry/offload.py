@@ -49,23 +49,30 @@ async def settled(tasks: Collection[asyncio.Task[Any]]) -> None:
         raise cancelled
 
 
-async def in_thread(call: Callable[[], T], executor: Executor | None = None) -> T:
+async def in_thread(call: Callable[[], T], executor: Executor | None = None, *, undo: Callable[[T], object] | None = None) -> T:
     """Runs ``call`` in a thread (of the loop's own executor if none is given) and gives what it gives.
 
-    Cancelled, it waits until the call has come back, and raises CancelledError then.
+    Cancelled, it waits until the call has come back, and raises CancelledError then. What the call gave reaches nobody: if that
+    holds something, such as a file, a lock or a thread, ``undo`` must free it. It runs in a thread too, and is waited for.
     """
-    running = asyncio.get_running_loop().run_in_executor(executor, call)
+    loop = asyncio.get_running_loop()
+    running = loop.run_in_executor(executor, call)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        while not running.done():
-            try:
-                await asyncio.wait([running])
-            except asyncio.CancelledError:  # cancelled again: the thread is there all the same
-                continue
-        if not running.cancelled():
-            running.exception()  # is dropped: asyncio would print what nobody took
+        await _back(running)
+        if undo is not None and not running.cancelled() and running.exception() is None:
+            await _back(loop.run_in_executor(executor, undo, running.result()))
         raise
+
+
+async def _back(running: asyncio.Future[Any]) -> None:
+    """Waits until a call has come back, however often this is cancelled; what it raised is dropped."""
+    while not running.done():
+        with suppress(asyncio.CancelledError):  # cancelled again: the thread is there all the same
+            await asyncio.wait([running])
+    if not running.cancelled():
+        running.exception()  # or asyncio would print what nobody took
 
 
 async def crewed(threads: Executor, work: Callable[[], None], hands: int, cut: Callable[[], None]) -> None:

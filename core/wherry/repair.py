@@ -250,7 +250,7 @@ async def repair(
     """
     began = time.monotonic()
     rows = await in_thread(store.state.roots)
-    fresh = await in_thread(partial(NewIndex, home))
+    fresh = await in_thread(partial(NewIndex, home), undo=NewIndex.discard)
     try:
         reading = _Rereading(store, fresh, pool, locksmith)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.abc.cache import Cache
     from wherry.abc.chunker import Chunker
     from wherry.abc.cipher import Cipher
+    from wherry.abc.compressor import Compressor
     from wherry.abc.exchange import Exchange
     from wherry.abc.locator import Locator
     from wherry.abc.policy import Policy
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     from wherry.flow import Flow
     from wherry.observe import Emit
     from wherry.observing import Observing
+    from wherry.plugin.installed import Found
     from wherry.sealing.ring import KeyRing
     from wherry.store.state import StateDB
     from wherry.traffic import Traffic
     from wherry.transfer.circle import Circle
     from wherry.transfer.unlock import Locksmith, Sealings
+    from wherry.watching import Calling, Watch
 
 _PLACE = re.compile(
     r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})", re.ASCII
@@ -147,14 +150,38 @@ class Wiring:
     def close(self) -> None:
         """Ends what was made here and does not end by itself; idempotent. Blocks."""
         self._state = None
+        if "_watch" in self.__dict__:  # it was made
+            self._watch.close()
         if self._circle is not None:
             self._circle.close()
 
+    @cached_property
+    def _watch(self) -> Watch:
+        from wherry.watching import Watch  # who uses none of what it watches needs no thread
+
+        return Watch()
+
+    def _stranger(self, kind: str, name: str) -> bool:
+        return self._found(kind, name).distribution != OWN_DISTRIBUTION
+
+    def _found(self, kind: str, name: str) -> Found:
+        known = self.config.instances.get((kind, name))
+        return self.manager.found(kind, known.plugin if known is not None else name)
+
+    def _calling(self, kind: str, name: str, built: object) -> Calling:
+        """Gives what to enter around each call of a stranger's instance, so that one that does not come back is named."""
+        code = f"{type(built).__module__}.{type(built).__qualname__}"
+        leave_out = f"WHERRY_DISABLE_PLUGINS={self._found(kind, name).name} leaves it out"
+        return self._watch.of(f"the {kind} {name} ({code})", f"choose another under [{kind}], or {leave_out}")
+
     def _fenced_cache(self) -> Cache:
+        name = self.chosen("cache")[0]
+        return self._fenced(self.cache(name), name)
+
+    def _fenced(self, cache: Cache, name: str) -> Cache:
         from wherry.store.fence import FencedCache  # who only fetches into files asks no cache
 
-        name = self.chosen("cache")[0]
-        return FencedCache(self.cache(name), name)
+        return FencedCache(cache, name, self._calling("cache", name, cache) if self._stranger("cache", name) else None)
 
     def cache(self, name: str, *, within: tuple[str, ...] = ()) -> Cache:
         """Builds a cache; ``within`` are those that it is to be a part of. Raises ConfigError for a circle of caches."""
@@ -163,26 +190,46 @@ class Wiring:
             raise ConfigError(f"a cache is made of itself: {circle}", hint=f"choose other caches in [cache.{within[-1]}]")
         env = replace(self._env(), cache=lambda other: self.cache(other, within=(*within, name)))
         cache: Cache = self.build("cache", name, env)
-        return cache
+        return (
+            self._fenced(cache, name) if within and self._stranger("cache", name) else cache
+        )  # it is blamed, and not the whole
 
     def chunker(self, text: str | None = None) -> Chunker:
         """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""
+        from wherry.chunking import LEAF_CHOICES, FixedChunker
+
         asked = self.chosen("chunker")[0] if text is None else text
         name, colon, size = asked.partition(":")
         if not name or (colon and not size):
             raise UsageError(f"{asked!a} names no chunker", hint="NAME or NAME:SIZE, such as fixed:2MiB or fastcdc")
         known = self.config.instances.get(("chunker", name))
         if name == "fixed" and not size and (known is None or (known.plugin == name and not known.entries)):
-            from wherry.chunking import LEAF_CHOICES, FixedChunker
-
             return FixedChunker(LEAF_CHOICES[0])  # core's own with its defaults: looking it up is a twentieth of a short add
         chunker: Chunker = self.build("chunker", name, given={"size": size} if size else None)
-        return chunker
+        if not self._stranger("chunker", name) or isinstance(chunker, FixedChunker):
+            return chunker
+        from wherry.watching import watched_chunker
+
+        return watched_chunker(chunker, self._calling("chunker", name, chunker))
 
     def cipher(self, name: str | None = None) -> Cipher:
         """Builds a cipher: the configured one for None."""
-        cipher: Cipher = self.build("cipher", name or self.chosen("cipher")[0])
-        return cipher
+        name = name or self.chosen("cipher")[0]
+        cipher: Cipher = self.build("cipher", name)
+        if not self._stranger("cipher", name):
+            return cipher
+        from wherry.watching import watched_cipher
+
+        return watched_cipher(cipher, self._calling("cipher", name, cipher))
+
+    def compressor(self, name: str) -> Compressor:
+        """Builds a compressor."""
+        compressor: Compressor = self.build("compressor", name)
+        if not self._stranger("compressor", name):
+            return compressor
+        from wherry.watching import watched_compressor
+
+        return watched_compressor(compressor, self._calling("compressor", name, compressor))
 
     @cached_property
     def sealings(self) -> Sealings:
@@ -234,7 +281,7 @@ class Wiring:
         forms = [Form(one.name, one.plugin, tuned=bool(one.entries)) for one in configured]
         taken = {one.instance for one in forms}
         forms += [Form(name, name) for name in self.manager.own_names("compressor") if name not in taken]
-        return Codings(preferred.name, lambda name: self.build("compressor", name), forms)
+        return Codings(preferred.name, self.compressor, forms)
 
     def policy(self) -> tuple[str, Policy]:
         """Builds the policy; gives it behind what its faults are said of: its name in the configuration, and whose it is."""

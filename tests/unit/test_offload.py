@@ -75,6 +75,50 @@ async def test_what_a_cancelled_call_raises_is_not_printed_either():
     assert told == []
 
 
+@pytest.mark.parametrize("times", [1, 3])
+async def test_what_a_cancelled_call_gave_is_undone_in_a_thread(times):
+    let_go, undone, main = threading.Event(), [], threading.current_thread()
+
+    def undo(what):
+        time.sleep(0.05)
+        undone.append((what, threading.current_thread() is main))
+
+    task = asyncio.create_task(in_thread(lambda: let_go.wait(5) and "open", undo=undo))
+    for _ in range(times):
+        await asyncio.sleep(0.02)
+        task.cancel()
+    let_go.set()
+    await asyncio.sleep(0.02)
+    task.cancel()  # also while it is undone
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == [("open", False)]
+
+
+async def test_what_is_cancelled_when_the_thread_is_done_is_undone_too():
+    """The answer waits in the loop: the thread has it no more, and who asked never gets it."""
+    undone, done = [], threading.Event()
+    task = asyncio.create_task(in_thread(lambda: done.set() or "open", undo=undone.append))
+    await asyncio.sleep(0)
+    assert done.wait(5)
+    time.sleep(0.05)  # and the loop has not heard of it
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == ["open"]
+
+
+async def test_nothing_is_undone_of_what_came_or_failed():
+    undone = []
+    assert await in_thread(lambda: 1, undo=undone.append) == 1
+    task = asyncio.create_task(in_thread(lambda: time.sleep(0.1) or {}["x"], undo=undone.append))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert undone == []
+
+
 async def test_an_executor_of_ones_own():
     with ThreadPoolExecutor(1, "mine") as executor:
         assert (await in_thread(lambda: threading.current_thread().name, executor)).startswith("mine")

@@ -83,7 +83,9 @@ class Session(
                 from wherry.repair import set_damaged_aside  # or it could not open what it is to mend
 
                 set_aside = await in_thread(lambda: set_damaged_aside(path))
-            observing = await in_thread(wiring.observe) if wiring.chosen("observer") else None
+            observing = None
+            if wiring.chosen("observer"):
+                observing = await in_thread(wiring.observe, undo=lambda found: found.close() if found is not None else None)
             try:
                 store = wiring.store(writable=opened.writable)
                 session = cls(opened, wiring, store, set_aside if alone else None)

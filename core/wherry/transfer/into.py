@@ -76,6 +76,11 @@ class Fill:
         """Bytes that are verified and in their place."""
         return self.run.done_bytes if self.run is not None else 0
 
+    def aim(self, path: str, root: Root, identity: dict[str, str]) -> Target:
+        """Opens the target. Here, for `close` must find it also where who waits for this is cancelled. Raises as `Target`."""
+        self.target = Target(path, root.entry, identity)
+        return self.target
+
     def progress(self) -> Progress:
         """How far it is."""
         run = self.run
@@ -166,7 +171,7 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
     if there:
         await in_thread(lambda: check_replace(path, root.entry.kind))
     replaced = path if there and not await in_thread(lambda: os.path.islink(path)) else None
-    fill.target = target = await in_thread(lambda: Target(path, root.entry, identity))
+    target = await in_thread(lambda: fill.aim(path, root, identity))
     await _clear(fill, path)
     fill.recorder = recorder = Recorder(fill.store)
     sealing: Sealer | None = fill.nodes.unlocked.sealing if fill.nodes.unlocked is not None else None

@@ -125,7 +125,7 @@ class TorrentGet:
             if await self._there(given):
                 await in_thread(lambda: tidy(self._target, self._asked.ids))
                 return given
-        place = await in_thread(lambda: TorrentPlace(self._target, self._asked.ids))
+        place = await in_thread(lambda: TorrentPlace(self._target, self._asked.ids), undo=TorrentPlace.close)
         try:
             if self.torrent is None and (known := await in_thread(place.known_info)) is not None:
                 self.torrent = torrent = await in_thread(lambda: self._matching(known))

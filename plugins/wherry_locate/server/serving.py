@@ -56,7 +56,7 @@ async def tracking(
     except OSError as problem:
         raise local_error(problem, "cannot make the folder of", str(store)) from problem
     allow_open_files()
-    book = await in_thread(lambda: Book(store, options))
+    book = await in_thread(lambda: Book(store, options), undo=Book.close)
     try:
         tracker = Tracker(book, options, host, clock, chance or random.SystemRandom())
         app = tracker.app()
