@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from wherry.abc.transport import Arrival, Channel, Laid
 from wherry.buffers import ROOM
 from wherry.errors import PeerError, PeerUnreachable, WrongLength
-from wherry_libp2p.frames import BLOCK_BYTES_MAX, WANTS_MAX, Kind
+from wherry_libp2p.frames import BLOCK_BYTES_MAX, WANTS_MAX, Kind, pack_wants
 from wherry_libp2p.process import Request
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Libp2pChannel(Channel):
         answer = _Answer(wants, asked, buffer.view)
         failure: PeerError | None = None
         try:
-            body = b"".join(wants[index].cid for index in asked)
+            body = pack_wants((wants[index].cid, wants[index].size) for index in asked)
             await self._process.ask(Kind.WANT, body, self._peer, index=self._number, request=Request(answer.place))
         except PeerError as problem:
             if not answer.blocks:

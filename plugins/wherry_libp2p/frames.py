@@ -8,11 +8,17 @@ from __future__ import annotations
 import json
 import struct
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 VERSION: Final = 1
 BLOCK_BYTES_MAX: Final = 2 * 1024 * 1024  # what every Bitswap implementation reads
 CID_BYTES: Final = 36
+_SIZE: Final = struct.Struct(">I")
+_UNKNOWN: Final = 0xFFFF_FFFF  # the size of a block
+WANT_BYTES: Final = CID_BYTES + _SIZE.size
 WANTS_MAX: Final = 512
 TEXT_BYTES_MAX: Final = 16 * 1024
 QUESTION_BYTES_MAX: Final = 256
@@ -28,7 +34,7 @@ class Kind(IntEnum):
     READY = 2  # from it: JSON, who it is and where it listens
     DIAL = 3  # to: a multiaddr with a peer id
     DONE = 4  # from: the request is fulfilled; after a WANT, what was not sent is missing
-    WANT = 5  # to: CIDs; index is the request of the DIAL
+    WANT = 5  # to: CIDs, each with the size of its block; index is the request of the DIAL
     BLOCK = 6  # from: index is the want's; to: the answer to a SEEK
     MISSING = 7  # to: the answer to a SEEK, the block is not here
     FAIL = 8  # from: UTF-8 text; index is a Fault; request 0 is the whole process
@@ -63,7 +69,7 @@ _BODY_MAX: Final = {
     Kind.READY: TEXT_BYTES_MAX,
     Kind.DIAL: 1024,
     Kind.DONE: 0,
-    Kind.WANT: WANTS_MAX * CID_BYTES,
+    Kind.WANT: WANTS_MAX * WANT_BYTES,
     Kind.BLOCK: BLOCK_BYTES_MAX,
     Kind.MISSING: 0,
     Kind.FAIL: 1024,
@@ -117,8 +123,17 @@ def fields_of(body: bytes | bytearray) -> dict[str, object]:
     return value
 
 
-def cids_of(body: bytes | bytearray) -> list[bytes]:
-    """Takes the body of a WANT apart. Raises ValueError unless it is whole CIDs, one at least."""
-    if not body or len(body) % CID_BYTES:
-        raise ValueError(f"CIDs in {len(body)} bytes")
-    return [bytes(body[at : at + CID_BYTES]) for at in range(0, len(body), CID_BYTES)]
+def pack_wants(wants: Iterable[tuple[bytes, int | None]]) -> bytes:
+    """Writes the body of a WANT: CIDs, and how many bytes the block of each has; None: not known."""
+    return b"".join(cid + _SIZE.pack(_UNKNOWN if size is None else size) for cid, size in wants)
+
+
+def wants_of(body: bytes | bytearray) -> list[tuple[bytes, int | None]]:
+    """Takes the body of a WANT apart. Raises ValueError unless it is whole wants, one at least."""
+    if not body or len(body) % WANT_BYTES:
+        raise ValueError(f"wants in {len(body)} bytes")
+    wants = []
+    for at in range(0, len(body), WANT_BYTES):
+        (size,) = _SIZE.unpack_from(body, at + CID_BYTES)
+        wants.append((bytes(body[at : at + CID_BYTES]), None if size == _UNKNOWN else size))
+    return wants

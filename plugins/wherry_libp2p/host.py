@@ -54,7 +54,8 @@ async def self_test() -> None:
     from libp2p.peer.peerinfo import PeerInfo
     from multiaddr import Multiaddr
 
-    from wherry_libp2p.bitswap import Exchange, Fetch
+    from wherry_libp2p.bitswap import Exchange
+    from wherry_libp2p.fetch import Fetch
 
     hosts = [make_host(secrets.token_bytes(32), 8) for _ in range(2)]
     sources = [_One(secrets.token_bytes(1 << 20)) for _ in range(2)]
@@ -73,8 +74,7 @@ async def self_test() -> None:
 
                 peer = ends[mine].peer(hosts[other].get_id())
                 fetch = Fetch([sources[other].cid, b"\x01\x55\x12\x20" + secrets.token_bytes(32)], receive)
-                peer.fetches.add(fetch)
-                await peer.want(fetch)
+                peer.want(fetch)
                 await fetch.ended.wait()
                 if fetch.problem is not None:
                     raise fetch.problem

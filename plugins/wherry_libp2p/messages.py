@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import Any, Final
 
 from wherry_libp2p.faults import Slow
+from wherry_libp2p.room import Begun
 
 try:
     import trio
@@ -15,53 +15,15 @@ except ImportError:  # not installed here: the process that would run this says 
     trio = Message = None
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # as kubo's
-_BEGUN_BYTES_MAX: Final = 32 * 1024 * 1024  # of all peers
-_PEER_BYTES_MAX: Final = 8 * 1024 * 1024
-_SMALL_BYTES: Final = 16 * 1024  # wants and their answers: they wait for nothing
-_MESSAGE_S: Final = 10.0  # for which a message may take, and
-_MIB_S: Final = 10.0  # for each MiB of it besides
-_MIB: Final = 1024 * 1024
 _RESET_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
 
-class Room:
-    """The memory for messages that have begun to come and are not done with, of all peers of a host."""
-
-    def __init__(self, most: int = _BEGUN_BYTES_MAX, each: int = _PEER_BYTES_MAX) -> None:
-        """``most`` bytes of all peers, ``each`` of one."""
-        self._most, self._each = most, each
-        self._taken: Counter[Any] = Counter()  # bytes of each peer
-        self._freed = trio.Event()  # replaced whenever some are given back
-
-    async def take(self, peer: Any, count: int, *, asked: bool) -> None:
-        """Waits until ``count`` bytes more are free for a peer; all of a message at once, so that what has begun can end.
-
-        Of whom nothing was ``asked``, who come by themselves, may have half: else a few of them would keep blocks from coming.
-        """
-        if count <= _SMALL_BYTES:
-            return
-        most = self._most if asked else self._most // 2
-        while self._taken[peer] + count > self._each or self._taken.total() + count > most:
-            await self._freed.wait()
-        self._taken[peer] += count
-
-    def give(self, peer: Any, count: int) -> None:
-        """Takes bytes back."""
-        if count <= _SMALL_BYTES:
-            return
-        self._taken[peer] -= count
-        if not self._taken[peer]:
-            del self._taken[peer]
-        self._freed.set()
-        self._freed = trio.Event()
-
-
 async def delimited(stream: Any, most: int) -> bytes | None:
     """Reads what a length precedes; None at the end. Raises ValueError for more than ``most`` bytes."""
     length = await length_of(stream, most)
-    return None if length is None else await _exactly(stream, length)
+    return None if length is None else await _exactly(stream, Begun(None, length))
 
 
 async def length_of(stream: Any, most: int) -> int | None:
@@ -83,23 +45,27 @@ async def length_of(stream: Any, most: int) -> int | None:
     return length
 
 
-async def message_of(stream: Any, length: int) -> Any:
-    """Reads a message of Bitswap whose length was read; None at the end. Raises ValueError, and Slow for what does not come."""
-    seconds = _MESSAGE_S + _MIB_S * length / _MIB
-    with trio.move_on_after(seconds) as scope:
-        data = await _exactly(stream, length)
-    if scope.cancelled_caught:
-        raise Slow(f"a message of {length} bytes did not come within {seconds:.0f} s")
+async def message_of(stream: Any, length: int, begun: Begun | None = None) -> Any:
+    """Reads a message of Bitswap whose length was read; None at the end. Raises ValueError, and Slow for what does not come.
+
+    ``begun`` is what was taken for it of a `Room`.
+    """
+    begun = begun or Begun(None, length)
+    with begun.scope:
+        data = await _exactly(stream, begun)
+    if begun.scope.cancelled_caught:
+        raise Slow(f"a message of {length} bytes did not come within {begun.took:.0f} s")
     return None if data is None else _parsed(data)
 
 
-async def _exactly(stream: Any, length: int) -> bytes | None:
+async def _exactly(stream: Any, begun: Begun) -> bytes | None:
     data = bytearray()  # not a list of what comes: a peer may send single bytes, each of which would take dozens
-    while len(data) < length:
-        piece = await stream.read(length - len(data))
+    while len(data) < begun.length:
+        piece = await stream.read(begun.length - len(data))
         if not piece:
             return None
         data += piece
+        begun.have = len(data)
     return bytes(data)
 
 

@@ -6,9 +6,9 @@ import logging
 from functools import cache
 from typing import Any, Final
 
-_WINDOW_BYTES: Final = 1024 * 1024  # to which that of a stream grows, and a few bytes besides; py-libp2p's grow to 16 MiB
-_WAITING_BYTES_MAX: Final = 8 * 1024 * 1024  # what came on all streams of one connection, and is not read yet
-_STREAMS_MAX: Final = 64  # that the peer opened, of one connection
+_WINDOW_BYTES: Final = 1024 * 1024  # to which that of a stream grows, from 256 KiB; py-libp2p's grow to 16 MiB
+_GROWN_BYTES_MAX: Final = 3 * 1024 * 1024  # by which all those of one connection have grown, as a few streams need it
+_STREAMS_MAX: Final = 48  # that the peer opened, of one connection; it is asked for fewer blocks at a time
 
 _log = logging.getLogger(__name__)
 
@@ -23,15 +23,41 @@ def bound() -> Any:
     class Stream(yamux.YamuxStream):  # type: ignore[misc]  # mypy has no py-libp2p to look at
         """One stream."""
 
+        _pending_recv_release: int  # what was read, and is not allowed anew yet
+
+        @property
+        def recv_window(self) -> int:
+            """The bytes that the peer may still send."""
+            return self._allowed
+
+        @recv_window.setter
+        def recv_window(self, count: int) -> None:
+            self._allowed: int = count
+            if count < 0:
+                self.conn.overrun = True
+
+        async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
+            """Allows the peer as much as was read, half a window at a time. py-libp2p allows more than the window has."""
+            self._pending_recv_release += bytes_read
+            if 2 * self._pending_recv_release < self.target_recv_window:
+                return
+            count, self._pending_recv_release = self._pending_recv_release, 0
+            self.recv_window += count
+            count += self._apply_autotune_epoch(len(self.conn.stream_buffers.get(self.stream_id, b"")))
+            await self.send_window_update(count)
+
         def _apply_autotune_epoch(self, buffered: int) -> int:
             """Doubles the window where that is of use, up to a bound; gives by how much it grew."""
-            if self.target_recv_window >= _WINDOW_BYTES:
+            grown = sum(stream.target_recv_window - yamux.DEFAULT_WINDOW_SIZE for stream in self.conn.streams.values())
+            if self.target_recv_window >= _WINDOW_BYTES or grown + self.target_recv_window > _GROWN_BYTES_MAX:
                 return 0
-            grown: int = super()._apply_autotune_epoch(buffered)
-            return grown
+            more: int = super()._apply_autotune_epoch(buffered)
+            return more
 
     class Bounded(yamux.Yamux):  # type: ignore[misc]  # mypy has no py-libp2p to look at
         """One connection."""
+
+        overrun = False  # more came on a stream than its window allowed
 
         async def start(self) -> None:
             """Runs it until it is closed, if it is wanted. Whoever waits for its beginning sees that it is closed."""
@@ -48,10 +74,10 @@ def bound() -> Any:
                     door.leave(number)
 
         async def _read_data_body(self, length: int) -> bytes:
-            """Reads what a frame brings for a stream. A peer that has sent past its windows loses the connection."""
-            waiting = sum(map(len, self.stream_buffers.values()))
-            if waiting + length > _WAITING_BYTES_MAX:
-                _log.info("%s: %d bytes wait", self.peer_id, waiting)
+            """Reads what a frame brings for a stream. A peer that has sent past the window of one loses the connection."""
+            allowed = max((stream.recv_window for stream in self.streams.values()), default=0)
+            if self.overrun or length > max(allowed, yamux.DEFAULT_WINDOW_SIZE):  # for which stream is known afterwards
+                _log.info("%s keeps to no window", self.peer_id)
                 raise trio.TooSlowError  # what ends the connection, wherever a frame is read
             data: bytes = await super()._read_data_body(length)
             return data

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from wherry_libp2p.door import Door
 from wherry_libp2p.faults import Silent, linked, of_dial, of_request
-from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, cids_of, fields_of, head_of, pack
+from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, VERSION, Fault, Head, Kind, fields_of, head_of, pack, wants_of
 from wherry_libp2p.host import make_host, self_test
 
 try:
@@ -103,7 +103,7 @@ class Bridge:
             elif head.kind is Kind.DIAL:
                 self._nursery.start_soon(self._request, head, self._dial(head, body.decode()))
             elif head.kind is Kind.WANT:
-                self._nursery.start_soon(self._request, head, self._want(head, cids_of(body)))
+                self._nursery.start_soon(self._request, head, self._want(head, wants_of(body)))
             elif head.kind is Kind.ASK:
                 self._nursery.start_soon(self._request, head, self._ask(head, body))
             elif head.kind is Kind.CANCEL:
@@ -190,22 +190,17 @@ class Bridge:
             raise ConnectionError("the peer hung up")
         await self._line.send(Kind.SAID, head.request, 0, answer)
 
-    async def _want(self, head: Head, cids: list[bytes]) -> None:
-        from wherry_libp2p.bitswap import Fetch
+    async def _want(self, head: Head, wants: list[tuple[bytes, int | None]]) -> None:
+        from wherry_libp2p.fetch import Fetch
 
         async def receive(index: int, data: bytes) -> None:
             await self._line.send(Kind.BLOCK, head.request, index, data)
 
         peer = self.exchange.peer(self._dialled[head.at][0])
-        fetch = Fetch(cids, receive)
-        peer.fetches.add(fetch)
+        fetch = Fetch([cid for cid, _ in wants], receive, [size for _, size in wants])
+        peer.want(fetch)
         try:
-            with trio.fail_after(self.idle_s):
-                await peer.want(fetch)
-            while not fetch.ended.is_set():
-                moved = fetch.moved
-                with trio.fail_after(self.idle_s):
-                    await moved.wait()
+            await peer.fulfilled(fetch, self.idle_s)
             if fetch.problem is not None:
                 raise fetch.problem
         except trio.TooSlowError:
@@ -220,7 +215,7 @@ class Bridge:
                 await peer.cancel(fetch)
             raise
         finally:
-            peer.fetches.discard(fetch)
+            peer.drop(fetch)
         await self._line.send(Kind.DONE, head.request)
 
 

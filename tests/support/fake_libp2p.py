@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(sys.argv[-2]).parent))
-from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, Fault, Kind, cids_of, head_of, pack  # the path is known only now
+from wherry_libp2p.frames import ANSWER_BYTES_MAX, HEAD, Fault, Kind, head_of, pack, wants_of  # the path is known only now
 
 HERE = Path(sys.argv[0]).parent
 PEER = "12D3KooWGzBbWLpZcCNxKQnTmWQ7xUdzxZAYqKjvjNWwAZFGcGzY"
@@ -104,7 +104,7 @@ def main():
         elif head.kind is Kind.ASK:
             ask(sock, mode, head, body)
         elif head.kind is Kind.WANT:
-            want(sock, mode, head, cids_of(body), blocks)
+            want(sock, mode, head, [cid for cid, _ in wants_of(body)], blocks)
         elif head.kind is Kind.PING and mode != "hangs":
             sock.sendall(pack(Kind.PONG, 0, 0, b'{"unsolicited": 3}'))
         elif head.kind in (Kind.BLOCK, Kind.MISSING, Kind.DONE):

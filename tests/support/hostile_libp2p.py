@@ -5,7 +5,7 @@
 Prints its multiaddr. It answers wants of the one block that ``FILE`` is as ``MODE`` says, and prints ``asked`` before. In the
 mode ``ask``, ``FILE`` is a multiaddr, which is sent messages that are too long, junk, and 200,000 wants; then comes ``asked``.
 ``fill`` opens 200 streams to it with a byte on each, and 40 on each of which it begins a message of 4 MiB; it ends none, and
-keeps to no window.
+keeps to no window. ``brim`` begins 48 of 4 MiB on each of three connections, and keeps to every window.
 ``told-MODE`` fetches from such a peer in the same process, and prints the kind of the problem. ``led`` and ``free`` meet one
 that says it is elsewhere and hangs up, with the process's guard and without, and print whether it was dialled there.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +24,12 @@ from libp2p.bitswap.pb.bitswap_pb2 import Message
 from libp2p.peer.peerinfo import PeerInfo, info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from wherry_libp2p.bitswap import PROTOCOLS, Exchange, Fetch
+from wherry_libp2p.bitswap import Exchange
+from wherry_libp2p.fetch import Fetch
 from wherry_libp2p.frames import Head, Kind
 from wherry_libp2p.host import make_host
 from wherry_libp2p.messages import MESSAGE_BYTES_MAX, length_of, message_of, varint
+from wherry_libp2p.peer import PROTOCOLS
 from wherry_libp2p.sidecar import Bridge
 
 RAW = b"\x01\x55\x12\x20"
@@ -107,8 +109,7 @@ async def told(mode, data):
         await host.connect(PeerInfo(hostile.get_id(), hostile.get_addrs()))
         fetch = Fetch([RAW + hashlib.sha256(data).digest()], None)
         peer = exchange.peer(hostile.get_id())
-        peer.fetches.add(fetch)
-        await peer.want(fetch)
+        peer.want(fetch)
         await fetch.ended.wait()
         print(type(fetch.problem).__name__, flush=True)
         await trio.sleep_forever()
@@ -182,24 +183,26 @@ async def ask(address):
         await trio.sleep_forever()
 
 
-async def fill(address):
-    host = make_host(secrets.token_bytes(32), 8)
+async def fill(address, hosts, rounds, window):
+    local = [Multiaddr("/ip4/127.0.0.1/tcp/0")]
     info = info_from_p2p_addr(Multiaddr(address))
-    begun = varint(4 << 20) + bytes((4 << 20) - 10)
 
-    async def begin(data):
+    async def begin(host, data):
         with suppress(Exception):  # it may be cut at any time
             stream = await host.new_stream(info.peer_id, PROTOCOLS)  # connects anew, where need be
-            stream.muxed_stream.send_window = 1 << 30
+            stream.muxed_stream.send_window = window or stream.muxed_stream.send_window
             await stream.write(data)
 
-    async with host.run(listen_addrs=[Multiaddr("/ip4/127.0.0.1/tcp/0")]):
-        await host.connect(info)
-        for data, count in ((b"\xff", 200), (begun, 40)):
+    async with AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(host.run(listen_addrs=local))
+            await host.connect(info)
+        for data, count in rounds:
             with trio.move_on_after(10):
                 async with trio.open_nursery() as nursery:
-                    for _ in range(count):
-                        nursery.start_soon(begin, data)
+                    for host in hosts:
+                        for _ in range(count):
+                            nursery.start_soon(begin, host, data)
         print("asked", flush=True)
         await trio.sleep_forever()
 
@@ -208,8 +211,14 @@ if __name__ == "__main__":
     mode, what = sys.argv[1:]
     if mode in ("led", "free"):
         trio.run(led, mode == "led")
-    elif mode in ("ask", "fill"):
-        trio.run(ask if mode == "ask" else fill, what)
+    elif mode == "ask":
+        trio.run(ask, what)
+    elif mode in ("fill", "brim"):
+        begun, seed = varint(4 << 20) + bytes((4 << 20) - 10), secrets.token_bytes(32)
+        if mode == "fill":
+            trio.run(fill, what, [make_host(seed, 8)], ((b"\xff", 200), (begun, 40)), 1 << 30)
+        else:
+            trio.run(fill, what, [make_host(seed, 8) for _ in range(3)], ((begun, 48),), None)
     elif mode.startswith("told-"):
         trio.run(told, mode.removeprefix("told-"), Path(what).read_bytes())
     else:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry_libp2p.bitswap import plain_cid
-from wherry_libp2p.frames import HEAD, Kind, cids_of, fields_of, head_of, pack
+from wherry_libp2p.frames import HEAD, Kind, fields_of, head_of, pack, pack_wants, wants_of
+from wherry_libp2p.peer import plain_cid
 
 VECTORS = json.loads((Path(__file__).parents[2] / "specs/vectors/bitswap.json").read_text())
 DIGEST = bytes(range(32))
@@ -46,7 +46,7 @@ def test_any_head_is_bounded_or_refused(data):
 
 @given(st.binary(max_size=200))
 def test_any_body_is_read_or_refused(data):
-    for read in (fields_of, cids_of):
+    for read in (fields_of, wants_of):
         try:
             read(data)
         except ValueError:
@@ -54,7 +54,11 @@ def test_any_body_is_read_or_refused(data):
 
 
 def test_bodies():
-    assert cids_of(bytes(72)) == [bytes(36)] * 2
+    wants = [(bytes(36), 0), (bytes(range(36)), 2 << 20), (bytes(36), None)]
+    assert wants_of(pack_wants(wants)) == wants
+    for bad in (b"", bytes(36), bytes(81)):
+        with pytest.raises(ValueError, match="wants in"):
+            wants_of(bad)
     assert fields_of(b'{"a": 1}') == {"a": 1}
     for bad in (b"[]", b"[" * 10_000, b"\xff", b""):
         with pytest.raises(ValueError):

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from wherry_libp2p.bitswap import _ASKED_MAX, Exchange, Fetch
+from wherry_libp2p.bitswap import Exchange
 from wherry_libp2p.faults import Lies, of_request
+from wherry_libp2p.fetch import Fetch
 from wherry_libp2p.frames import Fault
+from wherry_libp2p.peer import _ASKED_MAX
 
 trio = pytest.importorskip("trio", reason="the extra libp2p is not installed: tox -e libp2p")
+testing = pytest.importorskip("trio.testing")
 pb = pytest.importorskip("libp2p.bitswap.pb.bitswap_pb2", reason="the extra libp2p is not installed: tox -e libp2p")
 
 RIGHT = [b"right %d" % number for number in range(8)]
@@ -33,22 +36,23 @@ class Asked:
         self.exchange = Exchange(Host(), nursery, None, peer_wants=1, peers=8)
         self.peer = self.exchange.peer("a")
         self.peer.send = self.sent
+        self.wanted = []  # the CIDs of each message that was sent
 
     async def sent(self, message):
-        pass
+        self.wanted.append([bytes(entry.block) for entry in message.wantlist.entries if not entry.cancel])
 
     async def want(self, *cids):
         async def receive(index, data):
             pass
 
         fetch = Fetch(list(cids), receive)
-        self.peer.fetches.add(fetch)
-        await self.peer.want(fetch)
+        self.peer.want(fetch)
+        await testing.wait_all_tasks_blocked()
         return fetch
 
     async def give_up(self, fetch):
         await self.peer.cancel(fetch)
-        self.peer.fetches.discard(fetch)
+        self.peer.drop(fetch)
 
     async def says(self, *datas, dont_have=()):
         message = pb.Message()
@@ -57,6 +61,7 @@ class Asked:
         for cid in dont_have:
             message.blockPresences.add(cid=cid, type=1)
         await self.exchange._take(message, self.peer)
+        await testing.wait_all_tasks_blocked()
 
 
 def run(work):
@@ -84,23 +89,45 @@ def test_a_few_blocks_that_were_not_asked_for_end_what_is_wanted():
 
 
 @pytest.mark.parametrize("order", [(b"wrong", RIGHT[1]), (RIGHT[1], b"wrong")])
-def test_where_all_else_has_come_one_is_enough(order):
+def test_where_all_else_has_come_it_is_asked_again_at_once(order):
     async def work(asked):
         fetch = await asked.want(*CIDS[:2])
-        for data in order:
-            assert fetch.problem is None
-            await asked.says(data)
+        await asked.says(*order)
+        assert asked.wanted == [CIDS[:2], CIDS[:1]]
+        await asked.says(RIGHT[1])  # a late answer is none to that, nor a reason to ask again
+        assert len(asked.wanted) == 2
+        await asked.says(b"wrong, too")
+        assert asked.wanted[2:] == [CIDS[:1]]
+        assert fetch.problem is None
+        await asked.says(b"wrong again")
+        assert str(fetch.problem) == "sends blocks that were not asked for (3)"
         assert isinstance(fetch.problem, Lies)
 
     run(work)
 
 
-def test_where_the_peer_says_that_it_has_no_more_one_is_enough():
+def test_who_was_asked_before_this_process_was_started_may_answer_late():
+    async def work(asked):
+        fetch = await asked.want(CIDS[0])
+        await asked.says(b"asked for by the one before", b"this, too")
+        assert fetch.problem is None
+        await asked.says(RIGHT[0])
+        assert fetch.ended.is_set()
+        assert fetch.problem is None
+
+    run(work)
+
+
+def test_where_the_peer_says_that_it_has_no_more_it_is_asked_again_for_the_rest():
     async def work(asked):
         fetch = await asked.want(*CIDS[:2])
         await asked.says(b"wrong")
+        assert asked.wanted == [CIDS[:2]]
         await asked.says(dont_have=CIDS[:1])
-        assert isinstance(fetch.problem, Lies)
+        assert asked.wanted[1:] == [CIDS[1:2]]
+        await asked.says(dont_have=CIDS[1:2])
+        assert fetch.ended.is_set()
+        assert fetch.problem is None
 
     run(work)
 
