@@ -235,6 +235,29 @@ async def test_the_same_is_remembered_behind_a_kill_before_the_acknowledgement(w
     )
 
 
+@pytest.mark.parametrize(("inside", "changed"), [("", False), ("", True), ("/one", False)])
+async def test_a_file_is_known_behind_a_kill_before_the_acknowledgement(world, monkeypatch, inside, changed):
+    """Its name has given it another ctime; what others did to it since it was compared is another matter."""
+    source, target, late = world.base / "src/one", world.base / "got", into._renamed
+    write(world.base, {"src/one": CHANCE.randbytes(3 * MIB + 5)})
+
+    def killed(*_):
+        raise LocalError("killed")
+
+    def touched(*given):
+        target.write_bytes(bytes(3 * MIB + 5))
+        late(*given)
+
+    async with world.shared(source.parent if inside else source) as cid:
+        monkeypatch.setattr(into, "_acknowledge", killed)
+        with pytest.raises(LocalError, match="killed"):
+            await got(world, f"{cid}{inside}", target)
+        if changed:
+            monkeypatch.setattr(into, "_renamed", touched)
+        await got(world, f"{cid}{inside}", target)
+    assert (await looked_at(world)).status == ("warn" if changed else "ok")
+
+
 async def test_what_is_remembered_coarsely_is_read_all_the_same(world, tree, tmp_path, monkeypatch):
     monkeypatch.setattr("wherry.transfer.select.SELECTION_SPANS_MAX", 2)
     monkeypatch.setattr("wherry.taken.SELECTION_SPANS_MAX", 2)

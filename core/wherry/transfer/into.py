@@ -163,9 +163,16 @@ async def fill_target(fill: Fill, cid: CID, root: Root, path: str | None) -> int
         identity["places"] = "dataset"  # where files lie is counted in the whole, and not in what is selected
     if fill.careful:  # where files lie in the transfer may be another place
         identity["sizes"] = "careful"
+    before = await in_thread(lambda: _signature(path))
     if there and (found := await _complete(fill, cid, root, path)) is not None:
-        options = _options(fill, root, found.extent)  # if it was killed before it could be acknowledged
-        await in_thread(lambda: tidy(path, identity, named=lambda: fill.store.state.put_root(cid, path, "get", options)))
+        options = _options(fill, root, found.extent)
+
+        def named() -> None:  # by a run that was killed before it could acknowledge it
+            if root.entry.kind == FILE and before is not None:
+                _renamed(fill.store, path, root.entry.cid, before)
+            fill.store.state.put_root(cid, path, "get", options)
+
+        await in_thread(lambda: tidy(path, identity, named))
         await _clear(fill, path)
         return found.bytes
     if there:
@@ -227,6 +234,20 @@ def _acknowledge(fill: Fill, target: Target, recorder: Recorder, cid: CID, root:
             fill.store.index.moved(row.id, Signature.of(os.lstat(target.path)))
     extent = fill.run.count.extent if fill.run is not None else Extent()
     recorder.root(cid, target.path, "get", _options(fill, root, extent))
+
+
+def _renamed(store: Store, path: str, cid: CID, compared: Signature) -> None:
+    """Tells the index of the ctime that a file got with its name; it had the signature ``compared`` when it was looked at."""
+    row = store.index.files([path]).get(path)
+    if row is not None and row.cid == cid and compared == _signature(path):
+        store.index.moved(row.id, compared)
+
+
+def _signature(path: str) -> Signature | None:
+    try:
+        return Signature.of(os.lstat(path))
+    except OSError:
+        return None
 
 
 def _options(fill: Fill, root: Root, extent: Extent) -> dict[str, str]:
