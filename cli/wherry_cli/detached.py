@@ -47,10 +47,10 @@ def start(run: Invocation, orders: Orders) -> dict[str, Any]:
     home, log = home_of(run), log_of(run)
     said = places.running(home)
     if said is not None:
-        raise HomeBusy(
-            f"a daemon runs for home {home} already (pid {said.pid})",
-            hint="`wherry status` shows what it does, `wherry down` ends it",
-        )
+        hint = "`wherry status` shows what it does, `wherry down` ends it"
+        if orders.overrides or orders.listen or orders.allow_public:  # a new token is read when a daemon begins (0008 §5.3)
+            hint = "it keeps the token, certificate and addresses that it began with: `wherry down`, then this again"
+        raise HomeBusy(f"a daemon runs for home {home} already (pid {said.pid})", hint=hint)
     read, write = os.pipe()
     try:
         process = _spawn(run, home, log, replace(orders, home=str(home), ready_fd=write), write)

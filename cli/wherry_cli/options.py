@@ -219,27 +219,21 @@ def access_overrides(
     for name, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--token-file", token_file)):
         if path is not None and not path.expanduser().exists():
             raise UsageError(f"{name} {str(path)!r}: there is no such file", hint="check the path")
+    tokens: dict[str, str | Path | None] = {"token_file": token_file}
     if token_file is not None:
-        _check_token(token_file)
-    given = {"http.tls_cert": tls_cert, "http.tls_key": tls_key, "http.token_file": token_file, "tcp.token_file": token_file}
-    found = {f"transport.{name}": str(path.expanduser().absolute()) for name, path in given.items() if path is not None}
+        from wherry_cli.tokens import token_in
+
+        token, lasts = token_in(token_file)
+        if not lasts:
+            tokens = {"token": token}
+    given: dict[str, str | Path | None] = {"http.tls_cert": tls_cert, "http.tls_key": tls_key}
+    given |= {f"{transport}.{name}": value for transport in ("http", "tcp") for name, value in tokens.items()}
+    found = {
+        f"transport.{name}": str(value.expanduser().absolute()) if isinstance(value, Path) else value
+        for name, value in given.items()
+        if value is not None
+    }
     return found or None
-
-
-def _check_token(path: Path) -> None:
-    """Looks whether a file holds a token. The configuration does so too, but knows of no option to name."""
-    from wherry.config.sources import SECRET_BYTES_MAX, read_bounded
-
-    said = f"--token-file {str(path)!r}"
-    try:
-        token = read_bounded(path.expanduser(), SECRET_BYTES_MAX).decode().rstrip("\r\n")
-    except UnicodeDecodeError as problem:
-        raise UsageError(f"{said} is not UTF-8", hint="name a file of text, with the token alone") from problem
-    except OSError as problem:
-        raise UsageError(f"{said} cannot be read: {problem.strerror or problem}", hint="name a file of text") from problem
-    if not token:
-        hint = "write the token into it, or leave the option out where none is asked for"
-        raise UsageError(f"{said} is empty", hint=hint)
 
 
 def with_limits(overrides: dict[str, str] | None, *, up: int | None = None, down: int | None = None) -> dict[str, str] | None:

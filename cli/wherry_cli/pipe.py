@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from wherry.errors import output_error
+from wherry_cli.render import check_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ class PipeWriter:
     """Writes pieces one after another. Made inside a running loop; one task uses it."""
 
     def __init__(self) -> None:
+        """Raises LocalError if there is no standard output."""
+        check_stdout()
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[tuple[Piece, asyncio.Future[None]] | None] = SimpleQueue()
         self._write = _writer()

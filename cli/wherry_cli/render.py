@@ -96,12 +96,12 @@ class Out:
     def __init__(self, *, as_json: bool, quiet: bool, color: Color, environ: Mapping[str, str]) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self._absent = getattr(sys.stdout, "name", None) == os.devnull  # as `prepare_streams` makes it
         self._out_color = wants_color(color, sys.stdout, environ)
         self._err_color = wants_color(color, sys.stderr, environ)
 
     def write(self, text: str) -> None:
         """Writes ``text`` to standard output as it is. Raises BrokenPipeError, or LocalError if it cannot be written."""
+        check_stdout()
         try:
             sys.stdout.write(text)
         except BrokenPipeError:
@@ -123,9 +123,7 @@ class Out:
             raise output_error(problem) from problem
 
     def result(self, value: Mapping[str, object]) -> None:
-        """Writes the one JSON object of a run. Raises LocalError also if there is no standard output (``>&-``)."""
-        if self._absent:
-            raise output_error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        """Writes the one JSON object of a run."""
         self.line(to_json(value))
         self.flush()
 
@@ -169,8 +167,22 @@ def _painted(text: str, style: Style) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 
 
+def check_stdout() -> None:
+    """Raises LocalError if there is no standard output (``>&-``): a result that nobody gets is none."""
+    if getattr(sys.stdout, "name", None) == os.devnull:  # as `prepare_streams` makes it
+        raise output_error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+
+
 def prepare_streams() -> None:
-    """Makes the standard streams fit for any text: absent ones go nowhere, and what they cannot encode is escaped."""
+    """Makes the standard streams fit for any text: absent ones go nowhere, and what they cannot encode is escaped.
+
+    Their descriptors are taken, too: a file of ours that got number 2 would be written into by whoever reports a fault there.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
     if sys.stdout is None:  # the shell's `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it lives as long as the process
     if sys.stderr is None:

@@ -11,7 +11,7 @@ from wherry.coding_choice import CodingMode  # noqa: TC001  # as above
 from wherry.plugin import Duration, option
 
 GatewayMode = Literal["off", "trustless", "path"]
-_TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
+TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)  # it travels in a header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,5 +42,5 @@ class HttpOptions:
         """Checks what the types do not."""
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
-        if self.token is not None and not _TOKEN.fullmatch(self.token):
+        if self.token is not None and not TOKEN.fullmatch(self.token):
             raise ValueError("token must be 1 to 1,000 visible ASCII characters, without spaces")

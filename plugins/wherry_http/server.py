@@ -165,8 +165,9 @@ class Server:
             raise web.HTTPForbidden(text="this name does not lead here\n")  # a page's own name, made to point to us
         token = self._options.token
         if token is not None:
-            shown = request.headers.get("Authorization", "").encode("utf-8", "replace")
-            if not hmac.compare_digest(shown, b"Bearer " + token.encode()):
+            scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+            right = hmac.compare_digest(shown.lstrip(" ").encode("utf-8", "replace"), token.encode())
+            if not right or scheme.lower() != "bearer":  # in any case (RFC 9110 §11.1)
                 raise web.HTTPUnauthorized(text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"})
         return await handler(request)
 

@@ -227,6 +227,14 @@ def test_up_starts_no_second_one(go, capsys, tmp_path):
     assert str(os.getpid()) in capsys.readouterr().err
 
 
+def test_a_daemon_that_runs_is_said_to_keep_its_token(go, capsys, tmp_path):
+    (tmp_path / "new").write_text("s3cret")
+    with places.taken(tmp_path / "home"):
+        for line, keeps in ((("up",), False), (("up", "--token-file", str(tmp_path / "new")), True)):
+            assert go(*line) == 10
+            assert ("keeps the token" in capsys.readouterr().err) is keeps
+
+
 class Process:
     """Stands for a daemon that says ``said`` and ends or stays."""
 

@@ -335,14 +335,6 @@ def test_a_full_disk_behind_standard_output_is_an_error_of_this_machine(start, a
     assert b"Traceback" not in err
 
 
-@pytest.mark.parametrize(("argv", "code"), [(["version", "--json"], 8), (["version"], 0)])
-def test_a_result_for_programs_needs_a_standard_output(argv, code):
-    line = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "wherry_cli", *argv]
-    done = subprocess.run(line, stderr=subprocess.PIPE, env=ENVIRON, check=False, timeout=60)
-    assert done.returncode == code
-    assert (b"standard output" in done.stderr) is (code == 8)
-
-
 @pytest.mark.parametrize("argv", [["version"], ["--help"], ["plugins", "list", "--json"]], ids=" ".join)
 def test_a_reader_that_was_never_there_ends_it_quietly(argv):
     reader, writer = os.pipe()
@@ -372,15 +364,6 @@ def test_a_piece_that_is_written_in_parts_is_written_whole(monkeypatch, capfd):
     write(b"abcdefgh")
     monkeypatch.undo()
     assert parts == [b"abc", b"def", b"gh"]
-
-
-def test_a_closed_standard_output_is_no_fault():
-    done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m wherry_cli version >&- 2>&-"],
-        env=ENVIRON,
-        check=False,
-    )
-    assert done.returncode == 0
 
 
 def test_cat_does_not_wait_for_a_reader_that_stands_still(start):

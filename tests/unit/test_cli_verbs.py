@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -197,8 +198,16 @@ def test_a_file_that_is_not_there_is_said_by_the_name_of_its_option(capsys, tmp_
 
 
 @pytest.mark.parametrize(
-    ("data", "said"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8"), (None, "cannot be read")]
-)
+    ("data", "said"),
+    [
+        (b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8"), (None, "cannot be read"),
+        (b" secret", "holds no token: its character 1 is ' '"),
+        (b"\xef\xbb\xbfsecret", "holds no token: its character 1 is '\\ufeff'"),
+        ("tök€n".encode(), "holds no token: its character 2 is '\\xf6'"),
+        (b"a\0b", "holds no token: its character 2 is '\\x00'"),
+        (b"x" * 1001, "holds no token: it has 1,001 characters"), (b"two\nlines", "holds no token: its character 4 is '\\n'"),
+    ],
+)  # fmt: skip
 def test_a_file_without_a_token_is_said_by_the_name_of_its_option(capsys, tmp_path, go, data, said):
     (tmp_path / "t").mkdir() if data is None else (tmp_path / "t").write_bytes(data)
     assert go(None, "stat", str(TREE), "--token-file", str(tmp_path / "t")) == 2
@@ -206,6 +215,28 @@ def test_a_file_without_a_token_is_said_by_the_name_of_its_option(capsys, tmp_pa
     assert f"--token-file '{tmp_path}/t' {said}" in error
     assert "hint: " in error
     assert "WHERRY_" not in error
+
+
+def test_a_token_may_come_through_a_pipe(capsys, tmp_path, go, fake_session, monkeypatch):
+    reader, writer = os.pipe()
+    os.write(writer, b"s3cret\n")
+    os.close(writer)
+    session = fake_session()
+    go(session, "serve", "--token-file", f"/dev/fd/{reader}")
+    os.close(reader)
+    assert session.opened["overrides"] == {f"transport.{name}.token": "s3cret" for name in ("http", "tcp")}
+    monkeypatch.setattr("wherry_cli.tokens._PIPE_S", 0.1)
+    os.mkfifo(tmp_path / "t")
+    assert go(None, "serve", "--token-file", str(tmp_path / "t")) == 2
+    assert f"--token-file '{tmp_path}/t' cannot be read: nobody wrote all of it in 0.1 s" in capsys.readouterr().err
+    reader, writer = os.pipe()
+    os.write(writer, b"s3cret\n")
+    os.close(writer)
+    assert go(None, "up", "--token-file", f"/dev/fd/{reader}") == 2
+    os.close(reader)
+    error = capsys.readouterr().err
+    assert "is a pipe, and a daemon reads a file" in error
+    assert "s3cret" not in error
 
 
 # get

@@ -114,6 +114,21 @@ def test_files_that_hold_no_secret(tmp_path, write, manager, content):
     assert "holds the secret" in str(problem)
 
 
+def test_a_secret_that_can_be_none_is_said_to_come_from_where_it_was_given(tmp_path, write):
+    file, variable = tmp_path / "token", "WHERRY_TRANSPORT__HTTP__TOKEN_FILE"
+    write("two words", "token")
+    for environ, source in (
+        ({"WHERRY_TOKEN": "tök€n"}, "environment WHERRY_TOKEN"),
+        ({variable: str(file)}, f"environment {variable}, which names {file}"),
+    ):
+        problems = check(None, tmp_path, environ, Manager())
+        assert source in [problem.source for problem in problems if problem.key == "transport.http"]
+    write('[transport.http]\ntoken_file = "token"')
+    (problem,) = check(None, tmp_path, {}, Manager())
+    assert problem.source == f"{tmp_path / 'wherry.toml'}, which names {file}"
+    assert "words" not in str(problem)
+
+
 def test_secrets_are_shown_nowhere(tmp_path, write, manager):
     write('[transport.http]\ntoken_file = "token"')
     write("canary-1", "token")

@@ -130,7 +130,8 @@ async def test_the_token_is_asked_for():
             code, head, _ = await ask(address, Authorization=shown)
             assert (shown, code) == (shown, 200 if shown == "Bearer s3cret " else 401)
             assert code == 200 or "www-authenticate: bearer" in head
-        assert await status(address, Authorization="Bearer s3cret") == 200
+        for scheme in ("Bearer", "bearer", "BEARER", "bEaReR "):
+            assert await status(address, Authorization=f"{scheme} s3cret") == 200
         assert await status(address, path="/elsewhere", Authorization=None) == 401
         for options in (HttpOptions(), HttpOptions(token="other")):
             with pytest.raises(PeerDenied) as caught:

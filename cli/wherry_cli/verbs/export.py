@@ -11,7 +11,7 @@ from wherry.units import format_duration, format_size
 from wherry_cli.command import single
 from wherry_cli.invocation import Invocation, given
 from wherry_cli.options import From, TokenFile, access_overrides, size
-from wherry_cli.render import Out, many, safe
+from wherry_cli.render import Out, check_stdout, many, safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +68,8 @@ def export(
     if run.json and "-" in (car, torrent):
         kind = "a CAR" if car is not None else "a torrent"
         raise UsageError(f"{kind} on standard output has no --json beside it", hint="name a file, or leave out --json")
+    if "-" in (car, torrent):
+        check_stdout()
     if car is not None:
         _refuse(of_torrents, "a CAR", of="--torrent FILE")
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wherry.errors import local_error
+from wherry.errors import UsageError, local_error
 from wherry_cli.command import single
 from wherry_cli.daemon_process import Orders, command, show
 from wherry_cli.invocation import Invocation
@@ -32,6 +32,8 @@ def up(
     """
     run = Invocation.of(ctx)
     overrides = access_overrides(tls_cert=tls_cert, tls_key=tls_key, token_file=token_file)
+    if "transport.http.token" in (overrides or {}):  # its orders would show it to whoever lists processes
+        raise UsageError(f"--token-file {str(token_file)!r} is a pipe, and a daemon reads a file", hint="write it into a file")
     orders = Orders.of(run, listen=tuple(listen or ()), allow_public=allow_public, overrides=overrides or {})
     if foreground:
         _become(orders, run)

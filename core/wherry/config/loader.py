@@ -174,6 +174,9 @@ class _Assembly:
             return cls(**values)
         except (ValueError, TypeError) as problem:  # a check across fields, in the class's own __post_init__
             source = next((entry.source for entry in entries.values()), "defaults")
+            named = options.get(str(problem).partition(" ")[0])
+            if named is not None and named.secret:  # which no file of the configuration has: its variable, or its own file
+                source = self._origins.get(f"{where}.{named.name}", source).removeprefix("file ")
             self.problems.append(Problem(source, where, str(problem)))
             return cls()
 
