@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wherry.wire.frames import Frame
 
 WORKERS: Final = 6
+WALKERS: Final = 2  # for CARs and archives: what they are made of takes the processor, for a million small files minutes of it
 _PATIENCE_MS: Final = 50  # a worker waits so long for a full socket while no other answer waits for a worker
 _HOLD_S: Final = 0.1  # how long an answer keeps a buffer for a reader that takes nothing
 _GONE_S: Final = 1.0  # and how long one that has closed its side and takes nothing is waited for
@@ -43,13 +44,20 @@ def peer_of(request: web.Request) -> tuple[str, int] | None:
 class Sender:
     """Sends the answers of one server. Used on one event loop."""
 
-    def __init__(self, threads: ThreadPoolExecutor, pool: BufferPool, flow: Flow, idle_s: float) -> None:
-        """``idle_s``: a reader that takes nothing for so long, or less than the least rate, is left."""
+    def __init__(
+        self, threads: ThreadPoolExecutor, walkers: ThreadPoolExecutor, pool: BufferPool, flow: Flow, idle_s: float
+    ) -> None:
+        """``idle_s``: a reader that takes nothing for so long, or less than the least rate, is left.
+
+        ``walkers`` send what is found by walking a tree, so that whoever asks for that waits for his like alone.
+        """
         self._threads = threads
+        self.walkers = walkers
         self._pool = pool
         self._flow = flow
         self._idle_s = idle_s
         self.active = 0  # answers under way
+        self._walks = 0  # of them, those that the walkers send
 
     async def send(
         self,
@@ -59,11 +67,13 @@ class Sender:
         *,
         strict: bool = False,
         flow: Flow | None = None,
+        walk: bool = False,
     ) -> bool:
         """Sends an answer; False: its reader went away, was too slow, or the answer could not be made to its end.
 
         ``frames`` may be made as they are sent; they are made on worker threads. ``strict``: see `Outlet`. A WherryError that
-        they raise ends the answer abnormally. ``flow``: of the transfer that it is charged to, if it is of one.
+        they raise ends the answer abnormally. ``flow``: of the transfer that it is charged to, if it is of one. ``walk``: it is
+        for the walkers.
         """
         transport = request.transport
         if transport is None:  # the client is gone already
@@ -80,13 +90,14 @@ class Sender:
         flow = flow or self._flow
         flow = flow.of_peer(peer[0]) if peer is not None else flow
         paced = PacedWriter(writer, flow)
+        self._walks += walk
         try:
             if tls:
-                await self._copy_out(paced, frames, strict=strict)
+                await self._copy_out(paced, frames, strict=strict, walk=walk)
             else:
                 async with asyncio.timeout(self._idle_s):
                     await writer.drain()
-                await self._pump_out(transport, frames, flow, strict=strict)
+                await self._pump_out(transport, frames, flow, strict=strict, walk=walk)
             await response.write_eof()
             return True
         except BaseException as problem:
@@ -97,29 +108,33 @@ class Sender:
                 raise
             return False
         finally:
+            self._walks -= walk
             paced.close()
 
-    async def _pump_out(self, transport: asyncio.Transport, frames: Iterable[Frame], flow: Flow, *, strict: bool) -> None:
+    async def _pump_out(
+        self, transport: asyncio.Transport, frames: Iterable[Frame], flow: Flow, *, strict: bool, walk: bool
+    ) -> None:
         """Sends past the event loop, by workers."""
         raw: socket.socket = transport.get_extra_info("socket")
         sock = socket.socket(fileno=os.dup(raw.fileno()))  # so that the loop does not mistake our waiting for its own
         sock.setblocking(False)
         outlet = Outlet(sock, frames, self._pool, flow=flow, strict=strict)
         try:
-            await self._run(outlet, sock, flow, transport)
+            await self._run(outlet, sock, flow, transport, walk=walk)
         finally:
             outlet.close()
             sock.close()
 
-    async def _run(self, outlet: Outlet, sock: socket.socket, flow: Flow, transport: asyncio.Transport) -> None:
+    async def _run(self, outlet: Outlet, sock: socket.socket, flow: Flow, transport: asyncio.Transport, *, walk: bool) -> None:
         """Lets workers pump until all is sent. Raises TimeoutError for a reader that is slower than the least rate."""
         loop, idle_s = asyncio.get_running_loop(), self._idle_s
         window, mark = loop.time(), 0
         if flow.limited and (before := trips(sock)) is not None:
             outlet.resent = before.resent  # by the answers before it on this connection
         while True:
-            patience = _PATIENCE_MS if self.active <= WORKERS else 0
-            state = await in_thread(partial(outlet.pump, patience), self._threads)
+            others_wait = self._walks > WALKERS if walk else self.active - self._walks > WORKERS
+            patience = 0 if others_wait else _PATIENCE_MS
+            state = await in_thread(partial(outlet.pump, patience), self.walkers if walk else self._threads)
             if flow.limited and (found := trips(sock)) is not None:
                 flow.sampled(found.seconds, lost=found.resent > outlet.resent)
                 outlet.resent = found.resent
@@ -150,10 +165,11 @@ class Sender:
         outlet.allowed = piece
         return loop.time() - began
 
-    async def _copy_out(self, writer: PacedWriter, frames: Iterable[Frame], *, strict: bool) -> None:
+    async def _copy_out(self, writer: PacedWriter, frames: Iterable[Frame], *, strict: bool, walk: bool) -> None:
         """Sends through the event loop, which has the TLS: block by block through a lent buffer."""
         rest = iter(frames)
-        while (frame := await in_thread(partial(next, rest, None), self._threads)) is not None:
+        threads = self.walkers if walk else self._threads
+        while (frame := await in_thread(partial(next, rest, None), threads)) is not None:
             if frame.size > GATHER_BYTES:
                 await self._copy_run(writer, frame, strict=strict)
             elif not frame.blocks:

@@ -39,7 +39,7 @@ from wherry_http.frames import (
     offered,
 )
 from wherry_http.gateway.handler import Gateway
-from wherry_http.sending import WORKERS, Sender, peer_of
+from wherry_http.sending import WALKERS, WORKERS, Sender, peer_of
 
 if TYPE_CHECKING:
     import ssl
@@ -86,7 +86,8 @@ class Server:
         self._emit = emit
         self._unwanted = gate
         self._threads = ThreadPoolExecutor(WORKERS, "wherry-serve")
-        self._sender = Sender(self._threads, pool, flow, options.idle_timeout)
+        self._walkers = ThreadPoolExecutor(WALKERS, "wherry-walk")
+        self._sender = Sender(self._threads, self._walkers, pool, flow, options.idle_timeout)
         self._gateway = None
         if options.gateway != "off":
             self._gateway = Gateway(source, options, self._sender, emit)
@@ -133,6 +134,7 @@ class Server:
         if self._gateway is not None:
             self._gateway.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._walkers.shutdown(wait=True, cancel_futures=True)
         self._coder.close()
 
     @web.middleware

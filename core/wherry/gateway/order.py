@@ -14,7 +14,7 @@ from wherry.errors import DecodeError, LimitExceeded, NotFound
 from wherry.gateway.blocks import BATCH, absent
 from wherry.gateway.nodes import HASH_BITS, Directory, File, Shard, links, name_hash, view
 from wherry.ipld import LINKED
-from wherry.limits import GATEWAY_SEEN_MAX, GATEWAY_WAITING_MAX
+from wherry.limits import GATEWAY_SEEN_MAX, GATEWAY_WAITING_MAX, GATEWAY_WALK_OWN
 from wherry.publiccid import PublicCID
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from wherry.abc.transport import Held
     from wherry.gateway.blocks import Blocks
     from wherry.gateway.request import CarWish
+    from wherry.gateway.room import Share
 
 _SOON = 12  # nodes named before they are read
+_STEP = 1024  # blocks for which more room is taken at a time
 
 
 class Found(NamedTuple):
@@ -98,8 +100,11 @@ class Seen:
     link twice to the next (reliability T7). For one thread.
     """
 
-    def __init__(self, most: int = GATEWAY_SEEN_MAX) -> None:
-        self._half = max(1, most // 2)
+    def __init__(self, most: int = GATEWAY_SEEN_MAX, share: Share | None = None) -> None:
+        """``share``: the room that there is for more than GATEWAY_WALK_OWN; where none is left, that is ``most``."""
+        self._most = most
+        self._share = share
+        self._half = max(1, (most if share is None else min(most, GATEWAY_WALK_OWN)) // 2)
         self._new: set[bytes] = set()
         self._old: set[bytes] = set()
 
@@ -110,20 +115,29 @@ class Seen:
         """Adds a thing; tells whether it is new."""
         if key in self:
             return False
-        if len(self._new) == self._half:
+        if len(self._new) >= self._half and not self._more():
             self._old, self._new = self._new, set()
         self._new.add(key)
+        return True
+
+    def _more(self) -> bool:
+        if self._share is None or 2 * self._half >= self._most or not self._share.remember(_STEP):
+            return False
+        self._half += _STEP // 2
         return True
 
 
 class Walk:
     """The blocks of one CAR, in order. For one thread at a time."""
 
-    def __init__(self, blocks: Blocks, wish: CarWish) -> None:
+    def __init__(self, blocks: Blocks, wish: CarWish, share: Share | None = None) -> None:
+        """``share``: of the room that the walks of a process have, if this is one of many."""
         self._blocks = blocks
         self._wish = wish
-        self._seen = Seen()
-        self._whole = Seen()  # nodes below which everything was sent
+        self._share = share
+        # What was sent, and (see `_walked`) nodes below which all was sent. Both are forgotten together: a walk that knew what
+        # it sent, and not where it was, could go the same ways without end and send nothing.
+        self._seen = Seen(share=share)
 
     def blocks(self, found: Found) -> Iterator[Sent]:
         """Gives them. Raises what `absent` gives where one is missing, and what decoding raises."""
@@ -166,16 +180,15 @@ class Walk:
             if cid.codec not in LINKED:
                 yield from self._leaves(cid, stack)
                 continue
-            if not self._wish.dups and not self._whole.add(cid):
+            if not self._wish.dups and not self._seen.add(_walked(cid)):
                 continue
-            self._blocks.soon(
-                [cid, *(other for other in reversed(stack[-_SOON:]) if other.codec in LINKED and other not in self._whole)]
-            )
+            coming = [other for other in reversed(stack[-_SOON:]) if other.codec in LINKED]
+            self._blocks.soon([cid, *(other for other in coming if _walked(other) not in self._seen)])
             data = self._blocks.node(cid)
             if self._new(cid):
                 yield Sent(cid, None, data)
             stack += reversed(below(cid, data))
-            bounded(len(stack))
+            bounded(len(stack), self._share)
 
     def _leaves(self, first: PublicCID, stack: list[PublicCID]) -> Iterator[Sent]:
         """Gives a leaf and those that follow it."""
@@ -206,7 +219,7 @@ class Walk:
                     batch.append(stack.pop()[0])
                 yield from self._held(batch)
                 continue
-            if span[0] <= offset and offset + size <= span[1] and not self._wish.dups and not self._whole.add(cid):
+            if span[0] <= offset and offset + size <= span[1] and not self._wish.dups and not self._seen.add(_walked(cid)):
                 continue
             data = self._blocks.node(cid)
             if self._new(cid):
@@ -215,7 +228,7 @@ class Walk:
             if not isinstance(inner, File):
                 raise DecodeError(f"block {cid} should be a piece of a file")
             stack += pieces(inner, offset, span)
-            bounded(len(stack))
+            bounded(len(stack), self._share)
 
 
 def pieces(node: File, offset: int, span: tuple[int, int]) -> list[tuple[PublicCID, int, int]]:
@@ -237,7 +250,13 @@ def _shards(cid: PublicCID, data: bytes) -> list[PublicCID]:
     return [slot.entry.cid for slot in node.slots if slot.sub]
 
 
-def bounded(waiting: int) -> None:
-    """Raises LimitExceeded where a walk holds too much."""
+def _walked(cid: PublicCID) -> bytes:
+    return b"\0" + cid  # so begins what a name holds itself, which is never sent
+
+
+def bounded(waiting: int, share: Share | None = None) -> None:
+    """Raises LimitExceeded where a walk holds too much, or all of them do."""
     if waiting > GATEWAY_WAITING_MAX:
         raise LimitExceeded(f"more than {GATEWAY_WAITING_MAX} links wait in one walk")
+    if share is not None and not share.wait(waiting):
+        raise LimitExceeded(f"{waiting} links wait in one walk, and more in others than there is room for")

@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 
     from wherry.gateway.blocks import Blocks
     from wherry.gateway.files import Thing
+    from wherry.gateway.room import Share
 
 _BLOCK: Final = 512
 _END: Final = bytes(2 * _BLOCK)
 _TYPES: Final = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
 _SMALL_BYTES: Final = 16 * 1024
-_SHARD_WEIGHT: Final = 1024  # links that a large directory holds at a time
+_SHARD_WEIGHT: Final = 256  # links that a large directory holds at a time, as a rule
 
 
-def archive(blocks: Blocks, thing: Thing, name: str) -> Iterator[Frame]:
+def archive(blocks: Blocks, thing: Thing, name: str, share: Share | None = None) -> Iterator[Frame]:
     """Gives the archive of what lies at a path, under ``name``, a file or a directory at a time.
 
-    The same data give the same bytes. Raises UnsafeName, DecodeError, IntegrityError, LimitExceeded, BlockNotFound: whoever
-    sends it ends it abnormally.
+    The same data give the same bytes. ``share``: see `Walk`. Raises UnsafeName, DecodeError, IntegrityError, LimitExceeded,
+    BlockNotFound: whoever sends it ends it abnormally.
     """
     held = bytearray()  # small files go together
-    for path, found in _walk(blocks, thing, name):
+    for path, found in _walk(blocks, thing, name, share):
         held += _head(path, found)
         if found.kind == "file":
             if found.size > _SMALL_BYTES:
@@ -86,7 +87,7 @@ def _target(raw: bytes) -> str:
     return target
 
 
-def _walk(blocks: Blocks, thing: Thing, name: str) -> Iterator[tuple[str, Thing]]:
+def _walk(blocks: Blocks, thing: Thing, name: str, share: Share | None) -> Iterator[tuple[str, Thing]]:
     """Goes through all that lies at or under a path, a directory before what is in it."""
     yield name, thing
     stack = [(name, *_children(blocks, thing))] if thing.kind == "dir" else []
@@ -107,7 +108,7 @@ def _walk(blocks: Blocks, thing: Thing, name: str) -> Iterator[tuple[str, Thing]
         yield path, found
         if found.kind == "dir":
             stack.append((path, *_children(blocks, found)))
-            bounded(sum(weight for _, weight, _ in stack))
+            bounded(sum(weight for _, weight, _ in stack), share)
 
 
 def _checked(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from wherry.gateway.files import located, look
 from wherry.gateway.frames import Stretch, begun, car, in_chunks, plain
 from wherry.gateway.order import Walk
 from wherry.gateway.request import CAR, RAW, RECORD, NotAcceptable, target, unable, wish
+from wherry.gateway.room import Room
 from wherry.limits import GATEWAY_READS_MAX
 from wherry.observe import Served
 from wherry.offload import in_thread
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from wherry.abc.transport import BlockSource, Held
     from wherry.gateway.request import Target, Wish
+    from wherry.gateway.room import Share
     from wherry.observe import Emit
     from wherry.wire.frames import Frame
     from wherry_http.options import HttpOptions
@@ -44,6 +47,8 @@ _EXPOSED: Final = (
     "X-Stream-Output"  # the last two other gateways send, and pages may ask for
 )
 _METHODS: Final = "GET, HEAD, OPTIONS"
+_ROOM: Final = Room()  # of the process, however many servers it has
+_WALKS_REST_S: Final = 5
 
 
 class Gateway:
@@ -160,9 +165,9 @@ class Gateway:
             raise UsageError("this gateway gives verifiable answers alone", hint=hint)
         return await self._people.answer(request, asked, wanted, kept)
 
-    async def off_loop(self, work: Callable[[], T]) -> T:
-        """Does what reads the disk on a thread."""
-        return await in_thread(work, self._threads)
+    async def off_loop(self, work: Callable[[], T], *, walk: bool = False) -> T:
+        """Does what reads the disk on a thread. ``walk``: on one of those that walk trees."""
+        return await in_thread(work, self._sender.walkers if walk else self._threads)
 
     def blocks(self, reads_max: int | None = None) -> Blocks:
         """Gives the blocks of this node, for one answer."""
@@ -204,11 +209,25 @@ class Gateway:
             return had
         found = await self.off_loop(partial(located, self.blocks(GATEWAY_READS_MAX), root, asked.below))
         await self.off_loop(lambda: self.blocks().one(found.cid).confirm())
-        walk = Walk(self.blocks(), wanted.car)
-        return await self.stream(request, headers, car(root, walk.blocks(found)))
+        if wanted.car.scope == "block":
+            return await self.stream(request, headers, car(root, Walk(self.blocks(), wanted.car).blocks(found)))
+        with self.walking() as share:
+            walk = Walk(self.blocks(), wanted.car, share)
+            return await self.stream(request, headers, car(root, walk.blocks(found)), walk=True)
 
-    async def stream(self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame]) -> web.StreamResponse:
-        """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally."""
+    @contextmanager
+    def walking(self) -> Iterator[Share]:
+        """Lets a walk of a tree begin, and end; refuses it where there are too many. What it holds is bounded by the share."""
+        with _ROOM.share() as share:
+            if share is None:
+                wait = {"Retry-After": str(_WALKS_REST_S)}
+                raise self.refusal(web.HTTPServiceUnavailable, "too many CARs and archives at a time", wait)
+            yield share
+
+    async def stream(
+        self, request: web.Request, headers: dict[str, str], frames: Iterable[Frame], *, walk: bool = False
+    ) -> web.StreamResponse:
+        """Answers with a body whose length nobody knows. What ``frames`` raises ends it abnormally. ``walk``: see `Sender`."""
         self.check(request, headers)
         response = web.StreamResponse(headers=headers | self.common())
         if request.method == "HEAD":
@@ -219,7 +238,7 @@ class Gateway:
         chunked = request.version >= (1, 1)
         if chunked:
             response.enable_chunked_encoding()
-        return await self.send(request, response, in_chunks(frames) if chunked and plain_http else frames)
+        return await self.send(request, response, in_chunks(frames) if chunked and plain_http else frames, walk=walk)
 
     def not_modified(self, request: web.Request, headers: dict[str, str], *tags: str) -> web.Response | None:
         """Makes the answer to who has it already, by its Etag or one of ``tags``; None: it is to be given, or is `check`'s."""
@@ -259,11 +278,13 @@ class Gateway:
             return response
         return await self.send(request, response, frames)
 
-    async def send(self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame]) -> web.StreamResponse:
+    async def send(
+        self, request: web.Request, response: web.StreamResponse, frames: Iterable[Frame], *, walk: bool = False
+    ) -> web.StreamResponse:
         """Sends a body in frames that are made as they go; tells the observers."""
         began = time.monotonic()
         counted = _Counted(frames)
-        ok = await self._sender.send(request, response, counted, strict=True)
+        ok = await self._sender.send(request, response, counted, strict=True, walk=walk)
         self._emit(
             Served(
                 scheme=request.scheme, blocks=counted.blocks, bytes=counted.bytes, wire_bytes=counted.bytes,

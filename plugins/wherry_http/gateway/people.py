@@ -129,8 +129,9 @@ class People:
         headers["Content-Type"] = MEDIA[TAR]
         headers["Content-Disposition"] = said.disposition("attachment", wanted.filename or f"{cid}.tar")
         headers["Accept-Ranges"] = "none"
-        frames = await gateway.off_loop(partial(begun, archive(gateway.blocks(), thing, cid)))
-        return await gateway.stream(request, headers, frames)
+        with gateway.walking() as share:
+            frames = await gateway.off_loop(partial(begun, archive(gateway.blocks(), thing, cid, share)), walk=True)
+            return await gateway.stream(request, headers, frames, walk=True)
 
     async def _page(
         self, request: web.Request, asked: Target, wanted: Wish, thing: Thing, headers: dict[str, str]
