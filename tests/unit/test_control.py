@@ -14,7 +14,7 @@ from getting import World, beside, write
 from wherry import errors
 from wherry.daemon import places
 from wherry.daemon.daemon import opened
-from wherry.errors import NotFound, PeerTimeout, PeerUnreachable, TargetBusy, UsageError, WherryError
+from wherry.errors import NotFound, PeerTimeout, PeerUnreachable, TargetBusy, TargetError, UsageError, WherryError
 from wherry_cli.control import client as client_module
 from wherry_cli.control import server as server_module
 from wherry_cli.control.client import connected
@@ -73,6 +73,9 @@ async def test_errors_travel_with_their_class(world, tmp_path):
         await control.add(what=cid, output=str(tmp_path / "x"), sources=["memory://nowhere"])
         with pytest.raises(TargetBusy):
             await control.add(what=cid, output=str(tmp_path / "x"))
+        for root in ("/", "//", "/x/../."):  # all else lies within it, and no name can be given to it
+            with pytest.raises(TargetError, match="cannot be a target"):
+                await control.add(what=cid, output=root)
         assert (await control.act("t1", "pause"))["state"] == "paused"
         with pytest.raises(UsageError, match="it cannot pause"):
             await control.act("t1", "pause")

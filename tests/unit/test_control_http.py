@@ -30,6 +30,16 @@ def world(tmp_path):
         (request("POST", "/v1/transfers", b"[" * 60_000), 400, b"no JSON"),
         (request("POST", "/v1/transfers", b"{}", kind=b"text/plain"), 400, b"application/json"),
         (request("POST", "/v1/transfers", b"{}" + b" " * CONTROL_BODY_BYTES_MAX), 413, b"at most"),
+        (request("POST", "/v1/transfers/1/pause", b'{"x":1}'), 400, b"unknown key 'x'"),
+        (request("DELETE", "/v1/limits", b'{"scope":"node"}'), 400, b"unknown key 'scope'"),
+        (request("GET", "/v1/status", b'{"x":1}'), 400, b"unknown key 'x'"),
+        (request("GET", "/v1/status", b"x", kind=b"text/plain"), 400, b"application/json"),
+        (request("GET", "/v1/events", b"[]"), 400, b"no JSON object"),
+        (request("GET", "/v1/status?x=1"), 400, b"unknown key 'x'"),
+        (request("GET", "/v1/status?explain=a"), 400, b"it takes none"),
+        (request("GET", "/v1/peers?foo=1"), 400, b"known: explain"),
+        (request("GET", "/v1/peers?explian=a"), 400, b"did you mean 'explain'?"),
+        (request("GET", "/v1/peers?explain="), 400, b"a peer is named"),
         (request("GET", "/v1/status", b"", b"Origin: http://evil"), 400, b"no place for web pages"),
         (request("GET", "/v1/status", b"", b"Sec-Fetch-Site: cross-site"), 400, b"no place for web pages"),
         (request("GET", "/v1/status", b"", b"X: " + b"y" * 20_000), 400, b""),
@@ -75,6 +85,12 @@ async def test_what_is_no_plain_http_is_refused_in_words(world, head, word):
         assert found == 400
         assert word in json.loads(body)["message"]
         assert (await control.status())["transfers"] == {}
+
+
+async def test_a_request_that_takes_no_body_may_have_an_object_without_keys(world):
+    async with controlling(world) as (_, _, home):
+        assert (await raw(home, request("GET", "/v1/status", b"{}")))[0] == 200
+        assert (await raw(home, request("DELETE", "/v1/limits", b"{}")))[0] == 200
 
 
 async def test_requests_may_follow_each_other_on_one_connection(world):

@@ -172,8 +172,8 @@ async def test_what_a_look_says_is_what_it_got(tmp_path):
 
 async def test_it_does_not_look_without_a_pause(tmp_path):
     async with followed(tmp_path) as one:
-        for pause in (0.0, -1.0):
-            with pytest.raises(UsageError, match="between two looks"):
+        for pause, said in ((0.0, "between two looks"), (-1.0, "every_s is a number, at least 0")):
+            with pytest.raises(UsageError, match=said):
                 await anext(one.session.follow_name(NAME, every_s=pause))
 
 

@@ -15,6 +15,7 @@ from wherry.errors import (
     IntegrityError,
     NoSource,
     PeerDenied,
+    PeerProtocolError,
     UnsafeName,
 )
 from wherry.observe import Progress
@@ -281,8 +282,11 @@ async def test_a_source_that_answers_nothing_to_everything_ends_it(world, large,
     async with world.shared(large) as cid, world.node() as session:
         world.ways[A] = Odd(world.network, nothing)
         async with asyncio.timeout(20):
-            with pytest.raises(IntegrityError, match="nothing that was asked for"):
+            with pytest.raises(PeerProtocolError, match="no source gives.*nothing that was asked for") as caught:
                 await session.get(cid, sources=[A], output=str(tmp_path / "copy"))
+    assert caught.value.exit_code == 7
+    assert "its transport (getting.Odd), breaks its contract" in caught.value.message  # and nothing was damaged
+    assert "damaged" not in caught.value.message
 
 
 @pytest.mark.parametrize(("hint", "said"), [(None, "WHERRY_TOKEN"), ("name it yourself", "name it yourself")])

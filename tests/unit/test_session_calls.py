@@ -49,7 +49,14 @@ def least(parameters):
         (("str", "str | None"), 7, "a text, and not int"),
         (("int", "int | None"), "1GB", "a whole number, and not a text"),
         (("int", "int | None"), 0.5, "a whole number, and not float"),
+        (("int", "int | None"), True, "a whole number, and not bool"),
+        (("int", "int | None"), -1, "a whole number, at least 0, and not -1"),
+        (("int", "int | None"), -2.0, "a whole number, at least 0, and not -2.0"),
+        (("int", "int | None"), float("nan"), "a whole number, and not float"),
         (("float", "float | None"), "5s", "a number, and not a text"),
+        (("float", "float | None"), False, "a number, and not bool"),
+        (("float", "float | None"), -0.5, "a number, at least 0, and not -0.5"),
+        (("float", "float | None"), float("nan"), "a number, at least 0, and not nan"),
         (("bytes", "bytes | None"), "secret", "bytes, and not a text"),
     ],
 )
@@ -104,10 +111,17 @@ def test_every_verb_takes_a_cid_as_such(session, tree, tmp_path):
     assert b"".join(session.cat(file)) == (tree / "data/large.bin").read_bytes()
 
 
+class One:
+    """A number of another library."""
+
+    def __index__(self):
+        return 1
+
+
 def test_paths_and_numbers_of_other_types_are_taken_as_before(session, tree):
     cid = session.add(tree).cid
     assert session.verify(cid, tree).ok
-    assert b"".join(session.cat(f"{cid}/data/large.bin", offset=1.0, length=True)) == b"".join(
+    assert b"".join(session.cat(f"{cid}/data/large.bin", offset=1.0, length=One())) == b"".join(
         session.cat(f"{cid}/data/large.bin", offset=1, length=1)
     )
     assert fitting("get", "max_bytes", "int | None", 1e9) == 1_000_000_000

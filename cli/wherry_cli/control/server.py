@@ -78,6 +78,9 @@ class ControlServer:
                 raise Refused(405 if handlers else 404, f"the daemon does not know {request.method} {request.text[:80]}")
             self._active += 1
             try:
+                requests.check_keys(request.query, {"explain"} if handler == self._peers else set())
+                if request.left and handler not in {self._add, self._set, self._limit}:
+                    requests.decode_nothing(await _body(request))
                 return await handler(request)
             finally:
                 self._active -= 1

@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from wherry.address import ADDRESS
 from wherry.daemon.record import CLASSES, Asked, TrafficClass
@@ -26,6 +26,9 @@ from wherry.limits import (
 )
 from wherry.traffic.peers import peer_name
 from wherry.transfer.target import check_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NOWHERE: Final = "null:"
 _NUMBER: Final = re.compile(r"t?([1-9][0-9]{0,17})", re.ASCII)
@@ -106,6 +109,21 @@ def decode_limit(body: bytes) -> LimitChange:
     return LimitChange(scope=scope, up=_rate(found, "up"), down=_rate(found, "down"))
 
 
+def decode_nothing(body: bytes) -> None:
+    """Reads the body of a request that takes none: an object without keys at the most. Raises UsageError."""
+    _object(body, set())
+
+
+def check_keys(found: Iterable[str], known: set[str]) -> None:
+    """Raises UsageError for a key, of a body or of an address's query, that the request does not have."""
+    for key in found:
+        if key not in known:
+            near = get_close_matches(key[:40], known, 1)
+            listed = f"known: {', '.join(sorted(known))}" if known else "it takes none"
+            hint = f"did you mean {near[0]!r}?" if near else listed
+            raise UsageError(f"the request has an unknown key {key[:40]!r}", hint=hint)
+
+
 def parse_scope(text: str) -> str:
     """Checks what a limit is for, and gives its usual form. Raises UsageError."""
     kind, colon, name = text.partition(":")
@@ -130,11 +148,7 @@ def _object(body: bytes, known: set[str]) -> dict[str, Any]:
         raise UsageError(f"the request is no JSON: {type(problem).__name__}") from problem
     if not isinstance(found, dict):
         raise UsageError("the request is no JSON object")
-    for key in found:
-        if key not in known:
-            near = get_close_matches(key[:40], known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-            raise UsageError(f"the request has an unknown key {key[:40]!r}", hint=hint)
+    check_keys(found, known)
     return found
 
 

@@ -56,8 +56,6 @@ class Caching(Parts):
         from wherry.transfer.tree import Nodes
         from wherry.transfer.warm import Warming, content_of
 
-        if max_bytes is not None and max_bytes < 0:
-            raise UsageError("max_bytes is at least 0")
         began = time.monotonic()
         asked, addresses = self._source(await self._unnamed(what, sources, observe), sources)
         if asked.path:

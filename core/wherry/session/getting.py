@@ -60,8 +60,9 @@ class Getting(Parts):
     ) -> GetResult | GetPlan:
         """Fetches, verifies and writes what a CID or ticket names; goes on where an earlier run was interrupted.
 
-        ``output`` is the file or directory to make (``null:`` keeps nothing); it must not exist unless ``force``, or be
-        this very content already. ``dry_run`` tells what would be done. ``ledger`` is told where the time goes.
+        ``output`` is the file or directory to make (``null:`` keeps nothing; None: in the current folder, of the ticket's name,
+        the last one of the path, or else the CID); it must not exist unless ``force``, or be this very content already.
+        ``dry_run`` tells what would be done. ``ledger`` is told where the time goes.
 
         ``transfer`` is the name under which the node's `Traffic` knows it while it runs, and ``klass`` its class there.
         ``limit_up`` and ``limit_down`` are limits of its own in bytes a second, in place of those that ``[limits]`` has for

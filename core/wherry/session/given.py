@@ -51,6 +51,8 @@ def fitting(verb: str, name: str, kind: str, value: Any) -> Any:
     except TypeError:
         got = "a text" if isinstance(value, str) else type(value).__name__
         raise UsageError(f"{verb}: {name} is {words}, and not {got}", hint=hint.format(name) or None) from None
+    except ValueError:
+        raise UsageError(f"{verb}: {name} is {words}, at least 0, and not {value}") from None
 
 
 def _named(value: Any) -> str:
@@ -64,7 +66,22 @@ def _texts(value: Any) -> list[Any]:
 
 
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    if isinstance(value, bool):  # an answer where an amount is meant
+        raise TypeError
+    return int(_amount(int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError
+    return _amount(value)
+
+
+def _amount(value: Any) -> Any:
+    """Numbers that verbs take are bytes, seconds and counts."""
+    if not value >= 0:  # NaN is not, either
+        raise ValueError
+    return value
 
 
 def _of(*kinds: type) -> Callable[[Any], Any]:
@@ -83,6 +100,6 @@ _KINDS: Final[dict[str, tuple[Callable[[Any], Any], str, str]]] = {
     "Sequence[str]": _LIST,
     "list[str]": _LIST,
     "int": (_whole, "a whole number", "write it out, such as 1_000_000_000: units are for the command line"),
-    "float": (_of(Real), "a number", "write it without a unit: {}=5"),
+    "float": (_number, "a number", "write it without a unit: {}=5"),
     "bytes": (_of(bytes, bytearray, memoryview), "bytes", ""),
 }

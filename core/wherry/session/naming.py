@@ -67,7 +67,7 @@ class Naming(Parts):
         value = _value(str(what))
         if ttl_s is None:
             ttl_s = min(TTL_S, lifetime_s)
-        if lifetime_s <= 0 or ttl_s < 0:
+        if lifetime_s == 0:
             raise UsageError("--lifetime and --ttl: a record is valid for some time", hint="such as --lifetime 48h --ttl 5m")
         if ttl_s > lifetime_s:
             raise UsageError("--ttl: others may not keep a record for longer than it is valid", hint="no more than --lifetime")
@@ -223,7 +223,7 @@ class Naming(Parts):
         self._home.must_be_writable()
         if keep is not None and keep < 1:
             raise UsageError("--keep: the version that the link leads to stays", hint="give 1 or more")
-        if every_s <= 0:
+        if every_s == 0:
             raise UsageError("--every: there is some time between two looks", hint="such as --every 60s")
         get = partial(self._session_get, names=names, links=links, observe=observe)
         last: tuple[str, int] | None = None

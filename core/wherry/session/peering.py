@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from wherry.errors import NotFound
+from wherry.errors import NotFound, UsageError
 from wherry.offload import in_thread
 from wherry.peer_results import PeerReport, RuleReport
 from wherry.session.parts import Parts
@@ -27,7 +27,11 @@ class Peering(Parts):
         return sorted(reports, key=lambda one: (-one.score, one.key))
 
     async def peer(self, name: str) -> PeerReport:
-        """Tells of one peer, by its key or address, or the beginning of either. Raises NotFound."""
+        """Tells of one peer, by its key or address, or the beginning of either. Raises NotFound, UsageError."""
+        if not name:
+            raise UsageError(
+                "a peer is named by its key or address, or the beginning of either", hint="`wherry peers` lists them"
+            )
         found = [one for one in await self.peers() if name in {one.key, one.address}]
         found = found or [one for one in await self.peers() if one.key.startswith(name) or one.address.startswith(name)]
         if len(found) != 1:

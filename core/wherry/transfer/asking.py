@@ -249,7 +249,7 @@ class Asking:
         if rejected:
             reason = next(iter(rejected.values())).message
         else:
-            reason = f"{masked(source.address)} answered with nothing that was asked for"
+            reason = f"{masked(source.address)} answered with nothing that was asked for{_owed(channel)}"
         if job.progress == before:
             if not rejected:
                 self._observe(Note("warning", reason))
@@ -362,6 +362,12 @@ def _info_of(channel: Channel) -> PeerInfo | None:
     """Tells who is at the other end of a channel without a link, where its transport knows."""
     inner = channel.inner if isinstance(channel, GuardedChannel) else channel
     return inner.info if isinstance(inner, SupportsInfo) else None
+
+
+def _owed(channel: Channel) -> str:
+    """Says what an empty answer lacks, and whose code gave it: the peer is at fault, or its transport."""
+    code = f" ({channel.code})" if isinstance(channel, GuardedChannel) else ""
+    return f", and did not say that it is missing: the peer, or its transport{code}, breaks its contract"
 
 
 def _first(problems: BaseExceptionGroup[_Reconnect]) -> _Reconnect:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied
+from wherry.errors import BlockNotFound, IntegrityError, NoSource, PeerDenied, PeerProtocolError
 from wherry.redaction import masked
 from wherry.transfer.complaints import bare
 from wherry.transfer.hope import stale_s
@@ -57,6 +57,9 @@ def end_of(
     if verdict.kind == "absent":
         hint = "; ".join([*hints, "name another source that has it, with one more --from ADDRESS"])
         return BlockNotFound(f"no source has {what} ({reasons})", hint=hint)
+    if verdict.kind == "corrupt" and not any(source.standing.rejected for source in sources):  # nothing came, damaged or not
+        hint = "name another source; `wherry plugins check NAME` shows what is wrong with a transport"
+        return PeerProtocolError(f"no source gives {what} ({reasons})", peer=sources[0].address, hint=hint)
     if verdict.kind == "corrupt":
         return IntegrityError(f"{what} comes damaged from every source that has it ({reasons})", hint="name another source")
     if verdict.kind == "denied":

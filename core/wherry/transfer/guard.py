@@ -141,6 +141,11 @@ class GuardedChannel(Channel):
         raise self._blame.broken(f"its fetch gives {type(arrivals).__name__}, must give an asynchronous generator")
 
     @property
+    def code(self) -> str:
+        """Whose code it is: the transport's class, with its module."""
+        return self._blame.code
+
+    @property
     def inner(self) -> Channel:
         """The transport's own."""
         return self._inner

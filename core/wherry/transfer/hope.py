@@ -24,9 +24,9 @@ def stale_s(wait_s: float) -> float:
 class Verdict(NamedTuple, Generic[J]):
     """Why the transfer cannot go on, and the job that shows it.
 
-    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong.
-    "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there, and none
-    is of use for too long. "stale": they are there and promise much, and nothing came of it for longer still.
+    "absent": every source there is said that it does not have the job. "corrupt": those that have it send it wrong, or send
+    nothing of it. "denied": all sources refuse us. "unreached": no source could be reached at all. "lost": sources were there,
+    and none is of use for too long. "stale": they are there and promise much, and nothing came of it for longer still.
 
     ``lacking`` are the numbers of those that do not have it, as they said.
     """

@@ -37,7 +37,9 @@ def hidden_names(path: str) -> tuple[str, str]:
 
 
 def check_path(path: str) -> None:
-    """A target's path is written down as text. Raises TargetError, before anything is fetched."""
+    """A target's path is written down as text, and ends with a name. Raises TargetError, before anything is fetched."""
+    if not os.path.normpath(path).strip("/"):
+        raise TargetError(f"{path!r} has no name and cannot be a target", hint="name a file or directory below it: -o /PATH")
     try:
         path.encode()
     except UnicodeEncodeError as problem:
