@@ -13,6 +13,7 @@ from wherry.block import named
 from wherry.car import header, section_head
 from wherry.cid import DAG_CBOR, RAW
 from wherry.dagcbor import encode
+from wherry.observe import Progress
 from wherry.publiccid import PublicCID
 from wherry.store.held import stays
 from wherry.store.store import Store
@@ -49,6 +50,34 @@ def test_what_the_cache_alone_has_is_kept_if_the_car_brings_it(opened):
     cache.put_many([Kept(*LEAF, len(LEAF.data))])
     assert taken(store, ROOT, LEAF).missing == ""
     assert all(stays(held) for held in store.find([ROOT.cid, LEAF.cid]))
+
+
+def test_it_is_counted_what_is_looked_at_when_all_is_read(opened, monkeypatch):
+    store, _ = opened
+    root = PublicCID(ROOT.cid)
+    car = header([root]) + b"".join(section_head(PublicCID(one.cid), len(one.data)) + one.data for one in (ROOT, LEAF))
+    run = CarImport(store, io.BytesIO(car).read, origin="a CAR", where="here")
+    states = []
+    hold = run._hold
+    monkeypatch.setattr(run, "_hold", lambda sent: (states.append((run.checking, run.bytes_checked)), hold(sent)))
+    keep = run._keep
+    monkeypatch.setattr(run, "_keep", lambda: (states.append((run.checking, run.bytes_checked)), keep()))
+    run.run()
+    assert states == [(False, 0), (True, 0), (True, len(ROOT.data))]
+    assert (run.bytes_read, run.bytes_checked) == (len(car), len(ROOT.data) + len(LEAF.data))
+
+
+async def test_progress_says_that_what_is_read_is_being_verified(world, tmp_path):
+    root = PublicCID(ROOT.cid)
+    path = tmp_path / "x.car"
+    path.write_bytes(
+        header([root]) + b"".join(section_head(PublicCID(one.cid), len(one.data)) + one.data for one in (ROOT, LEAF))
+    )
+    events = []
+    async with world.node() as session:
+        await session.import_car(str(path), observe=events.append)
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert (last.verb, last.phase, last.bytes_done) == ("import", "verify", len(ROOT.data) + len(LEAF.data))
 
 
 def test_what_is_nowhere_is_missing(opened):

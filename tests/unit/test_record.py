@@ -175,3 +175,15 @@ def test_a_gap_ends_what_is_known(store):
     first.save()
     again = Recorder(store).large("/x", SIGNATURE, "fixed:1MiB")
     assert [leaf.digest for leaf in again.so_far()] == [digest(0)]
+
+
+def test_shards_that_come_all_at_once_do_not_gather(store, monkeypatch):
+    monkeypatch.setattr(record_module, "_ROWS_MAX", 10)
+    recorder = Recorder(store)
+    for number in range(95):  # of one huge directory, while nobody looks whether it is due
+        recorder.twin(CID.of(DAG_PB, b"%d" % number), b"%d" % number)
+        assert len(recorder._twins) < 10
+    assert store.nodes.usage()[0] == 90
+    monkeypatch.setattr(record_module, "_NODE_BYTES_MAX", 100)
+    recorder.twin(CID.of(DAG_PB, bytes(100)), bytes(100))
+    assert store.nodes.usage()[0] == 96

@@ -137,6 +137,15 @@ def test_directories_nest_no_deeper_than_a_manifest_may(root):
         seen(root)
 
 
+def test_of_a_tree_that_is_too_deep_the_place_is_shown_and_what_to_do(root):
+    (root / "/".join(["d"] * (TREE_DEPTH_MAX - 1)) / "the-last").mkdir(parents=True)
+    with pytest.raises(LimitExceeded) as caught:
+        seen(root)
+    assert "/d/d/the-last': directories are nested" in caught.value.message
+    assert len(caught.value.message) < 300
+    assert "archive" in caught.value.hint
+
+
 def test_a_directory_that_cannot_be_read(root, monkeypatch):
     (root / "closed").mkdir()
     real = os.scandir

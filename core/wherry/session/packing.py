@@ -58,6 +58,8 @@ class Packing(Parts):
                 stop.set()
 
             def progress() -> Progress:
+                if run.checking:  # how much lies below its roots is not known: blocks may be there twice, or belong to none
+                    return Progress(verb="import", phase="verify", bytes_done=run.bytes_checked)
                 return Progress(verb="import", phase="hash", bytes_done=run.bytes_read, bytes_total=total)
 
             async with paced(observe, progress):

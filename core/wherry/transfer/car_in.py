@@ -63,6 +63,8 @@ class CarImport:
         self._walk = Walk(_Kept(store), CarWish())
         self._cancelled = False
         self.bytes_read = 0
+        self.checking = False  # whether all is read, and it is looked whether anything is missing
+        self.bytes_checked = 0  # of blocks below its roots
         self.blocks = 0
         self.new_blocks = 0
         self.new_bytes = 0
@@ -87,6 +89,7 @@ class CarImport:
             self._take(cid, data)
         self.bytes_read = reader.bytes_read
         self._keep()
+        self.checking = True
         return [self._root(root) for root in dict.fromkeys(reader.roots)]
 
     def _take(self, cid: PublicCID, data: bytes) -> None:
@@ -135,6 +138,7 @@ class CarImport:
                 if self._cancelled:
                     raise InterruptedError
                 self._hold(sent)
+                self.bytes_checked += len(sent.data) if sent.held is None else sent.held.size
             name = root.block()
         except WherryError as problem:  # a block is missing, or is no DAG: what it names is not known
             self._walk = Walk(_Kept(self._store), CarWish())  # that one was where something is missing

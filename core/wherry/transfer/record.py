@@ -59,6 +59,8 @@ class Recorder:
         self._twins[cid] = data
         self._twin_bytes += size
         self.stored_bytes += size
+        if len(self._twins) >= _ROWS_MAX or self._twin_bytes >= _NODE_BYTES_MAX:  # shards of a huge directory come all at once
+            self.flush()
 
     def file(self, record: FileRecord, since: float = inf) -> None:
         """Takes a file that was read whole; its reading began at ``since`` (of `time.monotonic`), if that is some time ago."""

@@ -20,6 +20,7 @@ from wherry.names import check_name, check_target, on_disk
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+_SHOWN_CHARS: Final = 80  # of each end of a path that is nested too deep
 _RUN_NAMES: Final = 50_000  # names sorted at a time; larger directories are sorted in runs on disk
 
 
@@ -79,7 +80,11 @@ def _below(root: str, leave_out: str, opened: ExitStack) -> Generator[Seen]:
                 yield Skipped(path, "it is wherry's own home")
                 continue
             if len(stack) >= TREE_DEPTH_MAX:
-                raise LimitExceeded(f"{path[:80]!r}...: directories are nested more than {TREE_DEPTH_MAX} deep")
+                shown = path if len(path) <= 2 * _SHOWN_CHARS else f"{path[:_SHOWN_CHARS]}...{path[-_SHOWN_CHARS:]}"
+                raise LimitExceeded(
+                    f"{shown!r}: directories are nested more than {TREE_DEPTH_MAX} deep",
+                    hint="put what is so deep into an archive, or add a directory further down by itself",
+                )
             yield Found(DIR, path, name)
             stack.append(listing(path, opened))
             prefix.append(path)

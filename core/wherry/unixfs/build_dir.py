@@ -3,7 +3,7 @@
 A HAMT spreads entries over 256 buckets by the first byte of a hash of their names; a bucket of several entries is a shard of
 its own, by the next byte. Entries of a large directory come in the order of names and are needed in the order of hashes, so
 they are kept by the first byte, packed where they are many, and written to a file without a name once they take more than
-16 MiB: a directory of a million entries takes no more memory than that and one bucket.
+8 MiB: a directory of a million entries takes no more memory than that and one bucket.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ FANOUT: Final = 256
 MURMUR3: Final = 0x22  # murmur3-x64-64: the first half of the hash of 128 bits
 _HASH_BYTES: Final = 8
 _FLAT_MAX: Final = SPLIT_BYTES // 44 + 1  # entries: a link takes so many bytes at the least
-_MEMORY_MAX: Final = 16 * MiB  # of packed entries
+_MEMORY_MAX: Final = 8 * MiB  # of packed entries
 _PACKED: Final = Struct(">8sQHB")  # hash, tsize, lengths of the name and of the CID
 _NAME_BYTES_MAX: Final = 0xFFFF
-_LOOSE_MAX: Final = 32_768  # entries that are not packed: some 8 MB
+_LOOSE_MAX: Final = 8192  # entries that are not packed: some 2 MB
 _DIGITS: Final = [b"%02X" % bucket for bucket in range(FANOUT)]
 _BITS: Final = [1 << bucket for bucket in range(FANOUT)]
 _HEAD: Final = PREFIX[DAG_PB]
