@@ -191,6 +191,12 @@ async def test_a_header_that_takes_too_long():
             await writer.wait_closed()
 
 
+def complaints(caplog):
+    """What was logged as a warning or worse, but for what asyncio's debug mode says of a machine that is busy."""
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record for record in said if not (record.name == "asyncio" and record.msg.startswith("Executing "))]
+
+
 @pytest.mark.parametrize(
     "sent", [b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\0" * 9000]
 )
@@ -205,7 +211,7 @@ async def test_nonsense_is_refused_and_said_nowhere(sent, caplog):
         writer.close()
         await writer.wait_closed()
         assert await status(address) == 200
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert complaints(caplog) == []
 
 
 async def test_who_leaves_in_the_middle_of_a_request_is_said_nowhere(caplog):
@@ -218,7 +224,7 @@ async def test_who_leaves_in_the_middle_of_a_request_is_said_nowhere(caplog):
         writer.close()
         await writer.wait_closed()
         assert await status(address) == 200
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert complaints(caplog) == []
 
 
 class Reader:
