@@ -107,8 +107,9 @@ def test_a_get_that_is_killed_while_a_source_is_on_trial_goes_on(tmp_path, tree)
     torrent = tmp_path / "x.torrent"
     (tree / "large").write_bytes(os.urandom((24 << 20) + 17))  # the liar is asked for 8 MiB at once
     made(tree.parent, "tree", torrent)
+    before = set(children(os.getpid()))
     with lying(HeldLiar) as liar, seeding(torrent, tree.parent, rate=4 << 20) as peer:
-        (seed,) = children(os.getpid())
+        (seed,) = set(children(os.getpid())) - before
         words = ["get", torrent, "--from", f"http://{liar}/", "--from", peer, "-o", tmp_path / "got", "--progress", "json"]
         words += ["--json", "--wait", "9"]  # less than a silent round has where nobody waits
         with wherry(tmp_path, *words) as process:
@@ -172,8 +173,9 @@ def test_a_web_seed_that_holds_up_a_peer_is_left_out_and_asked_again_if_that_van
     (tmp_path / "file").write_bytes(data)
     made(tmp_path, "file", torrent, piece=1 << 20)
     handler = type("Seed", (Dripping,), {"data": data if honest else b"", "let": threading.Event()})
+    before = set(children(os.getpid()))
     with lying(handler) as server, seeding(torrent, tmp_path, rate=4 << 20) as peer:
-        (seed,) = children(os.getpid())
+        (seed,) = set(children(os.getpid())) - before
 
         def observe(event):
             notes.extend([event.text] if isinstance(event, Note) else [])

@@ -40,7 +40,7 @@ class Launcher:
 
     def takes(self, env):
         """Tells whether a line in this environment would run as one that starts afresh; under coverage it would not."""
-        return of_the_start(env) == self._start and not any(name.startswith("COV") for name in env)
+        return of_the_start(env) == self._start and not any(name.startswith("COVERAGE_PROCESS") for name in env)
 
     def run(self, words, *, env, cwd=None, data=None, timeout=100):
         """Does what ``subprocess.run`` does of ``wherry`` with these words, and gives what it gives."""

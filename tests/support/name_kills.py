@@ -93,7 +93,7 @@ def arm(verb, step, session):
     elif step == "going":
         dying_after(os, "rename", lambda _one, two, **_options: two.endswith(".wherry-removed"))
     elif step == "half gone":
-        versions_module.shutil.rmtree = lambda name, dir_fd: (os.unlink(f"{name}/a.bin", dir_fd=dir_fd), die())
+        versions_module.remove_tree = lambda name, dir_fd: (os.unlink(f"{name}/a.bin", dir_fd=dir_fd), die())
     elif step == "gone":
         dying_after(versions_module, "prune")
 
