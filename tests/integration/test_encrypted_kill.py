@@ -237,7 +237,7 @@ def test_a_rotation_that_is_killed_leaves_every_dataset_open(home, start, wherry
             path.write_bytes(b"%d" % number * 1000)
             cids.append(session.add(str(path), encryption=Encryption("team")).cid)
     began = time.monotonic()
-    wherry("keys", "rotate", "team")
+    assert start("keys", "rotate", "team").wait(60) == 0  # as those that are killed
     took = time.monotonic() - began
     chance = random.Random(9)
     killed = in_the_middle = 0
