@@ -190,9 +190,9 @@ class Wiring:
             raise ConfigError(f"a cache is made of itself: {circle}", hint=f"choose other caches in [cache.{within[-1]}]")
         env = replace(self._env(), cache=lambda other: self.cache(other, within=(*within, name)))
         cache: Cache = self.build("cache", name, env)
-        return (
-            self._fenced(cache, name) if within and self._stranger("cache", name) else cache
-        )  # it is blamed, and not the whole
+        if within and self._stranger("cache", name):  # it is blamed, and not the whole
+            return self._fenced(cache, name)
+        return cache
 
     def chunker(self, text: str | None = None) -> Chunker:
         """Builds the chunker that ``text`` names, ``NAME`` or ``NAME:SIZE``; the configured one for None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -96,3 +97,14 @@ def large(tmp_path):
     rng = random.Random(3)
     files = {f"small/{number:02}": rng.randbytes(1000 + number) for number in range(20)}
     return write(tmp_path / "large", {"long.bin": rng.randbytes(24 * MIB + 5), **files})
+
+
+@pytest.fixture
+def held():
+    """An event for which a plugin of the test waits; set in the end, so that no thread outlives the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if thread.name in {"wherry-plugin", "hanging"}:
+            thread.join(5)

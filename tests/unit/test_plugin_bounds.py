@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from types import ModuleType
 
 import pytest
@@ -21,17 +20,6 @@ from wherry.plugin.installed import Found, Installed
 from wherry.plugin.manager import Manager
 from wherry_cache.memory import MemoryCache
 from wherry_cache.options import MemoryOptions
-
-
-@pytest.fixture
-def held():
-    """An event for which a plugin of the test waits; set in the end, so that no thread outlives the test."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if thread.name == "wherry-plugin":
-            thread.join(5)
 
 
 def module(build, before=lambda: None):

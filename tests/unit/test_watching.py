@@ -30,17 +30,6 @@ PATIENCE_S = 0.2
 
 
 @pytest.fixture
-def held():
-    """What calls of the test wait for; set in the end, so that no thread outlives the test."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if thread.name in {"wherry-plugin", "hanging"}:
-            thread.join(5)
-
-
-@pytest.fixture
 def said():
     return []
 
