@@ -47,6 +47,15 @@ async def test_a_path_that_is_no_text_is_said_before_anything_is_fetched(world, 
     assert not os.path.lexists(os.path.dirname(target))
 
 
+@pytest.mark.parametrize("force", [True, False])
+async def test_the_root_is_no_target_and_nobody_is_told_to_force_it(world, tmp_path, force):
+    (tmp_path / "file").write_bytes(b"some")
+    async with world.shared(tmp_path / "file") as cid, world.node() as session:
+        with pytest.raises(TargetError, match="cannot be a target") as found:
+            await session.get(cid, sources=[A], output="/tmp/..", force=force)
+    assert "--force" not in found.value.hint
+
+
 @pytest.mark.parametrize("chunker", ["fixed:1MiB", "fixed:4MiB"])
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 8 * MIB + 1])
 async def test_a_file_of_any_size(world, tmp_path, size, chunker):

@@ -72,11 +72,14 @@ class Getting(Parts):
             self._home.must_be_writable()
         from wherry.traffic import Pair
         from wherry.transfer.select import Selection
+        from wherry.transfer.target import check_path
 
         began = time.monotonic()
         asked, addresses = self._source(await self._unnamed(what, sources, observe), sources)
         named = asked.ticket.name if asked.ticket is not None else asked.path.rpartition("/")[2]
         target = NOWHERE if output == NOWHERE else absolute(output or named or str(asked.cid))
+        if target != NOWHERE:
+            check_path(target)  # before it is compared, and `--force` advised
         run = _Run(
             session=self, asked=asked, addresses=addresses, target=target, selection=Selection(include, exclude), force=force,
             dry_run=dry_run, wait_s=wait_s, links=links, names=names, max_bytes=max_bytes, observe=observe, ledger=ledger,

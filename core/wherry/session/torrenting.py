@@ -52,6 +52,7 @@ class Torrenting(Adding):
         """
         self._home.must_be_writable()
         from wherry.abc.torrents import SupportsTorrents
+        from wherry.transfer.target import check_path
         from wherry.transfer.torrent_in import Rules, TorrentGet, given
 
         began = time.monotonic()
@@ -65,6 +66,7 @@ class Torrenting(Adding):
             (names or options.names) == "portable", max_bytes or options.max_bytes, force, options.sync, wait_s, options.wait
         )
         target = absolute(output or asked.name)
+        check_path(target)
         run = TorrentGet(asked, target, transport, rules, quiet(observe))
         async with paced(observe, run.progress):
             torrent = await run.run(
